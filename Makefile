@@ -1,0 +1,45 @@
+# Every target sets up what it needs in .venv; nothing else on the machine is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+MODEL ?= examples/mnist_mlp.py
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help train test check peers bench generated clean
+.DELETE_ON_ERROR:
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# One stamp for each set of extras, so that a second `make test` starts at once.
+.venv/ready-%: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(subst +,$(comma),$*)]'
+	@touch $@
+comma := ,
+.PRECIOUS: .venv/ready-%
+
+train: .venv/ready-test ## Train the MNIST perceptron (without MNIST: the 8x8 digits that are inside)
+	$(BIN)/gradwright train $(MODEL) $(ARGS)
+
+test: .venv/ready-test ## Run the tests (no network, no torch)
+	$(BIN)/python -m pytest -n 2 -q $(ARGS)
+
+check: .venv/ready-test+dev ## Lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+peers: .venv/ready-test+peers ## Compare with torch and jax (a large download the first time)
+	$(BIN)/python -m pytest -q -s tests/peers $(ARGS)
+
+bench: .venv/ready-test ## Time a training step and an emission
+	$(BIN)/python benchmarks/step_time.py $(ARGS)
+	$(BIN)/python benchmarks/emit_time.py
+
+generated: .venv/ready-test ## Emit generated/ afresh
+	$(BIN)/gradwright compile examples/mnist_mlp.py --target numpy --out generated
+	$(BIN)/gradwright compile examples/mnist_mlp.py --target c --out generated
+
+clean: ## Remove the environment, caches and build leftovers
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
