@@ -1,0 +1,230 @@
+"""The training loop: epochs of shuffled batches, run through the model's own `train_epoch`.
+
+Read `train`, then `_Run.epoch`. The loop hands over some batches at a time, about a fifth of a
+second's work, so that progress shows and a stop is heard; as pieces end between batches, their size
+changes no bit of the result. What happens in a step is the generated module's business alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradwright.training.batches import Rows, epoch_order
+from gradwright.training.checkpoint import Position
+from gradwright.training.metrics import accuracy
+from gradwright.training.model import Arrays, CompiledModel
+from gradwright.training.stopping import StopRequest, stoppable
+from ir.errors import GradwrightError
+
+PIECE_SECONDS = 0.2
+
+
+class DivergedError(GradwrightError):
+    """The loss or a parameter stopped being a finite number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train: `hyper` overrides the rates compiled into the model."""
+
+    epochs: int
+    batch: int
+    seed: int
+    hyper: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """One line of the report; `seconds` is training alone, without the test that follows.
+
+    `rows` and `seconds` count what this process did: less than an epoch after a resume.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    seconds: float
+    rows: int
+
+    @property
+    def rate(self) -> float:
+        """Samples a second."""
+        return self.rows / self.seconds if self.seconds else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: its epochs, where it stands, and whether it was asked to stop."""
+
+    epochs: list[EpochResult]
+    position: Position
+    stopped: bool
+
+
+class Reporter(Protocol):
+    """What shows the run to a person; `live` asks for an accuracy while an epoch runs."""
+
+    live: bool
+
+    def epoch_started(self, epoch: int, rows: int, done: int) -> None: ...
+    def advanced(self, done: int, loss: float, accuracy: float | None) -> None: ...
+    def epoch_finished(self, result: EpochResult) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins: fresh parameters, or those of a checkpoint."""
+
+    params: Arrays
+    state: Arrays
+    position: Position = Position()
+
+
+Save = Callable[[Position, Arrays, Arrays], None]
+
+
+def fresh(model: CompiledModel, seed: int) -> Start:
+    """Initial parameters and optimizer state for a new run."""
+    params = model.init_params(seed)
+    return Start(params, model.init_state(params))
+
+
+def train(
+    model: CompiledModel,
+    data: tuple[Rows, Rows],
+    plan: Plan,
+    reporter: Reporter,
+    save: Save,
+    start: Start,
+) -> Outcome:
+    """Train from `start` to the end of epoch `plan.epochs`; `start`'s arrays are written in place.
+
+    `save` is called at the beginning, so that a folder that cannot be written is known at once,
+    then after every epoch and on a stop. Raises `DivergedError` when the loss stops being finite;
+    the checkpoint saved before it stands.
+    """
+    params = {name: start.params[name] for name in model.PARAM_SHAPES}
+    run = _Run(model, *data, plan, reporter, save, params, start.state, start.position)
+    run.save()
+    results: list[EpochResult] = []
+    with stoppable() as stop, np.errstate(all="ignore"):
+        while run.position.epoch < plan.epochs and not stop.requested:
+            result = run.epoch(stop)
+            if result is not None:
+                results.append(result)
+    return Outcome(results, run.position, stop.requested)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The moving parts of one call of `train`."""
+
+    model: CompiledModel
+    rows: Rows
+    test: Rows
+    plan: Plan
+    reporter: Reporter
+    write: Save
+    params: Arrays
+    state: Arrays
+    position: Position
+    piece: int = 1
+
+    def save(self) -> None:
+        self.write(self.position, self.params, self.state)
+
+    def epoch(self, stop: StopRequest) -> EpochResult | None:
+        """One epoch, or what is left of it after a resume; None when a stop cut it short."""
+        first = min(self.position.batch * self.plan.batch, len(self.rows))
+        self.reporter.epoch_started(self.position.epoch + 1, len(self.rows), first)
+        began = time.perf_counter()
+        for done, loss in self._pieces(first, stop):
+            self.reporter.advanced(done, loss, self._live_accuracy())
+        seconds = time.perf_counter() - began
+        self._require_finite_parameters()
+        if self.position.batch * self.plan.batch < len(self.rows):
+            self.save()
+            return None
+        return self._finish_epoch(seconds, len(self.rows) - first)
+
+    def _finish_epoch(self, seconds: float, rows: int) -> EpochResult:
+        loss = self.position.loss_sum / self.position.batch
+        epoch = self.position.epoch + 1
+        self.position = Position(epoch, 0, self.position.step, 0.0)
+        self.save()
+        share = accuracy(self.model, self.params, self.test)
+        result = EpochResult(epoch, loss, share, seconds, rows)
+        self.reporter.epoch_finished(result)
+        return result
+
+    def _pieces(self, first: int, stop: StopRequest) -> Iterator[tuple[int, float]]:
+        """Train piece by piece; each time, how many rows are done and the piece's mean loss."""
+        order = epoch_order(self.plan.seed, self.position.epoch, len(self.rows))
+        while first < len(order) and not stop.requested:
+            rows = order[first : first + self.piece * self.plan.batch]
+            began = time.perf_counter()
+            losses = self._train_piece(rows)
+            self._resize_piece(time.perf_counter() - began, len(losses))
+            first += len(rows)
+            yield first, float(np.mean(losses))
+
+    def _train_piece(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        losses = self.model.train_epoch(
+            self.params,
+            self.state,
+            *self.rows.inputs(),
+            rows,
+            batch=self.plan.batch,
+            **self.plan.hyper,
+        )
+        self._require_finite(losses)
+        # Added one by one: the same sum wherever the pieces end.
+        total = self.position.loss_sum
+        for loss in losses.tolist():
+            total += loss
+        self.position = replace(
+            self.position,
+            batch=self.position.batch + len(losses),
+            step=self.position.step + len(losses),
+            loss_sum=total,
+        )
+        return losses
+
+    def _resize_piece(self, seconds: float, batches: int) -> None:
+        self.piece = max(1, min(int(PIECE_SECONDS * batches / max(seconds, 1e-9)), 100_000))
+
+    def _live_accuracy(self) -> float | None:
+        """Accuracy of the first test batch: cheap enough to show while an epoch runs."""
+        if not self.reporter.live:
+            return None
+        rows = min(self.model.MAX_BATCH, len(self.test))
+        arrays = {name: array[:rows] for name, array in self.test.arrays.items()}
+        return accuracy(self.model, self.params, Rows(arrays, self.test.labels[:rows]))
+
+    def _require_finite(self, losses: NDArray[Any]) -> None:
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            step = self.position.step + int(bad[0]) + 1
+            raise self._diverged(f"the loss became {losses[bad[0]]} at step {step}")
+
+    def _require_finite_parameters(self) -> None:
+        for name, array in self.params.items():
+            if not np.isfinite(array).all():
+                raise self._diverged(f"{name} is no longer finite at step {self.position.step}")
+
+    def _diverged(self, what: str) -> DivergedError:
+        rates = {**self.model.HYPERPARAMETERS, **self.plan.hyper}
+        named = ", ".join(f"{name}={value:g}" for name, value in rates.items())
+        where = f"in epoch {self.position.epoch + 1}, batches of {self.plan.batch}"
+        return DivergedError(
+            what,
+            notes=(where, "the last good checkpoint is kept"),
+            fix=f"lower the learning rate ({named})",
+        )
