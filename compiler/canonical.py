@@ -1,0 +1,163 @@
+"""The canonical form of what a user wrote: our symbols, our index expressions, no ambiguous functions.
+
+    Max(x, 0)     ->  Piecewise((0, x <= 0), (x, True))     relu'(0) = 0, and NaN stays NaN
+    floor(k/28)   ->  k//28
+    2*(p + r) - 1 ->  2*p + 2*r - 1                         inside an index
+
+Conventions, equal in every target: relu'(0) = 0, |x|'(0) = 0 (SymPy's sign), a tie goes to the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import sympy
+from sympy import Symbol
+from sympy.core.relational import Relational
+
+from ir.affine import linear
+from ir.errors import IndexLanguageError, InvalidNameError, Origin
+from ir.expression import Access, FloorDiv, Index, Reduce, Remainder, index_symbol
+from ir.program import Size
+
+SCALAR_FUNCTIONS = (
+    sympy.exp, sympy.log, sympy.tanh, sympy.sinh, sympy.cosh, sympy.sin, sympy.cos, sympy.tan,
+    sympy.asin, sympy.acos, sympy.atan, sympy.atan2, sympy.erf, sympy.erfc, sympy.Abs, sympy.sign,
+)
+_STRUCTURE = (
+    sympy.Add, sympy.Mul, sympy.Pow, sympy.Piecewise, sympy.functions.elementary.piecewise.ExprCondPair,
+    Relational, sympy.And, sympy.Or, sympy.Not, FloorDiv, Remainder, *SCALAR_FUNCTIONS,
+)
+
+
+@dataclass
+class Scope:
+    """The indices of one line: which symbol of the IR each stands for, and the ranges that were given."""
+
+    batch: Symbol | None
+    origin: Origin | None
+    symbols: dict[Symbol, Symbol] = field(default_factory=dict)
+    given: dict[Symbol, Size] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def bind(self, index: Any) -> Symbol:
+        """A symbol of its own for an index: `k`, or `k__2` where k is taken in this line."""
+        if not isinstance(index, Index):
+            raise IndexLanguageError(
+                f"{index!r} is not an index", at=self.origin,
+                fix='make indices with gw.indices("n j k") or gw.index("r", 3)')
+        name, count = index.name, 1
+        while name in self.taken:
+            count += 1
+            name = f"{index.name}__{count}"
+        self.taken.add(name)
+        symbol = index_symbol(name)
+        self.symbols[index] = symbol
+        if index.extent is not None:
+            self.given[symbol] = index.extent
+        return symbol
+
+
+def canonical(node: Any, scope: Scope) -> Any:
+    """The same expression over the symbols of the IR."""
+    if isinstance(node, Access):
+        return Access(node.args[0], *(linear(canonical(e, scope)).expr() for e in node.indices))
+    if isinstance(node, Reduce):
+        return _reduce(node, scope)
+    if isinstance(node, Symbol):
+        return _symbol(node, scope)
+    if isinstance(node, (sympy.floor, sympy.Mod)):
+        return _index_arithmetic(node, scope)
+    rewrite = _REWRITES.get(type(node))
+    if rewrite is not None:
+        return canonical(rewrite(node), scope)
+    _check_allowed(node, scope)
+    if not node.args:
+        return node
+    args = [canonical(a, scope) for a in node.args]
+    if isinstance(node, Relational):
+        args = [_as_index(a) for a in args]
+    return node if tuple(args) == node.args else node.func(*args)
+
+
+def _reduce(node: Reduce, scope: Scope) -> Reduce:
+    outer = dict(scope.symbols)
+    over = tuple(scope.bind(v) for v in node.over)
+    made = Reduce(node.kind, canonical(node.body, scope), *over)
+    scope.symbols.clear()
+    scope.symbols.update(outer)
+    return made
+
+
+def _symbol(node: Symbol, scope: Scope) -> Symbol:
+    if isinstance(node, Index) and node in scope.symbols:
+        return scope.symbols[node]
+    if node == scope.batch:
+        return node
+    if isinstance(node, Index):
+        raise IndexLanguageError(
+            f"index {node} is neither an output index nor reduced over", at=scope.origin,
+            fix=f"add {node} to the indices of gw.define, or reduce: gw.sum(…, over={node})")
+    raise InvalidNameError(
+        f"unknown name {str(node)[:80]!r} in a body", at=scope.origin,
+        notes=("the leaves of a body are numbers, indices, and accesses such as x[n, k]",),
+        fix="read a tensor with its indices, a scalar tensor as t[()]")
+
+
+def _index_arithmetic(node: Any, scope: Scope) -> Any:
+    inner = node.func(*(canonical(a, scope) for a in node.args))
+    if not isinstance(inner, (sympy.floor, sympy.Mod)):
+        return inner
+    try:
+        return linear(inner).expr()
+    except IndexLanguageError as error:
+        raise IndexLanguageError(error.what, at=scope.origin, notes=error.notes, fix=error.fix) from None
+
+
+def _as_index(side: Any) -> Any:
+    """One side of a relation in linear form, when it is an index expression."""
+    try:
+        return linear(side).expr() if side.is_integer else side
+    except IndexLanguageError:
+        return side
+
+
+def _check_allowed(node: Any, scope: Scope) -> None:
+    if node.is_Atom and (node.is_number or node in (sympy.true, sympy.false)):
+        if node in (sympy.nan, sympy.zoo) or node.is_real is False and not node.is_infinite:
+            raise IndexLanguageError(f"{node} is not a real number", at=scope.origin)
+        return
+    if not isinstance(node, _STRUCTURE):
+        raise IndexLanguageError(
+            f"{type(node).__name__} cannot stand in a body", at=scope.origin,
+            notes=("a body is made of + * **, Piecewise and relations, Max, Min, and "
+                   + ", ".join(f.__name__ for f in SCALAR_FUNCTIONS),))
+
+
+def _largest(node: sympy.Max) -> Any:
+    """Max as a choice: constants first, so that Max(x, 0) is relu with relu'(0) = 0."""
+    result, *rest = sorted(node.args, key=lambda a: (not a.is_number, sympy.default_sort_key(a)))
+    for other in rest:
+        result = sympy.Piecewise((result, other <= result), (other, True))
+    return result
+
+
+def _smallest(node: sympy.Min) -> Any:
+    result, *rest = sorted(node.args, key=lambda a: (not a.is_number, sympy.default_sort_key(a)))
+    for other in rest:
+        result = sympy.Piecewise((result, other >= result), (other, True))
+    return result
+
+
+def _step(node: sympy.Heaviside) -> Any:
+    x, at_zero = node.args
+    return sympy.Piecewise((0, x < 0), (1, x > 0), (at_zero, True))
+
+
+_REWRITES: dict[type, Callable[[Any], Any]] = {
+    sympy.Max: _largest,
+    sympy.Min: _smallest,
+    sympy.Heaviside: _step,
+}

@@ -1,0 +1,185 @@
+"""The leaves and nodes of bodies that SymPy does not have.
+
+    body   ::=  SymPy expression over leaves
+    leaf   ::=  number | index | size | Access
+    Access ::=  tensor [ index-expression, … ]            x[n, k], loss[]
+    Reduce ::=  (sum | max | argmax | mean) over r… of body   surface language only; lowering splits
+    index-expression ::= integer-affine over indices, sizes, FloorDiv, Remainder, integer Access
+
+Every symbol is made here, with fixed assumptions: two SymPy symbols that differ only in assumptions
+are different, and a derivative with respect to the wrong one is silently zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import sympy
+from sympy import Expr, Symbol
+
+
+class Index(Symbol):  # type: ignore[misc]
+    """An index variable of the surface language: a name and, if given, a range."""
+
+    __slots__ = ("extent",)
+    extent: int | Symbol | None
+
+    def __new__(cls, name: str, extent: int | Symbol | None = None) -> Index:
+        made: Index = Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
+        made.extent = extent
+        return made
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        content: tuple[Any, ...] = super()._hashable_content()
+        return (*content, str(self.extent))
+
+
+def index_symbol(name: str) -> Symbol:
+    """An index variable inside the IR, where ranges stand in the definition."""
+    return Symbol(name, integer=True, nonnegative=True)
+
+
+def size_symbol(name: str) -> Symbol:
+    """A symbolic size, the batch."""
+    return Symbol(name, integer=True, positive=True)
+
+
+def tensor_symbol(name: str, dtype: str) -> Symbol:
+    """The name of a tensor as it stands inside an access."""
+    return Symbol(name, integer=True) if dtype.startswith("int") else Symbol(name, real=True)
+
+
+class Access(Expr):  # type: ignore[misc]
+    """`x[n, k]`: one element of a tensor. A scalar tensor is read as `loss[]`."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, tensor: Symbol, *indices: Any) -> Access:
+        made: Access = Expr.__new__(cls, tensor, *(sympy.sympify(e) for e in indices))
+        return made
+
+    @property
+    def tensor(self) -> str:
+        return str(self.args[0].name)
+
+    @property
+    def indices(self) -> tuple[Expr, ...]:
+        return tuple(self.args[1:])
+
+    def _eval_is_integer(self) -> bool | None:
+        return True if self.args[0].is_integer else None
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{self.tensor}[{', '.join(printer._print(e) for e in self.indices)}]"
+
+    def _latex(self, printer: Any) -> str:
+        name = self.tensor.replace("_", r"\_")
+        inner = ", ".join(printer._print(e) for e in self.indices)
+        return rf"\mathrm{{{name}}}_{{{inner}}}" if inner else rf"\mathrm{{{name}}}"
+
+
+class FloorDiv(Expr):  # type: ignore[misc]
+    """`k // 28` for an integer index expression and a positive constant."""
+
+    is_commutative = True
+    is_integer = True
+
+    def __new__(cls, value: Any, divisor: int | Expr) -> FloorDiv:
+        made: FloorDiv = Expr.__new__(cls, sympy.sympify(value), sympy.Integer(divisor))
+        return made
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"({printer._print(self.args[0])})//{self.args[1]}" if self.args[0].args else (
+            f"{self.args[0]}//{self.args[1]}")
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\left\lfloor \frac{{{printer._print(self.args[0])}}}{{{self.args[1]}}} \right\rfloor"
+
+
+class Remainder(Expr):  # type: ignore[misc]
+    """`k % 28`, never negative, for an integer index expression and a positive constant."""
+
+    is_commutative = True
+    is_integer = True
+    is_nonnegative = True
+
+    def __new__(cls, value: Any, divisor: int | Expr) -> Remainder:
+        made: Remainder = Expr.__new__(cls, sympy.sympify(value), sympy.Integer(divisor))
+        return made
+
+    def _sympystr(self, printer: Any) -> str:
+        inner = printer._print(self.args[0])
+        return f"({inner})%{self.args[1]}" if self.args[0].args else f"{inner}%{self.args[1]}"
+
+    def _latex(self, printer: Any) -> str:
+        return rf"\left({printer._print(self.args[0])} \bmod {self.args[1]}\right)"
+
+
+class Reduce(Expr):  # type: ignore[misc]
+    """A reduction anywhere inside a body of the surface language; lowering gives each its own definition."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, kind: Any, body: Any, *over: Symbol) -> Reduce:
+        tag = kind if isinstance(kind, Symbol) else Symbol(kind)
+        made: Reduce = Expr.__new__(cls, tag, sympy.sympify(body), *over)
+        return made
+
+    @property
+    def kind(self) -> str:
+        return str(self.args[0].name)
+
+    @property
+    def body(self) -> Expr:
+        return self.args[1]
+
+    @property
+    def over(self) -> tuple[Symbol, ...]:
+        return tuple(self.args[2:])
+
+    def _sympystr(self, printer: Any) -> str:
+        over = ", ".join(str(v) for v in self.over)
+        return f"({self.kind} over {over} of {printer._print(self.body)})"
+
+
+def accesses(expr: Any) -> list[Access]:
+    """The distinct accesses of an expression, those inside index expressions included, in a stable order."""
+    found: dict[Access, None] = {}
+    for node in sympy.preorder_traversal(expr):
+        if isinstance(node, Access):
+            found.setdefault(node)
+    return list(found)
+
+
+def value_accesses(expr: Any) -> list[Access]:
+    """The distinct accesses that the body reads as values: those inside an index of another are left out."""
+    found: dict[Access, None] = {}
+    for node in _outer(expr):
+        found.setdefault(node)
+    return list(found)
+
+
+def _outer(node: Any) -> Iterator[Access]:
+    if isinstance(node, Access):
+        yield node
+        return
+    for arg in node.args:
+        yield from _outer(arg)
+
+
+def symbols_of(exprs: Iterable[Any]) -> set[Symbol]:
+    """The index and size symbols of expressions; the names of tensors are not among them."""
+    found: set[Symbol] = set()
+    stack = list(exprs)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Access):
+            stack.extend(node.indices)
+        elif isinstance(node, Symbol):
+            found.add(node)
+        else:
+            stack.extend(node.args)
+    return found

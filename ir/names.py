@@ -1,0 +1,72 @@
+"""Names: one allow-list at the door, one spelling in emitted source.
+
+    check_name("fc1.W")       # fine: parts of [A-Za-z][A-Za-z0-9_]{0,62}, dots between them
+    identifier("fc1.W")       # "fc1_W": the same in C and Python
+
+Every name that a user gives passes `check_name` before it reaches an expression, so no name can
+carry code into emitted source, mathematics or pages.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+
+from ir.errors import InvalidNameError, Origin
+
+_PART = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z", re.ASCII)
+
+C_KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef "
+    "union unsigned void volatile while asm typeof fortran alignas alignof bool constexpr false "
+    "nullptr static_assert thread_local true typeof_unqual class new delete this throw try catch "
+    "template typename namespace operator private public protected virtual friend explicit "
+    "export mutable using and or not xor bitand bitor compl and_eq or_eq xor_eq not_eq".split()
+)
+_RESERVED = frozenset(
+    "main exp log tanh sin cos tan sqrt erf pow fabs floor ceil fmod asin acos atan atan2 sinh "
+    "cosh expf logf tanhf sqrtf erff powf fabsf y0 y1 yn j0 j1 jn gamma lgamma tgamma signal time "
+    "clock rand abs div index rows workspace params grads state seed order batch loss NULL INFINITY "
+    "NAN I errno stdin stdout stderr int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t "
+    "uint64_t size_t real np numpy np_ float32 float64 int32 int64 range len sum max min print "
+    "type list dict tuple set id input open object".split()
+)
+
+
+def check_name(name: object, what: str, at: Origin | None = None) -> str:
+    """The name itself, or an `InvalidNameError` that says which rule it breaks."""
+    if not isinstance(name, str):
+        raise InvalidNameError(f"{what} must be a string, got {type(name).__name__}", at=at)
+    for part in name.split("."):
+        if not _PART.match(part):
+            raise InvalidNameError(
+                f"{what} {name[:80]!r} is not allowed",
+                at=at,
+                notes=("allowed: an ASCII letter, then letters, digits and _, at most 63 a part, "
+                       "with dots between parts",),
+                fix='use a name such as "fc1" or "block2.attention"',
+            )
+        if keyword.iskeyword(part) or keyword.issoftkeyword(part) or part in C_KEYWORDS:
+            raise InvalidNameError(
+                f"{what} {name!r} is a keyword of Python or C",
+                at=at,
+                fix=f'use another name, for example "{part}_"',
+            )
+    return name
+
+
+def identifier(name: str) -> str:
+    """The spelling of a checked name in emitted source: `fc1.W` is `fc1_W`."""
+    flat = name.replace(".", "_")
+    return flat + "_" if flat in _RESERVED else flat
+
+
+def fresh(base: str, taken: set[str]) -> str:
+    """`base`, or `base_2`, `base_3`, …: the first that is not taken as a name or identifier."""
+    candidate, count = base, 1
+    while candidate in taken or identifier(candidate) in {identifier(t) for t in taken}:
+        count += 1
+        candidate = f"{base}_{count}"
+    taken.add(candidate)
+    return candidate
