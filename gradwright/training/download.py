@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from gradwright.training.mnist import Published
@@ -89,7 +90,11 @@ def _try_mirror(file: Published, mirror: str, folder: Path, report: Report) -> s
     # pooch announces every download on stderr; `report` does that here.
     pooch.get_logger().setLevel(logging.ERROR)
     downloader = pooch.HTTPDownloader(
-        progressbar=_Meter(file, report), chunk_size=_CHUNK, timeout=TIMEOUT, allow_redirects=False
+        progressbar=_Meter(file, report),
+        chunk_size=_CHUNK,
+        timeout=TIMEOUT,
+        allow_redirects=False,
+        hooks={"response": _refuse_redirect},
     )
     try:
         pooch.retrieve(
@@ -108,6 +113,13 @@ def _try_mirror(file: Published, mirror: str, folder: Path, report: Report) -> s
     return None
 
 
+def _refuse_redirect(response: Any, *_: Any, **__: Any) -> None:
+    import requests
+
+    if response.is_redirect:
+        raise requests.exceptions.TooManyRedirects(response=None)
+
+
 def _reason(error: Exception) -> str:
     """The short form of what `requests` wraps three times over."""
     response = getattr(error, "response", None)
@@ -119,6 +131,7 @@ def _reason(error: Exception) -> str:
         "ReadTimeout": "no answer in time",
         "SSLError": "no trusted TLS connection",
         "ProxyError": "no connection through the proxy",
+        "TooManyRedirects": "a redirect, which is not followed",
         "ChunkedEncodingError": "the connection broke off",
     }.get(type(error).__name__, type(error).__name__)
 
