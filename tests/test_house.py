@@ -81,13 +81,8 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 PASSES = (
-    "lower",
-    "differentiate",
-    "simplify",
-    "stabilise",
-    "fuse",
-    "schedule",
-    "plan_memory",
+    *("lower", "stabilise", "differentiate", "simplify", "prune", "update"),
+    *("fuse", "memory", "schedule"),
 )
 
 
@@ -202,6 +197,12 @@ def test_what_is_imported_is_declared() -> None:
     used = {root for path in MODULES for root in roots(path)} - STANDARD - set(HOUSES)
     assert used <= declared
     assert declared <= used
+
+
+def test_there_is_one_version() -> None:
+    driver = (ROOT / "compiler" / "driver.py").read_text(encoding="utf-8")
+    found = re.findall(r'^VERSION = "(.+)"$', driver, re.MULTILINE)
+    assert found == [PROJECT["project"]["version"]]
 
 
 def test_the_makefile_explains_itself() -> None:

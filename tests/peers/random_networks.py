@@ -68,7 +68,7 @@ def declare(recipe: Recipe) -> gw.Network:
     """The recipe in the DSL."""
     integer = recipe.loss != "mse"
 
-    def body(x: gw.Tensor, target: gw.Tensor) -> gw.Outputs:
+    def body(x: gw.Tensor, target: gw.Tensor):
         values = [gw.flatten(x) if len(recipe.inputs) > 1 else x]
         for number, layer in enumerate(recipe.layers):
             values.append(_declare_layer(layer, f"layer{number}", values))

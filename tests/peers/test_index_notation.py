@@ -185,7 +185,7 @@ def gradients(
 ) -> list[np.ndarray]:
     """Ours: the arrays are parameters, and the loss is the sum of cotangent times result."""
 
-    def body() -> gw.Outputs:
+    def body():
         tensors = [gw.param(f"p{i}", a.shape, gw.constant(a)) for i, a in enumerate(arrays)]
         y = one.line(*tensors)
         c = gw.param("c", cotangent.shape, gw.constant(cotangent))
