@@ -22,6 +22,7 @@ import sympy
 from sympy import Expr, Symbol
 
 from compiler.deltas import Delta, Solution, solve
+from compiler.outputs import through_output
 from ir.errors import DifferentiationError
 from ir.expression import Access, index_symbol, symbols_of, tensor_symbol, value_accesses
 from ir.names import fresh
@@ -183,6 +184,8 @@ def _differentiate_definition(
     if d.detached:
         return later
     for access, local in local_derivatives(d.body):
+        if d.reduce is None:
+            local = through_output(d.body, local, d.access())
         if access.tensor in walk.needed and local != 0:
             link = _link(walk, d, access, local, scan if access.tensor in inside else None)
             if link is None:

@@ -87,7 +87,7 @@ class Module:
     """What is emitted: the three programs of one network, scheduled, and what describes it."""
 
     name: str
-    forward: Schedule
+    forward: Schedule | None
     gradient: Schedule | None
     step: Schedule | None
     content_hash: str

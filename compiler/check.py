@@ -1,0 +1,151 @@
+"""Check a network's symbolic gradients against differences of its forward pass.
+
+    result = gw.gradcheck(mnist_mlp, seed=0)
+    print(result.text())          # a line a parameter: symbolic, central, complex step, errors
+    assert result.ok
+
+The differences are taken of the traced program before any pass has touched it, by an evaluator that
+shares nothing with the targets. A check in which every number is zero is not ok.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.evaluate import evaluate
+from compiler.network import Network
+from compiler.pipeline import stage
+from ir.errors import DifferentiationError
+from ir.program import Initializer, Program, Tensor
+
+Array = NDArray[Any]
+CENTRAL_STEP = 1e-6
+COMPLEX_STEP = 1e-30
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterCheck:
+    """One parameter: how many elements were tried, its largest gradient, the largest relative errors."""
+
+    name: str
+    elements: int
+    largest: float
+    central_error: float
+    complex_error: float
+
+    @property
+    def ok(self) -> bool:
+        return self.largest > 0 and self.complex_error < 1e-9 and self.central_error < TOLERANCE
+
+
+@dataclass(frozen=True, slots=True)
+class GradientCheck:
+    """The whole check. `ok` if every parameter is."""
+
+    network: str
+    rows: int
+    parameters: tuple[ParameterCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.parameters) and all(p.ok for p in self.parameters)
+
+    def text(self) -> str:
+        """A table, a line a parameter."""
+        width = max([9, *(len(p.name) for p in self.parameters)])
+        lines = [
+            f"gradient check of {self.network}, {self.rows} rows, float64",
+            f"{'parameter':<{width}}  elements  largest     central     complex step",
+        ]
+        for p in self.parameters:
+            verdict = "ok" if p.ok else "all zero" if p.largest == 0 else "WRONG"
+            lines.append(f"{p.name:<{width}}  {p.elements:>8}  {p.largest:<10.4g}  {p.central_error:<10.2e}  "
+                         f"{p.complex_error:<12.2e}  {verdict}")
+        return "\n".join(lines)
+
+
+def gradcheck(network: Network, *, seed: int = 0, rows: int = 3, elements: int = 24) -> GradientCheck:
+    """Symbolic gradients against central and complex-step differences, in float64.
+
+        assert gw.gradcheck(mnist_mlp, seed=0).ok
+
+    Inputs are drawn from the seed: `rows` rows, normal numbers, labels within their limits. Of each
+    parameter at most `elements` elements are tried, the same ones for the same seed. Errors are relative
+    to the parameter's largest gradient. Raises DifferentiationError if there is nothing to check.
+    """
+    program = network.trace(dtype="float64", batch=rows)
+    if program.loss is None or not any(p.trainable for p in program.parameters):
+        raise DifferentiationError(
+            f"{network.name} has no loss or no parameters to check", at=network.origin)
+    rng = np.random.default_rng(seed)
+    values = draw(program, rng, rows)
+    final = stage(program, "merge").program
+    made = evaluate(final, values, rows)
+    checks = []
+    for name, gradient in final.gradients:
+        chosen = _chosen(values[name].size, elements, rng)
+        checks.append(_check(program, values, rows, name, made[gradient].ravel()[chosen], chosen))
+    return GradientCheck(network.name, rows, tuple(checks))
+
+
+def draw(program: Program, rng: np.random.Generator, rows: int) -> dict[str, Array]:
+    """Values for everything the caller owns: random inputs, parameters as they are initialised."""
+    values: dict[str, Array] = {}
+    for tensor in program.inputs:
+        shape = [s if isinstance(s, int) else rows for s in tensor.shape]
+        if tensor.dtype.startswith("int"):
+            values[tensor.name] = rng.integers(0, program.limits.get(tensor.name, 10), shape)
+        else:
+            values[tensor.name] = rng.standard_normal(shape)
+    for tensor in program.parameters:
+        values[tensor.name] = _initial(tensor, rng)
+    return values
+
+
+def _initial(tensor: Tensor, rng: np.random.Generator) -> Array:
+    """A draw as the parameter starts; zeros are moved off zero, where a gradient says little."""
+    init = tensor.init or Initializer("zeros")
+    shape = [int(s) for s in tensor.shape]
+    if init.kind == "constant":
+        return np.broadcast_to(np.reshape(init.values, shape if len(init.values) != 1 else ()), shape).copy()
+    if init.kind == "uniform":
+        return rng.uniform(*init.values, size=shape)
+    if init.kind == "normal":
+        return rng.normal(*init.values, size=shape)
+    return 0.1 * rng.standard_normal(shape)
+
+
+def _chosen(size: int, most: int, rng: np.random.Generator) -> Array:
+    return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
+
+
+def _check(
+    program: Program, values: dict[str, Array], rows: int, name: str, symbolic: Array, chosen: Array
+) -> ParameterCheck:
+    central, stepped = np.empty(len(chosen)), np.empty(len(chosen))
+    for i, position in enumerate(chosen):
+        up, down = (_loss(program, values, rows, name, position, h) for h in (CENTRAL_STEP, -CENTRAL_STEP))
+        central[i] = (up - down).real / (2 * CENTRAL_STEP)
+        stepped[i] = _loss(program, values, rows, name, position, 1j * COMPLEX_STEP).imag / COMPLEX_STEP
+    largest = float(np.max(np.abs([*symbolic, *stepped]), initial=0.0))
+    scale = largest or 1.0
+    return ParameterCheck(
+        name, len(chosen), largest,
+        float(np.max(np.abs(symbolic - central))) / scale,
+        float(np.max(np.abs(symbolic - stepped))) / scale,
+    )
+
+
+def _loss(
+    program: Program, values: dict[str, Array], rows: int, name: str, position: int, step: complex
+) -> complex:
+    kind = np.complex128 if isinstance(step, complex) else np.float64
+    moved = values[name].astype(kind)
+    moved.ravel()[position] += step
+    assert program.loss is not None
+    return complex(evaluate(program, {**values, name: moved}, rows, kind=kind)[program.loss])

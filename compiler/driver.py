@@ -1,0 +1,163 @@
+"""From a network to an imported module: trace, run the pipeline, emit, write, import.
+
+    model = compile(mnist_mlp, target="c", batch=128, optimizer=sgd(lr=0.1), out="generated")
+
+Files are written whole or not at all: every text is made before the first file is touched, and each file
+replaces an older one in one step. This is the only file of the compiler that knows `codegen`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+from codegen.c.emit import emit as emit_c
+from codegen.numpy.emit import emit as emit_numpy
+from compiler.network import Network
+from compiler.optimizers import Optimizer, sgd
+from compiler.pipeline import module, stage
+from compiler.schedule import loop_nest
+from ir.errors import BuildError, InputError, OutputError
+from ir.kernel import Loop, Module
+from ir.program import Program
+from ir.text import equation, show
+
+VERSION = "0.1.0"
+
+
+def compile(
+    network: Network,
+    *,
+    target: Literal["c", "numpy"] = "c",
+    batch: int = 128,
+    dtype: str | None = None,
+    optimizer: Optimizer | None = None,
+    out: str | os.PathLike[str] = "generated",
+    threads: int = 1,
+    portable: bool = False,
+) -> ModuleType:
+    """Emit a network as standalone source into the folder `out`, and import it.
+
+        model = gw.compile(mnist_mlp, target="numpy", batch=128, optimizer=gw.sgd(lr=0.1))
+
+    `batch` is the largest number of rows a call may pass. `dtype` overrides the floating type. Target "c"
+    writes NAME.c, NAME.h and NAME_c.py and builds them; "numpy" writes NAME_numpy.py. `portable` gives C
+    whose bits are the same on every machine and compiler. Raises a GradwrightError for a mistake in the
+    network or an option; then nothing is written.
+    """
+    files = emit(network, target=target, batch=batch, dtype=dtype, optimizer=optimizer,
+                 threads=threads, portable=portable)
+    folder = Path(out)
+    write(files, folder)
+    return load(folder / next(name for name in files if name.endswith(".py")))
+
+
+def emit(
+    network: Network,
+    *,
+    target: str = "c",
+    batch: int = 128,
+    dtype: str | None = None,
+    optimizer: Optimizer | None = None,
+    threads: int = 1,
+    portable: bool = False,
+) -> dict[str, str]:
+    """The emitted files by name, nothing written: what `compile` puts into its folder."""
+    if target not in ("c", "numpy"):
+        raise InputError(f'no target {target!r}', fix='use "c" or "numpy"')
+    made = lowered(network, batch=batch, dtype=dtype, optimizer=optimizer, threads=threads, portable=portable)
+    return emit_c(made, loop_nest) if target == "c" else emit_numpy(made)
+
+
+def lowered(
+    network: Network, *, batch: int, dtype: str | None = None, optimizer: Optimizer | None = None,
+    threads: int = 1, portable: bool = False,
+) -> Module:
+    """The scheduled module of a network, before a target is chosen."""
+    for name, value in (("batch", batch), ("threads", threads)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a positive integer, got {value!r}")
+    program = network.trace(dtype=dtype, batch=batch)
+    rule = optimizer or sgd(lr=0.01)
+    return module(
+        program, rule, content_hash=content_hash(program, rule), version=VERSION,
+        portable=portable, threads=threads,
+    )
+
+
+def content_hash(program: Program, optimizer: Optimizer) -> str:
+    """What the network computes, as a digest: independent of paths, times, batch limit and line numbers."""
+    inits = [repr((t.name, t.init)) for t in program.parameters]
+    lines = [equation(d) for d in program.definitions]
+    owned = [repr((t.name, str(t.shape), t.dtype, t.trainable)) for t in program.tensors().values()]
+    text = "\n".join([VERSION, program.name, *owned, *inits, *lines, repr((optimizer.name, optimizer.hyper))])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def lower_to_text(network: Network, *, stop_after: str = "lower", batch: int = 128) -> str:
+    """The IR as text after a pass of `gw.PASSES`: what `gradwright inspect --stop-after PASS` prints."""
+    program = network.trace(batch=batch)
+    found = stage(program, stop_after, sgd(lr=0.01))
+    if stop_after != "fuse":
+        return show(found.program)
+    made = lowered(network, batch=batch)
+    last = made.step or made.gradient or made.forward
+    if last is None:
+        return show(found.program)
+    lines = []
+    for step in last.steps:
+        kernels = step.kernels if isinstance(step, Loop) else (step,)
+        if isinstance(step, Loop):
+            lines.append(f"loop {step.index} < {step.size}{' downwards' if step.downwards else ''}")
+        for kernel in kernels:
+            space = ", ".join(f"{r.index} < {r.size}" for r in kernel.space)
+            lines.append(f"kernel {kernel.name} for {space or 'one point'}")
+            for m in kernel.members:
+                lines.append(f"  {'store' if m.name in kernel.stored else '     '} {equation(m)}")
+    saving = f"{last.workspace_bytes} bytes of workspace for {last.temporaries_bytes} bytes of temporaries"
+    return "\n".join([*lines, saving]) + "\n"
+
+
+def write(files: dict[str, str], folder: Path) -> None:
+    """Write every file by way of a temporary name, so that none is ever seen half written."""
+    pending: list[tuple[str, Path]] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            pending.append((temporary, folder / name))
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
+                stream.write(text)
+            os.chmod(temporary, 0o644)
+        for temporary, final in pending:
+            os.replace(temporary, final)
+    except OSError as error:
+        for temporary, _ in pending:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write to {folder}: {error.strerror or error}",
+            fix="choose another folder with out= or --out",
+        ) from None
+
+
+def load(path: Path) -> ModuleType:
+    """Import an emitted Python file by its path."""
+    resolved = path.resolve()
+    name = f"gradwright_generated_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None:
+        raise OutputError(f"cannot import {path}")
+    made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made
+    try:
+        spec.loader.exec_module(made)
+    except (OSError, RuntimeError) as error:
+        del sys.modules[name]
+        raise BuildError(str(error)) from None
+    return made

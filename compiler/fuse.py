@@ -1,0 +1,222 @@
+"""Fusion: from definitions to kernels.
+
+    fc1_sum[n, j] = sum over k …        one kernel over n, j: the sum, then bias and relu on each element
+    fc1[n, j] = fc1_sum[n, j] + b[j]    while it is in a register
+    h[n, j] = 0 if fc1[n, j] <= 0 …
+
+A definition joins the kernel of the last of the kernels it reads from, when it has the same space and
+reads that kernel's members at its own point only. A maximum and its argmax share their loop. An update joins its gradient's kernel when every other reader of the old
+value can run before; the kernels are then put in an order in which it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import sympy
+from sympy import Symbol
+
+from ir.expression import accesses, symbols_of
+from ir.kernel import Kernel, Loop, Step
+from ir.names import fresh, identifier
+from ir.program import Definition, Program, Range
+
+
+@dataclass
+class _Group:
+    """A kernel in the making."""
+
+    space: tuple[Range, ...]
+    members: list[Definition]
+    position: int
+
+    @property
+    def scan(self) -> str | None:
+        scan = self.members[0].scan
+        return scan.group if scan else None
+
+
+@dataclass
+class _Fusion:
+    program: Program
+    groups: list[_Group] = field(default_factory=list)
+    home: dict[str, _Group] = field(default_factory=dict)
+
+
+def fuse(program: Program) -> tuple[Step, ...]:
+    """The kernels of a program, in an order in which they can run."""
+    fusion = _Fusion(program)
+    updates = {name for _, name in program.updates}
+    for d in program.definitions:
+        group = _partner(fusion, d, updates)
+        if group is None:
+            group = _Group(_space(d), [], len(fusion.groups))
+            fusion.groups.append(group)
+        else:
+            d = d.renamed(_names(d, group))
+        group.members.append(d)
+        fusion.home[d.name] = group
+    return _steps(fusion, _ordered(fusion))
+
+
+def _space(d: Definition) -> tuple[Range, ...]:
+    return tuple(r for r in d.indices if d.scan is None or r.index != d.scan.index)
+
+
+def _names(d: Definition, group: _Group) -> dict[Symbol, Symbol]:
+    """From the definition's output indices to the group's, and its other indices out of their way."""
+    mapping = {
+        mine.index: theirs.index
+        for mine, theirs in zip(_space(d), group.space, strict=True)
+    }
+    taken = {str(v) for v in mapping.values()} | ({str(d.scan.index)} if d.scan else set())
+    for r in d.over:
+        if str(r.index) in taken:
+            mapping[r.index] = sympy.Symbol(fresh(f"{r.index}_2", taken), integer=True, nonnegative=True)
+        taken.add(str(r.index))
+    return {a: b for a, b in mapping.items() if a != b}
+
+
+def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None:
+    """The kernel that the definition can join."""
+    if d.reduce == "scatter":
+        return None
+    twin = _twin(fusion, d)
+    if twin is not None:
+        return twin
+    sources = [fusion.home[name] for name in d.reads() if name in fusion.home]
+    if not sources or (d.reduce is not None and _is_contraction(d)):
+        return None
+    group = max(sources, key=lambda g: g.position)
+    if not _fits(d, group) or group.members[0].reduce == "scatter":
+        return None
+    if d.name in updates and not _can_wait(fusion, d, group):
+        return None
+    return group
+
+
+def _twin(fusion: _Fusion, d: Definition) -> _Group | None:
+    """The kernel of a reduction over the very same terms: a maximum, for its argmax."""
+    for group in fusion.groups:
+        for m in group.members:
+            same = (m.indices, m.over, m.where, m.body, m.scan) == (d.indices, d.over, d.where, d.body, d.scan)
+            if m.reduce is not None and d.reduce is not None and same:
+                return group
+    return None
+
+
+def _is_contraction(d: Definition) -> bool:
+    """A sum of a product of two or more factors that vary with the terms: it gets a loop nest of its own."""
+    over = {r.index for r in d.over}
+    factors = [f for f in sympy.Mul.make_args(d.body) if any(symbols_of([a]) & over for a in accesses(f))]
+    return d.reduce == "sum" and len(factors) > 1
+
+
+def _fits(d: Definition, group: _Group) -> bool:
+    """Same sizes, same recurrence, and members read at the definition's own point only."""
+    if [r.size for r in _space(d)] != [r.size for r in group.space]:
+        return False
+    if (d.scan.group if d.scan else None) != group.scan:
+        return False
+    if [r.size for r in d.indices] != [r.size for r in group.members[0].indices]:
+        return False
+    members = {m.name: m for m in group.members}
+    own = tuple(r.index for r in d.indices)
+    return all(
+        a.tensor not in members or a.indices == own
+        for a in accesses(sympy.Tuple(d.body, *d.where))
+    )
+
+
+def _can_wait(fusion: _Fusion, d: Definition, group: _Group) -> bool:
+    """Whether no other reader of the tensor that an update replaces depends on the update's kernel."""
+    target = next(t for t, name in fusion.program.updates if name == d.name)
+    readers = [g for g in fusion.groups if g is not group and any(target in m.reads() for m in g.members)]
+    elsewhere = [a for m in group.members for a in accesses(m.body) if a.tensor == target]
+    after = _dependents(fusion, group)
+    return not elsewhere and not any(r.position in after for r in readers)
+
+
+def _dependents(fusion: _Fusion, group: _Group) -> set[int]:
+    """The kernels that come to depend on a kernel, directly or not."""
+    found = {group.position}
+    for other in fusion.groups[group.position + 1:]:
+        sources = {fusion.home[n].position for m in other.members for n in m.reads() if n in fusion.home}
+        if sources & found:
+            found.add(other.position)
+    return found - {group.position}
+
+
+def _ordered(fusion: _Fusion) -> list[_Group]:
+    """Kernels after what they read and after the readers of what they replace; otherwise as written."""
+    replaced = {name: target for target, name in fusion.program.updates}
+    before: dict[int, set[int]] = {g.position: set() for g in fusion.groups}
+    for g in fusion.groups:
+        for m in g.members:
+            before[g.position] |= {fusion.home[n].position for n in m.reads() if n in fusion.home}
+            target = replaced.get(m.name)
+            if target is not None:
+                before[g.position] |= {
+                    o.position for o in fusion.groups if any(target in k.reads() for k in o.members)
+                }
+    _bind_recurrences(fusion, before)
+    done: list[_Group] = []
+    pending = list(fusion.groups)
+    while pending:
+        ready = next(g for g in pending if not (before[g.position] - {g.position}) - {d.position for d in done})
+        pending.remove(ready)
+        done.append(ready)
+    return done
+
+
+def _bind_recurrences(fusion: _Fusion, before: dict[int, set[int]]) -> None:
+    """The kernels of one recurrence stay together: each waits for what any of them waits for."""
+    for name in {g.scan for g in fusion.groups if g.scan}:
+        inside = [g.position for g in fusion.groups if g.scan == name]
+        outside = {b for p in inside for b in before[p]} - set(inside)
+        for count, p in enumerate(inside):
+            before[p] = outside | set(inside[:count])
+
+
+def _steps(fusion: _Fusion, groups: list[_Group]) -> tuple[Step, ...]:
+    names: set[str] = set()
+    stored = _stored(fusion)
+    steps: list[Step] = []
+    open_loop: list[Kernel] = []
+    for position, group in enumerate(groups):
+        kernel = Kernel(
+            fresh(_kernel_name(group), names), group.space, tuple(group.members),
+            tuple(m.name for m in group.members if m.name in stored),
+        )
+        scan = group.members[0].scan
+        if scan is None:
+            steps.append(kernel)
+            continue
+        open_loop.append(kernel)
+        following = groups[position + 1].scan if position + 1 < len(groups) else None
+        if following != scan.group:
+            size = group.members[0].ranges[scan.index]
+            steps.append(Loop(scan.group, scan.index, size, scan.downwards, tuple(open_loop)))
+            open_loop = []
+    return tuple(steps)
+
+
+def _kernel_name(group: _Group) -> str:
+    """The user's name: `fc1` for fc1_sum with its bias, `d_fc1_W` for a gradient with its update."""
+    first = group.members[0].name
+    parents = [m.name for m in group.members if first.startswith(f"{m.name}_") and m.name != first]
+    return identifier(max(parents, key=len) if parents else first)
+
+
+def _stored(fusion: _Fusion) -> set[str]:
+    """What must be in memory: results, and what is read by another kernel or at another point."""
+    found = set(fusion.program.results())
+    for group in fusion.groups:
+        members = {m.name: m for m in group.members}
+        found |= {m.name for m in group.members if m.reduce == "scatter"}
+        for m in group.members:
+            for a in accesses(sympy.Tuple(m.body, *m.where, *m.target)):
+                home = members.get(a.tensor)
+                if home is None or a != home.access():
+                    found.add(a.tensor)
+    return found

@@ -1,0 +1,127 @@
+"""Local derivatives through the value that is stored already, found by eliminating the input.
+
+    y = 1/(1 + exp(-x)):   dy/dx = exp(-x)/(1 + exp(-x))**2   ->  y*(1 - y)
+    y = tanh(x):           dy/dx = 1 - tanh(x)**2             ->  1 - y**2
+    y = max(x, 0):         dy/dx = 0 if x <= 0 else 1         ->  0 if y <= 0 else 1
+
+No function is known here by name: y = F(u) is solved for its one transcendental part u, where F is a
+quotient of linear forms in u, and u is replaced in the derivative. For a choice, the condition may be
+asked of y instead of x where both ask the same on every branch.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import sympy
+from sympy import Expr, Symbol
+
+from ir.expression import Access
+
+
+@lru_cache(maxsize=4096)
+def through_output(body: Expr, local: Expr, output: Access) -> Expr:
+    """`local`, a derivative of `body`, by the stored value `output` where that is cheaper."""
+    if isinstance(body, sympy.Piecewise):
+        return _choice_by_output(body, local, output)
+    inner = _transcendental(body)
+    if inner is None:
+        return local
+    u, y = Symbol("u", real=True), Symbol("y", real=True)
+    inverse = _inverse(body.xreplace({inner: u}), u, y)
+    if inverse is None:
+        return local
+    by_u = _in_terms(local, inner, u)
+    if by_u is None:
+        return local
+    rewritten = _tidy(by_u.xreplace({u: inverse}), y).xreplace({y: output})
+    return rewritten if _cost(rewritten) < _cost(local) else local
+
+
+def _transcendental(body: Expr) -> Expr | None:
+    """The one outermost transcendental part of a body, if there is exactly one."""
+    found: dict[Expr, None] = {}
+    stack = [body]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, sympy.Function) and not isinstance(node, (sympy.Piecewise, sympy.Abs, sympy.sign)):
+            found.setdefault(node)
+        elif isinstance(node, sympy.Pow) and not node.exp.is_integer:
+            found.setdefault(node)
+        elif not isinstance(node, Access):
+            stack.extend(node.args)
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _inverse(function: Expr, u: Symbol, y: Symbol) -> Expr | None:
+    """u = (b - d·y)/(c·y - a) for y = (a·u + b)/(c·u + d); None where F is no such quotient."""
+    numerator, denominator = sympy.fraction(sympy.together(function))
+    try:
+        top, bottom = sympy.Poly(numerator, u), sympy.Poly(denominator, u)
+    except sympy.PolynomialError:
+        return None
+    if max(top.degree(), bottom.degree()) != 1:
+        return None
+    a, b = top.coeff_monomial(u), top.coeff_monomial(1)
+    c, d = bottom.coeff_monomial(u), bottom.coeff_monomial(1)
+    return (b - d * y) / (c * y - a)
+
+
+def _in_terms(local: Expr, inner: Expr, u: Symbol) -> Expr | None:
+    """The derivative with u in place of the transcendental part, its powers included; None if any is left."""
+    base, exponent = inner.as_base_exp()
+    power = isinstance(inner, sympy.Pow)
+
+    def same(node: Expr) -> bool:
+        if isinstance(inner, sympy.exp):
+            return isinstance(node, sympy.exp) and (node.args[0] / inner.args[0]).is_Integer
+        return power and isinstance(node, sympy.Pow) and node.base == base and bool(
+            (node.exp / exponent).is_Integer)
+
+    def as_power(node: Expr) -> Expr:
+        ratio = node.args[0] / inner.args[0] if isinstance(inner, sympy.exp) else node.exp / exponent
+        return u**ratio
+
+    replaced = local.xreplace({inner: u}).replace(same, as_power)
+    return None if _transcendental(replaced) is not None else replaced
+
+
+def _tidy(expr: Expr, y: Symbol) -> Expr:
+    """A short form: cancelled, and factored when that is shorter."""
+    forms = [sympy.cancel(expr)]
+    forms.append(sympy.factor(forms[0]))
+    return min(forms, key=lambda f: (_cost(f), str(f)))
+
+
+def _cost(expr: Expr) -> int:
+    """Operations, a transcendental function as twenty and a division as four."""
+    functions = sum(1 for f in expr.atoms(sympy.Function) if not isinstance(f, sympy.Piecewise))
+    divisions = sum(1 for p in expr.atoms(sympy.Pow) if p.exp.is_negative)
+    return int(sympy.count_ops(expr)) + 20 * functions + 3 * divisions
+
+
+def _choice_by_output(body: sympy.Piecewise, local: Expr, output: Access) -> Expr:
+    """Ask a two-way choice's sign condition of the output, where every branch agrees."""
+    if not isinstance(local, sympy.Piecewise) or len(body.args) != 2 or len(local.args) != 2:
+        return local
+    condition = body.args[0].cond
+    if local.args[0].cond != condition or not isinstance(condition, sympy.core.relational.Relational):
+        return local
+    x, bound = condition.lhs, condition.rhs
+    if not isinstance(x, Access) or not bound.is_number or local.args[0].expr.has(x) or local.args[1].expr.has(x):
+        return local
+    if _agrees(body.args[0].expr, condition, x) is not True:
+        return local
+    other = body.args[1].expr
+    if other != x:
+        return local
+    asked = condition.func(output, bound)
+    return sympy.Piecewise((local.args[0].expr, asked), (local.args[1].expr, True))
+
+
+def _agrees(value: Expr, condition: Expr, x: Access) -> bool | None:
+    """Whether the branch's value satisfies the branch's own condition, when that is decided by numbers."""
+    if not value.is_number:
+        return None
+    decided = condition.xreplace({x: value})
+    return True if decided == sympy.true else None

@@ -1,0 +1,94 @@
+"""The passes, in order. This is the only file that knows it.
+
+    lower > stabilise > differentiate > look_through > simplify > merge > update > fuse
+
+Each takes a valid program and gives a valid one; the verifier runs after every pass. `stages` gives the
+program after each of them, so that `--stop-after PASS` can print it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from compiler.count import program_flops
+from compiler.differentiate import Link, differentiate
+from compiler.fuse import fuse
+from compiler.memory import plan
+from compiler.optimizers import Optimizer
+from compiler.prune import look_through, merge, prune
+from compiler.simplify import simplify
+from compiler.stabilise import stabilise
+from compiler.update import update
+from ir.errors import GradwrightError
+from ir.kernel import Module, Schedule
+from ir.program import Program
+from ir.verify import verify
+
+PASSES = ("lower", "stabilise", "differentiate", "look_through", "simplify", "merge", "update", "fuse")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A program as a pass left it. `links` are the chain rule's, from `differentiate` on."""
+
+    after: str
+    program: Program
+    links: tuple[Link, ...] = ()
+
+
+def stages(
+    program: Program, optimizer: Optimizer | None = None, wrt: tuple[str, ...] | None = None
+) -> Iterator[Stage]:
+    """The program after each pass up to `update`; a network without a loss, or without parameters, has no gradients."""
+    yield Stage("lower", verify(program, "lower"))
+    program = verify(stabilise(program), "stabilise")
+    yield Stage("stabilise", program)
+    links: tuple[Link, ...] = ()
+    if program.loss is not None and (wrt or any(p.trainable for p in program.parameters)):
+        gradients = differentiate(program, wrt)
+        program, links = gradients.program, tuple(gradients.links)
+    yield Stage("differentiate", verify(program, "differentiate"), links)
+    for name, run in (("look_through", look_through), ("simplify", simplify), ("merge", merge)):
+        program = verify(prune(run(program)), name)
+        yield Stage(name, program, links)
+    if optimizer is not None and program.gradients:
+        program = verify(update(program, optimizer), "update")
+    yield Stage("update", program, links)
+
+
+def stage(program: Program, after: str, optimizer: Optimizer | None = None) -> Stage:
+    """The program after one pass."""
+    if after not in PASSES:
+        raise GradwrightError(f"no pass {after!r}", notes=(f"the passes are {', '.join(PASSES)}",))
+    found = list(stages(program, optimizer))
+    return next((s for s in found if s.after == after), found[-1])
+
+
+def schedule(program: Program) -> Schedule:
+    """Kernels and the memory plan of one program."""
+    program = prune(program)
+    steps = fuse(program)
+    offsets, workspace, temporaries = plan(program, steps)
+    return Schedule(program, steps, offsets, workspace, temporaries)
+
+
+def module(
+    program: Program, optimizer: Optimizer | None, *, content_hash: str, version: str,
+    portable: bool = False, threads: int = 1,
+) -> Module:
+    """The three programs of a network, scheduled: its outputs, its gradients, its training step."""
+    *_, final = stages(program, optimizer)
+    whole = final.program
+    forward = replace(whole, loss=None, gradients=(), updates=()) if whole.outputs else None
+    gradient = replace(whole, outputs=(), updates=()) if whole.loss else None
+    step = replace(whole, outputs=(), gradients=()) if whole.updates else None
+    counted = prune(step or gradient or whole)
+    return Module(
+        name=program.name,
+        forward=schedule(forward) if forward else None,
+        gradient=schedule(gradient) if gradient else None,
+        step=schedule(step) if step else None,
+        content_hash=content_hash, version=version, flops_per_step=program_flops(counted),
+        portable=portable, threads=threads,
+    )

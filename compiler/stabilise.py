@@ -1,0 +1,191 @@
+"""Rewrites that keep the value and mend the rounding, each a named equation.
+
+    S[i] = sum over r of w*exp(g)   ->  exp(m[i]) * sum over r of w*exp(g - m[i]),  m = max over r of g
+    exp(a)*exp(b)                   ->  exp(a + b)
+    log(exp(a)*b)                   ->  a + log(b)
+    log(1 + exp(a))                 ->  max(a, 0) + log(1 + exp(-|a|))
+    log(1/a)                        ->  -log(a)
+
+They run before differentiation, so that gradients are made from the safe form. The shift m may be any
+constant, so it is marked `detached`: constant under differentiation. Softmax, its logarithm and
+cross-entropy are safe at ±1000 because of the first line, however a user writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sympy
+from sympy import Expr
+
+from ir.expression import Access, symbols_of, tensor_symbol
+from ir.names import fresh
+from ir.program import Definition, Program
+
+
+@dataclass
+class _Seen:
+    """Exponential maps and shifted sums met so far."""
+
+    program: Program
+    names: set[str]
+    exponentials: dict[str, Definition] = field(default_factory=dict)
+    shifts: dict[str, str] = field(default_factory=dict)
+
+
+def stabilise(program: Program) -> Program:
+    """The program in its safe form."""
+    seen = _Seen(program, set(program.by_name()) | set(program.tensors()))
+    made: list[Definition] = []
+    for d in program.definitions:
+        d = replace(d, body=safe(_unshift(_opened(d, seen), seen)))
+        power = _exponent(d, seen)
+        if power is not None:
+            made += _shifted(d, power, seen)
+            continue
+        made.append(d)
+        if d.reduce is None and d.scan is None and _is_exponential(d.body):
+            seen.exponentials[d.name] = d
+    return _restored(replace(program, definitions=tuple(made)), seen)
+
+
+def _shifted(d: Definition, power: Expr, seen: _Seen) -> list[Definition]:
+    """The sum with its largest exponent taken out, and that exponent."""
+    shift = replace(
+        d, name=fresh(f"{d.name}_max", seen.names), body=power, reduce="max", detached=True,
+        note=f"shift of {d.name}, against overflow",
+    )
+    seen.shifts[d.name] = shift.name
+    body = safe(d.body * sympy.exp(-shift.access()))
+    return [shift, replace(d, body=body, note=f"divided by exp({shift.name})")]
+
+
+def _opened(d: Definition, seen: _Seen) -> Expr:
+    """The body with exponential maps put in where they meet a sum, a shifted sum, or a logarithm."""
+    if d.scan is not None or not seen.exponentials:
+        return d.body
+    meets = d.reduce == "sum" or any(name in seen.shifts for name in d.reads())
+    free = {n: e for n, e in seen.exponentials.items() if meets and not _balanced(e.body, seen)}
+    return _in_logarithms(_inlined(d.body, free), seen)
+
+
+def _in_logarithms(node: Any, seen: _Seen) -> Any:
+    if isinstance(node, sympy.log):
+        return sympy.log(_inlined(node.args[0], seen.exponentials))
+    if not node.args or isinstance(node, Access) or not node.has(sympy.log):
+        return node
+    return node.func(*(_in_logarithms(a, seen) for a in node.args))
+
+
+def _balanced(body: Expr, seen: _Seen) -> bool:
+    """Whether the exponent has a shift taken off: then it is never large."""
+    shifts = set(seen.shifts.values())
+    return any(a.tensor in shifts for e in body.atoms(sympy.exp) for a in e.atoms(Access))
+
+
+def _restored(program: Program, seen: _Seen) -> Program:
+    """Where an exponential sum is itself a result, the result is its unshifted value."""
+    wanted = [n for n in program.results() if n in seen.shifts]
+    made = list(program.definitions)
+    new: dict[str, str] = {}
+    for name in wanted:
+        d = program.definition(name)
+        new[name] = fresh(f"{name}_value", seen.names)
+        made.append(Definition(new[name], d.dtype, d.indices, _unshift(d.access(), seen), origin=d.origin))
+    return replace(
+        program, definitions=tuple(made),
+        outputs=tuple((public, new.get(n, n)) for public, n in program.outputs),
+        loss=new.get(program.loss, program.loss) if program.loss else None,
+    )
+
+
+def _inlined(node: Any, bodies: dict[str, Definition]) -> Any:
+    if isinstance(node, Access) and node.tensor in bodies:
+        d = bodies[node.tensor]
+        at = {r.index: e for r, e in zip(d.indices, node.indices, strict=True)}
+        return d.body.xreplace(at)
+    if not node.args or isinstance(node, Access):
+        return node
+    return node.func(*(_inlined(a, bodies) for a in node.args))
+
+
+def _is_exponential(body: Expr) -> bool:
+    return any(isinstance(f, sympy.exp) for f in sympy.Mul.make_args(body))
+
+
+def _exponent(d: Definition, seen: _Seen) -> Expr | None:
+    """g, where d is a sum of w*exp(g) and g varies with the terms; None for any other line."""
+    if d.reduce != "sum" or d.scan is not None or _balanced(d.body, seen):
+        return None
+    over = {r.index for r in d.over}
+    found = [f for f in sympy.Mul.make_args(d.body) if isinstance(f, sympy.exp)]
+    if len(found) == 1 and symbols_of(found) & over and found[0].atoms(Access):
+        return found[0].args[0]
+    return None
+
+
+def _unshift(node: Any, seen: _Seen) -> Any:
+    """S[e] becomes exp(m[e])*S[e] for every shifted sum."""
+    if isinstance(node, Access):
+        if node.tensor not in seen.shifts:
+            return node
+        return sympy.exp(Access(tensor_symbol(seen.shifts[node.tensor], "float64"), *node.indices)) * node
+    if not node.args:
+        return node
+    return node.func(*(_unshift(a, seen) for a in node.args))
+
+
+def safe(node: Any) -> Any:
+    """An expression with the scalar equations of this file applied, from the leaves up."""
+    if not node.args or isinstance(node, Access):
+        return node
+    rebuilt = node.func(*(safe(a) for a in node.args)) if node.has(sympy.exp, sympy.log) else node
+    if isinstance(rebuilt, sympy.Mul):
+        return _one_exponential(rebuilt)
+    if isinstance(rebuilt, sympy.log):
+        return _safe_log(rebuilt)
+    return rebuilt
+
+
+def _one_exponential(product: sympy.Mul) -> Expr:
+    """exp(a)*exp(b)/exp(c)*w  ->  exp(a + b - c)*w"""
+    power: Expr = sympy.S.Zero
+    rest = []
+    for factor in product.args:
+        base, exponent = factor.as_base_exp()
+        if isinstance(factor, sympy.exp):
+            power += factor.args[0]
+        elif isinstance(base, sympy.exp):
+            power += base.args[0] * exponent
+        elif isinstance(base, sympy.Mul) and any(isinstance(f, sympy.exp) for f in base.args):
+            exps = [f for f in base.args if isinstance(f, sympy.exp)]
+            power += sympy.Add(*(f.args[0] for f in exps)) * exponent
+            rest.append(sympy.Mul(*(f for f in base.args if f not in exps)) ** exponent)
+        else:
+            rest.append(factor)
+    return sympy.exp(power) * sympy.Mul(*rest)
+
+
+def _safe_log(node: sympy.log) -> Expr:
+    inside = node.args[0]
+    if isinstance(inside, sympy.exp):
+        return inside.args[0]
+    if isinstance(inside, sympy.Pow) and inside.exp == -1:
+        return -_safe_log(sympy.log(inside.base, evaluate=False))
+    if isinstance(inside, sympy.Mul):
+        powers = [f for f in inside.args if isinstance(f, sympy.exp)]
+        if powers:
+            rest = sympy.Mul(*(f for f in inside.args if f not in powers))
+            return sympy.Add(*(f.args[0] for f in powers)) + sympy.log(rest)
+    if isinstance(inside, sympy.Add) and len(inside.args) == 2 and inside.args[0] == 1:
+        if isinstance(inside.args[1], sympy.exp):
+            return _softplus(inside.args[1].args[0])
+    return node
+
+
+def _softplus(a: Expr) -> Expr:
+    """log(1 + exp(a)) with the exponential of a number that is never positive."""
+    return sympy.Piecewise(
+        (a + sympy.log(1 + sympy.exp(-a)), a > 0), (sympy.log(1 + sympy.exp(a)), True)
+    )
