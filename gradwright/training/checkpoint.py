@@ -37,7 +37,10 @@ _DIGITS = 64
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The choices that a run is made of; a resumed run takes them from its checkpoint."""
+    """The choices that a run is made of; a resumed run takes them from its checkpoint.
+
+    `compiled_lr` is in the emitted source and so in the model's hash; `lr` overrides it in a run.
+    """
 
     data: str
     target: str
@@ -46,7 +49,7 @@ class Settings:
     optimizer: str
     threads: int
     seed: int
-    compiled_lr: float | None
+    compiled_lr: float
     lr: float | None
 
 

@@ -1,0 +1,310 @@
+"""The command line: each command is a short function that calls the face and prints.
+
+A user's mistake (`GradwrightError`) is reported on stderr with exit code 2; a gradient that fails
+its check gives 1, a run stopped by Ctrl-C 130. What a command needs is imported inside it, so that
+`--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ir.errors import GradwrightError, InputError
+
+if TYPE_CHECKING:
+    from gradwright.model_file import ModelFile
+
+STOPPED = 130
+
+
+class Target(StrEnum):
+    """The languages that a network is emitted in."""
+
+    numpy = "numpy"
+    c = "c"
+
+
+class DType(StrEnum):
+    """The floating types of a compiled network."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
+class Format(StrEnum):
+    """The forms of a derivation."""
+
+    text = "text"
+    latex = "latex"
+    html = "html"
+
+
+class Known(StrEnum):
+    """The data sets that can be fetched."""
+
+    mnist = "mnist"
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Symbolic gradients of neural networks, emitted as NumPy and C99, and trained.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Fetch and verify data sets.")
+app.add_typer(data_app, name="data")
+
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL.py[:name]", help="A file with a @gw.network function."),
+]
+OptTarget = Annotated[Target | None, typer.Option(help="Language of the source [default: c].")]
+OptDType = Annotated[DType | None, typer.Option(help="Floating type [default: the network's].")]
+OptBatch = Annotated[int | None, typer.Option(min=1, help="Rows in a batch [default: 128].")]
+OptLr = Annotated[float | None, typer.Option(min=0.0, help="Learning rate [default: 0.1].")]
+OptOptimizer = Annotated[str | None, typer.Option(help="Optimizer by name [default: sgd].")]
+OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads [default: 1].")]
+OptDataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with mnist/*.gz [default: GRADWRIGHT_DATA, else the user's cache]."),
+]
+
+
+def main() -> None:
+    """Run the command; a `GradwrightError` ends it with its report and exit code 2."""
+    try:
+        app(prog_name="gradwright")
+    except GradwrightError as error:
+        sys.stderr.write(error.report() + "\n")
+        sys.exit(2)
+
+
+@app.command(
+    "compile", epilog="Example: gradwright compile examples/mnist_mlp.py --target c --out generated"
+)
+def compile_command(
+    model: Model,
+    target: OptTarget = None,
+    batch: OptBatch = None,
+    dtype: OptDType = None,
+    optimizer: OptOptimizer = None,
+    lr: OptLr = None,
+    threads: OptThreads = None,
+    out: Annotated[Path, typer.Option(help="Folder for the emitted source.")] = Path("generated"),
+) -> None:
+    """Emit a network as standalone source: forward, gradient and update in one file."""
+    module = _compiled(_source(model), target, batch, dtype, optimizer, lr, threads, out)
+    _console().print(
+        f"{module.NAME}: {module.TARGET} {module.DTYPE}, batch {module.MAX_BATCH},"
+        f" workspace {module.WORKSPACE_BYTES} bytes, {module.FLOPS_PER_STEP} operations a step\n"
+        f"import {Path(module.__file__).stem} from {out}"
+    )
+
+
+@app.command(epilog="Example: gradwright train examples/mnist_mlp.py --epochs 10 --lr 0.1")
+def train(
+    model: Model,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="mnist, digits, or a folder of IDX files [default: auto, which is MNIST when it"
+            " can be had and the embedded digits otherwise]."
+        ),
+    ] = None,
+    data_dir: OptDataDir = None,
+    target: OptTarget = None,
+    epochs: Annotated[int, typer.Option(min=0, help="Epochs in all, also after --resume.")] = 10,
+    batch: OptBatch = None,
+    dtype: OptDType = None,
+    optimizer: OptOptimizer = None,
+    lr: OptLr = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of initial parameters and shuffling [default: 0].")
+    ] = None,
+    threads: OptThreads = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run [default: runs/NAME].")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Checkpoint, or folder of a run, to go on from.")
+    ] = None,
+) -> None:
+    """Train a network, with a checkpoint after every epoch. Ctrl-C stops cleanly and saves."""
+    from gradwright.train_run import TrainOptions, run
+
+    options = TrainOptions(
+        model, epochs, data, data_dir, _value(target), _value(dtype), batch, optimizer, lr, seed,
+        threads, out, resume,
+    )  # fmt: skip
+    if run(options, _console()).stopped:
+        raise typer.Exit(STOPPED)
+
+
+@app.command(epilog="Example: gradwright inspect examples/mnist_mlp.py --wrt fc1.W --format latex")
+def inspect(
+    model: Model,
+    wrt: Annotated[str | None, typer.Option(help="Derive the loss by this parameter.")] = None,
+    format: Annotated[Format, typer.Option(help="Form of the derivation.")] = Format.text,
+    stop_after: Annotated[
+        str | None, typer.Option(metavar="PASS", help="Print the program after this pass.")
+    ] = None,
+    batch: OptBatch = None,
+) -> None:
+    """Show a network's definitions, the derivation of a gradient, or what a pass made."""
+    import gradwright as gw
+
+    if wrt is None and format is not Format.text:
+        raise InputError(
+            f"--format {format.value} is a form of a derivation",
+            fix="say with --wrt which parameter to derive by",
+        )
+    if wrt is not None and stop_after is not None:
+        raise InputError("--wrt and --stop-after show different things", fix="leave one out")
+    source = _source(model)
+    with source.errors():
+        network = source.load()
+        if wrt is not None:
+            shown = getattr(gw.derive(network, wrt=wrt), format.value)()
+        else:
+            stop = _pass_name(stop_after or "lower")
+            shown = gw.lower_to_text(network, stop_after=stop, batch=batch or 128)
+    sys.stdout.write(shown.rstrip("\n") + "\n")
+
+
+@app.command(epilog="Example: gradwright check examples/mnist_mlp.py")
+def check(
+    model: Model,
+    seed: Annotated[int, typer.Option(min=0, help="Of parameters and inputs.")] = 0,
+) -> None:
+    """Compare each symbolic gradient with numerical differences; exit code 1 if one differs."""
+    import gradwright as gw
+
+    source = _source(model)
+    with source.errors():
+        result = gw.gradcheck(source.load(), seed=seed)
+    sys.stdout.write(result.text().rstrip("\n") + "\n")
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: gradwright bench examples/mnist_mlp.py --batch 32 --repeats 50")
+def bench(
+    model: Model,
+    target: OptTarget = None,
+    batch: OptBatch = None,
+    dtype: OptDType = None,
+    optimizer: OptOptimizer = None,
+    threads: OptThreads = None,
+    repeats: Annotated[int, typer.Option(min=3, help="Repeats of each measurement.")] = 30,
+) -> None:
+    """Time forward, value_and_grad and train_step of a network on made-up inputs."""
+    import tempfile
+
+    from gradwright.measure import describe, machine, measure
+
+    source = _source(model)
+    with tempfile.TemporaryDirectory() as folder:
+        module = _compiled(
+            source, target, batch, dtype, optimizer, None, threads, Path(folder)
+        )
+        console = _console()
+        console.print(f"{module.NAME}, {module.TARGET} {module.DTYPE}, batch {module.MAX_BATCH}")
+        console.print(machine())
+        for timing in measure(module, repeats):
+            console.print(describe(timing))
+
+
+@data_app.command(epilog="Example: gradwright data fetch mnist")
+def fetch(
+    name: Annotated[Known, typer.Argument(help="The data set.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Put it in DIR/mnist [default: the user's cache].")
+    ] = None,
+) -> None:
+    """Download a data set, checked against its pinned digests; what is there is kept."""
+    from gradwright.training.download import cache_folder
+    from gradwright.training.progress import download_report
+    from gradwright.training.sources import fetch_mnist
+
+    console = _console()
+    folder = cache_folder() if data_dir is None else data_dir / name.value
+    with download_report(console) as progress:
+        fetch_mnist(folder, progress)
+    console.print(f"{name.value} is complete in {folder}")
+
+
+@data_app.command(epilog="Example: gradwright data verify mnist --data-dir data")
+def verify(
+    name: Annotated[Known, typer.Argument(help="The data set.")],
+    data_dir: OptDataDir = None,
+) -> None:
+    """Check a data set file by file; exit code 2 if one is missing or damaged."""
+    from gradwright.training import mnist
+    from gradwright.training.download import cache_folder
+    from gradwright.training.sources import named_folder
+
+    folder = named_folder(data_dir) or cache_folder()
+    console = _console()
+    console.print(f"{name.value} in {folder}")
+    reports = mnist.verify(folder)
+    for report in reports:
+        sizes = "x".join(map(str, report.shape))
+        console.print(f"{report.name:<30} {sizes or '-':<14} {'bad' if report.problem else 'ok'}")
+    for problem in (report.problem for report in reports if report.problem):
+        sys.stderr.write(problem.report() + "\n")
+    if any(report.problem for report in reports):
+        raise typer.Exit(2)
+
+
+def _source(model: str) -> ModelFile:
+    from gradwright.model_file import ModelFile
+
+    return ModelFile.parse(model)
+
+
+def _compiled(
+    source: ModelFile,
+    target: Target | None,
+    batch: int | None,
+    dtype: DType | None,
+    optimizer: str | None,
+    lr: float | None,
+    threads: int | None,
+    out: Path,
+) -> Any:
+    import gradwright as gw
+
+    with source.errors():
+        return gw.compile(
+            source.load(),
+            target=_value(target) or "c",
+            batch=batch or 128,
+            dtype=_value(dtype),
+            optimizer=gw.optimizer(optimizer or "sgd", lr=0.1 if lr is None else lr),
+            out=out,
+            threads=threads or 1,
+        )
+
+
+def _pass_name(name: str) -> str:
+    import gradwright as gw
+
+    if name not in gw.PASSES:
+        raise InputError(
+            f"there is no pass {name}", notes=(f"passes, in order: {', '.join(gw.PASSES)}",)
+        )
+    return name
+
+
+def _value(choice: Target | DType | None) -> str | None:
+    return None if choice is None else choice.value
+
+
+def _console() -> Console:
+    """Text as it is: no markup (shapes have brackets), no colours guessed, no wrapping."""
+    return Console(markup=False, highlight=False, soft_wrap=True)

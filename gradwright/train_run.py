@@ -1,0 +1,185 @@
+"""`gradwright train`, from options to a finished run: what the command line does, in order.
+
+    run(TrainOptions(model="examples/mnist_mlp.py", epochs=3), console)
+
+A resumed run takes whatever is not said again from its checkpoint. Options that would silently
+make it another run (seed, batch, data, dtype, optimizer) are refused; rate, target, threads and
+epochs may change.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+
+import gradwright as gw
+from gradwright.model_file import ModelFile
+from gradwright.training import checkpoint as checkpoints
+from gradwright.training.batches import Rows, fit
+from gradwright.training.checkpoint import FILE_NAME, Checkpoint, Position, Settings
+from gradwright.training.datasets import Dataset
+from gradwright.training.loop import Outcome, Plan, Save, Start, fresh, train
+from gradwright.training.model import Arrays, CompiledModel
+from gradwright.training.progress import download_report, reporter
+from gradwright.training.report import headline, summary
+from gradwright.training.runs import choose_folder
+from gradwright.training.sources import choose
+from ir.errors import CheckpointError
+
+DEFAULT_LR = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """The options of the command; None stands for what was not said."""
+
+    model: str
+    epochs: int = 10
+    data: str | None = None
+    data_dir: Path | None = None
+    target: str | None = None
+    dtype: str | None = None
+    batch: int | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    seed: int | None = None
+    threads: int | None = None
+    out: Path | None = None
+    resume: Path | None = None
+
+
+def run(options: TrainOptions, console: Console) -> Outcome:
+    """Load, compile, train, save, and print. Raises `GradwrightError` for every user's mistake."""
+    source = ModelFile.parse(options.model)
+    with source.errors():
+        network = source.load()
+    old = None if options.resume is None else checkpoints.load(options.resume)
+    dataset = _dataset(options, old, console)
+    settings = _settings(options, old, dataset)
+    folder = choose_folder(network.name, options.out, options.resume)
+    with _removed_unless_started(folder):
+        with source.errors():
+            model = compile_model(network, settings, folder)
+        settings = replace(settings, dtype=model.DTYPE)
+        data = fit(model, dataset)
+        start = _start(options, old, model, settings)
+        console.print(headline(model, settings, dataset, folder))
+        outcome = _train(model, data, options, settings, start, folder, console)
+    console.print(summary(outcome, settings, folder, options.epochs))
+    return outcome
+
+
+def compile_model(network: gw.Network, settings: Settings, out: Path) -> CompiledModel:
+    """The generated module for these settings; its source is written into `out`."""
+    module = gw.compile(
+        network,
+        target=settings.target,
+        batch=settings.batch,
+        dtype=settings.dtype or None,
+        optimizer=gw.optimizer(settings.optimizer, lr=settings.compiled_lr),
+        out=out,
+        threads=settings.threads,
+    )
+    return cast(CompiledModel, module)
+
+
+def _train(
+    model: CompiledModel,
+    data: tuple[Rows, Rows],
+    options: TrainOptions,
+    settings: Settings,
+    start: Start,
+    folder: Path,
+    console: Console,
+) -> Outcome:
+    hyper = {} if settings.lr is None else {"lr": settings.lr}
+    plan = Plan(options.epochs, settings.batch, settings.seed, hyper)
+    with reporter(options.epochs, console) as shown:
+        return train(model, data, plan, shown, _saver(model, settings, folder), start)
+
+
+def _saver(model: CompiledModel, settings: Settings, folder: Path) -> Save:
+    def save(position: Position, params: Arrays, state: Arrays) -> None:
+        checkpoints.save(
+            folder / FILE_NAME,
+            Checkpoint(model.NAME, model.MODEL_HASH, settings, position, params, state),
+        )
+
+    return save
+
+
+def _start(
+    options: TrainOptions, old: Checkpoint | None, model: CompiledModel, settings: Settings
+) -> Start:
+    if old is None or options.resume is None:
+        return fresh(model, settings.seed)
+    checkpoints.require_match(options.resume, old, model)
+    return Start(old.params, old.state, old.position)
+
+
+def _dataset(options: TrainOptions, old: Checkpoint | None, console: Console) -> Dataset:
+    choice = options.data
+    if choice is None:
+        choice = "auto" if old is None else _data_of(old)
+    with download_report(console) as progress:
+        return choose(choice, options.data_dir, console.print, progress)
+
+
+def _data_of(old: Checkpoint) -> str:
+    if old.settings.data in ("mnist", "digits"):
+        return old.settings.data
+    raise CheckpointError(
+        "the checkpoint was trained on a folder of images, which it does not name",
+        fix="name that folder with --data",
+    )
+
+
+def _settings(options: TrainOptions, old: Checkpoint | None, dataset: Dataset) -> Settings:
+    if old is None:
+        return Settings(
+            dataset.name,
+            options.target or "c",
+            options.dtype or "",
+            options.batch or 128,
+            options.optimizer or "sgd",
+            options.threads or 1,
+            options.seed or 0,
+            DEFAULT_LR if options.lr is None else options.lr,
+            None,
+        )
+    kept = old.settings
+    _refuse_change("data", kept.data, dataset.name)
+    for name in ("dtype", "batch", "optimizer", "seed"):
+        _refuse_change(name, getattr(kept, name), getattr(options, name))
+    return replace(
+        kept,
+        target=options.target or kept.target,
+        threads=options.threads or kept.threads,
+        lr=kept.lr if options.lr is None else options.lr,
+    )
+
+
+def _refuse_change(name: str, kept: object, said: object) -> None:
+    if said is not None and said != kept:
+        raise CheckpointError(
+            f"--{name} {said} is not that of the checkpoint",
+            notes=(f"expected: {kept}", f"found: {said}"),
+            fix=f"leave --{name} out, or start a new run without --resume",
+        )
+
+
+@contextmanager
+def _removed_unless_started(folder: Path) -> Iterator[None]:
+    """A run that fails before its first checkpoint leaves no folder behind."""
+    existed = folder.exists()
+    try:
+        yield
+    finally:
+        if not existed and not (folder / FILE_NAME).exists():
+            shutil.rmtree(folder, ignore_errors=True)
