@@ -19,6 +19,7 @@ from ir.errors import GradwrightError, InputError
 
 if TYPE_CHECKING:
     from gradwright.model_file import ModelFile
+    from gradwright.training.model import CompiledModel
 
 STOPPED = 130
 
@@ -98,11 +99,20 @@ def compile_command(
     out: Annotated[Path, typer.Option(help="Folder for the emitted source.")] = Path("generated"),
 ) -> None:
     """Emit a network as standalone source: forward, gradient and update in one file."""
-    module = _compiled(_source(model), target, batch, dtype, optimizer, lr, threads, out)
+    module = _compiled(
+        _source(model),
+        out,
+        target=_value(target),
+        batch=batch,
+        dtype=_value(dtype),
+        optimizer=optimizer,
+        lr=lr,
+        threads=threads,
+    )
     _console().print(
         f"{module.NAME}: {module.TARGET} {module.DTYPE}, batch {module.MAX_BATCH},"
         f" workspace {module.WORKSPACE_BYTES} bytes, {module.FLOPS_PER_STEP} operations a step\n"
-        f"import {Path(module.__file__).stem} from {out}"
+        f"written to {out}; import {module.NAME}_{module.TARGET}"
     )
 
 
@@ -210,7 +220,13 @@ def bench(
     source = _source(model)
     with tempfile.TemporaryDirectory() as folder:
         module = _compiled(
-            source, target, batch, dtype, optimizer, None, threads, Path(folder)
+            source,
+            Path(folder),
+            target=_value(target),
+            batch=batch,
+            dtype=_value(dtype),
+            optimizer=optimizer,
+            threads=threads,
         )
         console = _console()
         console.print(f"{module.NAME}, {module.TARGET} {module.DTYPE}, batch {module.MAX_BATCH}")
@@ -267,28 +283,11 @@ def _source(model: str) -> ModelFile:
     return ModelFile.parse(model)
 
 
-def _compiled(
-    source: ModelFile,
-    target: Target | None,
-    batch: int | None,
-    dtype: DType | None,
-    optimizer: str | None,
-    lr: float | None,
-    threads: int | None,
-    out: Path,
-) -> Any:
-    import gradwright as gw
+def _compiled(source: ModelFile, out: Path, **options: Any) -> CompiledModel:
+    from gradwright.compile_options import CompileOptions
 
     with source.errors():
-        return gw.compile(
-            source.load(),
-            target=_value(target) or "c",
-            batch=batch or 128,
-            dtype=_value(dtype),
-            optimizer=gw.optimizer(optimizer or "sgd", lr=0.1 if lr is None else lr),
-            out=out,
-            threads=threads or 1,
-        )
+        return CompileOptions.said(**options).compile(source.load(), out)
 
 
 def _pass_name(name: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import gradwright as gw
 from ir.errors import GradwrightError, InvalidNameError, Origin
@@ -87,7 +87,7 @@ class ModelFile:
             ) from None
         return module
 
-    def _compiled(self, path: Path) -> object:
+    def _compiled(self, path: Path) -> CodeType:
         try:
             return compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
         except OSError as error:

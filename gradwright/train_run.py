@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from rich.console import Console
 
-import gradwright as gw
+from gradwright.compile_options import CompileOptions
 from gradwright.model_file import ModelFile
 from gradwright.training import checkpoint as checkpoints
 from gradwright.training.batches import Rows, fit
@@ -31,8 +30,6 @@ from gradwright.training.report import headline, summary
 from gradwright.training.runs import choose_folder
 from gradwright.training.sources import choose
 from ir.errors import CheckpointError
-
-DEFAULT_LR = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def run(options: TrainOptions, console: Console) -> Outcome:
     folder = choose_folder(network.name, options.out, options.resume)
     with _removed_unless_started(folder):
         with source.errors():
-            model = compile_model(network, settings, folder)
+            model = _compile_options(settings).compile(network, folder)
         settings = replace(settings, dtype=model.DTYPE)
         data = fit(model, dataset)
         start = _start(options, old, model, settings)
@@ -75,18 +72,15 @@ def run(options: TrainOptions, console: Console) -> Outcome:
     return outcome
 
 
-def compile_model(network: gw.Network, settings: Settings, out: Path) -> CompiledModel:
-    """The generated module for these settings; its source is written into `out`."""
-    module = gw.compile(
-        network,
+def _compile_options(settings: Settings) -> CompileOptions:
+    return CompileOptions.said(
         target=settings.target,
         batch=settings.batch,
         dtype=settings.dtype or None,
-        optimizer=gw.optimizer(settings.optimizer, lr=settings.compiled_lr),
-        out=out,
+        optimizer=settings.optimizer,
+        lr=settings.compiled_lr,
         threads=settings.threads,
     )
-    return cast(CompiledModel, module)
 
 
 def _train(
@@ -142,17 +136,7 @@ def _data_of(old: Checkpoint) -> str:
 
 def _settings(options: TrainOptions, old: Checkpoint | None, dataset: Dataset) -> Settings:
     if old is None:
-        return Settings(
-            dataset.name,
-            options.target or "c",
-            options.dtype or "",
-            options.batch or 128,
-            options.optimizer or "sgd",
-            options.threads or 1,
-            options.seed or 0,
-            DEFAULT_LR if options.lr is None else options.lr,
-            None,
-        )
+        return _fresh_settings(options, dataset)
     kept = old.settings
     _refuse_change("data", kept.data, dataset.name)
     for name in ("dtype", "batch", "optimizer", "seed"):
@@ -162,6 +146,27 @@ def _settings(options: TrainOptions, old: Checkpoint | None, dataset: Dataset) -
         target=options.target or kept.target,
         threads=options.threads or kept.threads,
         lr=kept.lr if options.lr is None else options.lr,
+    )
+
+
+def _fresh_settings(options: TrainOptions, dataset: Dataset) -> Settings:
+    chosen = CompileOptions.said(
+        target=options.target,
+        batch=options.batch,
+        optimizer=options.optimizer,
+        lr=options.lr,
+        threads=options.threads,
+    )
+    return Settings(
+        dataset.name,
+        chosen.target,
+        options.dtype or "",
+        chosen.batch,
+        chosen.optimizer,
+        chosen.threads,
+        options.seed or 0,
+        chosen.lr,
+        None,
     )
 
 

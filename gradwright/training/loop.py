@@ -21,7 +21,7 @@ from gradwright.training.checkpoint import Position
 from gradwright.training.metrics import accuracy
 from gradwright.training.model import Arrays, CompiledModel
 from gradwright.training.stopping import StopRequest, stoppable
-from ir.errors import GradwrightError
+from ir.errors import GradwrightError, InputError
 
 PIECE_SECONDS = 0.2
 
@@ -108,8 +108,10 @@ def train(
 
     `save` is called at the beginning, so that a folder that cannot be written is known at once,
     then after every epoch and on a stop. Raises `DivergedError` when the loss stops being finite;
-    the checkpoint saved before it stands.
+    the checkpoint saved before it stands. Raises `InputError` for a network without a loss.
     """
+    if model.LOSS is None:
+        raise InputError(f"{model.NAME} has no loss to train", fix="return gw.outputs(loss=...)")
     params = {name: start.params[name] for name in model.PARAM_SHAPES}
     run = _Run(model, *data, plan, reporter, save, params, start.state, start.position)
     run.save()

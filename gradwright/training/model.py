@@ -25,6 +25,7 @@ class CompiledModel(Protocol):
     PARAM_SHAPES: dict[str, tuple[int, ...]]
     INPUTS: dict[str, Declared]
     OUTPUTS: dict[str, Declared]
+    LOSS: str | None
     STATE_SHAPES: dict[str, tuple[int, ...]]
     HYPERPARAMETERS: dict[str, float]
     INDEX_LIMITS: dict[str, int]

@@ -15,6 +15,7 @@ from gradwright.training import loop
 from gradwright.training.checkpoint import Position
 from gradwright.training.loop import DivergedError, Outcome, Plan, Start, fresh, train
 from gradwright.training.progress import LiveBar, PlainLines, epoch_line, reporter
+from ir.errors import InputError
 
 
 @dataclass
@@ -180,3 +181,9 @@ def test_a_moving_bar_on_a_terminal(model, data) -> None:
         run(model, data, Plan(2, 32, 0), bar)
     assert "accuracy" in text.getvalue()
     assert "epoch 2/2" in text.getvalue()
+
+
+def test_a_network_without_a_loss_is_refused(model, data) -> None:
+    model.LOSS = None
+    with pytest.raises(InputError, match="softmax has no loss to train"):
+        run(model, data, Plan(1, 32, 0))

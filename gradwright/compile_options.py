@@ -1,0 +1,44 @@
+"""The options that `compile`, `train` and `bench` share, with their defaults in one place.
+
+    model = CompileOptions.said(target="numpy", batch=None).compile(network, Path("generated"))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import gradwright as gw
+from gradwright.training.model import CompiledModel
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """`dtype` None keeps the network's own floating type."""
+
+    target: Literal["c", "numpy"] = "c"
+    batch: int = 128
+    dtype: str | None = None
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    threads: int = 1
+
+    @classmethod
+    def said(cls, **options: Any) -> CompileOptions:
+        """The defaults, with those options that were said (are not None) in their place."""
+        return cls(**{name: value for name, value in options.items() if value is not None})
+
+    def compile(self, network: gw.Network, out: Path) -> CompiledModel:
+        """The generated module; its source is written into `out`. Raises `GradwrightError`."""
+        module = gw.compile(
+            network,
+            target=self.target,
+            batch=self.batch,
+            dtype=self.dtype,
+            optimizer=gw.optimizer(self.optimizer, lr=self.lr),
+            out=out,
+            threads=self.threads,
+        )
+        # A module has no class: that it has these names is what the target's tests check.
+        return cast(CompiledModel, module)
