@@ -33,7 +33,7 @@ Place: TypeAlias = Access | Symbol
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """An array that the nest is given (a scalar if its role is `scalar`), and whether it writes it."""
+    """An array that the nest is given (or a scalar, by value), and whether it writes it."""
 
     name: str
     dtype: DType
@@ -113,13 +113,17 @@ Statement: TypeAlias = For | If | Local | Position | Store | Accumulate | Choose
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """One function over arrays. `free` are the indices that the caller's own loop gives it."""
+    """One function over arrays. `free` are the indices that the caller's own loop gives it.
+
+    `guarded`: a load under a condition is left that would be out of bounds without it.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
     body: tuple[Statement, ...]
     rows: Symbol | None = None
     free: tuple[Symbol, ...] = ()
+    guarded: bool = False
 
     def statements(self) -> Iterator[Statement]:
         """Every statement, the outer before the inner."""
