@@ -1,0 +1,322 @@
+"""Kernel to loop nest: which loops, in which order, and what is kept in locals.
+
+    nest = loop_nest(kernel, program)
+
+    pointwise   for every point: the members in order, reductions in a scalar
+    rowwise     for every row of a chunk: the reductions in an array over the last index, their
+                loops outside it, so that the innermost loop is unit stride; then the rest
+
+Conditions become bounds of the loops (compiler/loop_bounds.py), not branches inside them. The
+order of the terms of a sum is that of the source, whatever the batch.
+
+Stores of an update go to the tensor that it replaces: one name for one piece of memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy
+from sympy import Expr, Integer, Symbol
+
+from compiler import loop_bounds as bounds
+from compiler.conditional_loads import guarded, hoisted
+from ir.affine import Facts, linear
+from ir.errors import IndexLanguageError
+from ir.expression import Access, accesses, index_symbol, tensor_symbol, value_accesses
+from ir.kernel import Kernel
+from ir.loops import (
+    Accumulate,
+    Choose,
+    For,
+    Local,
+    Nest,
+    Parameter,
+    Place,
+    Position,
+    Statement,
+    Store,
+)
+from ir.program import Definition, DType, Program, Range
+
+CHUNK = 64  # elements of a row that stay in locals: 4 or 8 cache lines
+WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
+
+
+def loop_nest(kernel: Kernel, program: Program) -> Nest:
+    """The nest that computes the kernel; its parameters are the arrays it touches."""
+    scope = Scope.of(kernel, program)
+    if kernel.members[0].reduce == "scatter":
+        body = _scatter(scope)
+    elif (row := _row_index(scope)) is not None:
+        body = _rowwise(scope, row)
+    else:
+        body = _nested(kernel.space, _point(scope))
+    parameters = _parameters(scope, body)
+    arrays = {p.name for p in parameters if not p.scalar}
+    return Nest(kernel.name, parameters, body, scope.rows, _free(scope), guarded(body, arrays))
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A kernel with its buffers named: accesses of updates already point to what they replace."""
+
+    kernel: Kernel
+    program: Program
+    members: tuple[Definition, ...]
+    homes: dict[str, str]
+    rows: Symbol | None
+
+    @staticmethod
+    def of(kernel: Kernel, program: Program) -> Scope:
+        homes = {definition: tensor for tensor, definition in reversed(program.updates)}
+        members = tuple(_with_homes(m, kernel, homes) for m in kernel.members)
+        rows = program.batch.symbol if program.batch else None
+        return Scope(kernel, program, members, homes, rows)
+
+    def facts(self, member: Definition) -> Facts:
+        batch = self.program.batch
+        return Facts(member.ranges, self.program.limits, batch.maximum if batch else None)
+
+    def stored_at(self, member: Definition) -> Access:
+        """The element of the buffer that the member writes."""
+        access = member.access()
+        name = self.homes.get(member.name, member.name)
+        return Access(tensor_symbol(name, member.dtype), *access.indices)
+
+    def places(self, at: dict[str, Place]) -> dict[Expr, Expr]:
+        """What stands for the accesses of members at their own point."""
+        return {m.access(): at[m.name] for m in self.members if m.name in at}
+
+
+def _with_homes(member: Definition, kernel: Kernel, homes: dict[str, str]) -> Definition:
+    """The member with reads of replaced tensors' new values spelled as reads of their memory."""
+    own = {m.access() for m in kernel.members}
+    moved = {
+        a: Access(tensor_symbol(homes[a.tensor], member.dtype), *a.indices)
+        for a in accesses(sympy.Tuple(member.body, *member.where))
+        if a.tensor in homes and a not in own
+    }
+    return bounds.substituted(member, moved) if moved else member
+
+
+def local(name: str, dtype: str) -> Symbol:
+    """The scalar that holds a member's value at the point."""
+    return Symbol(name, integer=True) if dtype.startswith("int") else Symbol(name, real=True)
+
+
+def _nested(ranges: tuple[Range, ...], body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The body inside one loop for every range, the first outermost."""
+    for r in reversed(ranges):
+        body = (For(r.index, (Integer(0),), (sympy.sympify(r.size),), body),)
+    return body
+
+
+# ---------------------------------------------------------------- pointwise
+
+
+def _point(scope: Scope) -> tuple[Statement, ...]:
+    """The members in order at one point of the space."""
+    body: list[Statement] = []
+    at: dict[str, Place] = {}
+    for member in scope.members:
+        value = local(member.name, member.dtype)
+        body += _member(scope, member, value, scope.places(at))
+        at[member.name] = value
+        if member.name in scope.kernel.stored:
+            body.append(Store(scope.stored_at(member), value))
+    return tuple(body)
+
+
+def _member(
+    scope: Scope, member: Definition, value: Symbol, known: dict[Expr, Expr]
+) -> list[Statement]:
+    """One member as a local: a map in one statement, a reduction in a loop."""
+    here = bounds.substituted(member, known)
+    loads, body = hoisted(here.body, scope.facts(here), scope.program)
+    if member.reduce is None:
+        return [*loads, Local(value, member.dtype, body)]
+    if member.reduce == "argmax":
+        return _argmax(scope, here, value)
+    kind, start = _kind(member)
+    inner: tuple[Statement, ...] = (*loads, Accumulate(value, kind, body))
+    loops = bounds.reduction_loops(here, scope.facts(here), inner)
+    return [Local(value, member.dtype, start, changes=True), *loops]
+
+
+def _kind(member: Definition) -> tuple[Literal["sum", "max"], Expr]:
+    """How the terms are joined, and what they start from."""
+    return ("max", -sympy.oo) if member.reduce == "max" else ("sum", Integer(0))
+
+
+def _argmax(scope: Scope, member: Definition, place: Symbol) -> list[Statement]:
+    """The flat position of the first largest term."""
+    best = Symbol(f"{member.name}_best", real=True)
+    position: Expr = Integer(0)
+    for r in member.over:
+        position = position * r.size + r.index
+    inner: tuple[Statement, ...] = (Choose(best, place, member.body, position),)
+    return [
+        Local(best, _real_of(scope.program), -sympy.oo, changes=True),
+        Local(place, member.dtype, Integer(-1), changes=True),
+        *bounds.reduction_loops(member, scope.facts(member), inner),
+        Store(place, sympy.Piecewise((Integer(0), place < 0), (place, True))),
+    ]
+
+
+def _real_of(program: Program) -> DType:
+    """The floating type of the program."""
+    kinds = [d.dtype for d in program.definitions] + [t.dtype for t in program.tensors().values()]
+    return next((k for k in kinds if k.startswith("float")), "float32")
+
+
+# ---------------------------------------------------------------- rowwise
+
+
+def _row_index(scope: Scope) -> Range | None:
+    """The last index of the space, if every reduction reads along it at unit stride."""
+    reductions = [m for m in scope.members if m.reduce]
+    if not reductions or not scope.kernel.space:
+        return None
+    row = scope.kernel.space[-1]
+    if isinstance(row.size, int) and row.size < WORTH_A_ROW:
+        return None
+    names = {m.name for m in scope.members}
+    for member in reductions:
+        if member.reduce not in ("sum", "max") or names & set(member.reads()):
+            return None
+        if not _unit_stride(member, row.index):
+            return None
+    return row
+
+
+def _unit_stride(member: Definition, index: Symbol) -> bool:
+    """Whether the body reads at stride 0 or 1 along the index, and 1 at least once."""
+    strides = {stride_of(a, index) for a in value_accesses(member.body)}
+    return 1 in strides and strides <= {0, 1}
+
+
+def stride_of(access: Access, index: Symbol) -> int | None:
+    """0 or the coefficient in the last index, if the index stands there alone; otherwise None."""
+    if not any(index in e.free_symbols for e in access.indices):
+        return 0
+    *outer, last = access.indices
+    if any(index in e.free_symbols for e in outer):
+        return None
+    try:
+        form = linear(last)
+    except IndexLanguageError:
+        return None
+    rest = form.without(index)
+    return None if index in rest.expr().free_symbols else form.coefficient(index)
+
+
+def _rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
+    """Rows in chunks: every reduction into an array over the chunk, then the other members."""
+    chunk = row.size if isinstance(row.size, int) and row.size <= CHUNK else CHUNK
+    start, end = (Integer(0), sympy.sympify(row.size))
+    whole = chunk == row.size
+    if not whole:
+        start, end = index_symbol(f"{row.index}_chunk"), index_symbol(f"{row.index}_end")
+    body = _chunk(scope, row, chunk, start, end)
+    if not whole:
+        last = Position(end, (start + chunk, sympy.sympify(row.size)), smallest=True)
+        body = (For(start, (Integer(0),), (sympy.sympify(row.size),), (last, *body), step=chunk),)
+    return _nested(scope.kernel.space[:-1], body)
+
+
+def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tuple[Statement, ...]:
+    body: list[Statement] = []
+    sums: dict[str, Place] = {}
+    for member in scope.members:
+        if not member.reduce:
+            continue
+        name = Symbol(f"{member.name}_row", real=True)
+        sums[member.name] = place = Access(name, row.index - start)
+        kind, first = _kind(member)
+        loads, term = hoisted(member.body, scope.facts(member), scope.program)
+        inner: tuple[Statement, ...] = (*loads, Accumulate(place, kind, term))
+        body.append(Local(name, member.dtype, first, (chunk,), changes=True))
+        body += bounds.reduction_loops(
+            member, scope.facts(member), inner, Range(row.index, row.size), (start, end)
+        )
+    point = tuple(_epilogue(scope, sums))
+    return (*body, For(row.index, (start,), (end,), point))
+
+
+def _epilogue(scope: Scope, sums: dict[str, Place]) -> list[Statement]:
+    """The members at one point, the reductions already summed."""
+    body: list[Statement] = []
+    at: dict[str, Place] = {}
+    for member in scope.members:
+        value = local(member.name, member.dtype)
+        if member.name in sums:
+            body.append(Local(value, member.dtype, sums[member.name]))
+        else:
+            body += _member(scope, member, value, scope.places(at))
+        at[member.name] = value
+        if member.name in scope.kernel.stored:
+            body.append(Store(scope.stored_at(member), value))
+    return body
+
+
+# ---------------------------------------------------------------- scatter, parameters
+
+
+def _scatter(scope: Scope) -> tuple[Statement, ...]:
+    """Zero everywhere, then one addition for every point, in row-major order."""
+    member = scope.members[0]
+    cells = tuple(
+        Range(index_symbol(f"cell{i}"), size) for i, size in enumerate(member.target_shape)
+    )
+    target = scope.stored_at(member)
+    zero = Store(Access(target.args[0], *(r.index for r in cells)), Integer(0))
+    add: tuple[Statement, ...] = (Accumulate(target, "sum", member.body),)
+    everything = bounds.as_reduction(member)
+    return (
+        *_nested(cells, (zero,)),
+        *bounds.reduction_loops(everything, scope.facts(member), add),
+    )
+
+
+def _parameters(scope: Scope, body: tuple[Statement, ...]) -> tuple[Parameter, ...]:
+    """The arrays that the kernel reads, then those it writes."""
+    written = {
+        scope.homes.get(m.name, m.name): m for m in scope.members if m.name in scope.kernel.stored
+    }
+    found: dict[str, Parameter] = {}
+    for name in _reads(scope):
+        found[name] = _parameter(scope.program, name, name in written)
+    for name in written:
+        found.setdefault(name, _parameter(scope.program, name, True))
+    return tuple(found.values())
+
+
+def _reads(scope: Scope) -> list[str]:
+    """Buffers that are read from memory, in the order of the source."""
+    own = {m.access() for m in scope.members}
+    found: dict[str, None] = {}
+    for member in scope.members:
+        for access in accesses(sympy.Tuple(member.body, *member.where, *member.target)):
+            if access not in own:
+                found.setdefault(access.tensor)
+    return list(found)
+
+
+def _parameter(program: Program, name: str, writable: bool) -> Parameter:
+    scalar = any(t.name == name for t, _ in program.scalars)
+    return Parameter(name, program.dtype_of(name), program.shape_of(name), writable, scalar)
+
+
+def _free(scope: Scope) -> tuple[Symbol, ...]:
+    """The index of the recurrence around the kernel."""
+    inside = {r.index for r in scope.kernel.space}
+    found = {
+        r.index: None
+        for m in scope.members
+        if m.reduce != "scatter"
+        for r in m.indices
+        if r.index not in inside
+    }
+    return tuple(found)
