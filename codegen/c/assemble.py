@@ -1,0 +1,298 @@
+"""A module as the templates' flat data: kernels printed, programs as calls, arrays as strings.
+
+Read `make_view` first. A buffer is spelled once for each program: an input is an argument, a
+parameter is `params->name`, a temporary a pointer into the workspace, a result where it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from math import prod
+
+from codegen.c.scalars import C_TYPES, ScalarPrinter
+from codegen.c.statements import INDENT, Function, print_nest
+from codegen.c.views import (
+    ArrayView,
+    HyperparameterView,
+    InputView,
+    KernelView,
+    ModuleView,
+    ProgramView,
+    StartView,
+    TemporaryView,
+)
+from ir.errors import VerifyError
+from ir.kernel import Kernel, Loop, Module, Schedule, Step
+from ir.loops import Nest
+from ir.names import identifier
+from ir.program import Program, Shape, Tensor
+from ir.text import equation
+
+ALIGNMENT = 64
+BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
+FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
+PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_NO_VECTORS"
+
+
+def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> ModuleView:
+    """All three programs of the module, and what describes it."""
+    schedules = _schedules(module)
+    whole = schedules[-1].program
+    real = real_type(module)
+    kernels = Kernels(loop_nest, real)
+    forward = _program(module.forward, kernels) if module.forward else None
+    gradient = _program(module.gradient, kernels) if module.gradient else None
+    step = _program(module.step, kernels) if module.step else None
+    workspace = _aligned(max(s.workspace_bytes for s in schedules))
+    inputs, gather_end = _inputs(whole, workspace if module.step else 0)
+    printer = ScalarPrinter(str, {}, real)
+    view = ModuleView(
+        name=module.name,
+        upper=module.name.upper(),
+        version=module.version,
+        content_hash=module.content_hash,
+        real=C_TYPES[real],
+        suffix="f" if real == "float32" else "",
+        max_batch=(whole.batch.maximum if whole.batch else None) or 1,
+        batch_name=str(whole.batch.symbol) if whole.batch else "batch",
+        workspace_bytes=max(workspace, gather_end) + ALIGNMENT,
+        gather_offset=workspace,
+        flops=module.flops_per_step,
+        portable=module.portable,
+        parameters=tuple(_array(p.name, p.shape, p.dtype) for p in whole.parameters),
+        state=tuple(_array(p.name, p.shape, p.dtype) for p in whole.state),
+        inputs=inputs,
+        outputs=forward.outputs if forward else (),
+        hyperparameters=_hyperparameters(module.step, printer),
+        limits=tuple((a.name, a.limit) for a in inputs if a.limit),
+        loss=whole.loss or "",
+        starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.parameters)),
+        state_starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.state)),
+        kernels=tuple(kernels.views),
+        helpers=tuple(sorted(kernels.helpers)),
+        forward=forward,
+        gradient=gradient,
+        step=step,
+        flags=PORTABLE_FLAGS if module.portable else FAST_FLAGS,
+        gradient_names=tuple(p for p, _ in module.gradient.program.gradients)
+        if module.gradient
+        else (),
+    )
+    return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
+
+
+def _schedules(module: Module) -> list[Schedule]:
+    """The programs that there are, the largest last."""
+    return [s for s in (module.forward, module.gradient, module.step) if s]
+
+
+def real_type(module: Module) -> str:
+    """The floating type of the module; there is one."""
+    program = _schedules(module)[-1].program
+    kinds = [t.dtype for t in program.tensors().values()] + [d.dtype for d in program.definitions]
+    return next((k for k in kinds if k.startswith("float")), "float32")
+
+
+# ---------------------------------------------------------------- kernels
+
+
+class Kernels:
+    """The static functions so far; asking for one that says the same gives it again."""
+
+    def __init__(self, loop_nest: Callable[[Kernel, Program], Nest], real: str) -> None:
+        self._loop_nest = loop_nest
+        self._real = real
+        self._names: dict[tuple[str, ...], str] = {}
+        self._taken: set[str] = set()
+        self.views: list[KernelView] = []
+        self.helpers: set[str] = set()
+
+    def of(self, kernel: Kernel, program: Program) -> Function:
+        """The function of a kernel, under the name it has in this file."""
+        function = print_nest(self._loop_nest(kernel, program), self._real)
+        said = (*function.parameters, *function.body)
+        known = said in self._names
+        name = self._names.setdefault(said, function.name if known else self._fresh(function.name))
+        named = replace(function, name=name)
+        if not known:
+            self.views.append(KernelView(_comment(kernel), named.head, named.body))
+            self.helpers |= function.helpers
+        return named
+
+    def _fresh(self, name: str) -> str:
+        base = candidate = f"compute_{identifier(name)}"
+        count = 1
+        while candidate in self._taken:
+            count += 1
+            candidate = f"{base}_{count}"
+        self._taken.add(candidate)
+        return candidate
+
+
+def _comment(kernel: Kernel) -> tuple[str, ...]:
+    """The equation of every member, what it is for, and the user's line."""
+    lines = []
+    for number, member in enumerate(kernel.members):
+        where = member.origin.short if member.origin else ""
+        remark = f"{member.note} ({where})" if member.note and where else member.note or where
+        text = ("then " if number else "") + equation(member)
+        lines.append(f"{text}    {remark}".rstrip().replace("*/", "* /"))
+    return tuple(lines)
+
+
+# ---------------------------------------------------------------- programs
+
+
+def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
+    """One public function: its arguments, its pointers into the workspace, its calls."""
+    program = schedule.program
+    if program.outputs and program.loss:
+        raise VerifyError("the gradient and step programs have no outputs but the loss")
+    outputs = tuple(
+        _array(public, program.shape_of(d), program.dtype_of(d)) for public, d in program.outputs
+    )
+    spelled, copies = _buffers(program)
+    temporaries = tuple(_temporary(program, n, o) for n, o in schedule.offsets.items())
+    spelled |= {n: identifier(n) for n in schedule.offsets}
+    statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
+    statements += copies
+    text = "\n".join(statements)
+    saved = schedule.temporaries_bytes - schedule.workspace_bytes
+    return ProgramView(
+        inputs=_inputs(program, 0)[0],
+        outputs=outputs,
+        temporaries=temporaries,
+        statements=tuple(statements),
+        saving=f"{schedule.workspace_bytes} bytes, {saved} saved by reuse",
+        needs_params="params->" in text,
+    )
+
+
+def _buffers(program: Program) -> tuple[dict[str, str], list[str]]:
+    """How each buffer of the caller is spelled, and copies for results that have two places."""
+    spelled = {t.name: identifier(t.name) for t in program.inputs}
+    spelled |= {t.name: identifier(t.name) for t, _ in program.scalars}
+    spelled |= {t.name: f"params->{identifier(t.name)}" for t in program.parameters}
+    spelled |= {t.name: f"state->{identifier(t.name)}" for t in program.state}
+    places = [(d, spelled[tensor]) for tensor, d in program.updates]
+    places += [(d, identifier(public)) for public, d in program.outputs]
+    places += [(program.loss, "loss")] if program.loss else []
+    places += [(d, f"grads->{identifier(p)}") for p, d in program.gradients]
+    copies = []
+    for definition, place in places:
+        if definition in spelled:
+            size = f"sizeof *{place} * (size_t)({_count(program.shape_of(definition))})"
+            copies.append(f"memcpy({place}, {spelled[definition]}, {size});")
+        else:
+            spelled[definition] = place
+    return spelled, copies
+
+
+def _step(step: Step, program: Program, kernels: Kernels, spelled: dict[str, str]) -> list[str]:
+    """A call, or the loop of a recurrence around its calls."""
+    if isinstance(step, Kernel):
+        return [_call(kernels.of(step, program), spelled)]
+    index = str(step.index.name)
+    inside = spelled | {index: identifier(index)}
+    calls = [INDENT + _call(kernels.of(k, program), inside) for k in step.kernels]
+    return [_recurrence(step, identifier(index)), *calls, "}"]
+
+
+def _recurrence(step: Loop, index: str) -> str:
+    size = step.size if isinstance(step.size, int) else "rows"
+    if step.downwards:
+        return f"for (ptrdiff_t {index} = {size} - 1; {index} >= 0; {index}--) {{"
+    return f"for (ptrdiff_t {index} = 0; {index} < {size}; {index}++) {{"
+
+
+def _call(function: Function, spelled: dict[str, str]) -> str:
+    arguments = [a if a == "rows" else spelled[a] for a in function.arguments]
+    return f"{function.name}({', '.join(arguments)});"
+
+
+def _temporary(program: Program, name: str, offset: int) -> TemporaryView:
+    shape = program.shape_of(name)
+    return TemporaryView(C_TYPES[program.dtype_of(name)], identifier(name), offset, _shape(shape))
+
+
+# ---------------------------------------------------------------- arrays
+
+
+def _shape(shape: Shape) -> str:
+    return "".join(f"[{s if isinstance(s, int) else 'rows'}]" for s in shape) or "scalar"
+
+
+def _count(shape: Shape) -> str:
+    """The number of elements as C text."""
+    fixed = prod(s for s in shape if isinstance(s, int))
+    rows = ["rows"] * sum(not isinstance(s, int) for s in shape)
+    return " * ".join([*rows, str(fixed)] if fixed > 1 or not rows else rows)
+
+
+def _array(name: str, shape: Shape, dtype: str) -> ArrayView:
+    sizes = [repr(s) if isinstance(s, int) else repr(str(s)) for s in shape]
+    python = "(" + ", ".join(sizes) + ("," if len(sizes) == 1 else "") + ")"
+    return ArrayView(
+        name, identifier(name), C_TYPES[dtype], _shape(shape), python, dtype, _count(shape)
+    )
+
+
+def _inputs(program: Program, start: int) -> tuple[tuple[InputView, ...], int]:
+    """The inputs; those with a batch dimension get room from `start` for one batch of rows."""
+    found, offset = [], start
+    largest = (program.batch.maximum if program.batch else None) or 1
+    for tensor in program.inputs:
+        axes = [i for i, s in enumerate(tensor.shape) if not isinstance(s, int)]
+        outer = prod(s for s in tensor.shape[: axes[0]] if isinstance(s, int)) if axes else 0
+        inner = prod(s for s in tensor.shape[axes[0] + 1 :] if isinstance(s, int)) if axes else 0
+        array = _array(tensor.name, tensor.shape, tensor.dtype)
+        found.append(
+            InputView(
+                array.name,
+                array.identifier,
+                array.kind,
+                array.shape,
+                array.python_shape,
+                array.dtype,
+                array.count,
+                program.limits.get(tensor.name, 0),
+                outer,
+                inner,
+                offset,
+            )
+        )
+        offset += _aligned(outer * inner * largest * BYTES[tensor.dtype])
+    return tuple(found), offset
+
+
+def _hyperparameters(
+    step: Schedule | None, printer: ScalarPrinter
+) -> tuple[HyperparameterView, ...]:
+    if step is None:
+        return ()
+    return tuple(
+        HyperparameterView(
+            t.name, identifier(t.name), C_TYPES[t.dtype], printer.number(value), repr(float(value))
+        )
+        for t, value in step.program.scalars
+    )
+
+
+def _start(stream: int, tensor: Tensor, printer: ScalarPrinter) -> StartView:
+    """The initial value of a parameter; its stream is its position in the declaration."""
+    count = prod(s for s in tensor.shape if isinstance(s, int))
+    init = tensor.init
+    if init is None or init.kind == "zeros":
+        return StartView(identifier(tensor.name), stream, count, "zeros")
+    if init.kind == "constant":
+        values = tuple(printer.number(v) for v in init.values)
+        kind = "filled" if len(values) == 1 else "constant"
+        return StartView(identifier(tensor.name), stream, count, kind, values=values)
+    first, second = init.values
+    return StartView(identifier(tensor.name), stream, count, init.kind, repr(first), repr(second))
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,29 @@
+"""The C target: a scheduled module in, the texts of NAME.c, NAME.h and NAME_c.py out.
+
+    files = emit(module, loop_nest)          # {"mnist_mlp.c": ..., "mnist_mlp.h": ..., ...}
+
+`loop_nest` makes a nest of a kernel (compiler/schedule.py); the driver passes it in, because
+codegen does not know the compiler. Nothing here reads a clock, a path or an order of hashing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from codegen.c.assemble import make_view
+from codegen.render import render
+from ir.kernel import Kernel, Module
+from ir.loops import Nest
+from ir.program import Program
+
+LoopNest = Callable[[Kernel, Program], Nest]
+
+
+def emit(module: Module, loop_nest: LoopNest) -> dict[str, str]:
+    """The three files of a module, by name."""
+    view = make_view(module, loop_nest)
+    return {
+        f"{module.name}.c": render("c", "module.c.jinja", view),
+        f"{module.name}.h": render("c", "module.h.jinja", view),
+        f"{module.name}_c.py": render("c", "loader.py.jinja", view),
+    }

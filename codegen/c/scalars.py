@@ -1,0 +1,284 @@
+"""SymPy expressions as C: values in the program's floating type, indices in ptrdiff_t.
+
+    ScalarPrinter(names, "float32").value(tanh(x[n, k]) * 2)   tanhf(x[n*784 + k])*2.0f
+    ScalarPrinter(names, "float32").index(2*p + r - 1)         2*p + r - 1
+
+Every function goes through the table FUNCTIONS, so that another library can take its place. Whole
+powers are products, roots are sqrt; `pow` is called only where neither is. Conditions stay lazy:
+a Piecewise is a conditional expression. Small helpers that the text calls are noted in `helpers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import sympy
+from sympy import Expr, Symbol
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
+from sympy.printing.precedence import PRECEDENCE, precedence
+from sympy.printing.str import StrPrinter
+
+from ir.expression import Access, FloorDiv, Remainder
+from ir.program import Shape
+
+C_TYPES = {"float32": "float", "float64": "double", "int32": "int32_t", "int64": "int64_t"}
+
+FUNCTIONS = {
+    "exp": "exp", "log": "log", "tanh": "tanh", "sinh": "sinh", "cosh": "cosh", "sin": "sin",
+    "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
+    "atan2": "atan2", "sqrt": "sqrt", "erf": "erf", "erfc": "erfc", "Abs": "fabs", "pow": "pow",
+}  # fmt: skip
+
+LARGEST_PRODUCT = 4  # x**4 is still written out as a product
+MUL, ADD, ATOM = PRECEDENCE["Mul"], PRECEDENCE["Add"], PRECEDENCE["Atom"]
+
+
+class IndexPrinter(StrPrinter):  # type: ignore[misc]
+    """Integer expressions. Division and remainder round down, as in Python."""
+
+    printmethod = "_c_index"  # SymPy would otherwise ask an Access for its own text form
+
+    def __init__(self, owner: ScalarPrinter) -> None:
+        super().__init__()
+        self.owner = owner
+
+    def _print_Symbol(self, expr: Symbol) -> str:
+        return self.owner.spell(expr)
+
+    def _print_Access(self, expr: Access) -> str:
+        return self.owner.element(expr)
+
+    def _print_FloorDiv(self, expr: FloorDiv) -> str:
+        self.owner.helpers.add("gw_floor_div")
+        return f"gw_floor_div({self._print(expr.args[0])}, {expr.args[1]})"
+
+    def _print_Remainder(self, expr: Remainder) -> str:
+        self.owner.helpers.add("gw_floor_mod")
+        return f"gw_floor_mod({self._print(expr.args[0])}, {expr.args[1]})"
+
+    def _print_Pow(self, expr: sympy.Pow) -> str:
+        base = self.parenthesize(expr.base, ATOM)
+        return "*".join([base] * int(expr.exp))
+
+    def emptyPrinter(self, expr: object) -> str:
+        raise TypeError(f"no C for the index expression {expr!r}")
+
+
+class ScalarPrinter(StrPrinter):  # type: ignore[misc]
+    """Values. `spell` names a symbol, `shapes` gives the arrays, `scalars` are passed by value."""
+
+    printmethod = "_c_value"
+
+    def __init__(
+        self,
+        spell: Callable[[Symbol], str],
+        shapes: Mapping[str, Shape],
+        dtype: str,
+        scalars: frozenset[str] = frozenset(),
+        buffers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.spell = spell
+        self.shapes = shapes
+        self.dtype = dtype
+        self.scalars = scalars
+        self.buffers = buffers or {}
+        self.helpers: set[str] = set()
+        self._index = IndexPrinter(self)
+
+    # ------------------------------------------------------------ entry points
+
+    def value(self, expr: Expr) -> str:
+        """The expression as a value of the floating type."""
+        return str(self._print(expr))
+
+    def index(self, expr: Expr) -> str:
+        """The expression as an integer."""
+        if isinstance(expr, sympy.Piecewise):
+            return self._conditional(expr, self.index)
+        return str(self._index._print(expr))
+
+    def condition(self, expr: object) -> str:
+        """The expression as a truth value."""
+        return str(self._print(expr))
+
+    def element(self, access: Access) -> str:
+        """`x[n*784 + k]`; a scalar that is passed by value is its own name."""
+        name = self.buffers.get(access.tensor, access.tensor)
+        return name if access.tensor in self.scalars else f"{name}[{self.offset(access)}]"
+
+    def offset(self, access: Access) -> str:
+        """The row-major position, one term a dimension, in the order of the shape."""
+        terms, stride = [], sympy.Integer(1)
+        for index, size in zip(
+            reversed(access.indices), reversed(self.shapes[access.tensor]), strict=True
+        ):
+            if index != 0:
+                terms.append(self._term(index, stride))
+            stride = stride * size
+        return " + ".join(reversed(terms)) or "0"
+
+    def _term(self, index: Expr, stride: Expr) -> str:
+        if stride == 1:
+            return self.index(index)
+        text = self.index(index)
+        if precedence(index) < MUL:
+            text = f"({text})"
+        return f"{text}*{self.index(stride)}"
+
+    # ------------------------------------------------------------ leaves
+
+    def number(self, value: float) -> str:
+        """The shortest literal that reads back as the same number."""
+        if math.isinf(value):
+            return "INFINITY" if value > 0 else "-INFINITY"
+        if math.isnan(value):
+            return "NAN"
+        if self.dtype == "float32":
+            text = str(np.float32(value))
+        else:
+            text = repr(float(value))
+        if "." not in text and "e" not in text:
+            text += ".0"
+        return text + ("f" if self.dtype == "float32" else "")
+
+    def _print_Number(self, expr: sympy.Number) -> str:
+        return self.number(float(expr))
+
+    _print_Integer = _print_Rational = _print_Float = _print_Number
+    _print_Zero = _print_One = _print_NegativeOne = _print_Half = _print_Number
+    _print_Infinity = _print_NegativeInfinity = _print_NaN = _print_Number
+    _print_Pi = _print_Exp1 = _print_NumberSymbol = _print_Number
+
+    def _print_Symbol(self, expr: Symbol) -> str:
+        return self._cast(self.spell(expr)) if expr.is_integer else self.spell(expr)
+
+    def _print_Access(self, expr: Access) -> str:
+        text = self.element(expr)
+        return self._cast(text) if expr.is_integer else text
+
+    def _print_FloorDiv(self, expr: FloorDiv) -> str:
+        return self._cast(self.index(expr))
+
+    _print_Remainder = _print_FloorDiv
+
+    def _cast(self, text: str) -> str:
+        return f"({C_TYPES[self.dtype]}){text}"
+
+    # ------------------------------------------------------------ arithmetic
+
+    def wrapped(self, expr: Expr, level: int) -> str:
+        """The value, bracketed if it binds less tightly than `level`; positive numbers never."""
+        text = self.value(expr)
+        if expr.is_Number and expr.is_nonnegative:
+            return text
+        return f"({text})" if precedence(expr) < level else text
+
+    def _print_Add(self, expr: sympy.Add, order: str | None = None) -> str:
+        terms = sorted(expr.args, key=lambda t: bool(t.could_extract_minus_sign()))
+        text = self.wrapped(terms[0], ADD)
+        for term in terms[1:]:
+            if term.could_extract_minus_sign():
+                text += f" - {self.wrapped(-term, MUL)}"
+            else:
+                text += f" + {self.wrapped(term, ADD)}"
+        return text
+
+    def _print_Mul(self, expr: sympy.Mul) -> str:
+        if expr.could_extract_minus_sign():
+            return f"-{self.wrapped(-expr, MUL)}"
+        above = [a for a in expr.args if not _is_divisor(a)]
+        below = [1 / a for a in expr.args if _is_divisor(a)]
+        text = "*".join(self.wrapped(a, MUL) for a in above) or self.number(1.0)
+        if not below:
+            return text
+        divisor = sympy.Mul(*below) if len(below) > 1 else below[0]
+        return f"{text}/{self.wrapped(divisor, PRECEDENCE['Pow'])}"
+
+    def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
+        base, exponent = expr.base, expr.exp
+        if _is_divisor(expr):
+            return f"{self.number(1.0)}/{self.wrapped(1 / expr, PRECEDENCE['Pow'])}"
+        if exponent == sympy.S.Half:
+            return self.call("sqrt", base)
+        if isinstance(exponent, sympy.Integer) and 2 <= exponent <= LARGEST_PRODUCT:
+            return self._product(base, int(exponent))
+        return self.call("pow", base, exponent)
+
+    def _product(self, base: Expr, count: int) -> str:
+        """x*x for a name, a helper for anything longer, so that it is computed once."""
+        if isinstance(base, Symbol | Access):
+            return "(" + "*".join([self.value(base)] * count) + ")"
+        helper = {2: "gw_square", 3: "gw_cube", 4: "gw_fourth"}[count]
+        self.helpers.add(helper)
+        return f"{helper}({self.value(base)})"
+
+    def _print_exp(self, expr: sympy.exp) -> str:
+        return self.call("exp", *expr.args)
+
+    # ------------------------------------------------------------ functions and conditions
+
+    def call(self, name: str, *args: Expr) -> str:
+        function = FUNCTIONS[name] + ("f" if self.dtype == "float32" else "")
+        return f"{function}({', '.join(self.value(a) for a in args)})"
+
+    def _print_Function(self, expr: sympy.Function) -> str:
+        return self.call(type(expr).__name__, *expr.args)
+
+    def _print_Abs(self, expr: sympy.Abs) -> str:
+        return self.call("Abs", *expr.args)
+
+    def _print_sign(self, expr: sympy.sign) -> str:
+        self.helpers.add("gw_sign")
+        return f"gw_sign({self.value(expr.args[0])})"
+
+    def _print_Piecewise(self, expr: sympy.Piecewise) -> str:
+        return self._conditional(expr, self.value)
+
+    def _conditional(self, expr: sympy.Piecewise, branch: Callable[[Expr], str]) -> str:
+        """`(c1 ? a : c2 ? b : rest)`; with no branch left the value is NaN, as in SymPy."""
+        *first, (last, condition) = expr.args
+        text = (
+            branch(last)
+            if condition == sympy.true
+            else (f"{self.condition(condition)} ? {branch(last)} : {self.number(math.nan)}")
+        )
+        for value, guard in reversed(first):
+            text = f"{self.condition(guard)} ? {branch(value)} : {text}"
+        return f"({text})"
+
+    def _print_Relational(self, expr: sympy.core.relational.Relational) -> str:
+        left, right = expr.args
+        whole = left.is_integer and right.is_integer
+        side = self.index if whole else self.value
+        relation = "==" if isinstance(expr, sympy.Eq) else expr.rel_op
+        return f"{side(left)} {relation} {side(right)}"
+
+    def _print_And(self, expr: sympy.And) -> str:
+        return " && ".join(f"({self.condition(a)})" for a in _ordered(expr))
+
+    def _print_Or(self, expr: sympy.Or) -> str:
+        return " || ".join(f"({self.condition(a)})" for a in _ordered(expr))
+
+    def _print_Not(self, expr: sympy.Not) -> str:
+        return f"!({self.condition(expr.args[0])})"
+
+    def _print_BooleanTrue(self, expr: BooleanTrue) -> str:
+        return "1"
+
+    def _print_BooleanFalse(self, expr: BooleanFalse) -> str:
+        return "0"
+
+    def emptyPrinter(self, expr: object) -> str:
+        raise TypeError(f"no C for {expr!r}")
+
+
+def _is_divisor(expr: Expr) -> bool:
+    return isinstance(expr, sympy.Pow) and bool(expr.exp.is_negative) and expr.exp.is_number
+
+
+def _ordered(expr: Expr) -> list[Expr]:
+    """And and Or keep their arguments in a set; their text is what orders them."""
+    return sorted(expr.args, key=str)

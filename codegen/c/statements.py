@@ -1,0 +1,221 @@
+"""Loop nests as C functions: one statement of ir/loops.py at a time, in the same order.
+
+    function = print_nest(nest)
+    function.head      static void fc1(ptrdiff_t rows, const float *restrict x, ...)
+    function.body      the lines between its braces
+    function.helpers   the small functions that the text calls: floor_div, larger, ...
+
+Names: arrays keep the user's; a value at the point whose array is stored is called `<name>_at`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import sympy
+from sympy import Expr, Symbol
+
+from codegen.c.scalars import C_TYPES, ScalarPrinter
+from ir.expression import Access
+from ir.loops import (
+    Accumulate,
+    Choose,
+    For,
+    If,
+    Local,
+    Nest,
+    Parameter,
+    Place,
+    Position,
+    Statement,
+    Store,
+    walk,
+)
+from ir.names import identifier
+from ir.program import Shape
+
+INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """The text of one nest, and what it needs: arguments by buffer name, helpers."""
+
+    name: str
+    parameters: tuple[str, ...]
+    arguments: tuple[str, ...]
+    body: tuple[str, ...]
+    helpers: frozenset[str]
+    guarded: bool
+
+    @property
+    def head(self) -> str:
+        """A load that must stay conditional is not vectorised: compiler/conditional_loads.py."""
+        careful = "GW_SCALAR_LOOPS " if self.guarded else ""
+        return f"{careful}static void {self.name}({', '.join(self.parameters)})"
+
+
+@dataclass(slots=True)
+class Spelling:
+    """Every symbol of a nest gets one C name that nothing else in it has."""
+
+    rows: Symbol | None
+    taken: set[str]
+    names: dict[Symbol, str] = field(default_factory=dict)
+
+    def __call__(self, symbol: Symbol) -> str:
+        if symbol == self.rows:
+            return "rows"
+        if symbol not in self.names:
+            name = identifier(str(symbol.name))
+            if name in self.taken:
+                name += "_i" if symbol.is_nonnegative else "_at"
+            while name in self.taken:
+                name += "_"
+            self.taken.add(name)
+            self.names[symbol] = name
+        return self.names[symbol]
+
+
+def print_nest(nest: Nest, real: str) -> Function:
+    """The function of a nest whose floating type is `real` (float32 or float64)."""
+    printer = StatementPrinter(nest, real)
+    body = tuple(line for s in nest.body for line in printer.lines(s))
+    sized = any(re.search(r"\brows\b", line) for line in body)
+    integers = (["rows"] if sized else []) + [printer.spell(t) for t in nest.free]
+    parameters = [f"ptrdiff_t {name}" for name in integers]
+    parameters += [_declared(p, printer.buffers[p.name]) for p in nest.parameters]
+    arguments = (["rows"] if sized else []) + [str(t.name) for t in nest.free]
+    return Function(
+        nest.name,
+        tuple(parameters) or ("void",),
+        (*arguments, *(p.name for p in nest.parameters)),
+        body,
+        frozenset(printer.scalars.helpers | ({"GW_SCALAR_LOOPS"} if nest.guarded else set())),
+        nest.guarded,
+    )
+
+
+def _declared(parameter: Parameter, name: str) -> str:
+    kind = C_TYPES[parameter.dtype]
+    if parameter.scalar:
+        return f"{kind} {name}"
+    return f"{'' if parameter.writable else 'const '}{kind} *restrict {name}"
+
+
+class StatementPrinter:
+    """The lines of statements; `spell` and `scalars` hold the names and the expressions."""
+
+    def __init__(self, nest: Nest, real: str) -> None:
+        self.buffers = {p.name: identifier(p.name) for p in nest.parameters}
+        self.spell = Spelling(nest.rows, {"rows", *self.buffers.values()})
+        shapes: dict[str, Shape] = {p.name: p.shape for p in nest.parameters}
+        self.dtypes = {p.name: p.dtype for p in nest.parameters}
+        for statement in walk(nest.body):
+            if not isinstance(statement, Local):
+                continue
+            self.dtypes.setdefault(str(statement.symbol.name), statement.dtype)
+            if statement.extents:
+                name = str(statement.symbol.name)
+                shapes[name] = statement.extents
+                self.buffers[name] = self.spell(statement.symbol)
+        by_value = frozenset(p.name for p in nest.parameters if p.scalar)
+        self.real = real
+        self.scalars = ScalarPrinter(self.spell, shapes, real, by_value, self.buffers)
+
+    def lines(self, statement: Statement) -> list[str]:
+        """The statement as lines without the function's own indentation."""
+        match statement:
+            case For():
+                return self._for(statement)
+            case If():
+                return self._block(
+                    f"if ({self.scalars.condition(statement.condition)}) {{", statement.body
+                )
+            case Local():
+                return self._local(statement)
+            case Position():
+                values = self._extreme(
+                    statement.values, "gw_least" if statement.smallest else "gw_most"
+                )
+                return [f"const ptrdiff_t {self.spell(statement.symbol)} = {values};"]
+            case Store():
+                value = self._value(statement.value, statement.place)
+                return [f"{self._place(statement.place)} = {value};"]
+            case Accumulate():
+                return [self._accumulate(statement)]
+            case Choose():
+                return self._choose(statement)
+        assert_never(statement)
+
+    def _block(self, opening: str, body: tuple[Statement, ...]) -> list[str]:
+        inner = [INDENT + line for s in body for line in self.lines(s)]
+        return [opening, *inner, "}"]
+
+    def _for(self, loop: For) -> list[str]:
+        index = self.spell(loop.index)
+        start = self._extreme(loop.lower, "gw_most")
+        end = self._extreme(loop.upper, "gw_least")
+        if len(loop.upper) > 1:
+            start += f", {index}_end = {end}"
+            end = f"{index}_end"
+        advance = f"{index}++" if loop.step == 1 else f"{index} += {loop.step}"
+        return self._block(
+            f"for (ptrdiff_t {index} = {start}; {index} < {end}; {advance}) {{", loop.body
+        )
+
+    def _extreme(self, values: tuple[Expr, ...], function: str) -> str:
+        """The largest or smallest of some integers."""
+        text = self.scalars.index(values[0])
+        for value in values[1:]:
+            self.scalars.helpers.add(function)
+            text = f"{function}({text}, {self.scalars.index(value)})"
+        return text
+
+    def _local(self, local: Local) -> list[str]:
+        kind, name = C_TYPES[local.dtype], self.spell(local.symbol)
+        value = sympy.Integer(0) if local.value is None else local.value
+        if not local.extents:
+            text = self._value(value, local.symbol)
+            return [f"{'' if local.changes else 'const '}{kind} {name} = {text};"]
+        count = " * ".join(str(e) for e in local.extents)
+        return [
+            f"{kind} {name}[{count}];",
+            f"for (ptrdiff_t i = 0; i < {count}; i++) {{",
+            f"{INDENT}{name}[i] = {self.scalars.value(value)};",
+            "}",
+        ]
+
+    def _place(self, place: Place) -> str:
+        return self.scalars.element(place) if isinstance(place, Access) else self.spell(place)
+
+    def _value(self, value: Expr, place: Place) -> str:
+        """The value in the type of the place."""
+        if not place.is_integer:
+            return self.scalars.value(value)
+        text = self.scalars.index(value)
+        return text if value.is_Integer else f"({self._kind(place)})({text})"
+
+    def _kind(self, place: Place) -> str:
+        name = place.tensor if isinstance(place, Access) else str(place.name)
+        return C_TYPES[self.dtypes[name]]
+
+    def _accumulate(self, statement: Accumulate) -> str:
+        place, value = self._place(statement.place), self.scalars.value(statement.value)
+        if statement.kind == "sum":
+            return f"{place} += {value};"
+        self.scalars.helpers.add("gw_larger")
+        return f"{place} = gw_larger({place}, {value});"
+
+    def _choose(self, statement: Choose) -> list[str]:
+        best, place = self.spell(statement.best), self.spell(statement.place)
+        kind = C_TYPES[self.real]
+        return [
+            f"const {kind} term = {self.scalars.value(statement.value)};",
+            f"if ({place} < 0 || (!(term <= {best}) && {best} == {best})) {{",
+            f"{INDENT}{best} = term;",
+            f"{INDENT}{place} = (int32_t)({self.scalars.index(statement.position)});",
+            "}",
+        ]

@@ -1,0 +1,122 @@
+"""What the C templates see: flat data of strings, every decision already made.
+
+A `ModuleView` is the whole of NAME.c, NAME.h and NAME_c.py; `make_view` builds it from a module and
+its nests. The three programs share kernels: a function that is needed twice is emitted once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayView:
+    """An array of the caller: `x`, `float`, `[rows][784]`, and the same for Python."""
+
+    name: str
+    identifier: str
+    kind: str
+    shape: str
+    python_shape: str
+    dtype: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputView(ArrayView):
+    """An input; `outer`, `inner` are the elements around its batch dimension (0: it has none)."""
+
+    limit: int = 0
+    outer: int = 0
+    inner: int = 0
+    gathered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StartView:
+    """How a parameter or state begins: its initialiser's kind and numbers."""
+
+    identifier: str
+    stream: int
+    count: int
+    kind: str
+    first: str = ""
+    second: str = ""
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HyperparameterView:
+    """A number that a training step takes: `lr`, `float`, default `0.1f`."""
+
+    name: str
+    identifier: str
+    kind: str
+    default: str
+    python_default: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelView:
+    """One static function."""
+
+    comment: tuple[str, ...]
+    head: str
+    body: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryView:
+    """A pointer into the workspace."""
+
+    kind: str
+    identifier: str
+    offset: int
+    shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramView:
+    """forward, value_and_grad or train_step: temporaries, then calls."""
+
+    inputs: tuple[InputView, ...]
+    outputs: tuple[ArrayView, ...]
+    temporaries: tuple[TemporaryView, ...]
+    statements: tuple[str, ...]
+    saving: str
+    needs_params: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleView:
+    """Everything that the templates of this folder may use."""
+
+    name: str
+    upper: str
+    version: str
+    content_hash: str
+    real: str
+    suffix: str
+    max_batch: int
+    batch_name: str
+    workspace_bytes: int
+    gather_offset: int
+    flops: int
+    portable: bool
+    parameters: tuple[ArrayView, ...]
+    state: tuple[ArrayView, ...]
+    inputs: tuple[InputView, ...]
+    outputs: tuple[ArrayView, ...]
+    hyperparameters: tuple[HyperparameterView, ...]
+    limits: tuple[tuple[str, int], ...]
+    loss: str
+    starts: tuple[StartView, ...]
+    state_starts: tuple[StartView, ...]
+    kernels: tuple[KernelView, ...]
+    helpers: tuple[str, ...]
+    forward: ProgramView | None
+    gradient: ProgramView | None
+    step: ProgramView | None
+    flags: str
+    gradient_names: tuple[str, ...]
+    build_id: str = ""
