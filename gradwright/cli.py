@@ -54,6 +54,7 @@ class Known(StrEnum):
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     help="Symbolic gradients of neural networks, emitted as NumPy and C99, and trained.",
 )
@@ -64,15 +65,15 @@ Model = Annotated[
     str,
     typer.Argument(metavar="MODEL.py[:name]", help="A file with a @gw.network function."),
 ]
-OptTarget = Annotated[Target | None, typer.Option(help="Language of the source [default: c].")]
-OptDType = Annotated[DType | None, typer.Option(help="Floating type [default: the network's].")]
-OptBatch = Annotated[int | None, typer.Option(min=1, help="Rows in a batch [default: 128].")]
-OptLr = Annotated[float | None, typer.Option(min=0.0, help="Learning rate [default: 0.1].")]
-OptOptimizer = Annotated[str | None, typer.Option(help="Optimizer by name [default: sgd].")]
-OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads [default: 1].")]
+OptTarget = Annotated[Target | None, typer.Option(help="Language of the source (default: c).")]
+OptDType = Annotated[DType | None, typer.Option(help="Floating type (default: the network's).")]
+OptBatch = Annotated[int | None, typer.Option(min=1, help="Rows in a batch (default: 128).")]
+OptLr = Annotated[float | None, typer.Option(min=0.0, help="Learning rate (default: 0.1).")]
+OptOptimizer = Annotated[str | None, typer.Option(help="Optimizer by name (default: sgd).")]
+OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads (default: 1).")]
 OptDataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder with mnist/*.gz [default: GRADWRIGHT_DATA, else the user's cache]."),
+    typer.Option(help="Folder with mnist/*.gz (default: GRADWRIGHT_DATA, else the user's cache)."),
 ]
 
 
@@ -122,8 +123,8 @@ def train(
     data: Annotated[
         str | None,
         typer.Option(
-            help="mnist, digits, or a folder of IDX files [default: auto, which is MNIST when it"
-            " can be had and the embedded digits otherwise]."
+            help="mnist, digits, or a folder of IDX files (default: auto, which is MNIST when it"
+            " can be had and the embedded digits otherwise)."
         ),
     ] = None,
     data_dir: OptDataDir = None,
@@ -134,11 +135,11 @@ def train(
     optimizer: OptOptimizer = None,
     lr: OptLr = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of initial parameters and shuffling [default: 0].")
+        int | None, typer.Option(min=0, help="Of initial parameters and shuffling (default: 0).")
     ] = None,
     threads: OptThreads = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the run [default: runs/NAME].")
+        Path | None, typer.Option(help="Folder of the run (default: runs/NAME).")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Checkpoint, or folder of a run, to go on from.")
@@ -239,7 +240,7 @@ def bench(
 def fetch(
     name: Annotated[Known, typer.Argument(help="The data set.")],
     data_dir: Annotated[
-        Path | None, typer.Option(help="Put it in DIR/mnist [default: the user's cache].")
+        Path | None, typer.Option(help="Put it in DIR/mnist (default: the user's cache).")
     ] = None,
 ) -> None:
     """Download a data set, checked against its pinned digests; what is there is kept."""
