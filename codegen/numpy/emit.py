@@ -1,0 +1,127 @@
+"""The NumPy target: a scheduled module in, the text of NAME_numpy.py out.
+
+    files = emit(module)                     # {"mnist_mlp_numpy.py": ...}
+
+One file that imports only numpy. Nothing here reads a clock, a path or an order of hashing. The
+whole-array statements are made in function.py and below; this file says what stands around them.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+from codegen.numpy.function import Function, write_function
+from codegen.numpy.views import ArrayView, ModuleView, ProgramView, SettingView, StartView
+from codegen.render import render
+from ir.kernel import Module, Schedule
+from ir.names import identifier
+from ir.program import DType, Program, Shape, Tensor
+
+
+def emit(module: Module) -> dict[str, str]:
+    """The file of a module, by name."""
+    return {f"{module.name}_numpy.py": render("numpy", "module.py.jinja", make_view(module))}
+
+
+def make_view(module: Module) -> ModuleView:
+    """All three programs of the module, and what describes it."""
+    whole = (module.step or module.gradient or module.forward).program
+    real = real_type(module)
+    schedules = [s for s in (module.forward, module.gradient, module.step) if s]
+    functions = [write_function(s, real) for s in schedules]
+    programs = [_program(s, f) for s, f in zip(schedules, functions, strict=True)]
+    outputs = module.forward.program
+    gradients = module.gradient.program.gradients if module.gradient else ()
+    starts = [_start(i, p) for i, p in enumerate(whole.parameters)]
+    state_starts = [_start(i, p) for i, p in enumerate(whole.state)]
+    return ModuleView(
+        name=module.name,
+        version=module.version,
+        content_hash=module.content_hash,
+        real=real,
+        max_batch=(whole.batch.maximum if whole.batch else None) or 1,
+        workspace_bytes=max(s.workspace_bytes for s in schedules),
+        flops=module.flops_per_step,
+        parameters=tuple(_array(p) for p in whole.parameters),
+        state=tuple(_array(p) for p in whole.state),
+        inputs=tuple(_array(p) for p in whole.inputs),
+        outputs=tuple(
+            ArrayView(public, identifier(public), _shape(outputs.shape_of(d)), outputs.dtype_of(d))
+            for public, d in outputs.outputs
+        ),
+        settings=tuple(
+            SettingView(t.name, identifier(t.name), repr(float(v))) for t, v in whole.scalars
+        ),
+        limits=_limits(whole),
+        loss=whole.loss or "",
+        gradient_names=tuple(of for of, _ in gradients),
+        starts=tuple(starts),
+        state_starts=tuple(state_starts),
+        draws=frozenset(t.init.kind for t in whole.parameters + whole.state if t.init),
+        helpers=frozenset().union(*(f.helpers for f in functions)),
+        forward=programs[0],
+        gradient=programs[1] if module.gradient else None,
+        step=programs[-1] if module.step else None,
+        has_batch=whole.batch is not None,
+    )
+
+
+def real_type(module: Module) -> DType:
+    """The floating type of the module; there is one."""
+    program = module.forward.program
+    kinds = [t.dtype for t in program.tensors().values()] + [d.dtype for d in program.definitions]
+    return next((k for k in kinds if k.startswith("float")), "float32")
+
+
+def _program(schedule: Schedule, function: Function) -> ProgramView:
+    program = schedule.program
+    return ProgramView(
+        inputs=tuple(_array(t) for t in program.inputs),
+        arguments=", ".join(["rows", *(identifier(name) for name in program.tensors())]),
+        statements=function.lines,
+        results=_results(program, function.places),
+    )
+
+
+def _results(program: Program, places: dict[str, str]) -> str:
+    """What a private function returns: its outputs, its loss, its gradients by name."""
+    returned = [places[d] for _, d in program.outputs]
+    returned += [places[program.loss]] if program.loss else []
+    if program.gradients:
+        listed = ", ".join(f'"{of}": {places[d]}' for of, d in program.gradients)
+        returned.append(f"{{{listed}}}")
+    return f"({', '.join(returned)},)" if program.outputs else ", ".join(returned)
+
+
+def _limits(program: Program) -> tuple[tuple[str, int], ...]:
+    """The exclusive upper bounds of the integer inputs."""
+    names = [t.name for t in program.inputs if t.name in program.limits]
+    return tuple((name, program.limits[name]) for name in names)
+
+
+def _array(tensor: Tensor) -> ArrayView:
+    rows = next((i for i, size in enumerate(tensor.shape) if not isinstance(size, int)), None)
+    name = identifier(tensor.name)
+    return ArrayView(tensor.name, name, _shape(tensor.shape), tensor.dtype, rows)
+
+
+def _shape(shape: Shape) -> str:
+    """`("batch", 784)`."""
+    sizes = [str(s) if isinstance(s, int) else f'"{s}"' for s in shape]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _start(stream: int, tensor: Tensor) -> StartView:
+    """The initial value of an array; its stream is its position in the declaration."""
+    shape, init = _shape(tensor.shape), tensor.init
+    if init is None or init.kind == "zeros":
+        return StartView(tensor.name, f"np.zeros({shape}, DTYPE)")
+    if init.kind == "constant" and len(init.values) == 1:
+        return StartView(tensor.name, f"np.full({shape}, {init.values[0]!r}, DTYPE)")
+    if init.kind == "constant":
+        values = ", ".join(repr(float(v)) for v in init.values)
+        return StartView(tensor.name, f"np.array(({values},), DTYPE).reshape({shape})")
+    count = prod(s for s in tensor.shape if isinstance(s, int))
+    first, second = (repr(float(v)) for v in init.values)
+    drawn = f"_{init.kind}(seed, {stream}, {count}, {first}, {second})"
+    return StartView(tensor.name, f"{drawn}.astype(DTYPE).reshape({shape})")

@@ -1,0 +1,280 @@
+"""Array statements from a graph of operations, overwriting temporaries where nobody needs them.
+
+    t = z - m[:, None]
+    np.exp(t, out=t)                # every statement knows the array it writes
+    t /= s[:, None]
+
+Numbers and masks are written inline; arrays get a statement each. An array that this evaluation
+made is overwritten by the operation that uses it last. What NumPy lacks is a function of the
+emitted module.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import sympy
+
+from codegen.numpy.indexing import access, arange, index_value
+from codegen.numpy.ops import Lowering, Op
+from codegen.numpy.writer import (
+    AND,
+    ATOM,
+    COMPARED,
+    NEGATED,
+    OR,
+    PRODUCT,
+    SUM,
+    Frame,
+    Operand,
+    Writer,
+)
+from ir.affine import linear
+from ir.expression import symbols_of
+
+INFIX = {
+    "add": ("+", SUM),
+    "subtract": ("-", SUM),
+    "multiply": ("*", PRODUCT),
+    "divide": ("/", PRODUCT),
+    "less": ("<", COMPARED),
+    "less_equal": ("<=", COMPARED),
+    "greater": (">", COMPARED),
+    "greater_equal": (">=", COMPARED),
+    "equal": ("==", COMPARED),
+    "not_equal": ("!=", COMPARED),
+    "logical_and": ("&", AND),
+    "logical_or": ("|", OR),
+}
+TRUTHS = {name for name, (_, tight) in INFIX.items() if tight in (AND, OR, COMPARED)}
+TRUTHS |= {"logical_not"}
+COMMUTATIVE = {"add", "multiply"}
+OWN = {"erf", "erfc"}
+
+
+class Evaluation:
+    """The statements of one body. Its first array gets `name`, a name that is reserved for it.
+
+    `owned` are arrays of earlier statements that end here: they may be overwritten.
+    """
+
+    def __init__(
+        self,
+        w: Writer,
+        frame: Frame,
+        name: str = "",
+        owned: frozenset[str] = frozenset(),
+        real: bool = True,
+    ) -> None:
+        self.w, self.frame, self.name, self.owned = w, frame, name, owned
+        self.lowering = Lowering(frozenset(r.index for r in frame), real)
+        self.uses: Counter[Op] = Counter()
+        self.memo: dict[Op, Operand] = {}
+        self.free: list[Operand] = []
+        self.named = not name
+
+    def of(self, expr: sympy.Basic) -> Operand:
+        """The value of a body or a condition; inline text, or the name of an array."""
+        op = self.lowering.lower(expr)
+        self._count(op)
+        return self._take(op)
+
+    def into(self, expr: sympy.Basic, place: str) -> None:
+        """Writes the value of a body to an array that exists."""
+        op = self.lowering.lower(expr)
+        self._count(op)
+        if op.name in FLAT or not self.frame:
+            self.w.say(f"{place}[...] = {self._take(op).text}")
+            return
+        args = [self._take(a) for a in op.args]
+        if any(a.axes == self.lowering.axes for a in args):
+            self._overwrite(op.name, args, place)
+        else:
+            self.w.say(f"{place}[...] = {self._inline(op.name, args).text}")
+
+    def _count(self, op: Op) -> None:
+        """How often each distinct operation is used: the last use may overwrite it."""
+        self.uses[op] += 1
+        if self.uses[op] == 1:
+            for arg in op.args:
+                self._count(arg)
+
+    def _take(self, op: Op) -> Operand:
+        operand = self.memo.get(op)
+        if operand is None:
+            operand = self._make(op)
+            if self.uses[op] > 1 and (operand.computed or operand.tight < ATOM):
+                operand = self._named(operand)
+            self.memo[op] = operand
+        self.uses[op] -= 1
+        return operand if self.uses[op] == 0 else replace(operand, temporary=False)
+
+    def _make(self, op: Op) -> Operand:
+        match op.name:
+            case "number":
+                return self._number(op.leaf)
+            case "truth":
+                return Operand(str(op.leaf))
+            case "access":
+                return self._access(op)
+            case "index":
+                return index_value(self.w, linear(op.leaf), self.frame)
+            case "cast":
+                return self._cast(op.args[0])
+            case "choose":
+                return self._choose(op)
+        args = [self._take(a) for a in op.args]
+        if op.name == "where":
+            return self._where(args)
+        return self._apply(op.name, args)
+
+    # ------------------------------------------------------------ leaves
+
+    def _number(self, value: float) -> Operand:
+        if isinstance(value, float) and not math.isfinite(value):
+            text = "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
+        else:
+            text = repr(value)
+        return Operand(text, tight=NEGATED if text.startswith("-") else ATOM, literal=True)
+
+    def _access(self, op: Op) -> Operand:
+        operand = access(self.w, op.leaf, self.frame)
+        mine = operand.text in self.owned and operand.axes == self.lowering.axes
+        return replace(operand, temporary=True) if mine else operand
+
+    def _cast(self, index: Op) -> Operand:
+        """An integer as the floating type, so that it does not widen what it meets."""
+        form = self.w.facts(self.frame).simplified(linear(index.leaf))
+        kind = self.w.scalar_type
+        if form.plain in self.lowering.axes:
+            axis = form.plain
+            return Operand(arange(self.w, axis, self.frame, kind), frozenset([axis]))
+        operand = index_value(self.w, form, self.frame)
+        if operand.axes:
+            return Operand(f"{operand.within(ATOM)}.astype({kind})", operand.axes, computed=True)
+        return Operand(f"{kind}({operand.text})")
+
+    # ------------------------------------------------------------ operations
+
+    def _apply(self, name: str, args: list[Operand]) -> Operand:
+        """One function: in place, inline if it is small, or as a new array."""
+        axes = frozenset().union(*(a.axes for a in args))
+        if not axes or name in TRUTHS:
+            return self._inline(name, args)
+        mine = [a for a in args if a.temporary and a.axes == axes]
+        if name in OWN:
+            return self._named(self._inline(name, args))
+        if mine:
+            place = next((a for a in mine if a.text == self.name), mine[0])
+            self._overwrite(name, args, place.text)
+            self.free += [a for a in mine if a.text != place.text]
+            return place
+        spare = next((a for a in self.free if a.axes == axes), None)
+        if spare is not None:
+            self.free.remove(spare)
+            self._overwrite(name, args, spare.text)
+            return spare
+        return self._named(self._inline(name, args))
+
+    def _overwrite(self, name: str, args: list[Operand], place: str) -> None:
+        """`place *= b` where the place is the first operand, else `np.exp(a, out=place)`."""
+        if name in COMMUTATIVE and args[1].text == place:
+            args = args[::-1]
+        sign, _ = INFIX.get(name, ("", 0))
+        if sign and name not in TRUTHS and args[0].text == place:
+            self.w.say(f"{place} {sign}= {args[1].text}")
+            return
+        listed = ", ".join(a.text for a in args)
+        self.w.say(f"np.{name}({listed}, out={place})")
+
+    def _inline(self, name: str, args: list[Operand]) -> Operand:
+        axes = frozenset().union(*(a.axes for a in args))
+        if name in INFIX:
+            sign, tight = INFIX[name]
+            left, right = args[0].within(tight + (tight == COMPARED)), args[1].within(tight + 1)
+            return Operand(f"{left} {sign} {right}", axes, tight, computed=True)
+        if name == "negative":
+            return Operand(f"-{args[0].within(NEGATED)}", axes, NEGATED, computed=True)
+        if name == "logical_not":
+            word = "~" if axes else "not "
+            return Operand(f"{word}{args[0].within(ATOM)}", axes, NEGATED, computed=True)
+        listed = ", ".join(a.text for a in args)
+        function = self.w.helper(name) if name in OWN else f"np.{name}"
+        return Operand(f"{function}({listed})", axes, computed=True)
+
+    def _where(self, args: list[Operand]) -> Operand:
+        condition, value, other = args
+        if value.literal and other.literal and self.lowering.real:
+            value = Operand(f"{self.w.scalar_type}({value.text})")
+        axes = frozenset().union(*(a.axes for a in args))
+        text = f"np.where({condition.text}, {value.text}, {other.text})"
+        self.free += [a for a in args if a.temporary]
+        return self._named(Operand(text, axes, computed=True)) if axes else Operand(f"{text}[()]")
+
+    def _next_name(self) -> str:
+        name = self.w.name("t") if self.named else self.name
+        self.named = True
+        return name
+
+    def _named(self, operand: Operand) -> Operand:
+        """The operand as a new array, under the evaluation's name if that is still free."""
+        name = self._next_name()
+        self.w.say(f"{name} = {operand.text}")
+        if operand.computed:
+            self.w.fresh.add(name)
+        return Operand(name, operand.axes, temporary=operand.computed)
+
+    # ------------------------------------------------------------ a choice that Python makes
+
+    def _choose(self, op: Op) -> Operand:
+        """`if t >= 1: … else: …`, the value under one name; only the branch taken runs."""
+        name = self._next_name()
+        axes = frozenset().union(*(self._axes(value) for value, _ in op.leaf.args))
+        word, known = "if", self.w.known
+        for arg, (_, condition) in zip(op.args, op.leaf.args, strict=True):
+            test = truth(self.w, condition)
+            header = "else:" if condition == sympy.true else f"{word} {test}:"
+            self._branch(name, header if word != "if" or header != "else:" else "if True:",
+                         arg, condition, axes)
+            self.w.known = (*self.w.known, sympy.Not(condition))
+            word = "elif"
+        if op.leaf.args[-1][1] != sympy.true:
+            with self.w.block("else:"):
+                self.w.say(f"{name} = {self._filled(Operand('0.0', literal=True), axes)}")
+        self.w.known = known
+        return Operand(name, axes)
+
+    def _axes(self, value: sympy.Basic) -> frozenset[sympy.Symbol]:
+        return frozenset(symbols_of([value]) & self.lowering.axes)
+
+    def _branch(
+        self, name: str, header: str, arg: Op, condition: sympy.Basic,
+        axes: frozenset[sympy.Symbol],
+    ) -> None:
+        memo, free = self.memo, self.free
+        self.memo = {op: replace(o, temporary=False) for op, o in memo.items()}
+        self.free, owned, self.owned = [], self.owned, frozenset()
+        with self.w.block(header):
+            self.w.known = (*self.w.known, condition)
+            value = self._take(arg)
+            self.w.say(f"{name} = {self._filled(value, axes)}")
+        self.memo, self.free, self.owned = memo, free, owned
+
+    def _filled(self, value: Operand, axes: frozenset[sympy.Symbol]) -> str:
+        """The text of a branch, as large as the other branches."""
+        if value.axes == axes:
+            return f"{self.w.scalar_type}({value.text})" if value.literal else value.text
+        used = [r for r in self.frame if r.index in axes]
+        first = self.frame.index(used[0])
+        shape = tuple(r.size if r.index in axes else 1 for r in self.frame[first:])
+        return f"np.full({self.w.shape(shape)}, {value.text}, {self.w.scalar_type})"
+
+
+FLAT = {"number", "truth", "access", "index", "cast", "choose", "where", *OWN, *TRUTHS}
+
+
+def truth(w: Writer, condition: sympy.Basic) -> str:
+    """A condition without array axes as Python text."""
+    return Evaluation(w, ()).of(condition).text

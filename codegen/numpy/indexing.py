@@ -1,0 +1,285 @@
+"""Accesses as views: `x[n, 2*p + r]` becomes an array whose axes are those of the frame.
+
+    every index a variable, shifted or stepped     x[:, 1:9:2], W.T, b[:, None]     a slice
+    k // 28 and k % 28 side by side                x.reshape(rows, 784)             a reshape
+    affine, each in bounds                         _window(x, ...)                  a strided view
+    all else (gathers, what a condition guards)    x[np.clip(i, 0, 9), j]           a copy
+
+An index that the ranges do not prove in bounds is clipped: such an element stands in a branch or
+term that is not taken there, and is thrown away. The first three copy nothing.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from sympy import Symbol
+
+from codegen.numpy.writer import ATOM, PRODUCT, SUM, Array, Frame, Operand, Writer
+from ir.affine import Linear, floordiv, linear
+from ir.expression import Access, FloorDiv, Remainder
+from ir.program import Size
+
+
+def access(w: Writer, node: Access, frame: Frame) -> Operand:
+    """The operand of an access, aligned to the frame."""
+    array = w.arrays[node.tensor]
+    facts = w.facts(frame)
+    forms = [facts.simplified(linear(e)) for e in array.present(node.indices)]
+    array, forms = _flattened(w, array, forms)
+    axes = [r.index for r in frame]
+    present = frozenset(a for a in axes if any(_depends(f, a) for f in forms))
+    if all(_is_affine(w, f, axes) for f in forms) and all(
+        facts.within(f, s) for f, s in zip(forms, array.shape, strict=True)
+    ):
+        if _is_sliceable(w, forms, axes):
+            return Operand(_sliced(w, array, forms, frame), present)
+        return Operand(_windowed(w, array, forms, frame), present)
+    return Operand(_gathered(w, array, forms, frame), present, computed=bool(present))
+
+
+def _depends(form: Linear, axis: Symbol) -> bool:
+    return any(axis in atom.free_symbols for atom in form.atoms)
+
+
+def _is_affine(w: Writer, form: Linear, axes: list[Symbol]) -> bool:
+    """A sum of multiples of axes and of numbers that Python knows."""
+    return all(isinstance(a, Symbol) and (a in axes or a in w.scalars) for a in form.atoms)
+
+
+def _is_sliceable(w: Writer, forms: list[Linear], axes: list[Symbol]) -> bool:
+    """At most one axis in a dimension, each in one dimension only, and none backwards."""
+    used = [(a, c) for f in forms for a, c in f.terms if a in axes]
+    alone = all(sum(a in axes for a in f.atoms) <= 1 for f in forms)
+    return alone and len({a for a, _ in used}) == len(used) and all(c > 0 for _, c in used)
+
+
+# ---------------------------------------------------------------- slices
+
+
+def _sliced(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str:
+    """Basic indexing, transposed where the axes stand in another order than the frame's."""
+    sizes = {r.index: r.size for r in frame}
+    parts: list[tuple[Symbol | None, str]] = []
+    for form, size in zip(forms, array.shape, strict=True):
+        axis = next((a for a in form.atoms if a in sizes), None)
+        parts.append((axis, _slice(w, form, axis, sizes, size)))
+    order = [axis for axis, _ in parts if axis is not None]
+    wanted = [r.index for r in frame if r.index in order]
+    if order == wanted:
+        return array.text + subscript(_aligned(parts, frame))
+    base = array.text + subscript([text for _, text in parts])
+    turned = _transposed(base, [order.index(a) for a in wanted])
+    return turned + subscript(_aligned([(a, ":") for a in wanted], frame))
+
+
+def _slice(
+    w: Writer, form: Linear, axis: Symbol | None, sizes: dict[Symbol, Size], size: Size
+) -> str:
+    if axis is None:
+        return scalar(w, form)
+    step, start = form.coefficient(axis), form.without(axis)
+    stop = start + (linear(sizes[axis]) - 1) * step + 1
+    first = "" if start == Linear() else scalar(w, start)
+    last = "" if stop == linear(size) else scalar(w, stop)
+    return f"{first}:{last}" + (f":{step}" if step != 1 else "")
+
+
+def _aligned(parts: list[tuple[Symbol | None, str]], frame: Frame) -> list[str]:
+    """The subscripts, with None for the frame's axes that are missing after the first."""
+    position = {r.index: i for i, r in enumerate(frame)}
+    result: list[str] = []
+    before: int | None = None
+    for axis, text in parts:
+        if axis is not None:
+            here = position[axis]
+            result += ["None"] * (0 if before is None else here - before - 1)
+            before = here
+        result.append(text)
+    return result + ["None"] * (0 if before is None else len(frame) - 1 - before)
+
+
+def subscript(parts: list[str]) -> str:
+    """`[:, None]`, without whole trailing slices; nothing if all are whole."""
+    while parts and parts[-1] == ":":
+        parts = parts[:-1]
+    return f"[{', '.join(parts)}]" if parts else ""
+
+
+def _transposed(text: str, order: list[int]) -> str:
+    if order == sorted(order):
+        return text
+    if order == sorted(order, reverse=True):
+        return f"{text}.T"
+    return f"{text}.transpose({', '.join(map(str, order))})"
+
+
+# ---------------------------------------------------------------- strided views
+
+
+def _windowed(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str:
+    """`_window(a, start, shape, steps)`: a row of steps for each axis, a column a dimension."""
+    used = [r for r in frame if any(f.coefficient(r.index) for f in forms)]
+    start = [scalar(w, _constant(f, used)) for f in forms]
+    steps = [tuple(f.coefficient(r.index) for f in forms) for r in used]
+    shape = w.shape(tuple(r.size for r in used))
+    first = f"({', '.join(start)}{',' if len(start) == 1 else ''})"
+    text = f"{w.helper('window')}({array.text}, {first}, {shape}, {tuple(steps)})"
+    return text + subscript(_aligned([(r.index, ":") for r in used], frame))
+
+
+def _constant(form: Linear, used: list[Any]) -> Linear:
+    for r in used:
+        form = form.without(r.index)
+    return form
+
+
+# ---------------------------------------------------------------- reshapes
+
+
+def _flattened(w: Writer, array: Array, forms: list[Linear]) -> tuple[Array, list[Linear]]:
+    """Neighbouring dimensions read as `k // 28, k % 28` are one dimension read as `k`."""
+    for first in range(len(forms)):
+        for last in range(len(forms) - 1, first, -1):
+            inner = array.shape[first + 1 : last + 1]
+            group = forms[first : last + 1]
+            if not any(isinstance(a, FloorDiv) for f in group for a in f.atoms):
+                continue
+            if any(isinstance(s, Symbol) for s in array.shape[first : last + 1]):
+                continue
+            joined = _joined(group, [int(s) for s in inner])
+            if joined is None:
+                continue
+            size = prod(int(s) for s in array.shape[first : last + 1])
+            shape = (*array.shape[:first], size, *array.shape[last + 1 :])
+            reshaped = Array(f"{array.text}.reshape{w.shape(shape)}", shape, array.dtype)
+            return _flattened(w, reshaped, [*forms[:first], joined, *forms[last + 1 :]])
+    return array, forms
+
+
+def _joined(group: list[Linear], inner: list[int]) -> Linear | None:
+    """The flat position, if `v % d = v - d*(v // d)` makes the divisions cancel."""
+    total = Linear()
+    for i, form in enumerate(group):
+        total = total + _divisions(form) * prod(inner[i:])
+    divided = any(isinstance(a, (FloorDiv, Remainder)) for a in total.atoms)
+    return None if divided else total
+
+
+def _divisions(form: Linear) -> Linear:
+    """The form with its remainders written as floor divisions."""
+    result = Linear((), form.const)
+    for atom, c in form.terms:
+        plain = Linear(((atom, 1),))
+        if isinstance(atom, Remainder):
+            value, divisor = linear(atom.args[0]), int(atom.args[1])
+            plain = _divisions(value) - _divisions(floordiv(value, divisor)) * divisor
+        result = result + plain * c
+    return result
+
+
+# ---------------------------------------------------------------- gathers
+
+
+def _gathered(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str:
+    """Indexing by arrays; a dimension that is read whole beside one gathered stays a slice."""
+    facts = w.facts(frame)
+    alone = _row_gather(w, array, forms, frame)
+    if alone is not None:
+        return alone
+    parts = []
+    for form, size in zip(forms, array.shape, strict=True):
+        index = index_value(w, form, frame)
+        inside = facts.within(form, size)
+        parts.append(index.text if inside else clipped(w, index, size))
+    return f"{array.text}[{', '.join(parts)}]"
+
+
+def _row_gather(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str | None:
+    """`W[label]` for `W[label[n], j]`: one dimension by an array, the others sliced whole."""
+    axes = [r.index for r in frame]
+    hard = [i for i, f in enumerate(forms) if not _is_plain(w, f, frame, array.shape[i])]
+    if len(hard) != 1:
+        return None
+    form = forms[hard[0]]
+    mine = tuple(r for r in frame if _depends(form, r.index))
+    others = [f.plain for i, f in enumerate(forms) if i != hard[0]]
+    order = [*others[: hard[0]], *(r.index for r in mine), *others[hard[0] :]]
+    if not mine or order != [a for a in axes if a in order] or len(set(order)) < len(order):
+        return None
+    index = index_value(w, form, mine)
+    inside = w.facts(frame).within(form, array.shape[hard[0]])
+    text = index.text if inside else clipped(w, index, array.shape[hard[0]])
+    parts = [":"] * len(forms)
+    parts[hard[0]] = text
+    whole = [(a, ":") for a in order]
+    return array.text + subscript(parts) + subscript(_aligned(list(whole), frame))
+
+
+def _is_plain(w: Writer, form: Linear, frame: Frame, size: Size) -> bool:
+    axis = form.plain
+    return axis is not None and any(r.index == axis and r.size == size for r in frame)
+
+
+def clipped(w: Writer, index: Operand, size: Size) -> str:
+    last = str(size - 1) if isinstance(size, int) else f"{w.size(size)} - 1"
+    if index.axes:
+        return f"np.clip({index.text}, 0, {last})"
+    return f"min(max({index.text}, 0), {last})"
+
+
+# ---------------------------------------------------------------- index values
+
+
+def scalar(w: Writer, form: Linear) -> str:
+    """The text of an index that Python knows as a number."""
+    return index_value(w, form, ()).text
+
+
+def index_value(w: Writer, form: Linear, frame: Frame) -> Operand:
+    """An index expression as integers, aligned to the frame."""
+    text, axes = "", frozenset[Symbol]()
+    for atom, c in sorted(form.terms, key=lambda t: t[1] < 0):
+        operand = _atom(w, atom, frame)
+        axes |= operand.axes
+        factor = "" if abs(c) == 1 else f"{abs(c)}*"
+        if text:
+            text += " - " if c < 0 else " + "
+        elif c < 0:
+            factor = "-" + factor
+        text += factor + (operand.within(ATOM) if factor else operand.text)
+    if not text:
+        return Operand(str(form.const), literal=True)
+    if form.const:
+        text += f" {'-' if form.const < 0 else '+'} {abs(form.const)}"
+    lone = len(form.terms) == 1 and not form.const and form.terms[0][1] == 1
+    tight = operand.tight if lone else SUM
+    return Operand(text, axes, tight)
+
+
+def _atom(w: Writer, atom: Any, frame: Frame) -> Operand:
+    if isinstance(atom, Symbol):
+        if atom in w.scalars:
+            return Operand(w.scalars[atom])
+        return Operand(arange(w, atom, frame), frozenset([atom]))
+    if isinstance(atom, Access):
+        return access(w, atom, frame)
+    inner = index_value(w, linear(atom.args[0]), frame)
+    sign = "//" if isinstance(atom, FloorDiv) else "%"
+    return Operand(f"{inner.within(ATOM)} {sign} {atom.args[1]}", inner.axes, PRODUCT)
+
+
+def arange(w: Writer, axis: Symbol, frame: Frame, dtype: str = "") -> str:
+    """The name of 0, 1, 2, … along an axis of the frame."""
+    position = next(i for i, r in enumerate(frame) if r.index == axis)
+    after = len(frame) - 1 - position
+    size = w.size(frame[position].size)
+    key = ("arange", axis, size, after, dtype)
+    if key not in w.memo:
+        name = w.name(str(axis))
+        kind = f", dtype={dtype}" if dtype else ""
+        shaped = f"[:{', None' * after}]" if after else ""
+        w.say(f"{name} = np.arange({size}{kind}){shaped}")
+        w.memo[key] = name
+    return str(w.memo[key])

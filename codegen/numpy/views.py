@@ -1,0 +1,75 @@
+"""What the NumPy templates see: flat data of strings, every decision already made.
+
+A `ModuleView` is the whole of NAME_numpy.py; `codegen/numpy/emit.py` builds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayView:
+    """An array of the caller: `fc1.W`, `fc1_W`, `(784, 100)`, `float32`, and where its rows are."""
+
+    name: str
+    identifier: str
+    shape: str
+    dtype: str
+    batch_axis: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartView:
+    """How an array begins: `np.zeros((100,), DTYPE)`, or a call that draws it."""
+
+    name: str
+    make: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingView:
+    """A number that a training step takes: `lr`, default `0.1`."""
+
+    name: str
+    identifier: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramView:
+    """A private function: what it is given, its statements, what it returns."""
+
+    inputs: tuple[ArrayView, ...]
+    arguments: str
+    statements: tuple[str, ...]
+    results: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleView:
+    """Everything that the templates of this folder may use."""
+
+    name: str
+    version: str
+    content_hash: str
+    real: str
+    max_batch: int
+    workspace_bytes: int
+    flops: int
+    parameters: tuple[ArrayView, ...]
+    state: tuple[ArrayView, ...]
+    inputs: tuple[ArrayView, ...]
+    outputs: tuple[ArrayView, ...]
+    settings: tuple[SettingView, ...]
+    limits: tuple[tuple[str, int], ...]
+    loss: str
+    gradient_names: tuple[str, ...]
+    starts: tuple[StartView, ...]
+    state_starts: tuple[StartView, ...]
+    draws: frozenset[str]
+    helpers: frozenset[str]
+    forward: ProgramView
+    gradient: ProgramView | None
+    step: ProgramView | None
+    has_batch: bool
