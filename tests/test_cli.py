@@ -158,7 +158,7 @@ def test_checkpoint_of_another_network_is_refused(run) -> None:
 
 
 def test_diverging_run_stops_with_the_step(run) -> None:
-    result = run(*train_arguments("--epochs", 3, "--lr", 1e300))
+    result = run(*train_arguments("--epochs", 3, "--lr", 1.7e308))
     assert result.code == 2
     assert result.err.startswith("DivergedError: ")
     assert " at step " in result.err

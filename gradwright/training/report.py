@@ -44,7 +44,9 @@ def _figures(outcome: Outcome) -> list[tuple[str, str]]:
         best, epoch = max(scored)
         rows.append(("test accuracy", f"{100 * last.accuracy:.2f} %"))
         rows.append(("best", f"{100 * best:.2f} % (epoch {-epoch})"))
-    seconds = [e.seconds for e in outcome.epochs]
+    # The rest of an epoch that a resume finished says nothing about a whole one.
+    whole = max(e.rows for e in outcome.epochs)
+    seconds = [e.seconds for e in outcome.epochs if e.rows == whole]
     rates = [e.rate for e in outcome.epochs]
     rows.append(("seconds an epoch", f"{statistics.median(seconds):.2f} (median)"))
     rows.append(("samples a second", f"{statistics.median(rates):.0f} (median)"))
