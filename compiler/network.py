@@ -18,9 +18,10 @@ from typing import Any
 
 from sympy import Symbol
 
+from compiler.inline import inlined
 from compiler.notation import Tensor
 from compiler.source import caller, of_function
-from compiler.trace import Trace, tracing
+from compiler.trace import Trace, current, tracing
 from ir.errors import GradwrightError, Origin, ShapeError
 from ir.names import check_name
 from ir.program import Batch, DType, Program, Shape
@@ -100,6 +101,10 @@ class Network:
                 fix="return gw.outputs(loss=…, name=…)",
             )
         return _program(self, trace, returned, batch)
+
+    def __call__(self, *arguments: Tensor) -> Any:
+        """Inline this network into the one being traced: its outputs as attributes, parameters shared by name."""
+        return inlined(self.trace(dtype=current().real), arguments, current(), caller()[0])
 
     def _annotations(self) -> dict[str, Annotation]:
         given = inspect.get_annotations(self.function, eval_str=True)

@@ -80,8 +80,9 @@ def module(
     """The three programs of a network, scheduled: its outputs, its gradients, its training step."""
     *_, final = stages(program, optimizer)
     whole = final.program
-    forward = replace(whole, loss=None, gradients=(), updates=()) if whole.outputs else None
-    gradient = replace(whole, outputs=(), updates=()) if whole.loss else None
+    bare = replace(whole, updates=(), state=(), scalars=())
+    forward = _only_read(replace(bare, loss=None, gradients=())) if whole.outputs else None
+    gradient = replace(bare, outputs=()) if whole.loss else None
     step = replace(whole, outputs=(), gradients=()) if whole.updates else None
     counted = prune(step or gradient or whole)
     return Module(
@@ -92,3 +93,10 @@ def module(
         content_hash=content_hash, version=version, flops_per_step=program_flops(counted),
         portable=portable, threads=threads,
     )
+
+
+def _only_read(program: Program) -> Program:
+    """The program without the inputs that its outputs do not need: a classifier's labels."""
+    program = prune(program)
+    read = {name for d in program.definitions for name in d.reads()}
+    return replace(program, inputs=tuple(t for t in program.inputs if t.name in read))

@@ -1,0 +1,48 @@
+"""The gradient of a network is a network.
+
+    g = gw.grad(regression, wrt="W")            # outputs: those of regression, its loss, and d_W
+
+    @gw.network
+    def curvature(x: gw.f64["batch", 3], y: gw.f64["batch", 1]):
+        d = gw.grad(regression, wrt="W")(x, y).d_W          # called inside another network, it is inlined
+        return gw.outputs(loss=gw.define((), gw.sum(d[k, j] * v[k, j], over=(k, j))))
+
+The loss of `curvature` is (gradient · v); its own gradient is the Hessian times v.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from compiler.differentiate import differentiate
+from compiler.network import Network
+from compiler.prune import look_through
+from compiler.stabilise import stabilise
+from ir.names import identifier
+from ir.program import Program
+
+
+@dataclass(frozen=True)
+class GradientNetwork(Network):
+    """A network whose outputs are another's, its loss, and its loss's gradients."""
+
+    base: Network
+    wrt: tuple[str, ...] | None
+
+    def trace(self, *, dtype: str | None = None, batch: int | None = None) -> Program:
+        """The base's program with its adjoints; the gradients are outputs, and there is no loss."""
+        program = differentiate(stabilise(self.base.trace(dtype=dtype, batch=batch)), self.wrt).program
+        outputs = [*program.outputs, ("loss_value", program.loss or "")]
+        outputs += [(f"d_{identifier(of)}", name) for of, name in program.gradients]
+        bare = replace(program, name=self.name, loss=None, gradients=(), outputs=tuple(outputs))
+        return look_through(bare)
+
+
+def grad(network: Network, *, wrt: str | Sequence[str] | None = None) -> GradientNetwork:
+    """A network with the gradients of `network`'s loss as outputs `d_NAME` (default: every parameter that trains).
+
+    Dots in a name become underscores: the gradient by fc1.W is `d_fc1_W`. The loss is output `loss_value`.
+    """
+    names = (wrt,) if isinstance(wrt, str) else None if wrt is None else tuple(wrt)
+    return GradientNetwork(f"{network.name}_grad", network.function, network.origin, network, names)

@@ -1,0 +1,348 @@
+"""One table of index-notation cases; every property of differentiation runs over it.
+
+Each case is a network whose loss is a weighted sum of one output, so that its gradients are a
+vector-Jacobian product with a dense cotangent. `CASES` maps a name to a function that makes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import sympy
+from sympy import Eq, Piecewise
+
+import gradwright as gw
+
+CASES: dict[str, Callable[[], gw.Network]] = {}
+
+
+def case(function: Callable[..., gw.Tensor]) -> Callable[..., gw.Tensor]:
+    """Register a function that defines one output from parameters it makes."""
+    CASES[function.__name__] = lambda: as_network(function)
+    return function
+
+
+def as_network(define_output: Callable[[], gw.Tensor]) -> gw.Network:
+    """A network with loss = sum of output * weight, weights fixed and different everywhere."""
+
+    @gw.network
+    def checked():
+        y = define_output()
+        shape = tuple(int(s) for s in y.shape)
+        weights = np.sin(1.0 + np.arange(int(np.prod(shape)))).reshape(shape)
+        c = gw.param("cotangent", shape, gw.constant(weights), trainable=False)
+        loops = tuple(gw.index(f"z{i}", s) for i, s in enumerate(shape))
+        body = y[loops] * c[loops]
+        return gw.outputs(loss=gw.define((), gw.sum(body, over=loops) if loops else body), y=y)
+
+    return checked
+
+
+def normal(name: str, *shape: int) -> gw.Tensor:
+    return gw.param(name, shape, gw.normal())
+
+
+@case
+def matmul():
+    a, b = normal("a", 3, 4), normal("b", 4, 5)
+    i, j, k = gw.indices("i j k")
+    return gw.define((i, j), gw.sum(a[i, k] * b[k, j], over=k))
+
+
+@case
+def matmul_of_transposes():
+    a, b = normal("a", 4, 3), normal("b", 5, 4)
+    i, j, k = gw.indices("i j k")
+    return gw.define((j, i), gw.sum(a[k, i] * b[j, k], over=k))
+
+
+@case
+def batched_matmul():
+    a, b = normal("a", 2, 3, 4), normal("b", 2, 4, 2)
+    n, i, j, k = gw.indices("n i j k")
+    return gw.define((n, i, j), gw.sum(a[n, i, k] * b[n, k, j], over=k))
+
+
+@case
+def broadcast():
+    a, b = normal("a", 3), normal("b", 4)
+    i, j = gw.indices("i j")
+    return gw.define((i, j), a[i] * b[j] + a[i])
+
+
+@case
+def broadcast_to_unused_index():
+    a = normal("a", 3)
+    i = gw.indices("i")
+    return gw.define((i, gw.index("j", 4)), a[i] ** 2)
+
+
+@case
+def diagonal():
+    a = normal("a", 4, 4)
+    i = gw.indices("i")
+    return gw.define(i, a[i, i] ** 2)
+
+
+@case
+def trace():
+    a = normal("a", 4, 4)
+    i = gw.indices("i")
+    return gw.define((), gw.sum(a[i, i] ** 2, over=i))
+
+
+@case
+def symmetric_product():
+    a = normal("a", 3, 3)
+    i, j = gw.indices("i j")
+    return gw.define((i, j), a[i, j] * a[j, i])
+
+
+@case
+def reversal():
+    a = normal("a", 5)
+    i = gw.index("i", 5)
+    return gw.define(i, a[4 - i] * a[i])
+
+
+@case
+def one_element():
+    a = normal("a", 5)
+    i = gw.index("i", 3)
+    return gw.define(i, a[2] * a[i])
+
+
+@case
+def stride_and_offset():
+    a = normal("a", 11)
+    i = gw.index("i", 5)
+    return gw.define(i, a[2 * i + 1] ** 2)
+
+
+@case
+def anti_diagonals():
+    a, b = normal("a", 4), normal("b", 3)
+    i, j = gw.index("i", 4), gw.index("j", 3)
+    s = gw.index("s", 6)
+    return gw.define(s, gw.sum(Piecewise((a[i] * b[j], Eq(i + j, s)), (0, True)), over=(i, j)))
+
+
+@case
+def max_pooling_overlapping():
+    a = normal("a", 2, 9)
+    n, p, r = gw.index("n", 2), gw.index("p", 4), gw.index("r", 3)
+    return gw.define((n, p), gw.max(a[n, 2 * p + r], over=r))
+
+
+@case
+def max_pooling_2d_padded():
+    a = normal("a", 5, 6)
+    p, q, r, s = gw.index("p", 3), gw.index("q", 3), gw.index("r", 3), gw.index("s", 3)
+    return gw.define((p, q), gw.max(a[2 * p + r - 1, 2 * q + s - 1] ** 3, over=(r, s)))
+
+
+@case
+def maximum_of_a_product():
+    a, b = normal("a", 3, 4), normal("b", 4)
+    i, k = gw.indices("i k")
+    return gw.define(i, gw.max(a[i, k] * b[k], over=k))
+
+
+@case
+def flatten_by_division():
+    a = normal("a", 2, 3, 4)
+    n, k = gw.index("n", 2), gw.index("k", 12)
+    return gw.define((n, k), a[n, k // 4, k % 4] ** 2)
+
+
+@case
+def flatten_three_digits():
+    a = normal("a", 2, 3, 4)
+    k = gw.index("k", 24)
+    return gw.define(k, a[k // 12, (k // 4) % 3, k % 4] ** 2)
+
+
+@case
+def flatten_nested_remainders():
+    a = normal("a", 2, 3, 4)
+    k = gw.index("k", 24)
+    return gw.define(k, a[k // 12, (k % 12) // 4, k % 4] ** 2)
+
+
+@case
+def unflatten():
+    a = normal("a", 12)
+    i, j = gw.index("i", 3), gw.index("j", 4)
+    return gw.define((i, j), a[4 * i + j] ** 2)
+
+
+@case
+def upsample_nearest():
+    a = normal("a", 4)
+    k = gw.index("k", 7)
+    return gw.define(k, a[k // 2] ** 2)
+
+
+@case
+def tile():
+    a = normal("a", 4)
+    k = gw.index("k", 10)
+    return gw.define(k, a[k % 4] ** 2)
+
+
+@case
+def half_steps():
+    a = normal("a", 6)
+    k = gw.index("k", 10)
+    return gw.define(k, a[(k + 1) // 2] ** 2)
+
+
+@case
+def pixel_shuffle():
+    a = normal("a", 4, 3)
+    u = gw.index("u", 6)
+    v = gw.index("v", 2)
+    return gw.define((u, v), a[2 * (u % 2) + v, u // 2] ** 2)
+
+
+@case
+def two_equations_for_one_index():
+    a = normal("a", 9, 13)
+    p, r = gw.index("p", 4), gw.index("r", 3)
+    return gw.define((p, r), a[2 * p + r, 3 * p + r] ** 2)
+
+
+@case
+def concatenation():
+    a, b = normal("a", 3), normal("b", 4)
+    i = gw.index("i", 7)
+    return gw.define(i, Piecewise((a[i] ** 2, i < 3), (b[i - 3] ** 3, True)))
+
+
+@case
+def causal_mask():
+    a = normal("a", 4, 4)
+    i, j = gw.index("i", 4), gw.index("j", 4)
+    return gw.define((i, j), Piecewise((a[i, j] ** 2, j <= i), (0, True)))
+
+
+@case
+def causal_sum():
+    a, b = normal("a", 5, 5), normal("b", 5)
+    i, j = gw.index("i", 5), gw.index("j", 5)
+    return gw.define(i, gw.sum(Piecewise((a[i, j] * b[j], j <= i), (0, True)), over=j))
+
+
+@case
+def gather():
+    a = normal("a", 6, 2)
+    i, j = gw.index("i", 5), gw.index("j", 2)
+    k = gw.index("k", 6)
+    scores = gw.param("scores", (5, 6), gw.constant(np.cos(np.arange(30)).reshape(5, 6)), trainable=False)
+    token = gw.define(i, gw.argmax(scores[i, k], over=k))
+    return gw.define((i, j), a[token[i], j] ** 2)
+
+
+@case
+def nested_reductions():
+    a = normal("a", 3, 4)
+    i, j, k = gw.indices("i j k")
+    share = sympy.exp(a[i, j]) / gw.sum(sympy.exp(a[i, k]), over=k)
+    return gw.define((), gw.sum(share * gw.max(a[i, k], over=k), over=(i, j)))
+
+
+@case
+def used_several_times():
+    a = normal("a", 3, 3)
+    i, j, k = gw.indices("i j k")
+    b = gw.define((i, j), gw.sum(a[i, k] * a[k, j], over=k))
+    return gw.define((i, j), b[i, j] * a[i, j] + a[j, i])
+
+
+@case
+def every_scalar_function():
+    a, b = normal("a", 5), normal("b", 5)
+    i = gw.indices("i")
+    x, y = a[i], b[i]
+    body = (sympy.exp(x) + sympy.log(1 + y**2) + sympy.tanh(x * y) + sympy.sin(x) * sympy.cos(y)
+            + sympy.sqrt(1 + x**2) + sympy.atan(y) + sympy.sinh(x) + sympy.cosh(y) + sympy.erf(x)
+            + sympy.asin(sympy.tanh(x)) + sympy.Abs(x - y) + x / (2 + y**2) + sympy.erfc(y) + sympy.tan(x / 3)
+            + sympy.Max(x, y) * sympy.Min(x, 0.3) + sympy.acos(sympy.tanh(y)))
+    return gw.define(i, body)
+
+
+@case
+def cumulative_sum():
+    a = normal("a", 6)
+    t = gw.index("t", 6)
+    return gw.define(t, lambda c: Piecewise((a[0], Eq(t, 0)), (c[t - 1] + a[t], True)))
+
+
+@case
+def cumulative_product_with_zeros():
+    a = gw.param("a", (6,), gw.constant([1.5, 0.0, -2.0, 3.0, 0.0, 0.5]))
+    t = gw.index("t", 6)
+    return gw.define(t, lambda c: Piecewise((a[0], Eq(t, 0)), (c[t - 1] * a[t], True)))
+
+
+@case
+def recurrence_from_the_end():
+    a = normal("a", 5)
+    t = gw.index("t", 5)
+    return gw.define(t, lambda c: Piecewise((a[4], Eq(t, 4)), (sympy.tanh(c[t + 1]) * a[t], True)))
+
+
+@case
+def two_state_recurrence():
+    a, w = normal("a", 5, 2), normal("w", 2, 2)
+    t, j, k = gw.index("t", 5), gw.index("j", 2), gw.index("k", 2)
+
+    def cell(h, c):
+        inner = gw.sum(h[t - 1, k] * w[k, j], over=k)
+        return (sympy.tanh(inner + a[t, j]), Piecewise((h[t, j], Eq(t, 0)), (c[t - 1, j] * h[t, j] + a[t, j], True)))
+
+    h, c = gw.recurrence([(t, j), (t, j)], cell, names=("h", "c"))
+    return gw.define((t, j), h[t, j] + c[t, j])
+
+
+@case
+def second_order_recurrence():
+    a = normal("a", 7)
+    t = gw.index("t", 7)
+    return gw.define(t, lambda f: Piecewise((a[t], t < 2), (f[t - 1] * a[t] + f[t - 2], True)))
+
+
+def convolution_1d(stride: int, dilation: int, padding: int) -> gw.Network:
+    size, taps = 11, 3
+    outputs = (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
+
+    def output() -> gw.Tensor:
+        x, w = normal("x", 2, size), normal("w", 3, 2, taps)
+        o, p, c, r = gw.index("o", 3), gw.index("p", outputs), gw.index("c", 2), gw.index("r", taps)
+        at = stride * p + dilation * r - padding
+        return gw.define((o, p), gw.sum(x[c, at] * w[o, c, r], over=(c, r)))
+
+    return as_network(output)
+
+
+def convolution_2d(stride: int, dilation: int, padding: int) -> gw.Network:
+    high, wide, taps = 6, 7, 2
+    sizes = [(n + 2 * padding - dilation * (taps - 1) - 1) // stride + 1 for n in (high, wide)]
+
+    def output() -> gw.Tensor:
+        x, w = normal("x", 2, high, wide), normal("w", 2, 2, taps, taps)
+        o, p, q = gw.index("o", 2), gw.index("p", sizes[0]), gw.index("q", sizes[1])
+        c, r, s = gw.index("c", 2), gw.index("r", taps), gw.index("s", taps)
+        u, v = stride * p + dilation * r - padding, stride * q + dilation * s - padding
+        return gw.define((o, p, q), gw.sum(x[c, u, v] * w[o, c, r, s], over=(c, r, s)))
+
+    return as_network(output)
+
+
+for _s, _d, _p in product((1, 2, 3), (1, 2, 3), (0, 1, 2)):
+    CASES[f"conv1d_stride{_s}_dilation{_d}_padding{_p}"] = (
+        lambda s=_s, d=_d, p=_p: convolution_1d(s, d, p))
+    CASES[f"conv2d_stride{_s}_dilation{_d}_padding{_p}"] = (
+        lambda s=_s, d=_d, p=_p: convolution_2d(s, d, p))
