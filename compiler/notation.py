@@ -144,6 +144,14 @@ def mean(body: Any, *, over: Indices) -> Reduce:
     return _reduce("mean", body, over)
 
 
+def tensor(name: str, shape: int | Sequence[int | str | sympy.Symbol]) -> Tensor:
+    """A free tensor for expressions outside a network: `x = gw.tensor("x", 3)`, then `gw.derive(x[0]**2, x[0])`."""
+    at = caller()[0]
+    check_name(name, "tensor", at)
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    return Tensor(name, tuple(size_symbol(s) if isinstance(s, str) else s for s in sizes), "float64")
+
+
 def param(
     name: str, shape: int | Sequence[int], init: Init | None = None, *, trainable: bool = True
 ) -> Tensor:

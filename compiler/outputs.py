@@ -88,9 +88,9 @@ def _in_terms(local: Expr, inner: Expr, u: Symbol) -> Expr | None:
 
 def _tidy(expr: Expr, y: Symbol) -> Expr:
     """A short form: cancelled, and factored when that is shorter."""
-    forms = [sympy.cancel(expr)]
-    forms.append(sympy.factor(forms[0]))
-    return min(forms, key=lambda f: (_cost(f), str(f)))
+    short = sympy.cancel(expr)
+    nested = sympy.horner(short, y) if short.is_polynomial(y) else short
+    return min((nested, short, sympy.factor(short)), key=_cost)
 
 
 def _cost(expr: Expr) -> int:

@@ -40,6 +40,7 @@ from compiler.notation import (
     param,
     recurrence,
     sum,
+    tensor,
 )
 from compiler.ops import (
     add,
@@ -65,5 +66,5 @@ __all__ = [
     "emit", "f32", "f64", "flatten", "glorot_normal", "glorot_uniform", "grad", "gradcheck", "he_normal",
     "he_uniform", "i32", "i64", "index", "indices", "linear", "log_softmax", "lower_to_text", "max",
     "mean", "momentum", "mse", "mul", "network", "normal", "optimizer", "outputs", "param", "recurrence",
-    "relu", "sgd", "sigmoid", "softmax", "sum", "tanh", "uniform", "zeros",
+    "relu", "sgd", "sigmoid", "softmax", "sum", "tanh", "tensor", "uniform", "zeros",
 ]
