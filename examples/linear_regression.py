@@ -3,8 +3,8 @@
     target = 2 x1 + 3 x2 + 4 x3 + 5
 
 by a network 3-15-1 with relu and mean squared error. 500 samples with each x in [-1, 1], seen 20
-times in a shuffled order, learning rate 0.01. On 200 samples that it never saw the error falls from
-about 34 to below 0.001, and it answers 14.0 to (1, 1, 1) and 5.0 to (0, 0, 0).
+times in a shuffled order, learning rate 0.03. On 200 samples that it never saw the error falls from
+26.3 to below 0.001, and it answers 14.0 to (1, 1, 1) and 5.0 to (0, 0, 0).
 
     python examples/linear_regression.py
 """
@@ -16,7 +16,7 @@ import numpy as np
 import gradwright as gw
 
 EPOCHS = 20
-RATE = 0.01
+RATE = 0.03
 
 
 @gw.network
