@@ -151,7 +151,7 @@ def _reduced(total: Sum, group: Factor, other: Factor) -> Factor:
 
 def _reduce(total: Sum, group: Factor, over: frozenset[Symbol], name: str) -> Expr:
     """`np.add.reduce` of the operand over some of its axes."""
-    w, frame = total.w, total.frame(group.axes)
+    w, frame = total.w, _natural(total, group)
     positions = [i for i, r in enumerate(frame) if r.index in over]
     kept = tuple(r for r in frame if r.index not in over)
     value = _operand(total, group, frame)
@@ -170,6 +170,15 @@ def _held(total: Sum, group: Factor) -> Expr:
         return group.product
     frame = total.frame(group.axes)
     return total.w.hold(_named(total.w, _operand(total, group, frame)), frame, total.dtype)
+
+
+def _natural(total: Sum, group: Factor) -> Frame:
+    """The operand's axes in the order of an array that it reads, so that nothing is transposed."""
+    ranges = {r.index: r for r in total.frame(group.axes)}
+    for node in sorted(group.product.atoms(Access), key=str):
+        if len(node.indices) == len(ranges) and set(node.indices) == set(ranges):
+            return tuple(ranges[e] for e in node.indices)
+    return tuple(ranges.values())
 
 
 def _named(w: Writer, text: str) -> str:
@@ -265,7 +274,7 @@ def _matrix(total: Sum, group: Factor, plan: Plan, sides: tuple[Frame, Frame]) -
     if all(len(axes) == 1 or (not axes and not plan.stack) for axes in sides):
         return text
     sizes = [w.size(r.size) if r.index in group.axes else "1" for r in stack]
-    sizes += ["*".join(w.size(r.size) for r in axes) or "1" for axes in sides if axes or plan.stack]
+    sizes += [w.count(axes) for axes in sides if axes or plan.stack]
     return f"{text}.reshape({', '.join(sizes)})"
 
 
@@ -288,7 +297,7 @@ def _einsum(total: Sum, groups: list[Factor]) -> Expr:
     letters = _letters(total.ranges)
     listed, names = [], []
     for group in groups:
-        frame = total.frame(group.axes)
+        frame = _natural(total, group)
         names.append("".join(letters[r.index] for r in frame))
         listed.append(_operand(total, group, frame))
     every = frozenset().union(*(g.axes for g in groups))

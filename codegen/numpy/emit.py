@@ -8,9 +8,7 @@ whole-array statements are made in function.py and below; this file says what st
 
 from __future__ import annotations
 
-from math import prod
-
-from codegen.numpy.function import Function, write_function
+from codegen.numpy.function import Function, wrapped, write_function
 from codegen.numpy.views import ArrayView, ModuleView, ProgramView, SettingView, StartView
 from codegen.render import render
 from ir.kernel import Module, Schedule
@@ -25,13 +23,13 @@ def emit(module: Module) -> dict[str, str]:
 
 def make_view(module: Module) -> ModuleView:
     """All three programs of the module, and what describes it."""
-    whole = (module.step or module.gradient or module.forward).program
-    real = real_type(module)
     schedules = [s for s in (module.forward, module.gradient, module.step) if s]
+    whole = schedules[-1].program
+    real = real_type(whole)
     functions = [write_function(s, real) for s in schedules]
     programs = [_program(s, f) for s, f in zip(schedules, functions, strict=True)]
-    outputs = module.forward.program
-    gradients = module.gradient.program.gradients if module.gradient else ()
+    by_kind = dict(zip([id(s) for s in schedules], programs, strict=True))
+    gradients = {of for of, _ in module.gradient.program.gradients} if module.gradient else set()
     starts = [_start(i, p) for i, p in enumerate(whole.parameters)]
     state_starts = [_start(i, p) for i, p in enumerate(whole.state)]
     return ModuleView(
@@ -45,30 +43,26 @@ def make_view(module: Module) -> ModuleView:
         parameters=tuple(_array(p) for p in whole.parameters),
         state=tuple(_array(p) for p in whole.state),
         inputs=tuple(_array(p) for p in whole.inputs),
-        outputs=tuple(
-            ArrayView(public, identifier(public), _shape(outputs.shape_of(d)), outputs.dtype_of(d))
-            for public, d in outputs.outputs
-        ),
+        outputs=_outputs(module.forward.program) if module.forward else (),
         settings=tuple(
             SettingView(t.name, identifier(t.name), repr(float(v))) for t, v in whole.scalars
         ),
         limits=_limits(whole),
         loss=whole.loss or "",
-        gradient_names=tuple(of for of, _ in gradients),
+        gradient_names=tuple(p.name for p in whole.parameters if p.name in gradients),
         starts=tuple(starts),
         state_starts=tuple(state_starts),
         draws=frozenset(t.init.kind for t in whole.parameters + whole.state if t.init),
         helpers=frozenset().union(*(f.helpers for f in functions)),
-        forward=programs[0],
-        gradient=programs[1] if module.gradient else None,
-        step=programs[-1] if module.step else None,
+        forward=by_kind.get(id(module.forward)),
+        gradient=by_kind.get(id(module.gradient)),
+        step=by_kind.get(id(module.step)),
         has_batch=whole.batch is not None,
     )
 
 
-def real_type(module: Module) -> DType:
+def real_type(program: Program) -> DType:
     """The floating type of the module; there is one."""
-    program = module.forward.program
     kinds = [t.dtype for t in program.tensors().values()] + [d.dtype for d in program.definitions]
     return next((k for k in kinds if k.startswith("float")), "float32")
 
@@ -77,9 +71,9 @@ def _program(schedule: Schedule, function: Function) -> ProgramView:
     program = schedule.program
     return ProgramView(
         inputs=tuple(_array(t) for t in program.inputs),
-        arguments=", ".join(["rows", *(identifier(name) for name in program.tensors())]),
+        head=tuple(wrapped(f"({', '.join(['rows', *map(identifier, program.tensors())])}):")),
         statements=function.lines,
-        results=_results(program, function.places),
+        results=tuple(wrapped(f"    return {_results(program, function.places)}")),
     )
 
 
@@ -88,9 +82,18 @@ def _results(program: Program, places: dict[str, str]) -> str:
     returned = [places[d] for _, d in program.outputs]
     returned += [places[program.loss]] if program.loss else []
     if program.gradients:
-        listed = ", ".join(f'"{of}": {places[d]}' for of, d in program.gradients)
+        found = {of: places[d] for of, d in program.gradients}
+        order = [p.name for p in program.parameters if p.name in found]
+        listed = ", ".join(f'"{of}": {found[of]}' for of in order)
         returned.append(f"{{{listed}}}")
     return f"({', '.join(returned)},)" if program.outputs else ", ".join(returned)
+
+
+def _outputs(program: Program) -> tuple[ArrayView, ...]:
+    return tuple(
+        ArrayView(public, identifier(public), _shape(program.shape_of(d)), program.dtype_of(d))
+        for public, d in program.outputs
+    )
 
 
 def _limits(program: Program) -> tuple[tuple[str, int], ...]:
@@ -121,7 +124,5 @@ def _start(stream: int, tensor: Tensor) -> StartView:
     if init.kind == "constant":
         values = ", ".join(repr(float(v)) for v in init.values)
         return StartView(tensor.name, f"np.array(({values},), DTYPE).reshape({shape})")
-    count = prod(s for s in tensor.shape if isinstance(s, int))
     first, second = (repr(float(v)) for v in init.values)
-    drawn = f"_{init.kind}(seed, {stream}, {count}, {first}, {second})"
-    return StartView(tensor.name, f"{drawn}.astype(DTYPE).reshape({shape})")
+    return StartView(tensor.name, f"_{init.kind}(seed, {stream}, {shape}, {first}, {second})")

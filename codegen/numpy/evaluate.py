@@ -206,21 +206,38 @@ class Evaluation:
 
     def _where(self, args: list[Operand]) -> Operand:
         condition, value, other = args
+        if value.text == "1.0" and other.text == "0.0" and condition.axes:
+            text = f"({condition.text}).astype({self.w.scalar_type})"
+            return Operand(text, condition.axes, computed=True)
         if value.literal and other.literal and self.lowering.real:
             value = Operand(f"{self.w.scalar_type}({value.text})")
         axes = frozenset().union(*(a.axes for a in args))
+        if other.text == "0.0" and condition.axes and value.axes:
+            return self._masked(condition, value, axes)
         text = f"np.where({condition.text}, {value.text}, {other.text})"
         self.free += [a for a in args if a.temporary]
         return self._named(Operand(text, axes, computed=True)) if axes else Operand(f"{text}[()]")
 
-    def _next_name(self) -> str:
-        name = self.w.name("t") if self.named else self.name
+    def _next_name(self, axes: frozenset[sympy.Symbol]) -> str:
+        """The evaluation's name for the first array that is as large as the result."""
+        if self.named or axes != self.lowering.axes:
+            return self.w.name("t")
         self.named = True
-        return name
+        return self.name
+
+    def _masked(
+        self, condition: Operand, value: Operand, axes: frozenset[sympy.Symbol]
+    ) -> Operand:
+        """`where` with zero otherwise, several times quicker than NumPy's for a random mask."""
+        text = f"{self.w.helper('masked')}({condition.text}, {value.text}"
+        if value.temporary and value.axes == axes:
+            self.w.say(f"{text}, out={value.text})")
+            return value
+        return self._named(Operand(f"{text})", axes, computed=True))
 
     def _named(self, operand: Operand) -> Operand:
         """The operand as a new array, under the evaluation's name if that is still free."""
-        name = self._next_name()
+        name = self._next_name(operand.axes)
         self.w.say(f"{name} = {operand.text}")
         if operand.computed:
             self.w.fresh.add(name)
@@ -230,8 +247,8 @@ class Evaluation:
 
     def _choose(self, op: Op) -> Operand:
         """`if t >= 1: … else: …`, the value under one name; only the branch taken runs."""
-        name = self._next_name()
         axes = frozenset().union(*(self._axes(value) for value, _ in op.leaf.args))
+        name = self._next_name(axes)
         word, known = "if", self.w.known
         for arg, (_, condition) in zip(op.args, op.leaf.args, strict=True):
             test = truth(self.w, condition)

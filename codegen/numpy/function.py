@@ -8,6 +8,7 @@ caller's arrays in place. A recurrence is a Python loop, the only one there is.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 
@@ -46,7 +47,25 @@ def write_function(schedule: Schedule, real: DType) -> Function:
             w.say("", *_comment(step))
             _kernel(w, step)
     places = {name: w.arrays[name].text for name in program.results()}
-    return Function(tuple(w.lines[1:]), places, frozenset(w.used))
+    lines = [short for line in w.lines[1:] for short in wrapped(line)]
+    return Function(tuple(lines), places, frozenset(w.used))
+
+
+def wrapped(line: str, depth: int = 0, first: bool = True) -> list[str]:
+    """A line of Python in lines of at most 100 columns, broken only inside brackets."""
+    indent = len(line) - len(line.lstrip())
+    if len(line) <= 100 or line.lstrip().startswith("#"):
+        return [line]
+    breaks: dict[int, int] = {}
+    for i, character in enumerate(line[:100]):
+        depth += (character in "([{") - (character in ")]}")
+        if character == " " and depth and i > indent:
+            breaks[i] = depth
+    if not breaks:
+        return [line]
+    at = min(breaks, key=lambda i: (i < 60, breaks[i], -i))
+    more = " " * (indent + 4 * first) + line[at + 1 :]
+    return [line[:at], *wrapped(more, breaks[at], first=False)]
 
 
 def _comment(kernel: Kernel) -> list[str]:
@@ -123,10 +142,33 @@ def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool
             text = f"np.asarray({text}).astype(np.{member.dtype})"
         elif not found.temporary and not found.computed and (result or _may_change(w, member)):
             text = f"{found.within(100)}.copy()"
-        w.say(f"{name} = {text}")
+        if found.temporary:
+            _rename(w, text, name)
+        else:
+            w.say(f"{name} = {text}")
         if found.temporary or found.computed:
             w.fresh.add(name)
     w.add(member.name, name, member.shape, member.dtype)
+
+
+def _rename(w: Writer, old: str, new: str) -> None:
+    """Gives a temporary that was only ever overwritten to become this value its name at once."""
+    start = max(i for i, line in enumerate(w.lines) if not line)
+    code = [i for i in range(start, len(w.lines)) if not w.lines[i].lstrip().startswith("#")]
+    mentions = [i for i in code if _word(old).search(w.lines[i])]
+    writes = re.compile(rf"{old} |.*out={old}\)$")
+    taken = any(_word(new).search(w.lines[i]) for i in code)
+    if taken or not all(writes.match(w.lines[i].lstrip()) for i in mentions):
+        w.say(f"{new} = {old}")
+        return
+    for i in mentions:
+        parts = w.lines[i].split('"')
+        parts[::2] = [_word(old).sub(new, part) for part in parts[::2]]
+        w.lines[i] = '"'.join(parts)
+
+
+def _word(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.]){name}(?!\w)")
 
 
 def _may_change(w: Writer, member: Definition) -> bool:

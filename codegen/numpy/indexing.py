@@ -125,8 +125,11 @@ def _windowed(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str
     steps = [tuple(f.coefficient(r.index) for f in forms) for r in used]
     shape = w.shape(tuple(r.size for r in used))
     first = f"({', '.join(start)}{',' if len(start) == 1 else ''})"
-    text = f"{w.helper('window')}({array.text}, {first}, {shape}, {tuple(steps)})"
-    return text + subscript(_aligned([(r.index, ":") for r in used], frame))
+    call = f"{w.helper('window')}({array.text}, {first}, {shape}, {tuple(steps)})"
+    if call not in w.memo:
+        w.memo[call] = w.name(f"{array.text}_view" if array.text.isidentifier() else "view")
+        w.say(f"{w.memo[call]} = {call}")
+    return str(w.memo[call]) + subscript(_aligned([(r.index, ":") for r in used], frame))
 
 
 def _constant(form: Linear, used: list[Any]) -> Linear:

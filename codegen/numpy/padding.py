@@ -19,6 +19,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, Symbol
 
+from codegen.numpy.indexing import subscript
 from codegen.numpy.writer import Frame, Writer
 from ir.affine import Facts, Linear, inequalities, linear, remainder
 from ir.expression import Access, FloorDiv, Remainder, tensor_symbol
@@ -148,8 +149,8 @@ def _copy(w: Writer, source: str, covers: tuple[Cover, ...], fill: str) -> str:
         name = w.name(f"{source}_padded" if source.isidentifier() else "padded")
         make = f"np.zeros({w.shape(shape)}" if fill == "0" else f"np.full({w.shape(shape)}, {fill}"
         w.say(f"{name} = {make}, {w.scalar_type})")
-        to, of = (", ".join(p[side] for p in parts) for side in (0, 1))
-        w.say(f"{name}[{to}] = {source}[{of}]")
+        to, of = ([p[side] for p in parts] for side in (0, 1))
+        w.say(f"{name}{subscript(to)} = {source}{subscript(of)}")
         w.add(name, name, shape, w.real)
         w.memo[key] = name
     return str(w.memo[key])

@@ -38,12 +38,12 @@ class SettingView:
 
 @dataclass(frozen=True, slots=True)
 class ProgramView:
-    """A private function: what it is given, its statements, what it returns."""
+    """A private function: what it is given, its statements, the lines that return."""
 
     inputs: tuple[ArrayView, ...]
-    arguments: str
+    head: tuple[str, ...]
     statements: tuple[str, ...]
-    results: str
+    results: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class ModuleView:
     state_starts: tuple[StartView, ...]
     draws: frozenset[str]
     helpers: frozenset[str]
-    forward: ProgramView
+    forward: ProgramView | None
     gradient: ProgramView | None
     step: ProgramView | None
     has_batch: bool

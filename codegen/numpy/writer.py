@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, TypeAlias
 
 from sympy import Symbol
@@ -119,6 +120,12 @@ class Writer:
     def size(self, size: Size) -> str:
         """`784`, or `rows`."""
         return self.scalars[size] if isinstance(size, Symbol) else str(int(size))
+
+    def count(self, ranges: Frame) -> str:
+        """`rows*16`: the number of points."""
+        fixed = prod(r.size for r in ranges if isinstance(r.size, int))
+        symbolic = [self.size(r.size) for r in ranges if isinstance(r.size, Symbol)]
+        return "*".join(symbolic + [str(fixed)] * (fixed != 1 or not symbolic))
 
     def shape(self, shape: Shape) -> str:
         """`(rows, 784)`."""

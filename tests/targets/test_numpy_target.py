@@ -54,3 +54,204 @@ def test_every_case_as_the_interpreter_says(case: Case, real: str) -> None:
             close(result, expected[name], real)
         for name, array in values.items():
             np.testing.assert_array_equal(array, before[name])
+
+
+# ---------------------------------------------------------------- a whole network
+
+
+SIZES = (6, 5, 4, 3)
+
+
+def batch_of(rows: int, real: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=(rows, SIZES[0])).astype(real)
+    return x, random.integers(0, SIZES[-1], rows).astype("int32")
+
+
+@pytest.mark.parametrize("real", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [8, 3, 1])
+def test_the_three_programs_agree_with_the_interpreter(real: str, rows: int) -> None:
+    module = perceptron(SIZES, 8, real)
+    model = loaded(module)
+    params = model.init_params(seed=3)
+    x, label = batch_of(rows, real)
+    assert module.step is not None
+    assert module.gradient is not None
+    given = {**params, "x": x, "label": label, "lr": 0.25}
+    expected = interpret(module.step.program, given, rows)
+
+    out = model.forward(params, x)
+    close(out.logits, expected["fc3"], real)
+    loss, grads = model.value_and_grad(params, x, label)
+    assert loss == pytest.approx(float(expected["loss"]), rel=1e-5)
+    assert list(grads) == list(params)
+    for name, of in module.gradient.program.gradients:
+        close(grads[name], expected[of], real)
+        assert grads[name].flags.c_contiguous
+        assert grads[name].flags.owndata or grads[name].base is not None
+        assert not any(np.shares_memory(grads[name], p) for p in params.values())
+    found = model.train_step(params, model.init_state(params), x, label, lr=0.25)
+    assert found == pytest.approx(loss, rel=1e-5)
+    for name, of in module.step.program.updates:
+        close(params[name], expected[of], real)
+
+
+def test_an_epoch_is_its_steps() -> None:
+    model = loaded(perceptron(SIZES, 8, "float64"))
+    x, label = batch_of(21, "float64")
+    order = np.random.default_rng(1).permutation(21)
+    one, other = model.init_params(0), model.init_params(0)
+    losses = model.train_epoch(one, {}, x, label, order, lr=0.5)
+    steps = [order[a : a + 8] for a in range(0, 21, 8)]
+    expected = [model.train_step(other, {}, x[s], label[s], lr=0.5) for s in steps]
+    assert losses.dtype == np.float64
+    assert losses.tolist() == expected
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+    assert not np.array_equal(one["fc1.W"], model.init_params(0)["fc1.W"])
+
+
+def test_the_same_bits_again() -> None:
+    model = loaded(perceptron(SIZES, 8, "float32"))
+    x, label = batch_of(8, "float32")
+    runs = []
+    for _ in range(2):
+        params = model.init_params(7)
+        losses = [model.train_step(params, {}, x, label) for _ in range(5)]
+        runs.append((losses, {n: p.tobytes() for n, p in params.items()}))
+    assert runs[0] == runs[1]
+    assert runs[0][0][-1] < runs[0][0][0]
+
+
+def test_constants_say_what_the_module_is() -> None:
+    model = loaded(perceptron(SIZES, 8, "float32"))
+    assert (model.NAME, model.TARGET, model.DTYPE) == ("perceptron", "numpy", "float32")
+    assert model.MAX_BATCH == 8
+    assert model.PARAM_SHAPES["fc1.W"] == (6, 5)
+    assert model.INPUTS == {"x": (("batch", 6), "float32"), "label": (("batch",), "int32")}
+    assert model.OUTPUTS == {"logits": (("batch", 3), "float32")}
+    assert model.LOSS == "loss"
+    assert model.STATE_SHAPES == {}
+    assert model.HYPERPARAMETERS == {"lr": 0.1}
+    assert model.INDEX_LIMITS == {"label": 3}
+    assert model.WORKSPACE_BYTES > 0
+    assert model.FLOPS_PER_STEP > 0
+
+
+# ---------------------------------------------------------------- what callers get wrong
+
+
+X, LABEL = batch_of(8, "float32")
+WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "a list": ({"x": X.tolist()}, TypeError, "x must be a NumPy array, found list"),
+    "dtype": ({"x": X.astype("float64")}, TypeError, "x must have dtype float32, found float64"),
+    "shape": ({"x": X[:, :5].copy()}, ValueError, r"x must have shape \(rows, 6\)"),
+    "dimensions": ({"x": X[0]}, ValueError, r"x must have shape \(rows, 6\)"),
+    "order in memory": ({"x": np.asfortranarray(X)}, ValueError, "x must be C-contiguous"),
+    "rows": ({"label": LABEL[:7]}, ValueError, "label must have 8 rows like the other inputs"),
+    "no rows": ({"x": X[:0], "label": LABEL[:0]}, ValueError, "1 to 8 rows .*, found 0"),
+    "too many rows": (
+        {"x": np.tile(X, (2, 1)), "label": np.tile(LABEL, 2)}, ValueError, "found 16",
+    ),
+    "a label too large": ({"label": LABEL + np.int32(3)}, ValueError, "label must be between 0"),
+    "a negative label": ({"label": LABEL - np.int32(3)}, ValueError, "label must be between 0"),
+    "a parameter missing": ({"drop": "fc2.b"}, ValueError, "params must hold exactly .*'fc2.b'"),
+    "a parameter too many": ({"more": "fc9.b"}, ValueError, "params must hold exactly .*'fc9.b'"),
+    "a parameter's dtype": ({"wide": "fc1.W"}, TypeError, r"params\['fc1.W'\] must have dtype"),
+    "read-only": ({"frozen": "fc1.W"}, ValueError, "is updated in place"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_arrays_are_refused_before_anything_changes(wrong: str) -> None:
+    model = loaded(perceptron(SIZES, 8, "float32"))
+    changed, kind, message = WRONG[wrong]
+    params = model.init_params(0)
+    before = {name: p.copy() for name, p in params.items()}
+    if "drop" in changed:
+        del params[changed["drop"]]
+    if "more" in changed:
+        params[changed["more"]] = np.zeros(3, "float32")
+    if "wide" in changed:
+        params[changed["wide"]] = params[changed["wide"]].astype("float64")
+    if "frozen" in changed:
+        params[changed["frozen"]].setflags(write=False)
+    x, label = changed.get("x", X), changed.get("label", LABEL)
+    with pytest.raises(kind, match=message):
+        model.train_step(params, {}, x, label)
+    for name in before.keys() & params.keys():
+        np.testing.assert_array_equal(params[name], before[name])
+
+
+@pytest.mark.parametrize(
+    ("order", "batch", "kind", "message"),
+    [
+        (np.arange(8, dtype="int32"), None, TypeError, "order must have dtype int64"),
+        (np.arange(8) + 1, None, ValueError, "order must name rows between 0 and 7"),
+        (np.arange(8) - 1, None, ValueError, "order must name rows between 0 and 7"),
+        (np.arange(0), None, ValueError, "at least one"),
+        (np.arange(8), 9, ValueError, "batch must be between 1 and 8, found 9"),
+        (np.arange(8), 0, ValueError, "batch must be between 1 and 8, found 0"),
+    ],
+)
+def test_wrong_orders_are_refused(
+    order: np.ndarray, batch: int | None, kind: type[Exception], message: str
+) -> None:
+    model = loaded(perceptron(SIZES, 8, "float32"))
+    with pytest.raises(kind, match=message):
+        model.train_epoch(model.init_params(0), {}, X, LABEL, order, batch=batch)
+
+
+def test_nan_goes_through_to_the_loss_without_a_warning() -> None:
+    model = loaded(perceptron(SIZES, 8, "float32"))
+    x = X.copy()
+    x[2, 1] = np.nan
+    loss, _ = model.value_and_grad(model.init_params(0), x, LABEL)
+    assert np.isnan(loss)
+
+
+# ---------------------------------------------------------------- the text
+
+
+def test_it_imports_only_numpy() -> None:
+    for case in CASES:
+        (text,) = emit(case.module("float32")).values()
+        for node in ast.walk(ast.parse(text)):
+            assert not isinstance(node, ast.ImportFrom)
+            if isinstance(node, ast.Import):
+                assert [a.name for a in node.names] == ["numpy"]
+
+
+def test_every_kernel_says_its_equation_and_its_line() -> None:
+    module = perceptron(SIZES, 8, "float32")
+    (text,) = emit(module).values()
+    assert "# d_fc1_W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]" in text
+    assert "fused SGD update (programs.py:1)" in text
+    assert "adjoint of fc1" in text
+
+
+def test_the_text_is_the_same_whatever_the_hash_seed() -> None:
+    code = (
+        "from codegen.numpy.emit import emit\n"
+        "from tests.targets.programs import CASES, perceptron\n"
+        "import hashlib\n"
+        "modules = [c.module('float32') for c in CASES] + [perceptron((6, 5, 3), 8, 'float32')]\n"
+        "text = ''.join(t for m in modules for t in emit(m).values())\n"
+        "print(hashlib.sha256(text.encode()).hexdigest())\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("0", "1", "12345")
+    }
+    assert len(found) == 1
+
+
+def test_lines_of_a_wider_network_are_as_many() -> None:
+    def lines(hidden: int) -> int:
+        (text,) = emit(perceptron((6, hidden, 3), 8, "float32")).values()
+        return text.count("\n")
+
+    assert lines(5) == lines(1000)
