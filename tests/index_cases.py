@@ -240,7 +240,9 @@ def gather():
     a = normal("a", 6, 2)
     i, j = gw.index("i", 5), gw.index("j", 2)
     k = gw.index("k", 6)
-    scores = gw.param("scores", (5, 6), gw.constant(np.cos(np.arange(30)).reshape(5, 6)), trainable=False)
+    scores = gw.param(
+        "scores", (5, 6), gw.constant(np.cos(np.arange(30)).reshape(5, 6)), trainable=False
+    )
     token = gw.define(i, gw.argmax(scores[i, k], over=k))
     return gw.define((i, j), a[token[i], j] ** 2)
 
@@ -266,10 +268,24 @@ def every_scalar_function():
     a, b = normal("a", 5), normal("b", 5)
     i = gw.indices("i")
     x, y = a[i], b[i]
-    body = (sympy.exp(x) + sympy.log(1 + y**2) + sympy.tanh(x * y) + sympy.sin(x) * sympy.cos(y)
-            + sympy.sqrt(1 + x**2) + sympy.atan(y) + sympy.sinh(x) + sympy.cosh(y) + sympy.erf(x)
-            + sympy.asin(sympy.tanh(x)) + sympy.Abs(x - y) + x / (2 + y**2) + sympy.erfc(y) + sympy.tan(x / 3)
-            + sympy.Max(x, y) * sympy.Min(x, 0.3) + sympy.acos(sympy.tanh(y)))
+    body = (
+        sympy.exp(x)
+        + sympy.log(1 + y**2)
+        + sympy.tanh(x * y)
+        + sympy.sin(x) * sympy.cos(y)
+        + sympy.sqrt(1 + x**2)
+        + sympy.atan(y)
+        + sympy.sinh(x)
+        + sympy.cosh(y)
+        + sympy.erf(x)
+        + sympy.asin(sympy.tanh(x))
+        + sympy.Abs(x - y)
+        + x / (2 + y**2)
+        + sympy.erfc(y)
+        + sympy.tan(x / 3)
+        + sympy.Max(x, y) * sympy.Min(x, 0.3)
+        + sympy.acos(sympy.tanh(y))
+    )
     return gw.define(i, body)
 
 
@@ -301,7 +317,10 @@ def two_state_recurrence():
 
     def cell(h, c):
         inner = gw.sum(h[t - 1, k] * w[k, j], over=k)
-        return (sympy.tanh(inner + a[t, j]), Piecewise((h[t, j], Eq(t, 0)), (c[t - 1, j] * h[t, j] + a[t, j], True)))
+        return (
+            sympy.tanh(inner + a[t, j]),
+            Piecewise((h[t, j], Eq(t, 0)), (c[t - 1, j] * h[t, j] + a[t, j], True)),
+        )
 
     h, c = gw.recurrence([(t, j), (t, j)], cell, names=("h", "c"))
     return gw.define((t, j), h[t, j] + c[t, j])
@@ -342,7 +361,9 @@ def convolution_2d(stride: int, dilation: int, padding: int) -> gw.Network:
 
 
 for _s, _d, _p in product((1, 2, 3), (1, 2, 3), (0, 1, 2)):
-    CASES[f"conv1d_stride{_s}_dilation{_d}_padding{_p}"] = (
-        lambda s=_s, d=_d, p=_p: convolution_1d(s, d, p))
-    CASES[f"conv2d_stride{_s}_dilation{_d}_padding{_p}"] = (
-        lambda s=_s, d=_d, p=_p: convolution_2d(s, d, p))
+    CASES[f"conv1d_stride{_s}_dilation{_d}_padding{_p}"] = lambda s=_s, d=_d, p=_p: convolution_1d(
+        s, d, p
+    )
+    CASES[f"conv2d_stride{_s}_dilation{_d}_padding{_p}"] = lambda s=_s, d=_d, p=_p: convolution_2d(
+        s, d, p
+    )

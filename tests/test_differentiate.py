@@ -61,12 +61,23 @@ def test_passes_keep_values(name: str) -> None:
     before = evaluate(every[2].program, values)
     after = evaluate(every[-1].program, values)
     assert {n for n, _ in every[2].program.gradients} == {n for n, _ in every[-1].program.gradients}
-    for (_, first), (_, last) in zip(every[2].program.gradients, every[-1].program.gradients, strict=True):
+    for (_, first), (_, last) in zip(
+        every[2].program.gradients, every[-1].program.gradients, strict=True
+    ):
         np.testing.assert_allclose(after[last], before[first], rtol=1e-13, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", ["matmul", "conv2d_stride2_dilation1_padding1", "max_pooling_2d_padded",
-                                  "two_state_recurrence", "gather", "anti_diagonals"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "matmul",
+        "conv2d_stride2_dilation1_padding1",
+        "max_pooling_2d_padded",
+        "two_state_recurrence",
+        "gather",
+        "anti_diagonals",
+    ],
+)
 def test_evaluator_agrees_with_nested_loops(name: str) -> None:
     program = list(stages(CASES[name]().trace(dtype="float64")))[-1].program
     values = values_of(program)
@@ -96,7 +107,9 @@ def test_recurrences_run_back() -> None:
     final = list(stages(CASES["two_state_recurrence"]().trace()))[-1].program
     ways = {d.scan.downwards for d in final.definitions if d.scan and d.name.startswith("d_")}
     assert ways == {True}
-    assert all(not d.scan.downwards for d in final.definitions if d.scan and not d.name.startswith("d_"))
+    assert all(
+        not d.scan.downwards for d in final.definitions if d.scan and not d.name.startswith("d_")
+    )
 
 
 def test_embedding_becomes_a_scatter_and_its_adjoint_a_gather() -> None:
@@ -136,7 +149,7 @@ def test_an_activation_invented_here_has_a_gradient_at_once() -> None:
     def invented(x: gw.f64["batch", 4], y: gw.f64["batch", 2]):
         h = gw.dense(x, 5, name="fc1")
         n, j = gw.indices("n j")
-        wiggle = gw.define((n, j), h[n, j] * sympy.sin(h[n, j]) / (1 + sympy.exp(-h[n, j] ** 2)))
+        wiggle = gw.define((n, j), h[n, j] * sympy.sin(h[n, j]) / (1 + sympy.exp(-(h[n, j] ** 2))))
         return gw.outputs(loss=gw.mse(gw.dense(wiggle, 2, name="fc2"), y))
 
     result = gw.gradcheck(invented, seed=3)
