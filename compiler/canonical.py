@@ -19,16 +19,40 @@ from sympy.core.relational import Relational
 
 from ir.affine import linear
 from ir.errors import IndexLanguageError, InvalidNameError, Origin
-from ir.expression import Access, FloorDiv, Index, Reduce, Remainder, index_symbol
+from ir.expression import Access, FloorDiv, Index, Random, Reduce, Remainder, index_symbol
 from ir.program import Size
 
 SCALAR_FUNCTIONS = (
-    sympy.exp, sympy.log, sympy.tanh, sympy.sinh, sympy.cosh, sympy.sin, sympy.cos, sympy.tan,
-    sympy.asin, sympy.acos, sympy.atan, sympy.atan2, sympy.erf, sympy.erfc, sympy.Abs, sympy.sign,
+    sympy.exp,
+    sympy.log,
+    sympy.tanh,
+    sympy.sinh,
+    sympy.cosh,
+    sympy.sin,
+    sympy.cos,
+    sympy.tan,
+    sympy.asin,
+    sympy.acos,
+    sympy.atan,
+    sympy.atan2,
+    sympy.erf,
+    sympy.erfc,
+    sympy.Abs,
+    sympy.sign,
 )
 _STRUCTURE = (
-    sympy.Add, sympy.Mul, sympy.Pow, sympy.Piecewise, sympy.functions.elementary.piecewise.ExprCondPair,
-    Relational, sympy.And, sympy.Or, sympy.Not, FloorDiv, Remainder, *SCALAR_FUNCTIONS,
+    sympy.Add,
+    sympy.Mul,
+    sympy.Pow,
+    sympy.Piecewise,
+    sympy.functions.elementary.piecewise.ExprCondPair,
+    Relational,
+    sympy.And,
+    sympy.Or,
+    sympy.Not,
+    FloorDiv,
+    Remainder,
+    *SCALAR_FUNCTIONS,
 )
 
 
@@ -46,8 +70,10 @@ class Scope:
         """A symbol of its own for an index: `k`, or `k__2` where k is taken in this line."""
         if not isinstance(index, Index):
             raise IndexLanguageError(
-                f"{index!r} is not an index", at=self.origin,
-                fix='make indices with gw.indices("n j k") or gw.index("r", 3)')
+                f"{index!r} is not an index",
+                at=self.origin,
+                fix='make indices with gw.indices("n j k") or gw.index("r", 3)',
+            )
         name, count = index.name, 1
         while name in self.taken:
             count += 1
@@ -66,6 +92,11 @@ def canonical(node: Any, scope: Scope) -> Any:
         return Access(node.args[0], *(linear(canonical(e, scope)).expr() for e in node.indices))
     if isinstance(node, Reduce):
         return _reduce(node, scope)
+    if isinstance(node, Random):
+        seed, step = node.args[:2]
+        return Random(
+            seed, step, node.stream, *(linear(canonical(e, scope)).expr() for e in node.indices)
+        )
     if isinstance(node, Symbol):
         return _symbol(node, scope)
     if isinstance(node, (sympy.floor, sympy.Mod)):
@@ -98,12 +129,16 @@ def _symbol(node: Symbol, scope: Scope) -> Symbol:
         return node
     if isinstance(node, Index):
         raise IndexLanguageError(
-            f"index {node} is neither an output index nor reduced over", at=scope.origin,
-            fix=f"add {node} to the indices of gw.define, or reduce: gw.sum(…, over={node})")
+            f"index {node} is neither an output index nor reduced over",
+            at=scope.origin,
+            fix=f"add {node} to the indices of gw.define, or reduce: gw.sum(…, over={node})",
+        )
     raise InvalidNameError(
-        f"unknown name {str(node)[:80]!r} in a body", at=scope.origin,
+        f"unknown name {str(node)[:80]!r} in a body",
+        at=scope.origin,
         notes=("the leaves of a body are numbers, indices, and accesses such as x[n, k]",),
-        fix="read a tensor with its indices, a scalar tensor as t[()]")
+        fix="read a tensor with its indices, a scalar tensor as t[()]",
+    )
 
 
 def _index_arithmetic(node: Any, scope: Scope) -> Any:
@@ -113,7 +148,9 @@ def _index_arithmetic(node: Any, scope: Scope) -> Any:
     try:
         return linear(inner).expr()
     except IndexLanguageError as error:
-        raise IndexLanguageError(error.what, at=scope.origin, notes=error.notes, fix=error.fix) from None
+        raise IndexLanguageError(
+            error.what, at=scope.origin, notes=error.notes, fix=error.fix
+        ) from None
 
 
 def _as_index(side: Any) -> Any:
@@ -131,9 +168,13 @@ def _check_allowed(node: Any, scope: Scope) -> None:
         return
     if not isinstance(node, _STRUCTURE):
         raise IndexLanguageError(
-            f"{type(node).__name__} cannot stand in a body", at=scope.origin,
-            notes=("a body is made of + * **, Piecewise and relations, Max, Min, and "
-                   + ", ".join(f.__name__ for f in SCALAR_FUNCTIONS),))
+            f"{type(node).__name__} cannot stand in a body",
+            at=scope.origin,
+            notes=(
+                "a body is made of + * **, Piecewise and relations, Max, Min, and "
+                + ", ".join(f.__name__ for f in SCALAR_FUNCTIONS),
+            ),
+        )
 
 
 def _largest(node: sympy.Max) -> Any:

@@ -64,12 +64,16 @@ class GradientCheck:
         ]
         for p in self.parameters:
             verdict = "ok" if p.ok else "all zero" if p.largest == 0 else "WRONG"
-            lines.append(f"{p.name:<{width}}  {p.elements:>8}  {p.largest:<10.4g}  {p.central_error:<10.2e}  "
-                         f"{p.complex_error:<12.2e}  {verdict}")
+            lines.append(
+                f"{p.name:<{width}}  {p.elements:>8}  {p.largest:<10.4g}  {p.central_error:<10.2e}  "
+                f"{p.complex_error:<12.2e}  {verdict}"
+            )
         return "\n".join(lines)
 
 
-def gradcheck(network: Network, *, seed: int = 0, rows: int = 3, elements: int = 24) -> GradientCheck:
+def gradcheck(
+    network: Network, *, seed: int = 0, rows: int = 3, elements: int = 24
+) -> GradientCheck:
     """Symbolic gradients against central and complex-step differences, in float64.
 
         assert gw.gradcheck(mnist_mlp, seed=0).ok
@@ -81,7 +85,8 @@ def gradcheck(network: Network, *, seed: int = 0, rows: int = 3, elements: int =
     program = network.trace(dtype="float64", batch=rows)
     if program.loss is None or not any(p.trainable for p in program.parameters):
         raise DifferentiationError(
-            f"{network.name} has no loss or no parameters to check", at=network.origin)
+            f"{network.name} has no loss or no parameters to check", at=network.origin
+        )
     rng = np.random.default_rng(seed)
     values = draw(program, rng, rows)
     final = stage(program, "merge").program
@@ -112,7 +117,9 @@ def _initial(tensor: Tensor, rng: np.random.Generator) -> Array:
     init = tensor.init or Initializer("zeros")
     shape = [int(s) for s in tensor.shape]
     if init.kind == "constant":
-        return np.broadcast_to(np.reshape(init.values, shape if len(init.values) != 1 else ()), shape).copy()
+        return np.broadcast_to(
+            np.reshape(init.values, shape if len(init.values) != 1 else ()), shape
+        ).copy()
     if init.kind == "uniform":
         return rng.uniform(*init.values, size=shape)
     if init.kind == "normal":
@@ -129,13 +136,19 @@ def _check(
 ) -> ParameterCheck:
     central, stepped = np.empty(len(chosen)), np.empty(len(chosen))
     for i, position in enumerate(chosen):
-        up, down = (_loss(program, values, rows, name, position, h) for h in (CENTRAL_STEP, -CENTRAL_STEP))
+        up, down = (
+            _loss(program, values, rows, name, position, h) for h in (CENTRAL_STEP, -CENTRAL_STEP)
+        )
         central[i] = (up - down).real / (2 * CENTRAL_STEP)
-        stepped[i] = _loss(program, values, rows, name, position, 1j * COMPLEX_STEP).imag / COMPLEX_STEP
+        stepped[i] = (
+            _loss(program, values, rows, name, position, 1j * COMPLEX_STEP).imag / COMPLEX_STEP
+        )
     largest = float(np.max(np.abs([*symbolic, *stepped]), initial=0.0))
     scale = largest or 1.0
     return ParameterCheck(
-        name, len(chosen), largest,
+        name,
+        len(chosen),
+        largest,
         float(np.max(np.abs(symbolic - central))) / scale,
         float(np.max(np.abs(symbolic - stepped))) / scale,
     )

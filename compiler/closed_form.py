@@ -1,6 +1,6 @@
 """An adjoint written out: every definition it reads put in, as far as that stays short.
 
-    d_x[q] = sum over p of 2*w[p, q]*x[q]*d_g[p]   ->   4*x[q]*Sum(w[p, q]*Sum(w[p, q_2]*x[q_2]**2, …), …)
+d_x[q] = sum over p of 2*w[p, q]*x[q]*d_g[p]   ->   4*x[q]*Sum(w[p, q]*Sum(w[p, q_2]*x[q_2]**2, …), …)
 """
 
 from __future__ import annotations
@@ -45,9 +45,12 @@ def _written_out(program: Program, d: Definition, taken: set[str], depth: int) -
 
 def _renamed(d: Definition, taken: set[str]) -> Definition:
     """The definition with reduced indices of its own, so that nested sums do not capture one another."""
-    return d.renamed({
-        r.index: index_symbol(fresh(f"{str(r.index).partition('__')[0]}_2", taken)) for r in d.over
-    })
+    return d.renamed(
+        {
+            r.index: index_symbol(fresh(f"{str(r.index).partition('__')[0]}_2", taken))
+            for r in d.over
+        }
+    )
 
 
 def _as_expression(d: Definition, body: Expr) -> Expr:

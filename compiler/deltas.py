@@ -22,12 +22,11 @@ from typing import Any
 
 import sympy
 from sympy import Expr, Symbol
-
 from sympy.core.relational import Relational
 
 from ir.affine import Facts, Linear, floordiv, linear, remainder
 from ir.errors import IndexLanguageError
-from ir.expression import Access, FloorDiv, Remainder, index_symbol, symbols_of
+from ir.expression import Access, FloorDiv, Random, Remainder, index_symbol, symbols_of
 from ir.program import Size
 
 
@@ -129,7 +128,11 @@ def _parts(atom: Expr, system: _System) -> Linear:
     inner, divisor = linear(atom.args[0]), int(atom.args[1])
     if (inner, divisor) not in system.quotients:
         low, high = system.facts.bounds(inner)
-        quotient = _new(system, "q", None if low is None or high is None else high // divisor - low // divisor + 1)
+        quotient = _new(
+            system,
+            "q",
+            None if low is None or high is None else high // divisor - low // divisor + 1,
+        )
         rest = _new(system, "s", divisor)
         value = linear(quotient) + (0 if low is None else low // divisor)
         system.quotients[inner, divisor] = (value, linear(rest))
@@ -210,7 +213,9 @@ def _eliminate(system: _System) -> bool:
 def _rank(system: _System, form: Linear, atom: Symbol, c: int) -> tuple[Any, ...]:
     """Digits last, a split may yet decide them; else the largest range first, then a unit coefficient."""
     size = system.unknown[atom]
-    extent = float("inf") if size == sympy.oo else 1e18 if isinstance(size, Symbol) else float(int(size))
+    extent = (
+        float("inf") if size == sympy.oo else 1e18 if isinstance(size, Symbol) else float(int(size))
+    )
     elsewhere = sum(atom in e.atoms for e in system.equations) > 1
     digit = str(atom).startswith("s__")
     return (abs(c) != 1 and elsewhere, digit, -extent, abs(c) != 1, str(atom))
@@ -246,7 +251,9 @@ def _substituted_atom(atom: Expr, symbol: Symbol, rest: Linear, divisor: int) ->
 
 def _solution(system: _System) -> Solution:
     remaining = dict(system.unknown)
-    known = {s: n for s, n in system.sizes.items() if s not in dict((v, 0) for v, _, _ in system.solved)}
+    known = {
+        s: n for s, n in system.sizes.items() if s not in dict((v, 0) for v, _, _ in system.solved)
+    }
     facts = Facts(known, system.limits)
     exact: dict[Symbol, tuple[Linear, int]] = {}
     conditions: list[Any] = []
@@ -301,6 +308,8 @@ def replace_indices(expr: Any, solution: Solution) -> Any:
         return _index(expr, solution)
     if isinstance(expr, Access):
         return Access(expr.args[0], *(_index(e, solution) for e in expr.indices))
+    if isinstance(expr, Random):
+        return Random(*expr.args[:3], *(_index(e, solution) for e in expr.indices))
     if isinstance(expr, Relational):
         return expr.func(*(_side(a, solution) for a in expr.args))
     return expr.func(*(replace_indices(a, solution) for a in expr.args))

@@ -22,7 +22,10 @@ def text_lines(d: Derivation) -> list[str]:
     """A step a paragraph, then the adjoint as it is emitted, then its closed form."""
     if not d.steps:
         return [f"∂/∂{d.wrt} of {d.loss}", f"  = {expression(d.expr)}"]
-    lines = [f"∂{d.loss}/∂{d.wrt}   in {d.network}, by the chain rule from {d.loss} back to {d.wrt}", ""]
+    lines = [
+        f"∂{d.loss}/∂{d.wrt}   in {d.network}, by the chain rule from {d.loss} back to {d.wrt}",
+        "",
+    ]
     for number, step in enumerate(d.steps, 1):
         lines += [*_step_lines(number, step), ""]
     lines.append("simplified, as it is emitted")
@@ -36,15 +39,21 @@ def _step_lines(number: int, step: Step) -> list[str]:
     local = f"∂{name}/∂{expression(step.access)} = {expression(step.local)}"
     if step.local_value is not None:
         local += f" = {step.local_value:.6g}"
-    lines = [f"{number}. {step.forward}" + (f"     {step.origin}" if step.origin else ""), f"   {local}"]
+    lines = [
+        f"{number}. {step.forward}" + (f"     {step.origin}" if step.origin else ""),
+        f"   {local}",
+    ]
     if step.deltas:
         solved = ", ".join(step.solved) or "nothing to eliminate"
         lines.append(f"   {' '.join(step.deltas)}   gives   {solved}")
     if step.conditions:
         lines.append(f"   where {' and '.join(step.conditions)}")
     lines.append(f"   {step.adjoint}")
-    known = [f"{label} {_number(v)}" for label, v in (("value", step.value), ("gradient", step.gradient))
-             if v is not None]
+    known = [
+        f"{label} {_number(v)}"
+        for label, v in (("value", step.value), ("gradient", step.gradient))
+        if v is not None
+    ]
     return lines + ([f"   {step.of}: {', '.join(known)}"] if known else [])
 
 
@@ -62,7 +71,12 @@ def latex_lines(d: Derivation) -> list[str]:
         if step.definition is not None:
             lines.append(rf"{_equation(step.definition)} \\")
         lines.append(r"\end{align*}")
-    return [*lines, r"\begin{align*}", rf"{_name('d_' + d.wrt)} &= {sympy.latex(d.expr)}", r"\end{align*}"]
+    return [
+        *lines,
+        r"\begin{align*}",
+        rf"{_name('d_' + d.wrt)} &= {sympy.latex(d.expr)}",
+        r"\end{align*}",
+    ]
 
 
 def _name(name: str) -> str:
@@ -71,7 +85,9 @@ def _name(name: str) -> str:
 
 
 def _equation(d: Definition) -> str:
-    sums = "".join(rf"\sum_{{{r.index}=0}}^{{{sympy.latex(sympy.sympify(r.size) - 1)}}}" for r in d.over)
+    sums = "".join(
+        rf"\sum_{{{r.index}=0}}^{{{sympy.latex(sympy.sympify(r.size) - 1)}}}" for r in d.over
+    )
     return rf"{sympy.latex(d.access())} &= {sums} {sympy.latex(d.body)}"
 
 
@@ -80,7 +96,8 @@ def html_page(d: Derivation) -> str:
     title = html.escape(f"∂{d.loss}/∂{d.wrt}")
     sections = "\n".join(
         f"<section><h2>{html.escape(step.forward)}</h2><pre>"
-        + html.escape("\n".join(_step_lines(number, step)[1:])) + "</pre></section>"
+        + html.escape("\n".join(_step_lines(number, step)[1:]))
+        + "</pre></section>"
         for number, step in enumerate(d.steps, 1)
     )
     return (
@@ -90,5 +107,6 @@ def html_page(d: Derivation) -> str:
         "pre{overflow-x:auto;padding:.75rem;background:#8881}h2{font:600 1rem/1.4 ui-monospace,monospace}"
         ":root{color-scheme:light dark}</style></head><body>"
         f"<h1>{title}</h1>\n{sections}\n<section><h2>in the end</h2><pre>"
-        + html.escape("\n".join([*d.final, "", f"= {expression(d.expr)}"])) + "</pre></section></body></html>\n"
+        + html.escape("\n".join([*d.final, "", f"= {expression(d.expr)}"]))
+        + "</pre></section></body></html>\n"
     )

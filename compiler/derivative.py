@@ -29,7 +29,9 @@ def derivative(expr: Expr, wrt: Any) -> Expr:
         return made.xreplace(dict(zip(at, (linear(e).expr() for e in wrt.indices), strict=True)))
     if isinstance(wrt, Symbol) and not isinstance(wrt, Index):
         return sympy.diff(expr, wrt)
-    raise DifferentiationError(f"cannot differentiate by {wrt!r}", fix="give a symbol, or an element such as x[k]")
+    raise DifferentiationError(
+        f"cannot differentiate by {wrt!r}", fix="give a symbol, or an element such as x[k]"
+    )
 
 
 def _by_access(expr: Any, wrt: Access, at: tuple[Symbol, ...], sizes: dict[Symbol, Size]) -> Expr:
@@ -57,7 +59,9 @@ def _outermost(node: Any) -> list[Reduce]:
 def _reduced(node: Reduce, wrt: Access, at: tuple[Symbol, ...], sizes: dict[Symbol, Size]) -> Expr:
     if node.kind not in ("sum", "mean"):
         raise DifferentiationError(
-            f"a bare {node.kind} has no derivative in closed form", fix="define it in a network, then derive the network")
+            f"a bare {node.kind} has no derivative in closed form",
+            fix="define it in a network, then derive the network",
+        )
     inner = {**sizes, **_extents(node)}
     scale = sympy.Mul(*(inner[v] for v in node.over)) if node.kind == "mean" else sympy.S.One
     total: Expr = sympy.S.Zero
@@ -94,7 +98,9 @@ def _sum(body: Expr, limits: list[Any]) -> Expr:
     over = {v for v, _, _ in limits}
     factors = sympy.Mul.make_args(body)
     inside = [f for f in factors if symbols_of([f]) & over]
-    return sympy.Mul(*(f for f in factors if f not in inside)) * sympy.Sum(sympy.Mul(*inside), *limits)
+    return sympy.Mul(*(f for f in factors if f not in inside)) * sympy.Sum(
+        sympy.Mul(*inside), *limits
+    )
 
 
 def _as_sum(node: Reduce, sizes: dict[Symbol, Size]) -> Expr:
@@ -111,5 +117,7 @@ def _extents(node: Reduce) -> dict[Symbol, Size]:
         if not any(v in symbols_of(a.indices) for a in accesses(node.body)):
             raise RangeError(f"index {v} stands in no access of {node}")
         extent = getattr(v, "extent", None)
-        found[v] = extent if extent is not None else Symbol(str(v).upper(), integer=True, positive=True)
+        found[v] = (
+            extent if extent is not None else Symbol(str(v).upper(), integer=True, positive=True)
+        )
     return found

@@ -110,15 +110,21 @@ def _of_network(network: Network, wrt: str) -> Derivation:
     program = network.trace()
     if not isinstance(wrt, str):
         raise DifferentiationError(
-            f"wrt must be the name of a tensor of {network.name}, got {wrt!r}", at=network.origin,
-            notes=(f"it has {', '.join([*program.tensors(), *program.by_name()])}",))
+            f"wrt must be the name of a tensor of {network.name}, got {wrt!r}",
+            at=network.origin,
+            notes=(f"it has {', '.join([*program.tensors(), *program.by_name()])}",),
+        )
     *_, final = stages(program, wrt=(wrt,))
     adjoint = dict(final.program.gradients)[wrt]
     values = _values(network, wrt)
     steps = tuple(_step(link, values) for link in _chain(final.links, wrt))
     home = final.program.definition(adjoint)
-    lines = tuple(equation(d) for d in final.program.definitions if d.name in (adjoint, f"{adjoint}_sum"))
-    return Derivation(network.name, program.loss or "", wrt, steps, lines, closed_form(final.program, home))
+    lines = tuple(
+        equation(d) for d in final.program.definitions if d.name in (adjoint, f"{adjoint}_sum")
+    )
+    return Derivation(
+        network.name, program.loss or "", wrt, steps, lines, closed_form(final.program, home)
+    )
 
 
 def _chain(links: tuple[Link, ...], wrt: str) -> list[Link]:
@@ -135,26 +141,45 @@ def _chain(links: tuple[Link, ...], wrt: str) -> list[Link]:
 def _values(network: Network, wrt: str) -> dict[str, Any]:
     """Every value and adjoint of a network without inputs, whose parameters are constants."""
     program = network.trace(dtype="float64")
-    constant = all(p.init is not None and p.init.kind in ("constant", "zeros") for p in program.parameters)
+    constant = all(
+        p.init is not None and p.init.kind in ("constant", "zeros") for p in program.parameters
+    )
     if program.inputs or not constant:
         return {}
-    owned = {p.name: _constant(p.init.values if p.init else (), p.shape) for p in program.parameters}
-    differentiated = next(s for s in stages(program, wrt=(wrt,)) if s.after == "differentiate").program
+    owned = {
+        p.name: _constant(p.init.values if p.init else (), p.shape) for p in program.parameters
+    }
+    differentiated = next(
+        s for s in stages(program, wrt=(wrt,)) if s.after == "differentiate"
+    ).program
     return {**owned, **evaluate(differentiated, owned)}
 
 
 def _constant(values: tuple[float, ...], shape: Any) -> Any:
     sizes = [int(s) for s in shape]
     flat = np.asarray(values or (0.0,), dtype=np.float64)
-    return np.broadcast_to(flat.reshape(sizes) if flat.size == int(np.prod(sizes)) else flat[0], sizes)
+    return np.broadcast_to(
+        flat.reshape(sizes) if flat.size == int(np.prod(sizes)) else flat[0], sizes
+    )
 
 
 def _step(link: Link, values: dict[str, Any]) -> Step:
     solution = link.solution
-    solved = () if solution is None else tuple(
-        f"{_plain(s)} = {expression(v.expr())}" for s, v in solution.values.items() if "__" not in str(s))
+    solved = (
+        ()
+        if solution is None
+        else tuple(
+            f"{_plain(s)} = {expression(v.expr())}"
+            for s, v in solution.values.items()
+            if "__" not in str(s)
+        )
+    )
     conditions = () if solution is None else tuple(expression(c) for c in solution.conditions)
-    adjoint = equation(link.definition) if link.definition else f"d_{link.of} receives {expression(link.term)}"
+    adjoint = (
+        equation(link.definition)
+        if link.definition
+        else f"d_{link.of} receives {expression(link.term)}"
+    )
     return Step(
         of=link.of,
         forward=equation(link.consumer),

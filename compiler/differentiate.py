@@ -21,10 +21,11 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
+from compiler.adjoint_names import final_names, index_names, marked, unmarked
 from compiler.deltas import Delta, Solution, solve
 from compiler.outputs import through_output
 from ir.errors import DifferentiationError
-from ir.expression import Access, index_symbol, symbols_of, tensor_symbol, value_accesses
+from ir.expression import Access, symbols_of, tensor_symbol, value_accesses
 from ir.names import fresh
 from ir.program import Definition, Program, Range, Scan, Size
 
@@ -96,13 +97,18 @@ def _prepare(program: Program, names: tuple[str, ...]) -> _Walk:
     for name in names:
         if name not in shapes:
             raise DifferentiationError(
-                f"{program.name} has no tensor {name!r}", at=program.origin,
-                notes=(f"it has {', '.join(everything)}",))
+                f"{program.name} has no tensor {name!r}",
+                at=program.origin,
+                notes=(f"it has {', '.join(everything)}",),
+            )
     needed = set(names)
     changed = True
     while changed:
-        more = {d.name for d in program.definitions
-                if not d.detached and d.reduce != "argmax" and needed.intersection(_value_reads(d))}
+        more = {
+            d.name
+            for d in program.definitions
+            if not d.detached and d.reduce != "argmax" and needed.intersection(_value_reads(d))
+        }
         changed = not more <= needed
         needed |= more
     return _Walk(program, frozenset(names), shapes, dict(program.limits), set(everything), needed)
@@ -128,9 +134,20 @@ def _seed(walk: _Walk, loss: str) -> None:
         missing = ", ".join(sorted(walk.wanted))
         raise DifferentiationError(
             f"the loss of {walk.program.name} depends on none of: {missing or 'no parameters'}",
-            at=walk.program.definition(loss).origin)
-    walk.terms[loss] = [Link(loss, walk.program.definition(loss), walk.program.definition(loss).access(),
-                             sympy.S.One, (), None, None, sympy.S.One)]
+            at=walk.program.definition(loss).origin,
+        )
+    walk.terms[loss] = [
+        Link(
+            loss,
+            walk.program.definition(loss),
+            walk.program.definition(loss).access(),
+            sympy.S.One,
+            (),
+            None,
+            None,
+            sympy.S.One,
+        )
+    ]
 
 
 def _block(walk: _Walk, block: list[Definition]) -> None:
@@ -164,8 +181,11 @@ def _reached(walk: _Walk, block: list[Definition]) -> set[str]:
     changed = True
     while changed:
         more = {
-            name for d in block if d.name in reached
-            for name in _value_reads(d) if name in {b.name for b in block} & walk.needed
+            name
+            for d in block
+            if d.name in reached
+            for name in _value_reads(d)
+            if name in {b.name for b in block} & walk.needed
         }
         changed = not more <= reached
         reached |= more
@@ -248,25 +268,8 @@ def _link(
 
 def _outputs(walk: _Walk, tensor: str) -> tuple[Range, ...]:
     """Output indices of an adjoint: the tensor's own names, marked until the deltas are solved."""
-    names = _index_names(walk, tensor)
-    return tuple(
-        Range(index_symbol(f"{name}__of"), size)
-        for name, size in zip(names, walk.shapes[tensor], strict=True)
-    )
-
-
-def _index_names(walk: _Walk, tensor: str) -> list[str]:
-    """The index names of a tensor: of its definition, or of the first access that uses plain indices."""
-    rank = len(walk.shapes[tensor])
-    home = walk.program.by_name().get(tensor)
-    if home is not None and home.reduce != "scatter":
-        return [str(r.index) for r in home.indices]
-    for d in walk.program.definitions:
-        for access in value_accesses(d.body):
-            names = [str(e) for e in access.indices if isinstance(e, Symbol)]
-            if access.tensor == tensor and len(set(names)) == rank:
-                return names
-    return [f"i{position}" for position in range(rank)]
+    shape = walk.shapes[tensor]
+    return marked(index_names(walk.program, tensor, len(shape)), shape)
 
 
 def _is_largest(walk: _Walk, d: Definition) -> Any:
@@ -294,23 +297,44 @@ def _searches(solution: Solution) -> bool:
 
 
 def _scatter(
-    walk: _Walk, d: Definition, access: Access, local: Expr, deltas: tuple[Delta, ...],
-    body: Expr, conditions: list[Any],
+    walk: _Walk,
+    d: Definition,
+    access: Access,
+    local: Expr,
+    deltas: tuple[Delta, ...],
+    body: Expr,
+    conditions: list[Any],
 ) -> Link:
     name = fresh(f"d_{access.tensor}_from_{d.name}", walk.names)
     made = Definition(
-        name, d.dtype, d.variables, body, "scatter", (), tuple(conditions),
-        target=access.indices, target_shape=walk.shapes[access.tensor],
-        origin=d.origin, note=f"adjoint of {d.name}",
+        name,
+        d.dtype,
+        d.variables,
+        body,
+        "scatter",
+        (),
+        tuple(conditions),
+        target=access.indices,
+        target_shape=walk.shapes[access.tensor],
+        origin=d.origin,
+        note=f"adjoint of {d.name}",
     )
     return Link(access.tensor, d, access, local, deltas, None, made, None)
 
 
 def _contribution(
-    walk: _Walk, d: Definition, access: Access, local: Expr, deltas: tuple[Delta, ...],
-    solution: Solution, outputs: tuple[Range, ...], term: Expr, kept: list[Any], scan: Scan | None,
+    walk: _Walk,
+    d: Definition,
+    access: Access,
+    local: Expr,
+    deltas: tuple[Delta, ...],
+    solution: Solution,
+    outputs: tuple[Range, ...],
+    term: Expr,
+    kept: list[Any],
+    scan: Scan | None,
 ) -> Link:
-    rename = _final_names(outputs, solution)
+    rename = final_names(outputs, solution)
     term = term.xreplace(rename)
     kept = list(dict.fromkeys(c.xreplace(rename) for c in kept))
     if not solution.remaining:
@@ -320,27 +344,19 @@ def _contribution(
     over = tuple(Range(rename.get(v, v), s) for v, s in solution.remaining.items())
     name = fresh(f"d_{access.tensor}_from_{d.name}", walk.names)
     made = Definition(
-        name, d.dtype, indices, term, "sum", over, tuple(kept), scan=scan,
-        origin=d.origin, note=f"adjoint of {d.name}",
+        name,
+        d.dtype,
+        indices,
+        term,
+        "sum",
+        over,
+        tuple(kept),
+        scan=scan,
+        origin=d.origin,
+        note=f"adjoint of {d.name}",
     )
     walk.shapes[name] = made.shape
     return Link(access.tensor, d, access, local, deltas, solution, made, None)
-
-
-def _final_names(outputs: tuple[Range, ...], solution: Solution) -> dict[Symbol, Symbol]:
-    """Output indices lose their mark; variables still reduced over keep their name unless it is taken."""
-    mapping: dict[Symbol, Symbol] = {}
-    taken: set[str] = set()
-    for o in outputs:
-        name = str(o.index).removesuffix("__of")
-        mapping[o.index] = index_symbol(name)
-        taken.add(name)
-    for v in solution.remaining:
-        base = str(v).partition("__")[0]
-        name = next(n for n in (base, *"jkmnpqrsuvw", *(f"r{i}" for i in range(99))) if n not in taken)
-        mapping[v] = index_symbol(name)
-        taken.add(name)
-    return mapping
 
 
 def _assemble(walk: _Walk, name: str, scan: Scan | None) -> None:
@@ -352,27 +368,35 @@ def _assemble(walk: _Walk, name: str, scan: Scan | None) -> None:
     walk.adjoint[name] = adjoint
     walk.shapes[adjoint] = walk.shapes[name]
     if scan is not None:
-        walk.made.extend(k.definition for k in links if k.definition is not None and k.definition.scan)
+        walk.made.extend(
+            k.definition for k in links if k.definition is not None and k.definition.scan
+        )
     if len(links) == 1 and links[0].definition is not None and links[0].definition.scan == scan:
         _rename_last(walk, links[0].definition, adjoint)
         return
     walk.made.append(_total(walk, name, adjoint, links, scan))
 
 
-def _total(walk: _Walk, name: str, adjoint: str, links: list[Link], scan: Scan | None) -> Definition:
-    names = [str(o.index).removesuffix("__of") for o in _outputs(walk, name)]
-    indices = tuple(
-        Range(index_symbol(n), s) for n, s in zip(names, walk.shapes[name], strict=True)
-    )
+def _total(
+    walk: _Walk, name: str, adjoint: str, links: list[Link], scan: Scan | None
+) -> Definition:
+    indices = unmarked(_outputs(walk, name))
     own = tuple(r.index for r in indices)
     terms = [
-        k.term if k.definition is None else Access(tensor_symbol(k.definition.name, k.definition.dtype), *own)
+        k.term
+        if k.definition is None
+        else Access(tensor_symbol(k.definition.name, k.definition.dtype), *own)
         for k in links
     ]
     first = links[0].consumer
     others = ", ".join(dict.fromkeys(k.consumer.name for k in links))
     return Definition(
-        adjoint, first.dtype, indices, sympy.Add(*terms), scan=scan, origin=first.origin,
+        adjoint,
+        first.dtype,
+        indices,
+        sympy.Add(*terms),
+        scan=scan,
+        origin=first.origin,
         note=f"adjoint of {others}" if links[0].term != 1 else "the loss itself",
     )
 
@@ -382,7 +406,8 @@ def _rename_last(walk: _Walk, contribution: Definition, adjoint: str) -> None:
     position = next(i for i, m in enumerate(walk.made) if m is contribution)
     walk.made[position] = replace(contribution, name=adjoint)
     walk.links[:] = [
-        replace(k, definition=walk.made[position]) if k.definition is contribution else k for k in walk.links
+        replace(k, definition=walk.made[position]) if k.definition is contribution else k
+        for k in walk.links
     ]
 
 

@@ -51,8 +51,15 @@ def compile(
     whose bits are the same on every machine and compiler. Raises a GradwrightError for a mistake in the
     network or an option; then nothing is written.
     """
-    files = emit(network, target=target, batch=batch, dtype=dtype, optimizer=optimizer,
-                 threads=threads, portable=portable)
+    files = emit(
+        network,
+        target=target,
+        batch=batch,
+        dtype=dtype,
+        optimizer=optimizer,
+        threads=threads,
+        portable=portable,
+    )
     folder = Path(out)
     write(files, folder)
     return load(folder / next(name for name in files if name.endswith(".py")))
@@ -70,24 +77,37 @@ def emit(
 ) -> dict[str, str]:
     """The emitted files by name, nothing written: what `compile` puts into its folder."""
     if target not in ("c", "numpy"):
-        raise InputError(f'no target {target!r}', fix='use "c" or "numpy"')
-    made = lowered(network, batch=batch, dtype=dtype, optimizer=optimizer, threads=threads, portable=portable)
+        raise InputError(f"no target {target!r}", fix='use "c" or "numpy"')
+    made = lowered(
+        network, batch=batch, dtype=dtype, optimizer=optimizer, threads=threads, portable=portable
+    )
     return emit_c(made, loop_nest) if target == "c" else emit_numpy(made)
 
 
 def lowered(
-    network: Network, *, batch: int, dtype: str | None = None, optimizer: Optimizer | None = None,
-    threads: int = 1, portable: bool = False,
+    network: Network,
+    *,
+    batch: int,
+    dtype: str | None = None,
+    optimizer: Optimizer | None = None,
+    threads: int = 1,
+    portable: bool = False,
 ) -> Module:
     """The scheduled module of a network, before a target is chosen."""
     for name, value in (("batch", batch), ("threads", threads)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name} must be a positive integer, got {value!r}")
-    program = network.trace(dtype=dtype, batch=batch)
+    program, depends_on_mode = network.traced(dtype=dtype, batch=batch)
+    in_use = network.trace(dtype=dtype, batch=batch, training=False) if depends_on_mode else None
     rule = optimizer or sgd(lr=0.01)
     return module(
-        program, rule, content_hash=content_hash(program, rule), version=VERSION,
-        portable=portable, threads=threads,
+        program,
+        rule,
+        content_hash=content_hash(program, rule),
+        version=VERSION,
+        in_use=in_use,
+        portable=portable,
+        threads=threads,
     )
 
 
@@ -96,7 +116,9 @@ def content_hash(program: Program, optimizer: Optimizer) -> str:
     inits = [repr((t.name, t.init)) for t in program.parameters]
     lines = [equation(d) for d in program.definitions]
     owned = [repr((t.name, str(t.shape), t.dtype, t.trainable)) for t in program.tensors().values()]
-    text = "\n".join([VERSION, program.name, *owned, *inits, *lines, repr((optimizer.name, optimizer.hyper))])
+    text = "\n".join(
+        [VERSION, program.name, *owned, *inits, *lines, repr((optimizer.name, optimizer.hyper))]
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

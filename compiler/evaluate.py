@@ -21,7 +21,7 @@ import sympy
 from numpy.typing import NDArray
 from sympy import Symbol
 
-from ir.expression import Access, FloorDiv, Remainder
+from ir.expression import Access, FloorDiv, Random, Remainder
 from ir.program import Definition, Program, Size
 
 Array = NDArray[Any]
@@ -51,8 +51,12 @@ def evaluate(
             run.values[name] = np.asarray(values[name], dtype=np.int64 if integer else kind)
     for tensor, default in program.scalars:
         run.values.setdefault(tensor.name, np.asarray(default, dtype=kind))
+    for tensor in program.state:
+        run.values.setdefault(tensor.name, np.zeros([int(s) for s in tensor.shape], dtype=np.int64))
     with np.errstate(all="ignore"):
-        for _, block in groupby(program.definitions, key=lambda d: d.scan.group if d.scan else d.name):
+        for _, block in groupby(
+            program.definitions, key=lambda d: d.scan.group if d.scan else d.name
+        ):
             _evaluate_block(run, list(block))
     return {d.name: run.values[d.name] for d in program.definitions}
 
@@ -84,8 +88,12 @@ def _value(run: _Run, d: Definition, fixed: dict[Symbol, int]) -> Array:
     for axis, (r, size) in enumerate(zip(loops, box, strict=True)):
         place[r.index] = np.arange(size).reshape((-1,) + (1,) * (len(box) - axis - 1))
     body = np.broadcast_to(_eval(d.body, place, run), box)
-    mask = np.broadcast_to(np.logical_and.reduce([np.broadcast_to(_eval(c, place, run), box) for c in d.where])
-                           if d.where else True, box)
+    mask = np.broadcast_to(
+        np.logical_and.reduce([np.broadcast_to(_eval(c, place, run), box) for c in d.where])
+        if d.where
+        else True,
+        box,
+    )
     if d.reduce is None:
         return np.array(body, dtype=_dtype(run, d))
     if d.reduce == "scatter":
@@ -104,7 +112,12 @@ def _reduced(d: Definition, body: Array, mask: Array, outer: tuple[int, ...]) ->
 
 
 def _scattered(
-    run: _Run, d: Definition, place: dict[Symbol, Any], body: Array, mask: Array, box: tuple[int, ...]
+    run: _Run,
+    d: Definition,
+    place: dict[Symbol, Any],
+    body: Array,
+    mask: Array,
+    box: tuple[int, ...],
 ) -> Array:
     result = np.zeros([run.size(s) for s in d.target_shape], dtype=run.kind)
     where = tuple(np.broadcast_to(_eval(e, place, run), box)[mask] for e in d.target)
@@ -118,6 +131,8 @@ def _eval(node: Any, place: Mapping[Symbol, Any], run: _Run) -> Any:
         array = run.values[node.tensor]
         at = [_eval(e, place, run) for e in node.indices]
         return array[tuple(np.clip(i, 0, n - 1) for i, n in zip(at, array.shape, strict=True))]
+    if isinstance(node, Random):
+        return _uniform([_eval(a, place, run) for a in node.args])
     if isinstance(node, Symbol):
         return place.get(node, run.rows)
     if isinstance(node, sympy.Integer):
@@ -149,6 +164,26 @@ def _power(base: Any, exponent: Any) -> Any:
     return np.asarray(base) ** exponent
 
 
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _mix(z: Any) -> Any:
+    """The finaliser of splitmix64 (Steele, Lea and Flood, 2014), modulo 2**64."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _uniform(args: list[Any]) -> Any:
+    """The number of ir.expression.Random."""
+    seed, step, stream, *indices = (np.asarray(a).astype(np.uint64) for a in args)
+    golden = np.uint64(_GOLDEN)
+    h = _mix(_mix(_mix(seed + golden) + (stream + np.uint64(1 << 32)) * golden) + step * golden)
+    for index in indices:
+        h = _mix(h + (index + np.uint64(1)) * golden)
+    return (h >> np.uint64(40)).astype(np.float64) / 2.0**24
+
+
 def _erf(z: Any) -> Any:
     """erf by its series 2/sqrt(pi) exp(-z²) sum of 2^n z^(2n+1)/(2n+1)!!; beyond |Re z| = 6 it is ±1 in float64."""
     z = np.asarray(z)
@@ -162,16 +197,28 @@ def _erf(z: Any) -> Any:
 
 
 _RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
-    "==": np.equal, "!=": np.not_equal, "<": np.less, "<=": np.less_equal,
-    ">": np.greater, ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
 }
 _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sympy.Add: lambda *a: sum(a[1:], start=a[0]),
     sympy.Mul: lambda *a: math.prod(a[1:], start=a[0]),
     sympy.Pow: _power,
-    sympy.exp: np.exp, sympy.log: np.log, sympy.tanh: np.tanh, sympy.sinh: np.sinh,
-    sympy.cosh: np.cosh, sympy.sin: np.sin, sympy.cos: np.cos, sympy.tan: np.tan,
-    sympy.asin: np.arcsin, sympy.acos: np.arccos, sympy.atan: np.arctan,
+    sympy.exp: np.exp,
+    sympy.log: np.log,
+    sympy.tanh: np.tanh,
+    sympy.sinh: np.sinh,
+    sympy.cosh: np.cosh,
+    sympy.sin: np.sin,
+    sympy.cos: np.cos,
+    sympy.tan: np.tan,
+    sympy.asin: np.arcsin,
+    sympy.acos: np.arccos,
+    sympy.atan: np.arctan,
     sympy.atan2: lambda y, x: np.angle(x + 1j * y) if not np.iscomplexobj(y) else np.arctan(y / x),
     sympy.erf: _erf,
     sympy.erfc: lambda z: 1 - _erf(z),

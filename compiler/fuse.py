@@ -66,13 +66,14 @@ def _space(d: Definition) -> tuple[Range, ...]:
 def _names(d: Definition, group: _Group) -> dict[Symbol, Symbol]:
     """From the definition's output indices to the group's, and its other indices out of their way."""
     mapping = {
-        mine.index: theirs.index
-        for mine, theirs in zip(_space(d), group.space, strict=True)
+        mine.index: theirs.index for mine, theirs in zip(_space(d), group.space, strict=True)
     }
     taken = {str(v) for v in mapping.values()} | ({str(d.scan.index)} if d.scan else set())
     for r in d.over:
         if str(r.index) in taken:
-            mapping[r.index] = sympy.Symbol(fresh(f"{r.index}_2", taken), integer=True, nonnegative=True)
+            mapping[r.index] = sympy.Symbol(
+                fresh(f"{r.index}_2", taken), integer=True, nonnegative=True
+            )
         taken.add(str(r.index))
     return {a: b for a, b in mapping.items() if a != b}
 
@@ -99,7 +100,13 @@ def _twin(fusion: _Fusion, d: Definition) -> _Group | None:
     """The kernel of a reduction over the very same terms: a maximum, for its argmax."""
     for group in fusion.groups:
         for m in group.members:
-            same = (m.indices, m.over, m.where, m.body, m.scan) == (d.indices, d.over, d.where, d.body, d.scan)
+            same = (m.indices, m.over, m.where, m.body, m.scan) == (
+                d.indices,
+                d.over,
+                d.where,
+                d.body,
+                d.scan,
+            )
             if m.reduce is not None and d.reduce is not None and same:
                 return group
     return None
@@ -108,7 +115,9 @@ def _twin(fusion: _Fusion, d: Definition) -> _Group | None:
 def _is_contraction(d: Definition) -> bool:
     """A sum of a product of two or more factors that vary with the terms: it gets a loop nest of its own."""
     over = {r.index for r in d.over}
-    factors = [f for f in sympy.Mul.make_args(d.body) if any(symbols_of([a]) & over for a in accesses(f))]
+    factors = [
+        f for f in sympy.Mul.make_args(d.body) if any(symbols_of([a]) & over for a in accesses(f))
+    ]
     return d.reduce == "sum" and len(factors) > 1
 
 
@@ -123,15 +132,16 @@ def _fits(d: Definition, group: _Group) -> bool:
     members = {m.name: m for m in group.members}
     own = tuple(r.index for r in d.indices)
     return all(
-        a.tensor not in members or a.indices == own
-        for a in accesses(sympy.Tuple(d.body, *d.where))
+        a.tensor not in members or a.indices == own for a in accesses(sympy.Tuple(d.body, *d.where))
     )
 
 
 def _can_wait(fusion: _Fusion, d: Definition, group: _Group) -> bool:
     """Whether no other reader of the tensor that an update replaces depends on the update's kernel."""
     target = next(t for t, name in fusion.program.updates if name == d.name)
-    readers = [g for g in fusion.groups if g is not group and any(target in m.reads() for m in g.members)]
+    readers = [
+        g for g in fusion.groups if g is not group and any(target in m.reads() for m in g.members)
+    ]
     elsewhere = [a for m in group.members for a in accesses(m.body) if a.tensor == target]
     after = _dependents(fusion, group)
     return not elsewhere and not any(r.position in after for r in readers)
@@ -140,8 +150,10 @@ def _can_wait(fusion: _Fusion, d: Definition, group: _Group) -> bool:
 def _dependents(fusion: _Fusion, group: _Group) -> set[int]:
     """The kernels that come to depend on a kernel, directly or not."""
     found = {group.position}
-    for other in fusion.groups[group.position + 1:]:
-        sources = {fusion.home[n].position for m in other.members for n in m.reads() if n in fusion.home}
+    for other in fusion.groups[group.position + 1 :]:
+        sources = {
+            fusion.home[n].position for m in other.members for n in m.reads() if n in fusion.home
+        }
         if sources & found:
             found.add(other.position)
     return found - {group.position}
@@ -163,7 +175,11 @@ def _ordered(fusion: _Fusion) -> list[_Group]:
     done: list[_Group] = []
     pending = list(fusion.groups)
     while pending:
-        ready = next(g for g in pending if not (before[g.position] - {g.position}) - {d.position for d in done})
+        ready = next(
+            g
+            for g in pending
+            if not (before[g.position] - {g.position}) - {d.position for d in done}
+        )
         pending.remove(ready)
         done.append(ready)
     return done
@@ -185,7 +201,9 @@ def _steps(fusion: _Fusion, groups: list[_Group]) -> tuple[Step, ...]:
     open_loop: list[Kernel] = []
     for position, group in enumerate(groups):
         kernel = Kernel(
-            fresh(_kernel_name(group), names), group.space, tuple(group.members),
+            fresh(_kernel_name(group), names),
+            group.space,
+            tuple(group.members),
             tuple(m.name for m in group.members if m.name in stored),
         )
         scan = group.members[0].scan

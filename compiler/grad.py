@@ -30,13 +30,16 @@ class GradientNetwork(Network):
     base: Network
     wrt: tuple[str, ...] | None
 
-    def trace(self, *, dtype: str | None = None, batch: int | None = None) -> Program:
+    def traced(
+        self, *, dtype: str | None = None, batch: int | None = None, training: bool = True
+    ) -> tuple[Program, bool]:
         """The base's program with its adjoints; the gradients are outputs, and there is no loss."""
-        program = differentiate(stabilise(self.base.trace(dtype=dtype, batch=batch)), self.wrt).program
+        forward, depends = self.base.traced(dtype=dtype, batch=batch, training=training)
+        program = differentiate(stabilise(forward), self.wrt).program
         outputs = [*program.outputs, ("loss_value", program.loss or "")]
         outputs += [(f"d_{identifier(of)}", name) for of, name in program.gradients]
         bare = replace(program, name=self.name, loss=None, gradients=(), outputs=tuple(outputs))
-        return look_through(bare)
+        return look_through(bare), depends
 
 
 def grad(network: Network, *, wrt: str | Sequence[str] | None = None) -> GradientNetwork:

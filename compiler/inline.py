@@ -18,7 +18,9 @@ from ir.program import Definition, Program
 from ir.program import Tensor as Declared
 
 
-def inlined(program: Program, arguments: Sequence[Tensor], trace: Trace, at: Origin | None) -> SimpleNamespace:
+def inlined(
+    program: Program, arguments: Sequence[Tensor], trace: Trace, at: Origin | None
+) -> SimpleNamespace:
     """The program's outputs (and loss) as tensors of the open trace."""
     names = _inputs(program, arguments, at)
     if program.batch is not None:
@@ -48,11 +50,14 @@ def inlined(program: Program, arguments: Sequence[Tensor], trace: Trace, at: Ori
 def _inputs(program: Program, arguments: Sequence[Tensor], at: Origin | None) -> dict[str, str]:
     if len(arguments) != len(program.inputs):
         raise ShapeError(
-            f"{program.name} takes {len(program.inputs)} inputs, got {len(arguments)}", at=at)
+            f"{program.name} takes {len(program.inputs)} inputs, got {len(arguments)}", at=at
+        )
     for declared, given in zip(program.inputs, arguments, strict=True):
         if declared.shape != given.shape or declared.dtype != given.dtype:
             raise ShapeError(
-                f"{program.name} needs {declared.name} of {declared.dtype}{list(declared.shape)}, got {given!r}", at=at)
+                f"{program.name} needs {declared.name} of {declared.dtype}{list(declared.shape)}, got {given!r}",
+                at=at,
+            )
     return {d.name: g.name for d, g in zip(program.inputs, arguments, strict=True)}
 
 
@@ -62,10 +67,14 @@ def _share(parameter: Declared, trace: Trace, at: Origin | None) -> None:
         trace.claim(parameter.name, "parameter", at)
         trace.tensors[parameter.name] = parameter
     elif known.shape != parameter.shape or known.role != "parameter":
-        raise ShapeError(f"parameter {parameter.name} is {known.shape} here and {parameter.shape} there", at=at)
+        raise ShapeError(
+            f"parameter {parameter.name} is {known.shape} here and {parameter.shape} there", at=at
+        )
 
 
-def _renamed(d: Definition, names: dict[str, str], groups: dict[str, str], program: Program) -> Definition:
+def _renamed(
+    d: Definition, names: dict[str, str], groups: dict[str, str], program: Program
+) -> Definition:
     def replaced(node: Any) -> Any:
         if isinstance(node, Access):
             symbol = tensor_symbol(names[node.tensor], program.dtype_of(node.tensor))

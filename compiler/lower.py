@@ -77,13 +77,17 @@ def infer(line: Line, unknown: frozenset[str] = frozenset()) -> None:
         if len(shape) != len(access.indices):
             raise ShapeError(
                 f"{access} has {len(access.indices)} indices, {access.tensor} has "
-                f"{len(shape)} dimensions", at=line.context.origin)
+                f"{len(shape)} dimensions",
+                at=line.context.origin,
+            )
         for index, size in zip(access.indices, shape, strict=True):
             _note_size(line, access, index, size, origin)
     _check_all_known(line)
 
 
-def _note_size(line: Line, access: Access, index: Expr, size: Size, seen: dict[Symbol, str]) -> None:
+def _note_size(
+    line: Line, access: Access, index: Expr, size: Size, seen: dict[Symbol, str]
+) -> None:
     symbol = linear(index).plain
     if symbol is None or symbol in line.scope.given or symbol == line.context.batch:
         return
@@ -98,7 +102,12 @@ def _note_size(line: Line, access: Access, index: Expr, size: Size, seen: dict[S
 
 
 def _check_all_known(line: Line) -> None:
-    bound = [v for node in sympy.preorder_traversal(line.body) if isinstance(node, Reduce) for v in node.over]
+    bound = [
+        v
+        for node in sympy.preorder_traversal(line.body)
+        if isinstance(node, Reduce)
+        for v in node.over
+    ]
     for symbol in (*line.indices, *bound):
         if symbol not in line.sizes:
             raise RangeError(
@@ -145,8 +154,14 @@ def _reduction(
         kind = node.kind  # type: ignore[assignment]
     where = _conditions(line, body)
     made = Definition(
-        name, "int32" if kind == "argmax" else line.context.real, _ranges(line, indices), body,
-        kind, _ranges(line, node.over), where, origin=line.context.origin,
+        name,
+        "int32" if kind == "argmax" else line.context.real,
+        _ranges(line, indices),
+        body,
+        kind,
+        _ranges(line, node.over),
+        where,
+        origin=line.context.origin,
     )
     if kind == "argmax":
         _limit_argmax(line, made)
@@ -171,7 +186,9 @@ def _conditions(line: Line, body: Expr) -> tuple[Any, ...]:
         for condition in doubt.conditions():
             found.setdefault(condition)
     if any(c == sympy.false for c in found):
-        raise RangeError(f"{line.name}: no term of the reduction is in bounds", at=line.context.origin)
+        raise RangeError(
+            f"{line.name}: no term of the reduction is in bounds", at=line.context.origin
+        )
     return tuple(c for c in found if c != sympy.true)
 
 
@@ -225,7 +242,9 @@ def _with_plain_names(made: Definition) -> Definition:
     return made.renamed(mapping) if mapping else made
 
 
-def grouped(lines: list[list[Definition]], group: str, index: str, downwards: bool) -> list[Definition]:
+def grouped(
+    lines: list[list[Definition]], group: str, index: str, downwards: bool
+) -> list[Definition]:
     """The definitions of a recurrence: those outside its loop first, then the group, each with its scan."""
     everything = [d for made in lines for d in made]
     inside = {made[-1].name for made in lines}
@@ -238,7 +257,9 @@ def grouped(lines: list[list[Definition]], group: str, index: str, downwards: bo
     for d in everything:
         if d.name in inside and scan.index not in {r.index for r in d.indices}:
             raise IndexLanguageError(
-                f"{group} reduces over its own recurrence index {index}", at=d.origin,
-                fix="reduce over it in a definition of its own, after the recurrence")
+                f"{group} reduces over its own recurrence index {index}",
+                at=d.origin,
+                fix="reduce over it in a definition of its own, after the recurrence",
+            )
     outside = [d for d in everything if d.name not in inside]
     return outside + [replace(d, scan=scan) for d in everything if d.name in inside]

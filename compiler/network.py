@@ -38,11 +38,14 @@ class Annotation:
     def __getitem__(self, sizes: Any) -> Annotation:
         given = sizes if isinstance(sizes, tuple) else (sizes,)
         for size in given:
-            if isinstance(size, bool) or not isinstance(size, (int, str)) or (
-                isinstance(size, int) and size < 1
+            if (
+                isinstance(size, bool)
+                or not isinstance(size, (int, str))
+                or (isinstance(size, int) and size < 1)
             ):
                 raise ShapeError(
-                    f"{size!r} is not a size", at=caller()[0],
+                    f"{size!r} is not a size",
+                    at=caller()[0],
                     fix='a size is a positive integer, or the name of the batch: gw.f32["batch", 784]',
                 )
         return Annotation(self.dtype, given)
@@ -69,12 +72,14 @@ def outputs(*, loss: Tensor | None = None, **others: Tensor) -> Outputs:
         check_name(name, "output", at)
         if not isinstance(tensor, Tensor):
             raise GradwrightError(
-                f"output {name} is {type(tensor).__name__}, not a tensor", at=at,
+                f"output {name} is {type(tensor).__name__}, not a tensor",
+                at=at,
                 fix="make it one with gw.define",
             )
     if loss is not None and loss.shape:
         raise ShapeError(
-            f"the loss must be a scalar, got {loss!r}", at=at,
+            f"the loss must be a scalar, got {loss!r}",
+            at=at,
             notes=(f"{loss.name} has one value for each of {list(loss.shape)}",),
             fix="reduce it: gw.define((), gw.mean(t[n], over=n))",
         )
@@ -89,22 +94,37 @@ class Network:
     function: Callable[..., Outputs]
     origin: Origin
 
-    def trace(self, *, dtype: str | None = None, batch: int | None = None) -> Program:
-        """The forward program, in the given floating type (default: that of the annotations)."""
-        trace = Trace(self.name, _real(self._annotations(), dtype, self.origin))
+    def trace(
+        self, *, dtype: str | None = None, batch: int | None = None, training: bool = True
+    ) -> Program:
+        """The forward program, in the given floating type (default: that of the annotations).
+
+        `training` traces what the loss is made of; False, the outputs as they are in use (no dropout).
+        """
+        return self.traced(dtype=dtype, batch=batch, training=training)[0]
+
+    def traced(
+        self, *, dtype: str | None = None, batch: int | None = None, training: bool = True
+    ) -> tuple[Program, bool]:
+        """The forward program, and whether it depends on `training`."""
+        trace = Trace(self.name, _real(self._annotations(), dtype, self.origin), training=training)
         with tracing(trace):
             arguments = [self._declare(n, a, trace) for n, a in self._annotations().items()]
             returned = self.function(*arguments)
         if not isinstance(returned, Outputs):
             raise GradwrightError(
-                f"{self.name} returned {type(returned).__name__}", at=self.origin,
+                f"{self.name} returned {type(returned).__name__}",
+                at=self.origin,
                 fix="return gw.outputs(loss=…, name=…)",
             )
-        return _program(self, trace, returned, batch)
+        return _program(self, trace, returned, batch), trace.depends_on_mode
 
     def __call__(self, *arguments: Tensor) -> Any:
         """Inline this network into the one being traced: its outputs as attributes, parameters shared by name."""
-        return inlined(self.trace(dtype=current().real), arguments, current(), caller()[0])
+        trace = current()
+        program, depends = self.traced(dtype=trace.real, training=trace.training)
+        trace.depends_on_mode |= depends
+        return inlined(program, arguments, trace, caller()[0])
 
     def _annotations(self) -> dict[str, Annotation]:
         given = inspect.get_annotations(self.function, eval_str=True)
@@ -113,7 +133,8 @@ class Network:
             annotation = given.get(name)
             if not isinstance(annotation, Annotation) or annotation.sizes is None:
                 raise ShapeError(
-                    f"argument {name} of {self.name} has no shape", at=self.origin,
+                    f"argument {name} of {self.name} has no shape",
+                    at=self.origin,
                     fix=f'annotate it: {name}: gw.f32["batch", 784]',
                 )
             found[name] = annotation
@@ -143,7 +164,9 @@ def _real(annotations: dict[str, Annotation], dtype: str | None, at: Origin) -> 
     found = sorted({a.dtype for a in annotations.values() if a.dtype.startswith("float")})
     if len(found) > 1:
         raise GradwrightError(
-            "inputs of both float32 and float64", at=at, fix="annotate them alike, or compile with dtype="
+            "inputs of both float32 and float64",
+            at=at,
+            fix="annotate them alike, or compile with dtype=",
         )
     return found[0] if found else "float32"
 
@@ -168,6 +191,8 @@ def _program(network: Network, trace: Trace, returned: Outputs, batch: int | Non
         batch=Batch(symbol, batch) if symbol is not None else None,
         inputs=tuple(t for t in declared if t.role == "input"),
         parameters=tuple(t for t in declared if t.role == "parameter"),
+        state=tuple(t for t in declared if t.role == "state"),
+        updates=tuple(trace.updates.items()),
         definitions=tuple(trace.definitions.values()),
         outputs=tuple(results.items()),
         loss=loss,

@@ -16,14 +16,14 @@ import sympy
 from sympy import Expr
 
 from compiler import lower
-from compiler.initializers import Init, he_normal
+from compiler.initializers import Init, he_normal, zeros
 from compiler.source import caller
 from compiler.trace import Trace, current
 from ir.affine import linear
 from ir.errors import GradwrightError, IndexLanguageError, Origin, RangeError, ShapeError
-from ir.expression import Access, Index, Reduce, accesses, size_symbol, tensor_symbol
+from ir.expression import Access, Index, Random, Reduce, accesses, size_symbol, tensor_symbol
 from ir.names import check_name
-from ir.program import Definition, DType, Shape, Size
+from ir.program import DType, Shape, Size
 from ir.program import Tensor as Declared
 
 Indices: TypeAlias = Index | Sequence[Index]
@@ -57,16 +57,24 @@ class Tensor:
         raise IndexLanguageError(
             f"{index!r} cannot index {self.name}",
             at=caller()[0],
-            notes=("an index is an integer or an expression in index variables; a slice is a "
-                   "definition over a smaller range",),
+            notes=(
+                "an index is an integer or an expression in index variables; a slice is a "
+                "definition over a smaller range",
+            ),
         )
 
     def provenance(self) -> str:
         """`x is the input declared at mnist_mlp.py:12`."""
         trace = current()
         declared = trace.tensors.get(self.name) or trace.definitions.get(self.name)
-        at = declared.origin.short if declared is not None and declared.origin else "an unknown line"
-        kind = f"the {trace.tensors[self.name].role} declared" if self.name in trace.tensors else "defined"
+        at = (
+            declared.origin.short if declared is not None and declared.origin else "an unknown line"
+        )
+        kind = (
+            f"the {trace.tensors[self.name].role} declared"
+            if self.name in trace.tensors
+            else "defined"
+        )
         return f"{self.name} is {kind} at {at}"
 
     def __repr__(self) -> str:
@@ -149,7 +157,9 @@ def tensor(name: str, shape: int | Sequence[int | str | sympy.Symbol]) -> Tensor
     at = caller()[0]
     check_name(name, "tensor", at)
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
-    return Tensor(name, tuple(size_symbol(s) if isinstance(s, str) else s for s in sizes), "float64")
+    return Tensor(
+        name, tuple(size_symbol(s) if isinstance(s, str) else s for s in sizes), "float64"
+    )
 
 
 def param(
@@ -166,6 +176,45 @@ def param(
     declared = Declared(name, sizes, trace.real, "parameter", at, made, trainable)
     trace.tensors[name] = declared
     return Tensor(name, sizes, trace.real)
+
+
+def training() -> bool:
+    """Whether the network is traced for its loss and gradients (True) or for its outputs in use (False)."""
+    trace = current()
+    trace.depends_on_mode = True
+    return trace.training
+
+
+def buffer(name: str, shape: int | Sequence[int], init: Init | None = None) -> Tensor:
+    """A tensor that lives among the parameters but has no gradient: running statistics. Starts at zero."""
+    return param(name, shape, init or zeros(), trainable=False)
+
+
+def assign(target: Tensor, indices: Indices, body: Any) -> None:
+    """Replace a buffer at the end of each training step: `gw.assign(mean, (c,), 0.9 * mean[c] + 0.1 * m[c])`."""
+    trace = current()
+    made = define(indices, body, name=trace.unclaimed(f"{target.name}_next"))
+    if made.shape != target.shape or not trace.tensors[target.name].role == "parameter":
+        raise ShapeError(
+            f"cannot assign {made!r} to {target.name}, which is {target!r}", at=caller()[0]
+        )
+    trace.updates[target.name] = made.name
+
+
+def random(*indices: Any) -> Random:
+    """A uniform number in [0, 1) at these indices: `gw.random(n, j) < 0.5` is a dropout mask.
+
+    It is a function of the training state's seed and step, of the order of this call in the network, and of
+    the indices: the same bits in every target, for any number of threads.
+    """
+    trace = current()
+    for name in ("seed", "step"):
+        if name not in trace.tensors:
+            trace.claim(name, "state", caller()[0])
+            trace.tensors[name] = Declared(name, (), "int64", "state")
+    trace.streams += 1
+    seed, step = (trace.tensors[name][()] for name in ("seed", "step"))
+    return Random(seed, step, trace.streams, *indices)
 
 
 def define(indices: Indices, body: Any, *, name: str | None = None) -> Tensor:
@@ -188,7 +237,10 @@ def define(indices: Indices, body: Any, *, name: str | None = None) -> Tensor:
 
 
 def recurrence(
-    indices: Sequence[Indices], body: Callable[..., Sequence[Any]], *, names: Sequence[str] | None = None
+    indices: Sequence[Indices],
+    body: Callable[..., Sequence[Any]],
+    *,
+    names: Sequence[str] | None = None,
 ) -> tuple[Tensor, ...]:
     """Tensors that read one another at earlier values of one shared index: an LSTM's h and c.
 
@@ -200,13 +252,19 @@ def recurrence(
     trace = current()
     given = names or ("t",) * len(indices)
     heads = [
-        (_name(trace, n if names else None, n, "t", at), (i,) if isinstance(i, Index) else tuple(i), None)
+        (
+            _name(trace, n if names else None, n, "t", at),
+            (i,) if isinstance(i, Index) else tuple(i),
+            None,
+        )
         for n, i in zip(given, indices, strict=True)
     ]
     return tuple(_recurrence(heads, body, at, trace))
 
 
-def elementwise(function: Callable[..., Expr], *operands: Any, op: str, name: str | None = None) -> Tensor:
+def elementwise(
+    function: Callable[..., Expr], *operands: Any, op: str, name: str | None = None
+) -> Tensor:
     """A map over operands of broadcast shapes; numbers stand for themselves."""
     shapes = [o.shape for o in operands if isinstance(o, Tensor)]
     shape = _broadcast(shapes, op)
@@ -218,7 +276,9 @@ def define_as(op: str, indices: Sequence[Index], body: Any, *, name: str | None 
     """`define` for the op library: the name falls back to the operation's."""
     at, target = caller()
     trace = current()
-    return _one(_name(trace, name, target, op, at), tuple(indices), _expression(body, op), at, trace)
+    return _one(
+        _name(trace, name, target, op, at), tuple(indices), _expression(body, op), at, trace
+    )
 
 
 def suggest(op: str) -> str:
@@ -236,7 +296,7 @@ def suggest(op: str) -> str:
 def _aligned(operand: Any, loops: tuple[Index, ...]) -> Any:
     if not isinstance(operand, Tensor):
         return sympy.sympify(operand)
-    mine = loops[len(loops) - len(operand.shape):]
+    mine = loops[len(loops) - len(operand.shape) :]
     return operand[tuple(0 if s == 1 else i for i, s in zip(mine, operand.shape, strict=True))]
 
 
@@ -260,8 +320,11 @@ def _broadcast(shapes: Iterable[Shape], op: str) -> Shape:
 def _expression(body: Any, what: str) -> Expr:
     if isinstance(body, Tensor):
         if body.shape:
-            raise ShapeError(f"{what}: {body.name} is {body!r}; a body reads one element of it", at=caller()[0],
-                             fix=f"write {body.name}[…] with its indices")
+            raise ShapeError(
+                f"{what}: {body.name} is {body!r}; a body reads one element of it",
+                at=caller()[0],
+                fix=f"write {body.name}[…] with its indices",
+            )
         return body[()]
     if isinstance(body, (str, bytes)):
         raise IndexLanguageError(f"{what}: a body is an expression, got a string", at=caller()[0])
@@ -270,7 +333,9 @@ def _expression(body: Any, what: str) -> Expr:
     except sympy.SympifyError:
         made = None
     if not isinstance(made, Expr):
-        raise IndexLanguageError(f"{what}: {type(body).__name__} is not a SymPy expression", at=caller()[0])
+        raise IndexLanguageError(
+            f"{what}: {type(body).__name__} is not a SymPy expression", at=caller()[0]
+        )
     return made
 
 
@@ -283,7 +348,9 @@ def _name(trace: Trace, given: str | None, target: str | None, op: str, at: Orig
         return trace.fresh(op)
 
 
-def _context(trace: Trace, at: Origin | None, unknown: dict[str, Shape] | None = None) -> lower.Context:
+def _context(
+    trace: Trace, at: Origin | None, unknown: dict[str, Shape] | None = None
+) -> lower.Context:
     shapes = {} if unknown is None else unknown
 
     def shape_of(name: str) -> Shape:
@@ -330,7 +397,8 @@ def _recurrence(
     unknown = frozenset(h.name for h in handles)
     try:
         lines = [
-            lower.read(name, own, b, context) for (name, own, _), b in zip(heads, bodies, strict=True)
+            lower.read(name, own, b, context)
+            for (name, own, _), b in zip(heads, bodies, strict=True)
         ]
         for line in lines:
             lower.infer(line, unknown)
@@ -364,13 +432,17 @@ def _scan_axis(
     raise IndexLanguageError(
         f"{lines[0].name} reads itself, but along no index only at earlier values",
         at=at,
-        notes=("a recurrence reads itself at t - 1, t - 2, … of one output index t, the same in every line",),
+        notes=(
+            "a recurrence reads itself at t - 1, t - 2, … of one output index t, the same in every line",
+        ),
     )
 
 
 def _lags(line: lower.Line, access: Access) -> list[int | None]:
     """How far from the line's own point an access stands, dimension by dimension; None where it varies."""
-    differences = (linear(e) - linear(i) for e, i in zip(access.indices, line.indices, strict=False))
+    differences = (
+        linear(e) - linear(i) for e, i in zip(access.indices, line.indices, strict=False)
+    )
     return [d.const if d.is_constant else None for d in differences]
 
 

@@ -32,7 +32,9 @@ class Optimizer:
 
 def sgd(lr: float) -> Optimizer:
     """Gradient descent: p - lr * g."""
-    return Optimizer("SGD", (("lr", _positive("lr", lr)),), (), lambda p, g, s, h: {"p": p - h["lr"] * g})
+    return Optimizer(
+        "SGD", (("lr", _positive("lr", lr)),), (), lambda p, g, s, h: {"p": p - h["lr"] * g}
+    )
 
 
 def momentum(lr: float, momentum: float = 0.9) -> Optimizer:
@@ -52,7 +54,9 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momen
 def optimizer(name: str, **hyper: float) -> Optimizer:
     """An optimizer by name, as the command line takes it: `gw.optimizer("sgd", lr=0.1)`."""
     if name not in OPTIMIZERS:
-        raise GradwrightError(f"no optimizer {name!r}", notes=(f"there are {', '.join(OPTIMIZERS)}",))
+        raise GradwrightError(
+            f"no optimizer {name!r}", notes=(f"there are {', '.join(OPTIMIZERS)}",)
+        )
     return OPTIMIZERS[name](**hyper)
 
 

@@ -44,9 +44,12 @@ def _transcendental(body: Expr) -> Expr | None:
     stack = [body]
     while stack:
         node = stack.pop()
-        if isinstance(node, sympy.Function) and not isinstance(node, (sympy.Piecewise, sympy.Abs, sympy.sign)):
-            found.setdefault(node)
-        elif isinstance(node, sympy.Pow) and not node.exp.is_integer:
+        if (
+            isinstance(node, sympy.Function)
+            and not isinstance(node, (sympy.Piecewise, sympy.Abs, sympy.sign))
+            or isinstance(node, sympy.Pow)
+            and not node.exp.is_integer
+        ):
             found.setdefault(node)
         elif not isinstance(node, Access):
             stack.extend(node.args)
@@ -75,11 +78,17 @@ def _in_terms(local: Expr, inner: Expr, u: Symbol) -> Expr | None:
     def same(node: Expr) -> bool:
         if isinstance(inner, sympy.exp):
             return isinstance(node, sympy.exp) and (node.args[0] / inner.args[0]).is_Integer
-        return power and isinstance(node, sympy.Pow) and node.base == base and bool(
-            (node.exp / exponent).is_Integer)
+        return (
+            power
+            and isinstance(node, sympy.Pow)
+            and node.base == base
+            and bool((node.exp / exponent).is_Integer)
+        )
 
     def as_power(node: Expr) -> Expr:
-        ratio = node.args[0] / inner.args[0] if isinstance(inner, sympy.exp) else node.exp / exponent
+        ratio = (
+            node.args[0] / inner.args[0] if isinstance(inner, sympy.exp) else node.exp / exponent
+        )
         return u**ratio
 
     replaced = local.xreplace({inner: u}).replace(same, as_power)
@@ -105,10 +114,17 @@ def _choice_by_output(body: sympy.Piecewise, local: Expr, output: Access) -> Exp
     if not isinstance(local, sympy.Piecewise) or len(body.args) != 2 or len(local.args) != 2:
         return local
     condition = body.args[0].cond
-    if local.args[0].cond != condition or not isinstance(condition, sympy.core.relational.Relational):
+    if local.args[0].cond != condition or not isinstance(
+        condition, sympy.core.relational.Relational
+    ):
         return local
     x, bound = condition.lhs, condition.rhs
-    if not isinstance(x, Access) or not bound.is_number or local.args[0].expr.has(x) or local.args[1].expr.has(x):
+    if (
+        not isinstance(x, Access)
+        or not bound.is_number
+        or local.args[0].expr.has(x)
+        or local.args[1].expr.has(x)
+    ):
         return local
     if _agrees(body.args[0].expr, condition, x) is not True:
         return local

@@ -25,7 +25,16 @@ from ir.kernel import Module, Schedule
 from ir.program import Program
 from ir.verify import verify
 
-PASSES = ("lower", "stabilise", "differentiate", "look_through", "simplify", "merge", "update", "fuse")
+PASSES = (
+    "lower",
+    "stabilise",
+    "differentiate",
+    "look_through",
+    "simplify",
+    "merge",
+    "update",
+    "fuse",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +75,39 @@ def stage(program: Program, after: str, optimizer: Optimizer | None = None) -> S
 
 
 def schedule(program: Program) -> Schedule:
-    """Kernels and the memory plan of one program."""
+    """Kernels and the memory plan of one program, with the run-time scalars that it reads."""
     program = prune(program)
+    read = {name for d in program.definitions for name in d.reads()}
+    program = replace(program, scalars=tuple(s for s in program.scalars if s[0].name in read))
     steps = fuse(program)
     offsets, workspace, temporaries = plan(program, steps)
     return Schedule(program, steps, offsets, workspace, temporaries)
 
 
 def module(
-    program: Program, optimizer: Optimizer | None, *, content_hash: str, version: str,
-    portable: bool = False, threads: int = 1,
+    program: Program,
+    optimizer: Optimizer | None,
+    *,
+    content_hash: str,
+    version: str,
+    in_use: Program | None = None,
+    portable: bool = False,
+    threads: int = 1,
 ) -> Module:
-    """The three programs of a network, scheduled: its outputs, its gradients, its training step."""
+    """The three programs of a network, scheduled: its outputs, its gradients, its training step.
+
+    `in_use` is the program of the outputs where it differs from that of the loss (dropout, batch norm).
+    """
     *_, final = stages(program, optimizer)
     whole = final.program
-    bare = replace(whole, updates=(), state=(), scalars=())
-    forward = _only_read(replace(bare, loss=None, gradients=())) if whole.outputs else None
+    counters = tuple((t, 0.0) for t in program.state)
+    bare = replace(whole, updates=(), state=(), scalars=counters)
+    forward = None
+    if whole.outputs and in_use is None:
+        forward = _forward(replace(bare, loss=None, gradients=()))
+    elif in_use is not None and in_use.outputs:
+        *_, used = stages(replace(in_use, loss=None, updates=(), state=()))
+        forward = _forward(used.program)
     gradient = replace(bare, outputs=()) if whole.loss else None
     step = replace(whole, outputs=(), gradients=()) if whole.updates else None
     counted = prune(step or gradient or whole)
@@ -90,13 +116,16 @@ def module(
         forward=schedule(forward) if forward else None,
         gradient=schedule(gradient) if gradient else None,
         step=schedule(step) if step else None,
-        content_hash=content_hash, version=version, flops_per_step=program_flops(counted),
-        portable=portable, threads=threads,
+        content_hash=content_hash,
+        version=version,
+        flops_per_step=program_flops(counted),
+        portable=portable,
+        threads=threads,
     )
 
 
-def _only_read(program: Program) -> Program:
-    """The program without the inputs that its outputs do not need: a classifier's labels."""
+def _forward(program: Program) -> Program:
+    """The program of the outputs alone, without the inputs that they do not need: a classifier's labels."""
     program = prune(program)
     read = {name for d in program.definitions for name in d.reads()}
     return replace(program, inputs=tuple(t for t in program.inputs if t.name in read))

@@ -1,7 +1,7 @@
 """Leave out what nothing reads, merge what is said twice, and look through lines that only copy.
 
-    d_fc1_sum[n, j] = d_fc1[n, j]       readers read d_fc1
-    d_loss[] = 1                        readers read 1
+d_fc1_sum[n, j] = d_fc1[n, j]       readers read d_fc1
+d_loss[] = 1                        readers read 1
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def _with_readings(d: Definition, same: dict[str, str], program: Program) -> Def
     if not mapping:
         return d
     return replace(
-        d, body=d.body.xreplace(mapping), where=tuple(c.xreplace(mapping) for c in d.where),
+        d,
+        body=d.body.xreplace(mapping),
+        where=tuple(c.xreplace(mapping) for c in d.where),
         target=tuple(e.xreplace(mapping) for e in d.target),
     )
 

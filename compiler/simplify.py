@@ -1,8 +1,8 @@
 """Simplify sums: conditions become `where`, equalities are solved, constant factors go outside.
 
-    sum over r of (e if c else 0)*w        ->  sum over r where c of e*w
-    sum over r where r == e of f(r)        ->  f(e) if 0 <= e < size else 0
-    sum over r of a*f(r), r not in a       ->  a * sum over r of f(r)
+sum over r of (e if c else 0)*w        ->  sum over r where c of e*w
+sum over r where r == e of f(r)        ->  f(e) if 0 <= e < size else 0
+sum over r of a*f(r), r not in a       ->  a * sum over r of f(r)
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ def _guarded(d: Definition) -> Definition:
 
 def _zero_elsewhere(factor: sympy.Piecewise) -> bool:
     first, *rest = factor.args
-    return len(rest) == 1 and rest[0] == (0, True) and all(
-        _about_indices(c) for c in sympy.And.make_args(first.cond)
+    return (
+        len(rest) == 1
+        and rest[0] == (0, True)
+        and all(_about_indices(c) for c in sympy.And.make_args(first.cond))
     )
 
 
@@ -75,8 +77,10 @@ def _solved(d: Definition, program: Program) -> Definition:
         if delta is None:
             continue
         solution = solve(
-            [delta], {r.index: r.size for r in d.indices} | {delta.output: 1},
-            {r.index: r.size for r in d.over}, program.limits,
+            [delta],
+            {r.index: r.size for r in d.indices} | {delta.output: 1},
+            {r.index: r.size for r in d.over},
+            program.limits,
         )
         if solution.values and len(solution.remaining) < len(d.over):
             rest = [c for c in d.where if c != condition]
@@ -133,6 +137,7 @@ def _outside(d: Definition, names: set[str], program: Program) -> list[Definitio
     inner: Expr = sympy.Mul(*(f for f in factors if f not in outer))
     name = fresh(f"{d.name}_sum", names)
     total = replace(d, name=name, body=inner)
-    return [total, replace(d, body=sympy.Mul(*outer) * total.access(), reduce=None, over=(), where=())]
-
-
+    return [
+        total,
+        replace(d, body=sympy.Mul(*outer) * total.access(), reduce=None, over=(), where=()),
+    ]

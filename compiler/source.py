@@ -64,5 +64,7 @@ def _targets(path: str) -> dict[tuple[int | None, ...], str]:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target, value = node.targets[0], node.value
             if isinstance(target, ast.Name) and isinstance(value, (ast.Call, ast.BinOp)):
-                found[value.lineno, value.end_lineno, value.col_offset, value.end_col_offset] = target.id
+                found[value.lineno, value.end_lineno, value.col_offset, value.end_col_offset] = (
+                    target.id
+                )
     return found

@@ -53,7 +53,11 @@ def stabilise(program: Program) -> Program:
 def _shifted(d: Definition, power: Expr, seen: _Seen) -> list[Definition]:
     """The sum with its largest exponent taken out, and that exponent."""
     shift = replace(
-        d, name=fresh(f"{d.name}_max", seen.names), body=power, reduce="max", detached=True,
+        d,
+        name=fresh(f"{d.name}_max", seen.names),
+        body=power,
+        reduce="max",
+        detached=True,
         note=f"shift of {d.name}, against overflow",
     )
     seen.shifts[d.name] = shift.name
@@ -92,9 +96,12 @@ def _restored(program: Program, seen: _Seen) -> Program:
     for name in wanted:
         d = program.definition(name)
         new[name] = fresh(f"{name}_value", seen.names)
-        made.append(Definition(new[name], d.dtype, d.indices, _unshift(d.access(), seen), origin=d.origin))
+        made.append(
+            Definition(new[name], d.dtype, d.indices, _unshift(d.access(), seen), origin=d.origin)
+        )
     return replace(
-        program, definitions=tuple(made),
+        program,
+        definitions=tuple(made),
         outputs=tuple((public, new.get(n, n)) for public, n in program.outputs),
         loss=new.get(program.loss, program.loss) if program.loss else None,
     )
@@ -130,7 +137,10 @@ def _unshift(node: Any, seen: _Seen) -> Any:
     if isinstance(node, Access):
         if node.tensor not in seen.shifts:
             return node
-        return sympy.exp(Access(tensor_symbol(seen.shifts[node.tensor], "float64"), *node.indices)) * node
+        return (
+            sympy.exp(Access(tensor_symbol(seen.shifts[node.tensor], "float64"), *node.indices))
+            * node
+        )
     if not node.args:
         return node
     return node.func(*(_unshift(a, seen) for a in node.args))

@@ -21,7 +21,11 @@ from ir.program import Definition, DType, Tensor
 
 @dataclass
 class Trace:
-    """The network under construction. `real` is the floating type of every real tensor in it."""
+    """The network under construction. `real` is the floating type of every real tensor in it.
+
+    `training` tells whether the loss is being traced, or the outputs as they are evaluated;
+    `depends_on_mode` becomes true when somebody asks. `updates` replace buffers at the end of a step.
+    """
 
     name: str
     real: DType = "float32"
@@ -30,6 +34,10 @@ class Trace:
     definitions: dict[str, Definition] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     limits: dict[str, int] = field(default_factory=dict)
+    updates: dict[str, str] = field(default_factory=dict)
+    training: bool = False
+    depends_on_mode: bool = False
+    streams: int = 0
 
     def claim(self, name: str, what: str, at: Origin | None) -> str:
         """A name that the user gave: checked, and not taken."""
@@ -47,6 +55,10 @@ class Trace:
     def fresh(self, base: str) -> str:
         """A name of our own making, numbered when it is taken."""
         return fresh(base, self.names)
+
+    def unclaimed(self, base: str) -> str:
+        """A name that `claim` will take: `base`, numbered when it is taken."""
+        return fresh(base, set(self.names))
 
     def size(self, name: str, at: Origin | None) -> Symbol:
         """The symbolic batch size; a network has one."""

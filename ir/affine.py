@@ -134,15 +134,18 @@ def _divisor(expr: Any) -> int:
     if isinstance(expr, Integer) and expr > 0:
         return int(expr)
     raise IndexLanguageError(
-        f"an index is divided by {expr}", notes=("// and % in an index take a positive integer constant",)
+        f"an index is divided by {expr}",
+        notes=("// and % in an index take a positive integer constant",),
     )
 
 
 def _not_affine(expr: Any) -> IndexLanguageError:
     return IndexLanguageError(
         f"the index {expr} is not quasi-affine",
-        notes=("an index is a sum of integer multiples of index variables, // and % by constants, "
-               "or an element of an integer tensor",),
+        notes=(
+            "an index is a sum of integer multiples of index variables, // and % by constants, "
+            "or an element of an integer tensor",
+        ),
         fix="write it as such a sum, or split the operation in two definitions",
     )
 
@@ -171,7 +174,9 @@ def remainder(value: Linear, divisor: int) -> Linear:
     """`value % divisor`, with the exact multiples dropped."""
     if divisor == 1:
         return Linear()
-    inside = Linear(tuple((a, c % divisor) for a, c in value.terms if c % divisor), value.const % divisor)
+    inside = Linear(
+        tuple((a, c % divisor) for a, c in value.terms if c % divisor), value.const % divisor
+    )
     if inside.is_constant:
         return inside
     if len(inside.terms) == 1 and inside.const == 0 and inside.terms[0][1] == 1:
@@ -284,7 +289,9 @@ class Facts:
         low, high = self.bounds(inner)
         if low is not None and high is not None and low // divisor == high // divisor:
             quotient = low // divisor
-            return Linear((), quotient) if isinstance(atom, FloorDiv) else inner - quotient * divisor
+            return (
+                Linear((), quotient) if isinstance(atom, FloorDiv) else inner - quotient * divisor
+            )
         return floordiv(inner, divisor) if isinstance(atom, FloorDiv) else remainder(inner, divisor)
 
 
@@ -305,7 +312,11 @@ def inequalities(condition: Any) -> list[Linear]:
         return [f for c in condition.args for f in inequalities(c)]
     if isinstance(condition, sympy.Not):
         inner = condition.args[0]
-        return inequalities(inner.negated) if isinstance(inner, sympy.core.relational.Relational) else []
+        return (
+            inequalities(inner.negated)
+            if isinstance(inner, sympy.core.relational.Relational)
+            else []
+        )
     if not isinstance(condition, sympy.core.relational.Relational):
         return []
     try:

@@ -64,9 +64,7 @@ def _branches(
         facts = facts.assuming([sympy.Not(condition)])
 
 
-def _of_access(
-    access: Access, facts: Facts, shape: Shape, inside_branch: bool
-) -> Iterator[Doubt]:
+def _of_access(access: Access, facts: Facts, shape: Shape, inside_branch: bool) -> Iterator[Doubt]:
     for dimension, (index, size) in enumerate(zip(access.indices, shape, strict=True)):
         form = linear(index)
         low = not facts.nonnegative(form)
@@ -80,5 +78,7 @@ def integer_reads(expr: Expr) -> Iterator[tuple[Access, Access, int]]:
     for node in sympy.preorder_traversal(expr):
         if isinstance(node, Access):
             for dimension, index in enumerate(node.indices):
-                for inner in index.atoms(Access) | ({index} if isinstance(index, Access) else set()):
+                for inner in index.atoms(Access) | (
+                    {index} if isinstance(index, Access) else set()
+                ):
                     yield inner, node, dimension

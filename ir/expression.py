@@ -3,6 +3,7 @@
     body   ::=  SymPy expression over leaves
     leaf   ::=  number | index | size | Access
     Access ::=  tensor [ index-expression, … ]            x[n, k], loss[]
+    Random ::=  uniform(seed, step, stream; index, …)    a number in [0, 1), the same wherever it is drawn
     Reduce ::=  (sum | max | argmax | mean) over r… of body   surface language only; lowering splits
     index-expression ::= integer-affine over indices, sizes, FloorDiv, Remainder, integer Access
 
@@ -91,11 +92,16 @@ class FloorDiv(Expr):  # type: ignore[misc]
         return made
 
     def _sympystr(self, printer: Any) -> str:
-        return f"({printer._print(self.args[0])})//{self.args[1]}" if self.args[0].args else (
-            f"{self.args[0]}//{self.args[1]}")
+        return (
+            f"({printer._print(self.args[0])})//{self.args[1]}"
+            if self.args[0].args
+            else (f"{self.args[0]}//{self.args[1]}")
+        )
 
     def _latex(self, printer: Any) -> str:
-        return rf"\left\lfloor \frac{{{printer._print(self.args[0])}}}{{{self.args[1]}}} \right\rfloor"
+        return (
+            rf"\left\lfloor \frac{{{printer._print(self.args[0])}}}{{{self.args[1]}}} \right\rfloor"
+        )
 
 
 class Remainder(Expr):  # type: ignore[misc]
@@ -115,6 +121,35 @@ class Remainder(Expr):  # type: ignore[misc]
 
     def _latex(self, printer: Any) -> str:
         return rf"\left({printer._print(self.args[0])} \bmod {self.args[1]}\right)"
+
+
+class Random(Expr):  # type: ignore[misc]
+    """A uniform number in [0, 1) that depends on (seed, step, stream, indices) and on nothing else.
+
+    With mix the finaliser of splitmix64, G = 0x9e3779b97f4a7c15 and all arithmetic modulo 2**64:
+    h = mix(mix(mix(seed + G) + (stream + 2**32)*G) + step*G), then h = mix(h + (index + 1)*G) for each
+    index; the number is (h >> 40) / 2**24, exact in float32.
+    """
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, seed: Any, step: Any, stream: Any, *indices: Any) -> Random:
+        made: Random = Expr.__new__(
+            cls, seed, step, sympy.Integer(stream), *(sympy.sympify(e) for e in indices)
+        )
+        return made
+
+    @property
+    def stream(self) -> int:
+        return int(self.args[2])
+
+    @property
+    def indices(self) -> tuple[Expr, ...]:
+        return tuple(self.args[3:])
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"uniform({', '.join(printer._print(a) for a in self.args)})"
 
 
 class Reduce(Expr):  # type: ignore[misc]

@@ -43,8 +43,10 @@ def check_name(name: object, what: str, at: Origin | None = None) -> str:
             raise InvalidNameError(
                 f"{what} {name[:80]!r} is not allowed",
                 at=at,
-                notes=("allowed: an ASCII letter, then letters, digits and _, at most 63 a part, "
-                       "with dots between parts",),
+                notes=(
+                    "allowed: an ASCII letter, then letters, digits and _, at most 63 a part, "
+                    "with dots between parts",
+                ),
                 fix='use a name such as "fc1" or "block2.attention"',
             )
         if keyword.iskeyword(part) or keyword.issoftkeyword(part) or part in C_KEYWORDS:

@@ -105,7 +105,9 @@ class Definition:
 
     @property
     def shape(self) -> Shape:
-        return self.target_shape if self.reduce == "scatter" else tuple(r.size for r in self.indices)
+        return (
+            self.target_shape if self.reduce == "scatter" else tuple(r.size for r in self.indices)
+        )
 
     @property
     def variables(self) -> tuple[Range, ...]:
@@ -128,6 +130,7 @@ class Definition:
 
     def renamed(self, mapping: dict[Symbol, Symbol]) -> Definition:
         """The same line with other index variables."""
+
         def ranges(rs: tuple[Range, ...]) -> tuple[Range, ...]:
             return tuple(Range(mapping.get(r.index, r.index), r.size) for r in rs)
 

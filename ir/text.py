@@ -104,5 +104,3 @@ def _definition_lines(definition: Definition) -> list[str]:
         notes.insert(1, "constant under differentiation")
     comment = "; ".join(n for n in notes if n)
     return [f"  {equation(definition)}", f"      # {comment}" if comment else "      #"]
-
-

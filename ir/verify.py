@@ -44,7 +44,8 @@ def _order(program: Program) -> Iterator[str]:
     known = set(program.tensors())
     for d in program.definitions:
         group = {
-            g.name for g in program.definitions
+            g.name
+            for g in program.definitions
             if d.scan is not None and g.scan is not None and g.scan.group == d.scan.group
         }
         for name in d.reads():
