@@ -88,7 +88,7 @@ class Evaluation:
         if op.name in FLAT or not self.frame:
             self.w.say(f"{place}[...] = {self._take(op).text}")
             return
-        args = [self._take(a) for a in op.args]
+        args = self._take_all(op.args)
         if any(a.axes == self.lowering.axes for a in args):
             self._overwrite(op.name, args, place)
         else:
@@ -102,14 +102,25 @@ class Evaluation:
                 self._count(arg)
 
     def _take(self, op: Op) -> Operand:
-        operand = self.memo.get(op)
-        if operand is None:
+        return self._take_all((op,))[0]
+
+    def _take_all(self, ops: tuple[Op, ...]) -> list[Operand]:
+        """The operands of one operation. They count as used now: the last use may overwrite."""
+        for op in ops:
+            self._value(op)
+        taken = []
+        for op in ops:
+            self.uses[op] -= 1
+            operand = self.memo[op]
+            taken.append(operand if self.uses[op] == 0 else replace(operand, temporary=False))
+        return taken
+
+    def _value(self, op: Op) -> None:
+        if op not in self.memo:
             operand = self._make(op)
             if self.uses[op] > 1 and (operand.computed or operand.tight < ATOM):
                 operand = self._named(operand)
             self.memo[op] = operand
-        self.uses[op] -= 1
-        return operand if self.uses[op] == 0 else replace(operand, temporary=False)
 
     def _make(self, op: Op) -> Operand:
         match op.name:
@@ -125,7 +136,7 @@ class Evaluation:
                 return self._cast(op.args[0])
             case "choose":
                 return self._choose(op)
-        args = [self._take(a) for a in op.args]
+        args = self._take_all(op.args)
         if op.name == "where":
             return self._where(args)
         return self._apply(op.name, args)

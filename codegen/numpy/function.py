@@ -142,11 +142,11 @@ def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool
             text = f"np.asarray({text}).astype(np.{member.dtype})"
         elif not found.temporary and not found.computed and (result or _may_change(w, member)):
             text = f"{found.within(100)}.copy()"
-        if found.temporary:
+        if found.temporary and text == found.text:
             _rename(w, text, name)
         else:
             w.say(f"{name} = {text}")
-        if found.temporary or found.computed:
+        if found.temporary or text != found.text or found.computed:
             w.fresh.add(name)
     w.add(member.name, name, member.shape, member.dtype)
 
