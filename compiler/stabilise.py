@@ -1,14 +1,11 @@
-"""Rewrites that keep the value and mend the rounding, each a named equation.
+"""Take the largest exponent out of exponential sums, and write logarithms and quotients safely.
 
     S[i] = sum over r of w*exp(g)   ->  exp(m[i]) * sum over r of w*exp(g - m[i]),  m = max over r of g
-    exp(a)*exp(b)                   ->  exp(a + b)
-    log(exp(a)*b)                   ->  a + log(b)
-    log(1 + exp(a))                 ->  max(a, 0) + log(1 + exp(-|a|))
-    log(1/a)                        ->  -log(a)
 
-They run before differentiation, so that gradients are made from the safe form. The shift m may be any
+This runs before differentiation, so that gradients are made from the safe form. The shift m may be any
 constant, so it is marked `detached`: constant under differentiation. Softmax, its logarithm and
-cross-entropy are safe at ±1000 because of the first line, however a user writes them.
+cross-entropy are safe at ±1000 because of this line and those of `compiler/safe_scalars.py`, however a
+user writes them: a map with an exponential in it is put into the sums and logarithms that read it.
 """
 
 from __future__ import annotations
@@ -19,6 +16,7 @@ from typing import Any
 import sympy
 from sympy import Expr
 
+from compiler.safe_scalars import safe
 from ir.expression import Access, symbols_of, tensor_symbol
 from ir.names import fresh
 from ir.program import Definition, Program
@@ -26,11 +24,12 @@ from ir.program import Definition, Program
 
 @dataclass
 class _Seen:
-    """Exponential maps and shifted sums met so far."""
+    """Exponential maps, other maps with an exponential in them, and shifted sums met so far."""
 
     program: Program
     names: set[str]
     exponentials: dict[str, Definition] = field(default_factory=dict)
+    quotients: dict[str, Definition] = field(default_factory=dict)
     shifts: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,8 +44,8 @@ def stabilise(program: Program) -> Program:
             made += _shifted(d, power, seen)
             continue
         made.append(d)
-        if d.reduce is None and d.scan is None and _is_exponential(d.body):
-            seen.exponentials[d.name] = d
+        if d.reduce is None and d.scan is None and d.body.has(sympy.exp):
+            (seen.exponentials if _is_exponential(d.body) else seen.quotients)[d.name] = d
     return _restored(replace(program, definitions=tuple(made)), seen)
 
 
@@ -67,7 +66,7 @@ def _shifted(d: Definition, power: Expr, seen: _Seen) -> list[Definition]:
 
 def _opened(d: Definition, seen: _Seen) -> Expr:
     """The body with exponential maps put in where they meet a sum, a shifted sum, or a logarithm."""
-    if d.scan is not None or not seen.exponentials:
+    if d.scan is not None or not (seen.exponentials or seen.quotients):
         return d.body
     meets = d.reduce == "sum" or any(name in seen.shifts for name in d.reads())
     free = {n: e for n, e in seen.exponentials.items() if meets and not _balanced(e.body, seen)}
@@ -76,7 +75,7 @@ def _opened(d: Definition, seen: _Seen) -> Expr:
 
 def _in_logarithms(node: Any, seen: _Seen) -> Any:
     if isinstance(node, sympy.log):
-        return sympy.log(_inlined(node.args[0], seen.exponentials))
+        return sympy.log(_inlined(node.args[0], seen.exponentials | seen.quotients))
     if not node.args or isinstance(node, Access) or not node.has(sympy.log):
         return node
     return node.func(*(_in_logarithms(a, seen) for a in node.args))
@@ -144,58 +143,3 @@ def _unshift(node: Any, seen: _Seen) -> Any:
     if not node.args:
         return node
     return node.func(*(_unshift(a, seen) for a in node.args))
-
-
-def safe(node: Any) -> Any:
-    """An expression with the scalar equations of this file applied, from the leaves up."""
-    if not node.args or isinstance(node, Access):
-        return node
-    rebuilt = node.func(*(safe(a) for a in node.args)) if node.has(sympy.exp, sympy.log) else node
-    if isinstance(rebuilt, sympy.Mul):
-        return _one_exponential(rebuilt)
-    if isinstance(rebuilt, sympy.log):
-        return _safe_log(rebuilt)
-    return rebuilt
-
-
-def _one_exponential(product: sympy.Mul) -> Expr:
-    """exp(a)*exp(b)/exp(c)*w  ->  exp(a + b - c)*w"""
-    power: Expr = sympy.S.Zero
-    rest = []
-    for factor in product.args:
-        base, exponent = factor.as_base_exp()
-        if isinstance(factor, sympy.exp):
-            power += factor.args[0]
-        elif isinstance(base, sympy.exp):
-            power += base.args[0] * exponent
-        elif isinstance(base, sympy.Mul) and any(isinstance(f, sympy.exp) for f in base.args):
-            exps = [f for f in base.args if isinstance(f, sympy.exp)]
-            power += sympy.Add(*(f.args[0] for f in exps)) * exponent
-            rest.append(sympy.Mul(*(f for f in base.args if f not in exps)) ** exponent)
-        else:
-            rest.append(factor)
-    return sympy.exp(power) * sympy.Mul(*rest)
-
-
-def _safe_log(node: sympy.log) -> Expr:
-    inside = node.args[0]
-    if isinstance(inside, sympy.exp):
-        return inside.args[0]
-    if isinstance(inside, sympy.Pow) and inside.exp == -1:
-        return -_safe_log(sympy.log(inside.base, evaluate=False))
-    if isinstance(inside, sympy.Mul):
-        powers = [f for f in inside.args if isinstance(f, sympy.exp)]
-        if powers:
-            rest = sympy.Mul(*(f for f in inside.args if f not in powers))
-            return sympy.Add(*(f.args[0] for f in powers)) + sympy.log(rest)
-    if isinstance(inside, sympy.Add) and len(inside.args) == 2 and inside.args[0] == 1:
-        if isinstance(inside.args[1], sympy.exp):
-            return _softplus(inside.args[1].args[0])
-    return node
-
-
-def _softplus(a: Expr) -> Expr:
-    """log(1 + exp(a)) with the exponential of a number that is never positive."""
-    return sympy.Piecewise(
-        (a + sympy.log(1 + sympy.exp(-a)), a > 0), (sympy.log(1 + sympy.exp(a)), True)
-    )

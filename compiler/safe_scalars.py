@@ -1,0 +1,122 @@
+"""Equations between scalars that keep the value and mend the rounding.
+
+    exp(a)*exp(b)                ->  exp(a + b)
+    log(exp(a)*b)                ->  a + log(b)
+    log(c + exp(a))              ->  log(c) + max(b, 0) + log(1 + exp(-|b|)),  b = a - log(c)
+    log(exp(a) + exp(b))         ->  a + log(1 + exp(b - a))
+    log(a*b), log(1/a)           ->  log(a) + log(b), -log(a)       where an exponential is inside
+    exp(a)**k/(c + exp(a))**n    ->  (1 + c*exp(-a))**-k * (c + exp(a))**(k - n)
+
+What stays has bounded factors, or grows only where the value does. Nothing here knows what an
+expression is for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+from sympy import Expr
+
+from ir.expression import Access
+
+
+def safe(node: Any) -> Any:
+    """An expression with the scalar equations of this file applied, from the leaves up."""
+    if not node.args or isinstance(node, Access):
+        return node
+    rebuilt = node.func(*(safe(a) for a in node.args)) if node.has(sympy.exp, sympy.log) else node
+    if isinstance(rebuilt, sympy.Mul):
+        return _one_exponential(rebuilt)
+    if isinstance(rebuilt, sympy.log):
+        return _safe_log(rebuilt)
+    return rebuilt
+
+
+def _one_exponential(product: sympy.Mul) -> Expr:
+    """exp(a)*exp(b)/exp(c)*w  ->  exp(a + b - c)*w, then against 1 + exp(a) where it stands below."""
+    power: Expr = sympy.S.Zero
+    rest: list[Expr] = []
+    for factor in product.args:
+        base, exponent = _base_and_exponent(factor)
+        exps = [f for f in sympy.Mul.make_args(base) if isinstance(f, sympy.exp)]
+        power += exponent * sympy.Add(*(f.args[0] for f in exps))
+        rest.append(sympy.Mul(*(f for f in sympy.Mul.make_args(base) if f not in exps)) ** exponent)
+    return _bounded(power, rest)
+
+
+def _base_and_exponent(factor: Expr) -> tuple[Expr, Expr]:
+    if isinstance(factor, sympy.Pow):
+        return factor.base, factor.exp
+    return factor, sympy.S.One
+
+
+def _bounded(power: Expr, rest: list[Expr]) -> Expr:
+    """exp(a)**k/(c + exp(a))**n  ->  1/((1 + c*exp(-a))**k*(c + exp(a))**(n - k)), each factor bounded."""
+    for position, factor in enumerate(rest):
+        base, exponent = _base_and_exponent(factor)
+        grown = _constant_plus_exponential(base)
+        if grown is None or not exponent.is_Integer or exponent >= 0:
+            continue
+        constant, a = grown
+        times = power / a if a != 0 else sympy.S.Zero
+        if times.is_Integer and 0 < times <= -exponent:
+            small = (1 + constant * sympy.exp(-a)) ** -times
+            others = rest[:position] + rest[position + 1 :]
+            return small * base ** (exponent + times) * sympy.Mul(*others)
+    return sympy.exp(power) * sympy.Mul(*rest)
+
+
+def _constant_plus_exponential(base: Expr) -> tuple[Expr, Expr] | None:
+    """(c, a) of c + exp(a) with a positive number c."""
+    if isinstance(base, sympy.Add) and len(base.args) == 2:
+        constant, other = base.args
+        if constant.is_number and constant.is_positive and isinstance(other, sympy.exp):
+            return constant, other.args[0]
+    return None
+
+
+def _safe_log(node: Expr) -> Expr:
+    """A logarithm with the exponentials inside it taken out."""
+    if not isinstance(node, sympy.log):
+        return node
+    inside = node.args[0]
+    if isinstance(inside, sympy.exp):
+        return inside.args[0]
+    if isinstance(inside, sympy.Pow) and inside.exp == -1:
+        return -_safe_log(sympy.log(inside.base))
+    if isinstance(inside, sympy.Mul) and inside.has(sympy.exp):
+        return sympy.Add(*(_safe_log(sympy.log(f)) for f in _grouped(inside)))
+    if isinstance(inside, sympy.Add):
+        return _log_of_sum(node, inside)
+    return node
+
+
+def _grouped(product: sympy.Mul) -> list[Expr]:
+    """Factors that hold an exponential, one by one, and all the others together."""
+    apart = [f for f in product.args if f.has(sympy.exp)]
+    rest = sympy.Mul(*(f for f in product.args if f not in apart))
+    return [*apart, rest]
+
+
+def _log_of_sum(node: Expr, inside: sympy.Add) -> Expr:
+    grown = _constant_plus_exponential(inside)
+    if grown is not None:
+        constant, a = grown
+        return sympy.log(constant) + _softplus(a - sympy.log(constant))
+    exps = [f for f in inside.args if isinstance(f, sympy.exp)]
+    if len(exps) == len(inside.args) == 2:
+        first, second = (f.args[0] for f in exps)
+        return first + _softplus(second - first)
+    if inside.has(sympy.exp):
+        quotient = sympy.factor(sympy.cancel(inside))
+        if isinstance(quotient, (sympy.Mul, sympy.Pow, sympy.exp)):
+            return _safe_log(sympy.log(safe(quotient)))
+    return node
+
+
+def _softplus(a: Expr) -> Expr:
+    """log(1 + exp(a)) with the exponential of a number that is never positive."""
+    return sympy.Piecewise(
+        (a + sympy.log(1 + sympy.exp(-a)), a > 0), (sympy.log(1 + sympy.exp(a)), True)
+    )
