@@ -41,6 +41,19 @@ class Recipe:
     def width(self) -> int:
         return self.layers[-1].width
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every parameter, in the order in which the layers declare them."""
+        found: dict[str, tuple[int, ...]] = {}
+        before = int(np.prod(self.inputs))
+        for number, layer in enumerate(self.layers):
+            if layer.kind == "dense":
+                found[f"layer{number}.W"] = (before, layer.width)
+                found[f"layer{number}.b"] = (layer.width,)
+            elif layer.kind == "gate":
+                found[f"layer{number}.g"] = (layer.width,)
+            before = layer.width
+        return found
+
 
 def draw(seed: int) -> Recipe:
     rng = np.random.default_rng(seed)
@@ -157,3 +170,23 @@ def numbers(recipe: Recipe, seed: int) -> tuple[np.ndarray, np.ndarray]:
     if recipe.loss == "mse":
         return x, rng.normal(size=(recipe.rows, recipe.width))
     return x, rng.integers(0, recipe.width, recipe.rows, dtype=np.int32)
+
+
+def parameters(recipe: Recipe, seed: int) -> dict[str, np.ndarray]:
+    """Weights that keep a layer's output near the size of its input; no bias is zero."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: rng.normal(size=shape) / (np.sqrt(shape[0]) if len(shape) == 2 else 1)
+        for name, shape in recipe.shapes().items()
+    }
+
+
+def well_conditioned(seed: int) -> bool:
+    """Whether every parameter has a gradient that stands out from the rounding of the loss.
+
+    In a saturated network (softmax of large numbers into softmax) gradients of 1e-6 are differences
+    of numbers near 1. Against the complex step in long double, torch itself is then off by 3e-11.
+    """
+    recipe = draw(seed)
+    _, grads = Twin(recipe).value_and_grad(parameters(recipe, seed), *numbers(recipe, seed))
+    return min(abs(grad).max() for grad in grads.values()) > 1e-3

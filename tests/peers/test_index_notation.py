@@ -188,7 +188,7 @@ def gradients(
     def body():
         tensors = [gw.param(f"p{i}", a.shape, gw.constant(a)) for i, a in enumerate(arrays)]
         y = one.line(*tensors)
-        c = gw.param("c", cotangent.shape, gw.constant(cotangent))
+        c = gw.param("cotangent", cotangent.shape, gw.constant(cotangent))
         loops = tuple(gw.index(f"o{d}", size) for d, size in enumerate(cotangent.shape))
         loss = gw.define((), gw.sum(c[loops] * y[loops], over=loops), name="loss")
         return gw.outputs(loss=loss)

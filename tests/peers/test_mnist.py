@@ -15,6 +15,7 @@ import torch
 
 import gradwright as gw
 from gradwright.training.batches import fit
+from gradwright.training.datasets import Dataset
 from gradwright.training.sources import choose
 
 EXAMPLE = Path(__file__).resolve().parent.parent.parent / "examples" / "mnist_mlp.py"
@@ -39,11 +40,15 @@ class Perceptron:
         return loss.item()
 
 
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return choose("auto", None, print, lambda *_: None)
+
+
 @pytest.mark.parametrize("target", ["numpy", "c"])
-def test_300_steps(target: str, tmp_path: Path, record: Record) -> None:
+def test_300_steps(target: str, dataset: Dataset, tmp_path: Path, record: Record) -> None:
     network = runpy.run_path(str(EXAMPLE))["mnist_mlp"]
     model = gw.compile(network, target=target, batch=BATCH, dtype="float64", out=str(tmp_path))
-    dataset = choose("auto", None, print, lambda *_: None)
     x, label = fit(model, dataset)[0].inputs()
     params = model.init_params(seed=0)
     state, twin = model.init_state(params), Perceptron(params)

@@ -7,6 +7,7 @@ everywhere fails, since two programs agree on zero for any reason.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ import numpy as np
 import pytest
 
 import gradwright as gw
-from tests.peers.random_networks import Recipe, Twin, declare, draw, numbers
+from tests.peers.random_networks import (
+    Recipe,
+    Twin,
+    declare,
+    draw,
+    numbers,
+    parameters,
+    well_conditioned,
+)
 
 AGAINST_TORCH = 1e-10
 NUMPY_AGAINST_C = 1e-12
@@ -28,23 +37,21 @@ def compiled(recipe: Recipe, target: str, folder: Path) -> Any:
     )
 
 
-def start(model: Any, seed: int) -> Gradients:
-    """Initial parameters with biases that are not zero."""
-    rng = np.random.default_rng(seed)
-    return {k: v + 0.1 * rng.normal(size=v.shape) for k, v in model.init_params(seed).items()}
-
-
 def worst(found: Gradients, expected: Gradients) -> float:
     assert list(found) == list(expected)
     assert all(np.any(value) for value in expected.values()), "a gradient is zero everywhere"
     return max(abs(found[k] - v).max() / abs(v).max() for k, v in expected.items())
 
 
-@pytest.mark.parametrize("seed", range(20))
+SEEDS = list(islice(filter(well_conditioned, count()), 20))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_gradients(seed: int, tmp_path: Path, record: Record) -> None:
     recipe = draw(seed)
     from_numpy, from_c = (compiled(recipe, target, tmp_path) for target in ("numpy", "c"))
-    params = start(from_numpy, seed)
+    params = parameters(recipe, seed)
+    assert recipe.shapes() == from_numpy.PARAM_SHAPES
     x, target = numbers(recipe, seed)
     loss, grads = from_numpy.value_and_grad(params, x, target)
     loss_c, grads_c = from_c.value_and_grad(params, x, target)
