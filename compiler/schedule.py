@@ -2,6 +2,7 @@
 
     nest = loop_nest(kernel, program)
 
+    tiled       a plane of a contraction in vector registers (compiler/contraction.py)
     pointwise   for every point: the members in order, reductions in a scalar
     rowwise     for every row of a chunk: the reductions in an array over the last index, their
                 loops outside it, so that the innermost loop is unit stride; then the rest
@@ -14,6 +15,7 @@ Stores of an update go to the tensor that it replaces: one name for one piece of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,13 +24,21 @@ from sympy import Expr, Integer, Symbol
 
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import guarded, hoisted
-from ir.affine import Facts, linear
-from ir.errors import IndexLanguageError
+from compiler.contraction import (
+    Contraction,
+    dot_index,
+    panel_elements,
+    panel_of,
+    recognise,
+    terms,
+)
+from ir.affine import Facts
 from ir.expression import Access, accesses, index_symbol, tensor_symbol, value_accesses
 from ir.kernel import Kernel
 from ir.loops import (
     Accumulate,
     Choose,
+    Contract,
     For,
     Local,
     Nest,
@@ -37,10 +47,13 @@ from ir.loops import (
     Position,
     Statement,
     Store,
+    stride_of,
+    walk,
 )
 from ir.program import Definition, DType, Program, Range
 
 CHUNK = 64  # elements of a row that stay in locals: 4 or 8 cache lines
+PANEL = "gw_panel"
 WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
 
 
@@ -49,11 +62,13 @@ def loop_nest(kernel: Kernel, program: Program) -> Nest:
     scope = Scope.of(kernel, program)
     if kernel.members[0].reduce == "scatter":
         body = _scatter(scope)
+    elif (found := _contraction(scope)) is not None:
+        body = _tiled(scope, found)
     elif (row := _row_index(scope)) is not None:
         body = _rowwise(scope, row)
     else:
         body = _nested(kernel.space, _point(scope))
-    parameters = _parameters(scope, body)
+    parameters = (*_parameters(scope, body), *_panels(scope, body))
     arrays = {p.name for p in parameters if not p.scalar}
     return Nest(kernel.name, parameters, body, scope.rows, _free(scope), guarded(body, arrays))
 
@@ -171,6 +186,53 @@ def _real_of(program: Program) -> DType:
     return next((k for k in kinds if k.startswith("float")), "float32")
 
 
+# ---------------------------------------------------------------- tiled
+
+
+def _contraction(scope: Scope) -> Contraction | None:
+    """The kernel's one reduction, if it is a contraction of arrays that the kernel only reads."""
+    reductions = [m for m in scope.members if m.reduce]
+    if len(reductions) != 1:
+        return None
+    found = recognise(reductions[0], scope.kernel.space)
+    own = {scope.homes.get(m.name, m.name) for m in scope.members}
+    if found is None or own & {found.left.tensor, found.right.tensor} & set(scope.kernel.stored):
+        return None
+    return None if {found.left, found.right} & {m.access() for m in scope.members} else found
+
+
+def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
+    """Loops over the other output indices around one plane of rows and columns."""
+    batch = scope.program.batch
+    largest = (batch.maximum if batch else None) or 1
+    outer = tuple(r for r in scope.kernel.space if r not in (found.row, found.column))
+    tile = Symbol(f"{found.member.name}_tile", real=True)
+    value = found.factor * Access(tile, found.row.index, found.column.index)
+    sum_of = terms(found, scope.facts(found.member))
+    plane = Contract(
+        tile,
+        found.row,
+        found.column,
+        tuple(r.index for r in outer),
+        found.lanes,
+        sum_of,
+        tuple(_epilogue(scope, {found.member.name: value})),
+        panel_of(found, PANEL, largest),
+        dot_index(found, sum_of),
+    )
+    return _nested(outer, (plane,))
+
+
+def _panels(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:
+    """The scratch memory that a strip of an operand is copied to."""
+    real = _real_of(scope.program)
+    return [
+        Parameter(s.panel.name, real, (panel_elements(s.panel, real),), True, scratch=True)
+        for s in walk(body)
+        if isinstance(s, Contract) and s.panel
+    ]
+
+
 # ---------------------------------------------------------------- rowwise
 
 
@@ -195,21 +257,6 @@ def _unit_stride(member: Definition, index: Symbol) -> bool:
     """Whether the body reads at stride 0 or 1 along the index, and 1 at least once."""
     strides = {stride_of(a, index) for a in value_accesses(member.body)}
     return 1 in strides and strides <= {0, 1}
-
-
-def stride_of(access: Access, index: Symbol) -> int | None:
-    """0 or the coefficient in the last index, if the index stands there alone; otherwise None."""
-    if not any(index in e.free_symbols for e in access.indices):
-        return 0
-    *outer, last = access.indices
-    if any(index in e.free_symbols for e in outer):
-        return None
-    try:
-        form = linear(last)
-    except IndexLanguageError:
-        return None
-    rest = form.without(index)
-    return None if index in rest.expr().free_symbols else form.coefficient(index)
 
 
 def _rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
@@ -245,14 +292,15 @@ def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tupl
     return (*body, For(row.index, (start,), (end,), point))
 
 
-def _epilogue(scope: Scope, sums: dict[str, Place]) -> list[Statement]:
+def _epilogue(scope: Scope, sums: Mapping[str, Expr]) -> list[Statement]:
     """The members at one point, the reductions already summed."""
     body: list[Statement] = []
     at: dict[str, Place] = {}
     for member in scope.members:
         value = local(member.name, member.dtype)
         if member.name in sums:
-            body.append(Local(value, member.dtype, sums[member.name]))
+            total = sums[member.name].xreplace(scope.places(at))
+            body.append(Local(value, member.dtype, total))
         else:
             body += _member(scope, member, value, scope.places(at))
         at[member.name] = value

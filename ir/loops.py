@@ -8,11 +8,20 @@
                 | Store place value                                   place = value
                 | Accumulate place kind value                         place += value, or its maximum
                 | Choose best place value position                    running argmax
+                | Contract row column { Statement… } epilogue { Statement… }    a register-tiled sum
+                | MultiplyAdd left right                              the one term inside a Contract
     place     ::= Access of a parameter or of a local array | Symbol of a scalar local
     value     ::= SymPy expression; its leaves are numbers, index symbols, sizes and places
 
 A schedule transforms nests: it orders, splits and unrolls loops here, and never writes source.
 Addresses stay multi-dimensional until they are printed; every array is row-major in its shape.
+
+Contract is the sum of a product over a plane of the output, rows × columns: the target keeps a tile
+of it in vector registers, runs `terms` (loops that end in one MultiplyAdd) for the whole tile, and
+then the epilogue at each of its points. `right` is loaded as vectors along the column, `left` is
+one number for each row. Where `right` is not unit-stride along the column, `panel` says how to copy
+a strip of it first; `lanes` along the reduced index (`dots`) serve when there are few rows.
+
 What this cannot say: a loop that ends on a value, and a call of another nest.
 """
 
@@ -25,21 +34,27 @@ from typing import Literal, TypeAlias
 from sympy import Expr, Symbol
 from sympy.logic.boolalg import Boolean
 
+from ir.affine import linear
+from ir.errors import IndexLanguageError
 from ir.expression import Access
-from ir.program import DType, Shape
+from ir.program import DType, Range, Shape
 
 Place: TypeAlias = Access | Symbol
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """An array that the nest is given (or a scalar, by value), and whether it writes it."""
+    """An array that the nest is given (or a scalar, by value), and whether it writes it.
+
+    `scratch` memory holds nothing between calls.
+    """
 
     name: str
     dtype: DType
     shape: Shape
     writable: bool = False
     scalar: bool = False
+    scratch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +123,45 @@ class Choose:
     position: Expr
 
 
-Statement: TypeAlias = For | If | Local | Position | Store | Accumulate | Choose
+@dataclass(frozen=True, slots=True)
+class MultiplyAdd:
+    """`tile[row, column] += left * right`: `left` has no column index, `right` no row index."""
+
+    left: Access
+    right: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A strip of `right` copied so that columns are adjacent; `position` is the row in it."""
+
+    name: str
+    depth: int
+    position: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A plane of a contraction. `lanes` is the vector's length, 0 for the machine's own.
+
+    `outer` are the indices of the loops around it; `dots`, if set, is the reduced index along which
+    both operands have unit stride.
+    """
+
+    tile: Symbol
+    row: Range
+    column: Range
+    outer: tuple[Symbol, ...]
+    lanes: int
+    terms: tuple[Statement, ...]
+    epilogue: tuple[Statement, ...]
+    panel: Panel | None = None
+    dots: Symbol | None = None
+
+
+Statement: TypeAlias = (
+    For | If | Local | Position | Store | Accumulate | Choose | Contract | MultiplyAdd
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +189,21 @@ def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
         yield statement
         if isinstance(statement, For | If):
             yield from walk(statement.body)
+        elif isinstance(statement, Contract):
+            yield from walk(statement.terms)
+            yield from walk(statement.epilogue)
+
+
+def stride_of(access: Access, index: Symbol) -> int | None:
+    """0 or the coefficient in the last index, if the index stands there alone; otherwise None."""
+    if not any(index in e.free_symbols for e in access.indices):
+        return 0
+    *outer, last = access.indices
+    if any(index in e.free_symbols for e in outer):
+        return None
+    try:
+        form = linear(last)
+    except IndexLanguageError:
+        return None
+    rest = form.without(index)
+    return None if index in rest.expr().free_symbols else form.coefficient(index)

@@ -26,11 +26,18 @@ from codegen.c.views import (
 from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, Step
 from ir.loops import Nest
-from ir.names import identifier
+from ir.names import identifier as plain_identifier
 from ir.program import Program, Shape, Tensor
 from ir.text import equation
 
+# What the public functions and the loader call something of their own.
+_WORDS = """
+    base total count losses first code i ctypes os hashlib stat tempfile threading
+    shutil
+"""
+OWN_NAMES = frozenset(_WORDS.split())
 ALIGNMENT = 64
+PANEL = "gw_panel"
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
 PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_NO_VECTORS"
@@ -38,14 +45,13 @@ PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_
 
 def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> ModuleView:
     """All three programs of the module, and what describes it."""
-    schedules = _schedules(module)
-    whole = schedules[-1].program
+    whole = _schedules(module)[-1].program
     real = real_type(module)
     kernels = Kernels(loop_nest, real)
     forward = _program(module.forward, kernels) if module.forward else None
     gradient = _program(module.gradient, kernels) if module.gradient else None
     step = _program(module.step, kernels) if module.step else None
-    workspace = _aligned(max(s.workspace_bytes for s in schedules))
+    workspace = max(v.workspace_bytes for v in (forward, gradient, step) if v)
     inputs, gather_end = _inputs(whole, workspace if module.step else 0)
     printer = ScalarPrinter(str, {}, real)
     view = ModuleView(
@@ -72,6 +78,8 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         state_starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.state)),
         kernels=tuple(kernels.views),
         helpers=tuple(sorted(kernels.helpers)),
+        vectors=tuple(sorted(h[6:] for h in kernels.helpers if h.startswith("gw_vec"))),
+        dots="gw_dots" in kernels.helpers,
         forward=forward,
         gradient=gradient,
         step=step,
@@ -81,6 +89,12 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         else (),
     )
     return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
+
+
+def identifier(name: str) -> str:
+    """The spelling of a name among the arguments of a public function."""
+    flat = plain_identifier(name)
+    return flat + "_" if flat in OWN_NAMES else flat
 
 
 def _schedules(module: Module) -> list[Schedule]:
@@ -103,21 +117,25 @@ class Kernels:
 
     def __init__(self, loop_nest: Callable[[Kernel, Program], Nest], real: str) -> None:
         self._loop_nest = loop_nest
-        self._real = real
+        self.real = real
         self._names: dict[tuple[str, ...], str] = {}
         self._taken: set[str] = set()
         self.views: list[KernelView] = []
         self.helpers: set[str] = set()
+        self.scratch: dict[str, int] = {}
 
     def of(self, kernel: Kernel, program: Program) -> Function:
         """The function of a kernel, under the name it has in this file."""
-        function = print_nest(self._loop_nest(kernel, program), self._real)
-        said = (*function.parameters, *function.body)
+        function = print_nest(self._loop_nest(kernel, program), self.real)
+        for scratch, elements in function.scratch:
+            self.scratch[scratch] = max(elements, self.scratch.get(scratch, 0))
+        said = (*function.parameters, *function.body, repr(function.plane))
         known = said in self._names
         name = self._names.setdefault(said, function.name if known else self._fresh(function.name))
         named = replace(function, name=name)
         if not known:
-            self.views.append(KernelView(_comment(kernel), named.head, named.body))
+            view = KernelView(name, _comment(kernel), named.head, named.body, named.plane)
+            self.views.append(view)
             self.helpers |= function.helpers
         return named
 
@@ -156,18 +174,31 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     spelled, copies = _buffers(program)
     temporaries = tuple(_temporary(program, n, o) for n, o in schedule.offsets.items())
     spelled |= {n: identifier(n) for n in schedule.offsets}
+    spelled[PANEL] = PANEL
+    kernels.scratch.clear()
     statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
     statements += copies
     text = "\n".join(statements)
+    scratch, end = _scratch(kernels, _aligned(schedule.workspace_bytes))
     saved = schedule.temporaries_bytes - schedule.workspace_bytes
     return ProgramView(
         inputs=_inputs(program, 0)[0],
         outputs=outputs,
-        temporaries=temporaries,
+        temporaries=temporaries + scratch,
+        workspace_bytes=end,
         statements=tuple(statements),
         saving=f"{schedule.workspace_bytes} bytes, {saved} saved by reuse",
         needs_params="params->" in text,
     )
+
+
+def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], int]:
+    """Memory that kernels take turns in, behind the temporaries."""
+    views = []
+    for name, elements in kernels.scratch.items():
+        views.append(TemporaryView(C_TYPES[kernels.real], name, start, f"[{elements}]"))
+        start += _aligned(elements * BYTES[kernels.real])
+    return tuple(views), start
 
 
 def _buffers(program: Program) -> tuple[dict[str, str], list[str]]:

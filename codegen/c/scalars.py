@@ -67,7 +67,10 @@ class IndexPrinter(StrPrinter):  # type: ignore[misc]
 
 
 class ScalarPrinter(StrPrinter):  # type: ignore[misc]
-    """Values. `spell` names a symbol, `shapes` gives the arrays, `scalars` are passed by value."""
+    """Values. `spell` names a symbol, `shapes` gives the arrays, `scalars` are passed by value.
+
+    `cells` are arrays with one element in view: its text, whatever the indices.
+    """
 
     printmethod = "_c_value"
 
@@ -86,6 +89,7 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
         self.scalars = scalars
         self.buffers = buffers or {}
         self.helpers: set[str] = set()
+        self.cells: dict[str, str] = {}
         self._index = IndexPrinter(self)
 
     # ------------------------------------------------------------ entry points
@@ -106,6 +110,8 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def element(self, access: Access) -> str:
         """`x[n*784 + k]`; a scalar that is passed by value is its own name."""
+        if access.tensor in self.cells:
+            return self.cells[access.tensor]
         name = self.buffers.get(access.tensor, access.tensor)
         return name if access.tensor in self.scalars else f"{name}[{self.offset(access)}]"
 

@@ -11,20 +11,25 @@ Names: arrays keep the user's; a value at the point whose array is stored is cal
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from typing import assert_never
 
 import sympy
 from sympy import Expr, Symbol
 
-from codegen.c.scalars import C_TYPES, ScalarPrinter
+from codegen.c.contractions import DRIVE, Plane, PlaneView, helpers_of
+from codegen.c.scalars import C_TYPES, FUNCTIONS, ScalarPrinter
 from ir.expression import Access
 from ir.loops import (
     Accumulate,
     Choose,
+    Contract,
     For,
     If,
     Local,
+    MultiplyAdd,
     Nest,
     Parameter,
     Place,
@@ -38,6 +43,17 @@ from ir.program import Shape
 
 INDENT = "    "
 
+# What the templates and the mathematics library call something in a kernel, so nothing else may.
+_WORDS = """
+    rows height width span at sum right left tile v r c i rest done first from lane wide
+    vectors new_first term
+"""
+OWN_NAMES = (
+    frozenset(_WORDS.split())
+    | {f"{name}f" for name in FUNCTIONS.values()}
+    | set(FUNCTIONS.values())
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Function:
@@ -49,6 +65,8 @@ class Function:
     body: tuple[str, ...]
     helpers: frozenset[str]
     guarded: bool
+    scratch: tuple[tuple[str, int], ...]
+    plane: PlaneView | None = None
 
     @property
     def head(self) -> str:
@@ -70,32 +88,48 @@ class Spelling:
             return "rows"
         if symbol not in self.names:
             name = identifier(str(symbol.name))
-            if name in self.taken:
-                name += "_i" if symbol.is_nonnegative else "_at"
-            while name in self.taken:
-                name += "_"
-            self.taken.add(name)
-            self.names[symbol] = name
+            if name in self.taken and not symbol.is_nonnegative:
+                name += "_at"
+            self.names[symbol] = self.claimed(name)
         return self.names[symbol]
+
+    def claimed(self, name: str) -> str:
+        """The name, lengthened until nothing else in the function has it."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
+        return name
 
 
 def print_nest(nest: Nest, real: str) -> Function:
     """The function of a nest whose floating type is `real` (float32 or float64)."""
     printer = StatementPrinter(nest, real)
     body = tuple(line for s in nest.body for line in printer.lines(s))
-    sized = any(re.search(r"\brows\b", line) for line in body)
-    integers = (["rows"] if sized else []) + [printer.spell(t) for t in nest.free]
-    parameters = [f"ptrdiff_t {name}" for name in integers]
-    parameters += [_declared(p, printer.buffers[p.name]) for p in nest.parameters]
+    integers = ["rows", *(printer.spell(t) for t in nest.free)]
+    declared = {name: f"ptrdiff_t {name}" for name in integers}
+    declared |= {
+        printer.buffers[p.name]: _declared(p, printer.buffers[p.name]) for p in nest.parameters
+    }
+    plane = printer.plane(nest, declared)
+    sized = plane is not None or any(re.search(r"\brows\b", line) for line in body)
+    sized = sized and nest.rows is not None
+    if not sized:
+        del declared["rows"]
     arguments = (["rows"] if sized else []) + [str(t.name) for t in nest.free]
     return Function(
         nest.name,
-        tuple(parameters) or ("void",),
+        tuple(declared.values()) or ("void",),
         (*arguments, *(p.name for p in nest.parameters)),
         body,
         frozenset(printer.scalars.helpers | ({"GW_SCALAR_LOOPS"} if nest.guarded else set())),
         nest.guarded,
+        tuple((p.name, prod(p.shape)) for p in nest.parameters if p.scratch),
+        plane,
     )
+
+
+def _unexpected(term: MultiplyAdd) -> list[str]:
+    raise TypeError(f"{term} outside a contraction")
 
 
 def _declared(parameter: Parameter, name: str) -> str:
@@ -109,8 +143,8 @@ class StatementPrinter:
     """The lines of statements; `spell` and `scalars` hold the names and the expressions."""
 
     def __init__(self, nest: Nest, real: str) -> None:
-        self.buffers = {p.name: identifier(p.name) for p in nest.parameters}
-        self.spell = Spelling(nest.rows, {"rows", *self.buffers.values()})
+        self.spell = Spelling(nest.rows, set(OWN_NAMES))
+        self.buffers = {p.name: self.spell.claimed(identifier(p.name)) for p in nest.parameters}
         shapes: dict[str, Shape] = {p.name: p.shape for p in nest.parameters}
         self.dtypes = {p.name: p.dtype for p in nest.parameters}
         for statement in walk(nest.body):
@@ -123,6 +157,9 @@ class StatementPrinter:
                 self.buffers[name] = self.spell(statement.symbol)
         by_value = frozenset(p.name for p in nest.parameters if p.scalar)
         self.real = real
+        self.names = self.spell.names
+        self.term: Callable[[MultiplyAdd], list[str]] = _unexpected
+        self.special: tuple[Symbol, Callable[[For], list[str]]] | None = None
         self.scalars = ScalarPrinter(self.spell, shapes, real, by_value, self.buffers)
 
     def lines(self, statement: Statement) -> list[str]:
@@ -148,13 +185,29 @@ class StatementPrinter:
                 return [self._accumulate(statement)]
             case Choose():
                 return self._choose(statement)
+            case Contract():
+                return [DRIVE]
+            case MultiplyAdd():
+                return self.term(statement)
         assert_never(statement)
+
+    def plane(self, nest: Nest, declared: dict[str, str]) -> PlaneView | None:
+        """The pieces of the nest's contraction, if it has one."""
+        for statement in nest.statements():
+            if isinstance(statement, Contract):
+                outer = [self.spell(s) for s in statement.outer]
+                names = {name: f"ptrdiff_t {name}" for name in outer} | declared
+                self.scalars.helpers |= {"gw_least", *helpers_of(statement)}
+                return Plane(self, statement).view(names)
+        return None
 
     def _block(self, opening: str, body: tuple[Statement, ...]) -> list[str]:
         inner = [INDENT + line for s in body for line in self.lines(s)]
         return [opening, *inner, "}"]
 
     def _for(self, loop: For) -> list[str]:
+        if self.special is not None and self.special[0] == loop.index:
+            return self.special[1](loop)
         index = self.spell(loop.index)
         start = self._extreme(loop.lower, "gw_most")
         end = self._extreme(loop.upper, "gw_least")

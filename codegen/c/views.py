@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from codegen.c.contractions import PlaneView
+
 
 @dataclass(frozen=True, slots=True)
 class ArrayView:
@@ -60,9 +62,11 @@ class HyperparameterView:
 class KernelView:
     """One static function."""
 
+    name: str
     comment: tuple[str, ...]
     head: str
     body: tuple[str, ...]
+    plane: PlaneView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class ProgramView:
     inputs: tuple[InputView, ...]
     outputs: tuple[ArrayView, ...]
     temporaries: tuple[TemporaryView, ...]
+    workspace_bytes: int
     statements: tuple[str, ...]
     saving: str
     needs_params: bool
@@ -114,6 +119,8 @@ class ModuleView:
     state_starts: tuple[StartView, ...]
     kernels: tuple[KernelView, ...]
     helpers: tuple[str, ...]
+    vectors: tuple[str, ...]
+    dots: bool
     forward: ProgramView | None
     gradient: ProgramView | None
     step: ProgramView | None
