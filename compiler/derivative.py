@@ -2,8 +2,9 @@
 
     derivative(gw.sum(w[p, q] * x[q]**2, over=q), x[k])        # 2*w[p, k]*x[k]
 
-The deltas appear as in `compiler/differentiate.py` and are solved by `compiler/deltas.py`. Indices that
-stand free in the expression are given points: a delta between two of them stays, as a KroneckerDelta.
+The deltas appear as in `compiler/differentiate.py` and are solved by `compiler/deltas.py`. Indices
+that stand free in the expression are given points: a delta between two of them stays, as a
+KroneckerDelta. A bare maximum has no derivative here: in a network its argmax would be stored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sympy
 from sympy import Expr, Symbol
 
 from compiler.deltas import Delta, solve
-from compiler.differentiate import local_derivatives
+from compiler.local_derivative import local_derivatives
 from ir.affine import linear
 from ir.errors import DifferentiationError, RangeError
 from ir.expression import Access, Index, Reduce, accesses, index_symbol, symbols_of
@@ -22,7 +23,7 @@ from ir.program import Size
 
 
 def derivative(expr: Expr, wrt: Any) -> Expr:
-    """∂expr/∂wrt as a SymPy expression. Raises DifferentiationError for anything but a symbol or an access."""
+    """∂expr/∂wrt as a SymPy expression; DifferentiationError unless by a symbol or an access."""
     if isinstance(wrt, Access):
         at = tuple(index_symbol(f"{position}__of") for position in range(len(wrt.indices)))
         made = _by_access(expr, wrt, at, {})
@@ -35,7 +36,7 @@ def derivative(expr: Expr, wrt: Any) -> Expr:
 
 
 def _by_access(expr: Any, wrt: Access, at: tuple[Symbol, ...], sizes: dict[Symbol, Size]) -> Expr:
-    """The derivative of an expression by wrt's tensor at the indices `at`; reductions one by one, inside out."""
+    """The derivative by wrt's tensor at the indices `at`; reductions one by one, inside out."""
     stand_in = {node: Symbol(f"reduced_{i}", real=True) for i, node in enumerate(_outermost(expr))}
     plain = expr.xreplace(stand_in)
     total: Expr = sympy.S.Zero

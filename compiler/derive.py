@@ -18,10 +18,10 @@ import numpy as np
 import sympy
 from sympy import Expr, Symbol
 
+from compiler.chain import Link
 from compiler.closed_form import closed_form
 from compiler.derivation_text import html_page, latex_lines, text_lines
 from compiler.derivative import derivative
-from compiler.differentiate import Link
 from compiler.evaluate import evaluate
 from compiler.network import Network
 from compiler.pipeline import stages

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from compiler.chain import Link
 from compiler.count import program_flops
-from compiler.differentiate import Link, differentiate
+from compiler.differentiate import differentiate
 from compiler.fuse import fuse
 from compiler.memory import plan
 from compiler.optimizers import Optimizer
