@@ -62,6 +62,7 @@ from compiler.oplib import (
 )
 from compiler.optimizers import Optimizer, momentum, optimizer, sgd
 from compiler.pipeline import PASSES
+from compiler.tangent import jvp
 from ir.errors import GradwrightError
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "i64",
     "index",
     "indices",
+    "jvp",
     "linear",
     "log_softmax",
     "lower_to_text",
