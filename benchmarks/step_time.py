@@ -34,7 +34,7 @@ import gradwright as gw
 
 MODEL = Path(__file__).resolve().parent.parent / "examples" / "mnist_mlp.py"
 NETWORK = runpy.run_path(str(MODEL))["mnist_mlp"]
-RATE = 0.1
+RATE = 0.001  # small, so that thousands of steps on one batch stay in an ordinary range
 ROUND_SECONDS = 0.02
 Params = dict[str, np.ndarray]
 
