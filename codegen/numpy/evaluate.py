@@ -51,6 +51,7 @@ INFIX = {
 TRUTHS = {name for name, (_, tight) in INFIX.items() if tight in (AND, OR, COMPARED)}
 TRUTHS |= {"logical_not"}
 COMMUTATIVE = {"add", "multiply"}
+ARITHMETIC = {"add", "subtract", "multiply", "divide"}
 OWN = {"erf", "erfc"}
 
 
@@ -79,16 +80,16 @@ class Evaluation:
         """The value of a body or a condition; inline text, or the name of an array."""
         op = self.lowering.lower(expr)
         self._count(op)
-        return self._take(op)
+        return self._solid(self._take(op))
 
     def into(self, expr: sympy.Basic, place: str) -> None:
         """Writes the value of a body to an array that exists."""
         op = self.lowering.lower(expr)
         self._count(op)
         if op.name in FLAT or not self.frame:
-            self.w.say(f"{place}[...] = {self._take(op).text}")
+            self.w.say(f"{place}[...] = {self._solid(self._take(op)).text}")
             return
-        args = self._take_all(op.args)
+        args = self._solid_all(op)
         if any(a.axes == self.lowering.axes for a in args):
             self._overwrite(op.name, args, place)
         else:
@@ -136,10 +137,30 @@ class Evaluation:
                 return self._cast(op.args[0])
             case "choose":
                 return self._choose(op)
-        args = self._take_all(op.args)
+        if op.name == "indicator":
+            held = self._take(op.args[0])
+            return replace(held, computed=True, temporary=False, indicator=True)
+        args = self._solid_all(op)
         if op.name == "where":
             return self._where(args)
         return self._apply(op.name, args)
+
+    def _solid_all(self, op: Op) -> list[Operand]:
+        """The operands of an operation; truths stay so where a real number meets them."""
+        args = self._take_all(op.args)
+        real = [a for a in args if not a.literal and not a.indicator]
+        if op.name in ARITHMETIC and len(real) == 1 and len(args) == 2:
+            return args
+        return [self._solid(a) for a in args]
+
+    def _solid(self, operand: Operand) -> Operand:
+        """Truths as numbers."""
+        if not operand.indicator:
+            return operand
+        kind = self.w.scalar_type
+        if not operand.axes:
+            return Operand(f"{kind}({operand.text})")
+        return Operand(f"{operand.within(ATOM)}.astype({kind})", operand.axes, computed=True)
 
     # ------------------------------------------------------------ leaves
 
@@ -217,14 +238,13 @@ class Evaluation:
 
     def _where(self, args: list[Operand]) -> Operand:
         condition, value, other = args
-        if value.text == "1.0" and other.text == "0.0" and condition.axes:
-            text = f"({condition.text}).astype({self.w.scalar_type})"
-            return Operand(text, condition.axes, computed=True)
         if value.literal and other.literal and self.lowering.real:
             value = Operand(f"{self.w.scalar_type}({value.text})")
         axes = frozenset().union(*(a.axes for a in args))
         if other.text == "0.0" and condition.axes and value.axes:
             return self._masked(condition, value, axes)
+        if value.text == "0.0" and condition.axes and other.axes:
+            return self._masked(self._inline("logical_not", [condition]), other, axes)
         text = f"np.where({condition.text}, {value.text}, {other.text})"
         self.free += [a for a in args if a.temporary]
         return self._named(Operand(text, axes, computed=True)) if axes else Operand(f"{text}[()]")
@@ -250,6 +270,8 @@ class Evaluation:
         """The operand as a new array, under the evaluation's name if that is still free."""
         name = self._next_name(operand.axes)
         self.w.say(f"{name} = {operand.text}")
+        if operand.indicator:
+            return replace(operand, text=name, tight=ATOM, computed=False)
         if operand.computed:
             self.w.fresh.add(name)
         return Operand(name, operand.axes, temporary=operand.computed)
@@ -300,7 +322,7 @@ class Evaluation:
         return f"np.full({self.w.shape(shape)}, {value.text}, {self.w.scalar_type})"
 
 
-FLAT = {"number", "truth", "access", "index", "cast", "choose", "where", *OWN, *TRUTHS}
+FLAT = {"indicator", "number", "truth", "access", "index", "cast", "choose", "where", *OWN, *TRUTHS}
 
 
 def truth(w: Writer, condition: sympy.Basic) -> str:

@@ -4,7 +4,7 @@
 
     Op   ::= name of a NumPy function, applied to Ops          add, exp, where, less, …
            | access | index | number | truth                   leaves, holding the SymPy expression
-           | cast                                              an integer as the floating type
+           | cast, indicator                                   an integer, or a truth, as a number
 
 Small operands are combined first, so that the large arrays are passed over least often. A Piecewise
 becomes `where`, or `choose` where every condition is plain Python (the step of a recurrence).
@@ -129,11 +129,15 @@ class Lowering:
         return Op("power", (base, self.lower(exponent)))
 
     def piecewise(self, expr: sympy.Piecewise) -> Op:
-        """`where` from the last branch inwards; relu is NumPy's own fmax, which also drops NaN."""
+        """`where` from the last branch inwards; simple cases are functions of NumPy's own."""
         if all(self.is_fixed(c) for _, c in expr.args):
             return Op("choose", tuple(self.lower(v) for v, _ in expr.args), expr)
-        if _is_relu(expr):
-            return Op("fmax", (self.lower(expr.args[0][0]), Op("number", (), 0.0)))
+        if (relu := _relu(expr)) is not None:
+            name, value = relu
+            return Op(name, (self.lower(value), Op("number", (), 0.0)))
+        if self.real and tuple(v for v, _ in expr.args) in ((1, 0), (0, 1)):
+            held = self.lower(expr.args[0][1])
+            return Op("indicator", (held if expr.args[0][0] == 1 else Op("logical_not", (held,)),))
         *branches, (value, condition) = expr.args
         result = self.lower(value)
         if condition != sympy.true:
@@ -172,11 +176,17 @@ def _is_reciprocal(expr: Any) -> bool:
     return isinstance(expr, sympy.Pow) and bool(expr.exp.could_extract_minus_sign())
 
 
-def _is_relu(expr: sympy.Piecewise) -> bool:
-    if len(expr.args) != 2 or tuple(expr.args[1]) != (0, sympy.true):
-        return False
-    value, condition = expr.args[0]
-    return condition in (sympy.Gt(value, 0), sympy.Ge(value, 0)) and not value.is_integer
+def _relu(expr: sympy.Piecewise) -> tuple[str, Any] | None:
+    """The NumPy function that this is, and of what: `v if v > 0 else 0` turns NaN into 0, as fmax
+    does, and `0 if v <= 0 else v` keeps it, as maximum does."""
+    if len(expr.args) != 2 or expr.args[1][1] != sympy.true:
+        return None
+    (first, condition), (second, _) = expr.args
+    if second == 0 and condition in (sympy.Gt(first, 0), sympy.Ge(first, 0)):
+        return "fmax", first
+    if first == 0 and condition in (sympy.Le(second, 0), sympy.Lt(second, 0)):
+        return "maximum", second
+    return None
 
 
 def _fold(name: str, ops: list[Op]) -> Op:

@@ -35,7 +35,8 @@ class Operand:
 
     `temporary` marks an array that this function made and nobody else holds: it may be
     overwritten. `computed` marks text that makes an array each time it stands somewhere.
-    `literal` marks a Python number, which takes the type of what it meets.
+    `literal` marks a Python number, which takes the type of what it meets, `indicator` truths that
+    stand for 0 and 1.
     """
 
     text: str
@@ -44,6 +45,7 @@ class Operand:
     temporary: bool = False
     computed: bool = False
     literal: bool = False
+    indicator: bool = False
 
     def within(self, tight: int) -> str:
         """The text as an operand of an operator that binds this strongly."""

@@ -204,11 +204,12 @@ def test_wrong_orders_are_refused(
 
 
 def test_nan_goes_through_to_the_loss_without_a_warning() -> None:
-    model = loaded(perceptron(SIZES, 8, "float32"))
+    model = loaded(perceptron((6, 3), 8, "float32"))
     x = X.copy()
     x[2, 1] = np.nan
-    loss, _ = model.value_and_grad(model.init_params(0), x, LABEL)
+    loss, grads = model.value_and_grad(model.init_params(0), x, LABEL)
     assert np.isnan(loss)
+    assert np.isnan(grads["fc1.W"]).all()
 
 
 # ---------------------------------------------------------------- the text
