@@ -44,6 +44,7 @@ def make_view(module: Module) -> ModuleView:
         state=tuple(_array(p) for p in whole.state),
         inputs=tuple(_array(p) for p in whole.inputs),
         outputs=_outputs(module.forward.program) if module.forward else (),
+        others=tuple((t.name, t.dtype) for t in whole.state if t.dtype != real),
         settings=tuple(
             SettingView(t.name, identifier(t.name), repr(float(v))) for t, v in whole.scalars
         ),
@@ -69,12 +70,24 @@ def real_type(program: Program) -> DType:
 
 def _program(schedule: Schedule, function: Function) -> ProgramView:
     program = schedule.program
+    read = {name for d in program.definitions for name in d.reads()}
+    fixed = () if program.updates else [(t, v) for t, v in program.scalars if t.name in read]
+    owned = (*program.inputs, *program.parameters, *program.state)
+    scalars = [t for t, _ in (program.scalars if program.updates else fixed)]
+    names = [identifier(t.name) for t in (*owned, *scalars)]
     return ProgramView(
         inputs=tuple(_array(t) for t in program.inputs),
-        head=tuple(wrapped(f"({', '.join(['rows', *map(identifier, program.tensors())])}):")),
+        fixed=tuple(_literal(t, v) for t, v in fixed),
+        head=tuple(wrapped(f"({', '.join(['rows', *names])}):")),
         statements=function.lines,
         results=tuple(wrapped(f"    return {_results(program, function.places)}")),
     )
+
+
+def _literal(tensor: Tensor, value: float) -> str:
+    """A scalar that no caller gives, as it is without a training step."""
+    whole = tensor.dtype.startswith("int")
+    return f"np.{tensor.dtype}({int(value) if whole else float(value)!r})"
 
 
 def _results(program: Program, places: dict[str, str]) -> str:
@@ -118,7 +131,8 @@ def _start(stream: int, tensor: Tensor) -> StartView:
     """The initial value of an array; its stream is its position in the declaration."""
     shape, init = _shape(tensor.shape), tensor.init
     if init is None or init.kind == "zeros":
-        return StartView(tensor.name, f"np.zeros({shape}, DTYPE)")
+        dtype = "DTYPE" if tensor.dtype.startswith("float") else f"np.{tensor.dtype}"
+        return StartView(tensor.name, f"np.zeros({shape}, {dtype})")
     if init.kind == "constant" and len(init.values) == 1:
         return StartView(tensor.name, f"np.full({shape}, {init.values[0]!r}, DTYPE)")
     if init.kind == "constant":

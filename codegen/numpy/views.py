@@ -38,9 +38,13 @@ class SettingView:
 
 @dataclass(frozen=True, slots=True)
 class ProgramView:
-    """A private function: what it is given, its statements, the lines that return."""
+    """A private function: what it is given, its statements, the lines that return.
+
+    `fixed` are arguments that are always the same.
+    """
 
     inputs: tuple[ArrayView, ...]
+    fixed: tuple[str, ...]
     head: tuple[str, ...]
     statements: tuple[str, ...]
     results: tuple[str, ...]
@@ -59,6 +63,7 @@ class ModuleView:
     flops: int
     parameters: tuple[ArrayView, ...]
     state: tuple[ArrayView, ...]
+    others: tuple[tuple[str, str], ...]
     inputs: tuple[ArrayView, ...]
     outputs: tuple[ArrayView, ...]
     settings: tuple[SettingView, ...]

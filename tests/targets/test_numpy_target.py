@@ -6,9 +6,11 @@ Warnings are errors here, as everywhere in the tests, so a branch that is not ta
 from __future__ import annotations
 
 import ast
+import math
 import subprocess
 import sys
 from pathlib import Path
+from statistics import NormalDist
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +40,7 @@ def close(found: Any, expected: np.ndarray, real: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE[real], atol=TOLERANCE[real])
 
 
-@pytest.mark.parametrize("case", (*CASES, *MORE), ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [*CASES, *MORE], ids=lambda c: c.name)
 @pytest.mark.parametrize("real", ["float32", "float64"])
 def test_every_case_as_the_interpreter_says(case: Case, real: str) -> None:
     module = case.module(real)
@@ -238,7 +240,8 @@ def test_the_text_is_the_same_whatever_the_hash_seed() -> None:
         "from tests.targets.numpy_programs import MORE\n"
         "from tests.targets.programs import CASES, perceptron\n"
         "import hashlib\n"
-        "modules = [c.module('float32') for c in CASES + MORE] + [perceptron((6, 5, 3), 8, 'float32')]\n"
+        "modules = [c.module('float32') for c in CASES + MORE]\n"
+        "modules += [perceptron((6, 5, 3), 8, 'float32')]\n"
         "text = ''.join(t for m in modules for t in emit(m).values())\n"
         "print(hashlib.sha256(text.encode()).hexdigest())\n"
     )
@@ -258,3 +261,41 @@ def test_lines_of_a_wider_network_are_as_many() -> None:
         return text.count("\n")
 
     assert lines(5) == lines(1000)
+
+
+# ---------------------------------------------------------------- what NumPy lacks
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc"])
+def test_the_error_function_is_as_precise_as_the_machine(name: str) -> None:
+    case = next(c for c in MORE if c.name == "erfs")
+    own = getattr(loaded(case.module("float64")), f"_{name}")
+    ends = [0.0, 40.0, -40.0]
+    x = np.concatenate([np.linspace(-6, 6, 4001), np.geomspace(1e-300, 27, 500), ends])
+    expected = np.array([getattr(math, name)(v) for v in x])
+    np.testing.assert_allclose(own(x), expected, rtol=5e-15, atol=1e-300)
+    assert np.isnan(own(np.array([np.nan]))).all()
+    far = np.array([np.inf, -np.inf])
+    np.testing.assert_array_equal(own(far), [getattr(math, name)(v) for v in far])
+
+
+def test_initial_values_follow_their_distribution() -> None:
+    model = loaded(perceptron((300, 200, 3), 8, "float64"))
+    drawn = model.init_params(0)["fc1.W"] / np.sqrt(2 / 300)
+    assert abs(drawn.mean()) < 0.02
+    assert abs(drawn.std() - 1) < 0.02
+    assert np.unique(drawn).size == drawn.size
+    p = np.array([1e-15, 1e-9, 0.01, 0.3, 0.5, 0.975, 1 - 1e-9])
+    expected = [NormalDist().inv_cdf(v) for v in p]
+    np.testing.assert_allclose(model._normal_quantile(p), expected, rtol=1e-13, atol=1e-15)
+
+
+def test_seeds_beyond_64_bits_and_below_zero_are_taken() -> None:
+    model = loaded(perceptron(SIZES, 8, "float32"))
+
+    def drawn(seed: int) -> bytes:
+        return bytes(model.init_params(seed)["fc1.W"].tobytes())
+
+    for one, same in ((-1, 2**64 - 1), (2**64 + 5, 5)):
+        assert drawn(one) == drawn(same)
+    assert drawn(0) != drawn(1)
