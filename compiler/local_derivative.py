@@ -3,7 +3,8 @@
     x[n, k]*W[k, j]    ->    (x[n, k], W[k, j]), (W[k, j], x[n, k])
 
 Each distinct access becomes a symbol and SymPy differentiates. Accesses inside an index of another
-are no values: nothing is differentiated by them. What SymPy has no derivative of is an error here.
+are no values: nothing is differentiated by them. Quotients of exponentials are written safely; what
+SymPy has no derivative of is an error here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
+from compiler.safe_scalars import safe
 from ir.errors import DifferentiationError
 from ir.expression import Access, value_accesses
 
@@ -30,8 +32,9 @@ def local_derivatives(body: Expr) -> tuple[tuple[Access, Expr], ...]:
         slope = sympy.diff(plain, symbol)
         if slope.has(sympy.Derivative, sympy.Subs):
             raise DifferentiationError(f"SymPy has no derivative of {body} by {access}")
-        slope = slope.replace(lambda e: isinstance(e, sympy.DiracDelta), lambda e: sympy.S.Zero)
-        found.append((access, slope.xreplace(back)))
+        if slope.has(sympy.DiracDelta):
+            slope = slope.replace(sympy.DiracDelta, lambda *_: sympy.S.Zero)
+        found.append((access, safe(slope.xreplace(back))))
     return tuple(found)
 
 

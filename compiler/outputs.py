@@ -35,7 +35,14 @@ def through_output(body: Expr, local: Expr, output: Access) -> Expr:
     if by_u is None:
         return local
     rewritten = _tidy(by_u.xreplace({u: inverse}), y).xreplace({y: output})
+    if not _divisors(rewritten) <= _divisors(local):
+        return local
     return rewritten if _cost(rewritten) < _cost(local) else local
+
+
+def _divisors(expr: Expr) -> set[Expr]:
+    """What an expression divides by: an eliminated input must not bring a new one, which may be zero."""
+    return {p.base for p in expr.atoms(sympy.Pow) if p.exp.could_extract_minus_sign()}
 
 
 def _transcendental(body: Expr) -> Expr | None:

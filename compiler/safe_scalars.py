@@ -21,16 +21,39 @@ from sympy import Expr
 from ir.expression import Access
 
 
-def safe(node: Any) -> Any:
-    """An expression with the scalar equations of this file applied, from the leaves up."""
-    if not node.args or isinstance(node, Access):
+def safe(node: Any, small: frozenset[Expr] = frozenset()) -> Any:
+    """An expression with the equations of this file applied, from the leaves up.
+
+    `small` are exponents known not to be positive, from the conditions of the choices around.
+    """
+    if not node.args or isinstance(node, Access) or not node.has(sympy.exp, sympy.log):
         return node
-    rebuilt = node.func(*(safe(a) for a in node.args)) if node.has(sympy.exp, sympy.log) else node
+    if isinstance(node, sympy.Piecewise):
+        return _safe_choice(node, small)
+    rebuilt = node.func(*(safe(a, small) for a in node.args))
     if isinstance(rebuilt, sympy.Mul):
         return _one_exponential(rebuilt)
     if isinstance(rebuilt, sympy.log):
-        return _safe_log(rebuilt)
+        return _safe_log(rebuilt, small)
     return rebuilt
+
+
+def _safe_choice(node: sympy.Piecewise, small: frozenset[Expr]) -> Expr:
+    """Each branch with what its condition says, and that the ones before do not hold."""
+    branches = []
+    for value, condition in node.args:
+        branches.append((safe(value, small | _negative(condition)), safe(condition, small)))
+        small = small | _negative(sympy.Not(condition))
+    return sympy.Piecewise(*branches)
+
+
+def _negative(condition: Any) -> frozenset[Expr]:
+    """The difference that a comparison says is not positive."""
+    if isinstance(condition, (sympy.Gt, sympy.Ge)):
+        return frozenset([sympy.expand(condition.rhs - condition.lhs)])
+    if isinstance(condition, (sympy.Lt, sympy.Le)):
+        return frozenset([sympy.expand(condition.lhs - condition.rhs)])
+    return frozenset()
 
 
 def _one_exponential(product: sympy.Mul) -> Expr:
@@ -76,7 +99,7 @@ def _constant_plus_exponential(base: Expr) -> tuple[Expr, Expr] | None:
     return None
 
 
-def _safe_log(node: Expr) -> Expr:
+def _safe_log(node: Expr, small: frozenset[Expr]) -> Expr:
     """A logarithm with the exponentials inside it taken out."""
     if not isinstance(node, sympy.log):
         return node
@@ -84,11 +107,11 @@ def _safe_log(node: Expr) -> Expr:
     if isinstance(inside, sympy.exp):
         return inside.args[0]
     if isinstance(inside, sympy.Pow) and inside.exp == -1:
-        return -_safe_log(sympy.log(inside.base))
+        return -_safe_log(sympy.log(inside.base), small)
     if isinstance(inside, sympy.Mul) and inside.has(sympy.exp):
-        return sympy.Add(*(_safe_log(sympy.log(f)) for f in _grouped(inside)))
+        return sympy.Add(*(_safe_log(sympy.log(f), small) for f in _grouped(inside)))
     if isinstance(inside, sympy.Add):
-        return _log_of_sum(node, inside)
+        return _log_of_sum(node, inside, small)
     return node
 
 
@@ -99,10 +122,12 @@ def _grouped(product: sympy.Mul) -> list[Expr]:
     return [*apart, rest]
 
 
-def _log_of_sum(node: Expr, inside: sympy.Add) -> Expr:
+def _log_of_sum(node: Expr, inside: sympy.Add, small: frozenset[Expr]) -> Expr:
     grown = _constant_plus_exponential(inside)
     if grown is not None:
         constant, a = grown
+        if sympy.expand(a - sympy.log(constant)) in small:
+            return node
         return sympy.log(constant) + _softplus(a - sympy.log(constant))
     exps = [f for f in inside.args if isinstance(f, sympy.exp)]
     if len(exps) == len(inside.args) == 2:
@@ -111,7 +136,7 @@ def _log_of_sum(node: Expr, inside: sympy.Add) -> Expr:
     if inside.has(sympy.exp):
         quotient = sympy.factor(sympy.cancel(inside))
         if isinstance(quotient, (sympy.Mul, sympy.Pow, sympy.exp)):
-            return _safe_log(sympy.log(safe(quotient)))
+            return _safe_log(sympy.log(safe(quotient, small)), small)
     return node
 
 

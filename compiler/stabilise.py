@@ -38,7 +38,8 @@ def stabilise(program: Program) -> Program:
     seen = _Seen(program, set(program.by_name()) | set(program.tensors()))
     made: list[Definition] = []
     for d in program.definitions:
-        d = replace(d, body=safe(_unshift(_opened(d, seen), seen)))
+        d = replace(d, body=_unshift(d.body, seen))
+        d = replace(d, body=safe(_opened(d, seen)))
         power = _exponent(d, seen)
         if power is not None:
             made += _shifted(d, power, seen)
@@ -68,8 +69,12 @@ def _opened(d: Definition, seen: _Seen) -> Expr:
     """The body with exponential maps put in where they meet a sum, a shifted sum, or a logarithm."""
     if d.scan is not None or not (seen.exponentials or seen.quotients):
         return d.body
-    meets = d.reduce == "sum" or any(name in seen.shifts for name in d.reads())
-    free = {n: e for n, e in seen.exponentials.items() if meets and not _balanced(e.body, seen)}
+    free = {
+        n: e for n, e in seen.exponentials.items() if n in d.reads() and not _balanced(e.body, seen)
+    }
+    shifted = any(name in seen.shifts for name in d.reads())
+    if not (d.reduce == "sum" or shifted or d.body.has(sympy.exp) or len(free) > 1):
+        free = {}
     return _in_logarithms(_inlined(d.body, free), seen)
 
 
@@ -82,9 +87,10 @@ def _in_logarithms(node: Any, seen: _Seen) -> Any:
 
 
 def _balanced(body: Expr, seen: _Seen) -> bool:
-    """Whether the exponent has a shift taken off: then it is never large."""
+    """Whether every exponent has both a value and its shift in it: then it is never large."""
     shifts = set(seen.shifts.values())
-    return any(a.tensor in shifts for e in body.atoms(sympy.exp) for a in e.atoms(Access))
+    kinds = [{a.tensor in shifts for a in e.atoms(Access)} for e in body.atoms(sympy.exp)]
+    return bool(kinds) and all(found == {True, False} for found in kinds)
 
 
 def _restored(program: Program, seen: _Seen) -> Program:
