@@ -125,7 +125,7 @@ def test_files_open_by_saying_how_to_read_them(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         assert ast.get_docstring(ast.parse(text)), "no docstring at the top"
-    assert text.count("\n") < 400, "more than one room"
+    assert text.count("\n") <= 400, "more than one room"
 
 
 # ---------------------------------------------------------------- what must not be there
@@ -133,7 +133,7 @@ def test_files_open_by_saying_how_to_read_them(path: Path) -> None:
 
 # A rule belongs to one op; a transformation of whole networks (`def jvp(network)`) is none.
 HAND_WRITTEN_RULE = re.compile(
-    r"def (\w*fdiff|_eval_derivative|\w*backward|\w+_(vjp|jvp)|(vjp|jvp|adjoint_of|grad_of)_\w+)\s*\("
+    r"def (\w*fdiff|_eval_derivative|\w*backward|\w+_(vjp|jvp)|(vjp|jvp|adjoint_of|grad_of)_\w+)\b"
     r"|register_(gradient|derivative|vjp)|def(vjp|jvp)\b|\b(DERIVATIVES|ADJOINTS|GRADIENTS)\s*[:=]"
 )
 
