@@ -121,6 +121,8 @@ class Evaluation:
             operand = self._make(op)
             if self.uses[op] > 1 and (operand.computed or operand.tight < ATOM):
                 operand = self._named(operand)
+            if op.name in TRUTHS or op.name == "index":
+                operand = replace(operand, temporary=False)
             self.memo[op] = operand
 
     def _make(self, op: Op) -> Operand:

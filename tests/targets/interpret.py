@@ -111,7 +111,7 @@ class Machine:
                 self.define(d, {d.scan.index: t})
 
     def define(self, d: Definition, fixed: Point) -> None:
-        body, where = self.rule(d.body), [self.rule(c) for c in d.where]
+        body, where = self.rule(d.body), [self.rule(c) for c in guards_first(d.where)]
         places = [self.rule(e) for e in (d.target if d.reduce == "scatter" else d.access().indices)]
         free = tuple(r for r in d.indices if r.index not in fixed)
         for outer in self.points(free):
@@ -183,8 +183,7 @@ class Machine:
         return choose
 
     def logic(self, node: Any) -> Rule:
-        """Conditions on indices guard those that read tensors, whatever order SymPy gave them."""
-        rules = [self.rule(arg) for arg in sorted(node.args, key=lambda c: c.has(Access))]
+        rules = [self.rule(arg) for arg in guards_first(node.args)]
         test = all if isinstance(node, sympy.And) else any
         return lambda point: test(rule(point) for rule in rules)
 
@@ -200,6 +199,11 @@ class Machine:
             return lambda point: np.power(args[0](point), args[1](point))
         call = FUNCTIONS[node.func]
         return lambda point: call(*(rule(point) for rule in args))
+
+
+def guards_first(conditions: tuple[Any, ...]) -> list[Any]:
+    """Conditions on indices guard those that read tensors, whatever order they stand in."""
+    return sorted(conditions, key=lambda c: c.has(Access))
 
 
 def first(terms: list[tuple[int, Any]]) -> tuple[int, Any]:
