@@ -58,7 +58,6 @@ def make_view(module: Module) -> ModuleView:
         forward=by_kind.get(id(module.forward)),
         gradient=by_kind.get(id(module.gradient)),
         step=by_kind.get(id(module.step)),
-        has_batch=whole.batch is not None,
     )
 
 

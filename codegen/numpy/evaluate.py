@@ -32,7 +32,7 @@ from codegen.numpy.writer import (
     Writer,
 )
 from ir.affine import linear
-from ir.expression import symbols_of
+from ir.expression import Random, symbols_of
 
 INFIX = {
     "add": ("+", SUM),
@@ -133,6 +133,8 @@ class Evaluation:
                 return Operand(str(op.leaf))
             case "access":
                 return self._access(op)
+            case "random":
+                return self._random(op.leaf)
             case "index":
                 return index_value(self.w, linear(op.leaf), self.frame)
             case "cast":
@@ -189,6 +191,13 @@ class Evaluation:
         if operand.axes:
             return Operand(f"{operand.within(ATOM)}.astype({kind})", operand.axes, computed=True)
         return Operand(f"{kind}({operand.text})")
+
+    def _random(self, draw: Random) -> Operand:
+        """A call of the emitted generator, on the indices as arrays."""
+        given = [index_value(self.w, linear(e), self.frame) for e in draw.args]
+        axes = frozenset().union(*(g.axes for g in given))
+        listed = ", ".join(g.text for g in given)
+        return Operand(f"{self.w.helper('random')}({listed})", axes, computed=True)
 
     # ------------------------------------------------------------ operations
 
@@ -324,7 +333,8 @@ class Evaluation:
         return f"np.full({self.w.shape(shape)}, {value.text}, {self.w.scalar_type})"
 
 
-FLAT = {"indicator", "number", "truth", "access", "index", "cast", "choose", "where", *OWN, *TRUTHS}
+LEAVES = {"number", "truth", "access", "random", "index"}
+FLAT = {*LEAVES, "cast", "indicator", "choose", "where", *OWN, *TRUTHS}
 
 
 def truth(w: Writer, condition: sympy.Basic) -> str:

@@ -3,7 +3,7 @@
     -x + y*z**2/3      becomes      subtract(multiply(multiply(y, square(z)), 0.333), x)
 
     Op   ::= name of a NumPy function, applied to Ops          add, exp, where, less, …
-           | access | index | number | truth                   leaves, holding the SymPy expression
+           | access | random | index | number | truth          leaves, holding the SymPy expression
            | cast, indicator                                   an integer, or a truth, as a number
 
 Small operands are combined first, so that the large arrays are passed over least often. A Piecewise
@@ -21,7 +21,7 @@ import sympy
 from sympy import Symbol
 
 from ir.errors import VerifyError
-from ir.expression import Access, FloorDiv, Remainder, symbols_of
+from ir.expression import Access, FloorDiv, Random, Remainder, symbols_of
 
 FUNCTIONS: dict[Any, str] = {
     sympy.exp: "exp",
@@ -156,6 +156,7 @@ ONE = Op("number", (), 1.0)
 
 RULES: dict[Any, Callable[[Lowering, Any], Op]] = {
     Access: lambda lowering, expr: Op("access", (), expr),
+    Random: lambda lowering, expr: Op("random", (), expr),
     sympy.Add: Lowering.total,
     sympy.Mul: Lowering.product,
     sympy.Pow: Lowering.power,

@@ -77,4 +77,3 @@ class ModuleView:
     forward: ProgramView | None
     gradient: ProgramView | None
     step: ProgramView | None
-    has_batch: bool

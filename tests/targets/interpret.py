@@ -19,7 +19,7 @@ import numpy as np
 import sympy
 from sympy import Symbol
 
-from ir.expression import Access, FloorDiv, Remainder
+from ir.expression import Access, FloorDiv, Random, Remainder
 from ir.program import Definition, Program, Range, Size
 
 Point = dict[Symbol, int]
@@ -51,7 +51,25 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sympy.Not: lambda a: not a,
     FloorDiv: lambda a, d: float(int(a) // int(d)),
     Remainder: lambda a, d: float(int(a) % int(d)),
+    Random: lambda *args: uniform(*(int(a) for a in args)),
 }
+
+
+def uniform(seed: int, step: int, stream: int, *indices: int) -> float:
+    """The number of ir.expression.Random, from its words."""
+    golden = 0x9E3779B97F4A7C15
+    h = mix(mix(mix(seed + golden) + (stream + 2**32) * golden) + step * golden)
+    for index in indices:
+        h = mix(h + (index + 1) * golden)
+    return (h >> 40) / 2**24
+
+
+def mix(z: int) -> int:
+    """The finaliser of splitmix64."""
+    z %= 2**64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) % 2**64
+    return z ^ (z >> 31)
 
 
 def interpret(

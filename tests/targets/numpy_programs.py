@@ -11,7 +11,7 @@ from typing import Any
 import sympy
 from sympy import And, Eq, Ge, Le, Lt, Ne, Not, Or, Piecewise
 
-from ir.expression import FloorDiv, Remainder, index_symbol
+from ir.expression import FloorDiv, Random, Remainder, index_symbol
 from ir.program import Definition, Scan
 from tests.targets.programs import (
     BATCH,
@@ -176,7 +176,11 @@ def _windows() -> list[Case]:
 def _choices() -> list[Case]:
     """Piecewise over values and indices, lazy branches, every connective."""
     low = sympy.Float(0.3)
+    seed, step = T("label")(), T("label_step")()
     return [
+        one("random", define("y", over(n, N, j, 3), guarded(
+            Random(seed, step, 5, n, 2 * j) < low, x(n, j), Random(seed, step, 6, j))),
+            {"label": 9, "label_step": 9}, x=(N, 3), label=(), label_step=()),
         one("lazy_log", define("y", over(n, N), guarded(x(n) > 0, sympy.log(x(n)), -1)),
             x=(N,)),
         one("lazy_divide", define("y", over(n, N, j, 4), guarded(Ne(j, 2), x(n) / (j - 2), 9)),
