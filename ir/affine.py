@@ -57,7 +57,7 @@ class Linear:
         return self + (-other)
 
     def coefficient(self, atom: Expr) -> int:
-        return dict(self.terms).get(atom, 0)
+        return next((c for a, c in self.terms if a == atom), 0)
 
     def without(self, atom: Expr) -> Linear:
         return Linear(tuple((a, c) for a, c in self.terms if a != atom), self.const)
@@ -143,8 +143,10 @@ def _not_affine(expr: Any) -> IndexLanguageError:
     return IndexLanguageError(
         f"the index {expr} is not quasi-affine",
         notes=(
-            "an index is a sum of integer multiples of index variables, // and % by constants, "
-            "or an element of an integer tensor",
+            (
+                "an index is a sum of integer multiples of index variables, // and % by constants, "
+                "or an element of an integer tensor"
+            ),
         ),
         fix="write it as such a sum, or split the operation in two definitions",
     )
@@ -188,10 +190,10 @@ def remainder(value: Linear, divisor: int) -> Linear:
 
 @dataclass
 class Facts:
-    """What is known where an expression stands: ranges of indices, limits of integer tensors, inequalities.
+    """What is known where an expression stands: ranges of indices, limits of values, inequalities.
 
-    `sizes` maps an index to its size, `limits` an integer tensor's name to its exclusive upper bound,
-    `batch` is the largest value of the symbolic size (None: any), `known` are forms that are >= 0.
+    `sizes` maps an index to its size, `limits` an integer tensor's name to its exclusive upper
+    bound, `batch` is the largest value of the symbolic size (None: any), `known` are forms >= 0.
     """
 
     sizes: Mapping[Symbol, int | Symbol]
@@ -250,7 +252,7 @@ class Facts:
         return total
 
     def _without_symbolic_ranges(self, form: Linear) -> Linear:
-        """An index below the batch is worst at 0 or at batch - 1: put that in, so that `batch - 1 - n` is 0."""
+        """An index below the batch is worst at 0 or batch - 1: so `batch - 1 - n` is at least 0."""
         for atom, c in form.terms:
             size = self.sizes.get(atom) if isinstance(atom, Symbol) else None
             if isinstance(size, Symbol):
@@ -307,7 +309,7 @@ def _factors(form: Linear, fact: Linear) -> list[int]:
 
 
 def inequalities(condition: Any) -> list[Linear]:
-    """The linear forms that are >= 0 where the condition holds; conditions that say none give none."""
+    """The linear forms that are >= 0 where the condition holds; a condition may say none."""
     if isinstance(condition, sympy.And):
         return [f for c in condition.args for f in inequalities(c)]
     if isinstance(condition, sympy.Not):

@@ -2,8 +2,9 @@
 
     x[n, k - 1] if k > 0 else 0        # in bounds: the branch is only taken where k >= 1
 
-Lowering asks this to make the surface rule "a term out of bounds is left out" explicit; the verifier
-asks it again after every pass.
+Lowering asks this to make the surface rule "a term out of bounds is left out" explicit; the
+verifier asks it again after every pass. What cannot be proved is a doubt, not an error: a proof may
+exist that `ir/affine.py` does not find.
 """
 
 from __future__ import annotations

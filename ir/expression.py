@@ -3,7 +3,7 @@
     body   ::=  SymPy expression over leaves
     leaf   ::=  number | index | size | Access
     Access ::=  tensor [ index-expression, … ]            x[n, k], loss[]
-    Random ::=  uniform(seed, step, stream; index, …)    a number in [0, 1), the same wherever it is drawn
+    Random ::=  uniform(seed, step, stream; index, …)     in [0, 1), the same wherever it is drawn
     Reduce ::=  (sum | max | argmax | mean) over r… of body   surface language only; lowering splits
     index-expression ::= integer-affine over indices, sizes, FloorDiv, Remainder, integer Access
 
@@ -14,6 +14,7 @@ are different, and a derivative with respect to the wrong one is silently zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -127,8 +128,8 @@ class Random(Expr):  # type: ignore[misc]
     """A uniform number in [0, 1) that depends on (seed, step, stream, indices) and on nothing else.
 
     With mix the finaliser of splitmix64, G = 0x9e3779b97f4a7c15 and all arithmetic modulo 2**64:
-    h = mix(mix(mix(seed + G) + (stream + 2**32)*G) + step*G), then h = mix(h + (index + 1)*G) for each
-    index; the number is (h >> 40) / 2**24, exact in float32.
+    h = mix(mix(mix(seed + G) + (stream + 2**32)*G) + step*G), then h = mix(h + (index + 1)*G) for
+    each index; the number is (h >> 40) / 2**24, exact in float32.
     """
 
     is_commutative = True
@@ -153,7 +154,7 @@ class Random(Expr):  # type: ignore[misc]
 
 
 class Reduce(Expr):  # type: ignore[misc]
-    """A reduction anywhere inside a body of the surface language; lowering gives each its own definition."""
+    """A reduction anywhere in a body of the surface language; lowering gives it its own line."""
 
     is_commutative = True
     is_real = True
@@ -180,17 +181,19 @@ class Reduce(Expr):  # type: ignore[misc]
         return f"({self.kind} over {over} of {printer._print(self.body)})"
 
 
-def accesses(expr: Any) -> list[Access]:
-    """The distinct accesses of an expression, those inside index expressions included, in a stable order."""
+@lru_cache(maxsize=65536)
+def accesses(expr: Any) -> tuple[Access, ...]:
+    """The distinct accesses of an expression, those inside indices included, in a stable order."""
     found: dict[Access, None] = {}
-    for node in sympy.preorder_traversal(expr):
-        if isinstance(node, Access):
-            found.setdefault(node)
-    return list(found)
+    if isinstance(expr, Access):
+        found[expr] = None
+    for node in expr.args:
+        found.update(dict.fromkeys(accesses(node)))
+    return tuple(found)
 
 
 def value_accesses(expr: Any) -> list[Access]:
-    """The distinct accesses that the body reads as values: those inside an index of another are left out."""
+    """The distinct accesses that a body reads as values: not those inside an index of another."""
     found: dict[Access, None] = {}
     for node in _outer(expr):
         found.setdefault(node)

@@ -65,8 +65,11 @@ Step: TypeAlias = Kernel | Loop
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A program in the order it runs. Every stored definition that is not an output, a gradient or
-    an update of the program lives in the workspace, at the offset (bytes) that the memory plan gives."""
+    """A program in the order it runs.
+
+    Every stored definition that is not an output, a gradient or an update of the program lives in
+    the workspace, at the offset (bytes) that the memory plan gives.
+    """
 
     program: Program
     steps: tuple[Step, ...]

@@ -27,10 +27,10 @@ C_KEYWORDS = frozenset(
 _RESERVED = frozenset(
     "main exp log tanh sin cos tan sqrt erf pow fabs floor ceil fmod asin acos atan atan2 sinh "
     "cosh expf logf tanhf sqrtf erff powf fabsf y0 y1 yn j0 j1 jn gamma lgamma tgamma signal time "
-    "clock rand abs div index rows workspace params grads state seed order batch loss NULL INFINITY "
-    "NAN I errno stdin stdout stderr int8_t int16_t int32_t int64_t uint8_t uint16_t uint32_t "
-    "uint64_t size_t real np numpy np_ float32 float64 int32 int64 range len sum max min print "
-    "type list dict tuple set id input open object".split()
+    "clock rand abs div index rows workspace params grads state seed order batch loss NULL "
+    "INFINITY NAN I errno stdin stdout stderr int8_t int16_t int32_t int64_t uint8_t uint16_t "
+    "uint32_t uint64_t size_t real np numpy np_ float32 float64 int32 int64 range len sum max min "
+    "print type list dict tuple set id input open object".split()
 )
 
 
@@ -44,8 +44,10 @@ def check_name(name: object, what: str, at: Origin | None = None) -> str:
                 f"{what} {name[:80]!r} is not allowed",
                 at=at,
                 notes=(
-                    "allowed: an ASCII letter, then letters, digits and _, at most 63 a part, "
-                    "with dots between parts",
+                    (
+                        "allowed: an ASCII letter, then letters, digits and _, "
+                        "at most 63 a part, with dots between parts"
+                    ),
                 ),
                 fix='use a name such as "fc1" or "block2.attention"',
             )

@@ -56,7 +56,7 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Initializer:
-    """How a parameter starts: `zeros`, `uniform` (low, high), `normal` (mean, std) or `constant` (values)."""
+    """How a parameter starts: zeros, uniform (low, high), normal (mean, std), constant (values)."""
 
     kind: Literal["zeros", "uniform", "normal", "constant"]
     values: tuple[float, ...] = ()
@@ -64,7 +64,7 @@ class Initializer:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor that the caller owns: an input, a parameter, an optimizer state or a run-time scalar."""
+    """A tensor that the caller owns: an input, a parameter, a state or a run-time scalar."""
 
     name: str
     shape: Shape
@@ -83,10 +83,10 @@ class Tensor:
 class Definition:
     """One line of index notation. See the grammar at the top of the file.
 
-    `indices` are the output variables, in the order of the shape (for a scatter: the loop variables).
-    `note` says what the line is for, in emitted comments: "adjoint of fc1", "fused SGD update".
-    `detached` marks a value that is constant under differentiation, because the rewrite that made it
-    holds for any constant (the shift of a stabilised exponential sum).
+    `indices` are the output variables, in the order of the shape (for a scatter: the loop
+    variables). `note` says what the line is for, in emitted comments: "adjoint of fc1", "fused SGD
+    update". `detached` marks a value that is constant under differentiation, because the rewrite
+    that made it holds for any constant (the shift of a stabilised exponential sum).
     """
 
     name: str

@@ -102,14 +102,14 @@ def _bounds(program: Program) -> Iterator[str]:
 
 
 def facts_of(program: Program, definition: Definition) -> Facts:
-    """What is known at the definition: its ranges, the batch's largest value, limits of integer tensors."""
+    """What is known at the definition: its ranges, the largest batch, limits of integer tensors."""
     largest = program.batch.maximum if program.batch else None
     sizes: dict[Symbol, int | Symbol] = dict(definition.ranges)
     return Facts(sizes, program.limits, largest)
 
 
 def _scans(program: Program) -> Iterator[str]:
-    """A recurrence's definitions stand together, carry its index, and read one another only at earlier steps."""
+    """A recurrence's lines stand together, carry its index, read one another at earlier steps."""
     finished: set[str] = set()
     previous: str | None = None
     for d in program.definitions:
