@@ -2,8 +2,8 @@
 
     model = compile(mnist_mlp, target="c", batch=128, optimizer=sgd(lr=0.1), out="generated")
 
-Files are written whole or not at all: every text is made before the first file is touched, and each file
-replaces an older one in one step. This is the only file of the compiler that knows `codegen`.
+Files are written whole or not at all: every text is made before the first file is touched, and each
+file replaces an older one in one step. This is the only file of the compiler that knows `codegen`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compiler.optimizers import Optimizer, sgd
 from compiler.pipeline import module, stage
 from compiler.schedule import loop_nest
 from ir.errors import BuildError, InputError, OutputError
-from ir.kernel import Loop, Module
+from ir.kernel import Loop, Module, Schedule
 from ir.program import Program
 from ir.text import equation, show
 
@@ -46,10 +46,10 @@ def compile(
 
         model = gw.compile(mnist_mlp, target="numpy", batch=128, optimizer=gw.sgd(lr=0.1))
 
-    `batch` is the largest number of rows a call may pass. `dtype` overrides the floating type. Target "c"
-    writes NAME.c, NAME.h and NAME_c.py and builds them; "numpy" writes NAME_numpy.py. `portable` gives C
-    whose bits are the same on every machine and compiler. Raises a GradwrightError for a mistake in the
-    network or an option; then nothing is written.
+    `batch` is the largest number of rows a call may pass. `dtype` overrides the floating type.
+    Target "c" writes NAME.c, NAME.h and NAME_c.py and builds them; "numpy" writes NAME_numpy.py.
+    `portable` gives C whose bits are the same on every machine and compiler. Raises a
+    GradwrightError for a mistake in the network or an option; then nothing is written.
     """
     files = emit(
         network,
@@ -112,7 +112,7 @@ def lowered(
 
 
 def content_hash(program: Program, optimizer: Optimizer) -> str:
-    """What the network computes, as a digest: independent of paths, times, batch limit and line numbers."""
+    """What the network computes, as a digest that no path, batch limit or line number changes."""
     inits = [repr((t.name, t.init)) for t in program.parameters]
     lines = [equation(d) for d in program.definitions]
     owned = [repr((t.name, str(t.shape), t.dtype, t.trainable)) for t in program.tensors().values()]
@@ -123,17 +123,20 @@ def content_hash(program: Program, optimizer: Optimizer) -> str:
 
 
 def lower_to_text(network: Network, *, stop_after: str = "lower", batch: int = 128) -> str:
-    """The IR as text after a pass of `gw.PASSES`: what `gradwright inspect --stop-after PASS` prints."""
+    """The IR as text after a pass of `gw.PASSES`: what `inspect --stop-after PASS` prints."""
     program = network.trace(batch=batch)
     found = stage(program, stop_after, sgd(lr=0.01))
     if stop_after != "fuse":
         return show(found.program)
     made = lowered(network, batch=batch)
     last = made.step or made.gradient or made.forward
-    if last is None:
-        return show(found.program)
+    return show(found.program) if last is None else _kernels_text(last)
+
+
+def _kernels_text(schedule: Schedule) -> str:
+    """A line a kernel and a line a member; what is written to memory is marked `store`."""
     lines = []
-    for step in last.steps:
+    for step in schedule.steps:
         kernels = step.kernels if isinstance(step, Loop) else (step,)
         if isinstance(step, Loop):
             lines.append(f"loop {step.index} < {step.size}{' downwards' if step.downwards else ''}")
@@ -142,26 +145,30 @@ def lower_to_text(network: Network, *, stop_after: str = "lower", batch: int = 1
             lines.append(f"kernel {kernel.name} for {space or 'one point'}")
             for m in kernel.members:
                 lines.append(f"  {'store' if m.name in kernel.stored else '     '} {equation(m)}")
-    saving = f"{last.workspace_bytes} bytes of workspace for {last.temporaries_bytes} bytes of temporaries"
-    return "\n".join([*lines, saving]) + "\n"
+    lines.append(
+        f"{schedule.workspace_bytes} bytes of workspace "
+        f"for {schedule.temporaries_bytes} bytes of temporaries"
+    )
+    return "\n".join(lines) + "\n"
 
 
 def write(files: dict[str, str], folder: Path) -> None:
     """Write every file by way of a temporary name, so that none is ever seen half written."""
-    pending: list[tuple[str, Path]] = []
+    pending: list[tuple[Path, Path]] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            handle, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            temporary = Path(path)
             pending.append((temporary, folder / name))
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
                 stream.write(text)
-            os.chmod(temporary, 0o644)
+            temporary.chmod(0o644)
         for temporary, final in pending:
-            os.replace(temporary, final)
+            temporary.replace(final)
     except OSError as error:
         for temporary, _ in pending:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise OutputError(
             f"cannot write to {folder}: {error.strerror or error}",
             fix="choose another folder with out= or --out",
@@ -171,7 +178,8 @@ def write(files: dict[str, str], folder: Path) -> None:
 def load(path: Path) -> ModuleType:
     """Import an emitted Python file by its path."""
     resolved = path.resolve()
-    name = f"gradwright_generated_{hashlib.sha256(str(resolved).encode()).hexdigest()[:12]}_{path.stem}"
+    digest = hashlib.sha256(str(resolved).encode()).hexdigest()[:12]
+    name = f"gradwright_generated_{digest}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:
         raise OutputError(f"cannot import {path}")
