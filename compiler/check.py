@@ -30,7 +30,7 @@ TOLERANCE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class ParameterCheck:
-    """One parameter: how many elements were tried, its largest gradient, the largest relative errors."""
+    """One parameter: elements tried, its largest gradient, the largest relative errors."""
 
     name: str
     elements: int
@@ -65,8 +65,8 @@ class GradientCheck:
         for p in self.parameters:
             verdict = "ok" if p.ok else "all zero" if p.largest == 0 else "WRONG"
             lines.append(
-                f"{p.name:<{width}}  {p.elements:>8}  {p.largest:<10.4g}  {p.central_error:<10.2e}  "
-                f"{p.complex_error:<12.2e}  {verdict}"
+                f"{p.name:<{width}}  {p.elements:>8}  {p.largest:<10.4g}  "
+                f"{p.central_error:<10.2e}  {p.complex_error:<12.2e}  {verdict}"
             )
         return "\n".join(lines)
 
@@ -79,8 +79,9 @@ def gradcheck(
         assert gw.gradcheck(mnist_mlp, seed=0).ok
 
     Inputs are drawn from the seed: `rows` rows, normal numbers, labels within their limits. Of each
-    parameter at most `elements` elements are tried, the same ones for the same seed. Errors are relative
-    to the parameter's largest gradient. Raises DifferentiationError if there is nothing to check.
+    parameter at most `elements` elements are tried, the same ones for the same seed. Errors are
+    relative to the parameter's largest gradient. Raises DifferentiationError if there is nothing to
+    check.
     """
     program = network.trace(dtype="float64", batch=rows)
     if program.loss is None or not any(p.trainable for p in program.parameters):
@@ -121,9 +122,11 @@ def _initial(tensor: Tensor, rng: np.random.Generator) -> Array:
             np.reshape(init.values, shape if len(init.values) != 1 else ()), shape
         ).copy()
     if init.kind == "uniform":
-        return rng.uniform(*init.values, size=shape)
+        low, high = init.values
+        return rng.uniform(low, high, size=shape)
     if init.kind == "normal":
-        return rng.normal(*init.values, size=shape)
+        mean, std = init.values
+        return rng.normal(mean, std, size=shape)
     return 0.1 * rng.standard_normal(shape)
 
 

@@ -4,8 +4,8 @@
     values["fc1_sum"]                    # every definition by name
 
 It shares nothing with the targets, so it can check them, and it takes complex numbers, so that a
-derivative can be checked by a complex step: comparisons look at the real part. Every body is evaluated
-over the whole box of its indices at once: for small sizes only.
+derivative can be checked by a complex step: comparisons look at the real part. Every body is
+evaluated over the whole box of its indices at once: for small sizes only.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _scattered(
     mask: Array,
     box: tuple[int, ...],
 ) -> Array:
-    result = np.zeros([run.size(s) for s in d.target_shape], dtype=run.kind)
+    result: Array = np.zeros([run.size(s) for s in d.target_shape], dtype=run.kind)
     where = tuple(np.broadcast_to(_eval(e, place, run), box)[mask] for e in d.target)
     np.add.at(result, where, body[mask])
     return result
@@ -185,7 +185,10 @@ def _uniform(args: list[Any]) -> Any:
 
 
 def _erf(z: Any) -> Any:
-    """erf by its series 2/sqrt(pi) exp(-z²) sum of 2^n z^(2n+1)/(2n+1)!!; beyond |Re z| = 6 it is ±1 in float64."""
+    """erf by its series, 2/sqrt(pi) exp(-z²) times the sum of 2^n z^(2n+1)/(2n+1)!!.
+
+    Beyond |Re z| = 6 it is ±1 in float64.
+    """
     z = np.asarray(z)
     term = np.where(np.abs(z.real) < 6, z, 0)
     small, total = term, term
