@@ -1,7 +1,9 @@
-"""The index names of adjoints: those that the user gave to the tensor, so that d_W[k, j] reads like W[k, j].
+"""The index names of adjoints: those that the user gave to the tensor.
 
-Until its deltas are solved an output index carries a mark (`k__of`, shown as k'), which tells it from
-the forward line's own k.
+    W[k, j]    ->    d_W[k, j], and while its deltas are open d_W[k', j']
+
+Until its deltas are solved an output index carries a mark (`k__of`, shown as k'), which tells it
+from the forward line's own k. A tensor that is never read by plain indices gets i0, i1, ….
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _MARK = "__of"
 
 
 def index_names(program: Program, tensor: str, rank: int) -> list[str]:
-    """The index names of a tensor: of its definition, or of the first access that uses plain indices."""
+    """The index names of a tensor: its definition's, or those of its first access by plain ones."""
     home = program.by_name().get(tensor)
     if home is not None and home.reduce != "scatter":
         return [str(r.index) for r in home.indices]
@@ -39,7 +41,7 @@ def unmarked(outputs: tuple[Range, ...]) -> tuple[Range, ...]:
 
 
 def final_names(outputs: tuple[Range, ...], solution: Solution) -> dict[Symbol, Symbol]:
-    """Output indices lose their mark; variables still reduced over keep their name unless it is taken."""
+    """Output indices lose their mark; reduced variables keep their name unless it is taken."""
     mapping = {o.index: u.index for o, u in zip(outputs, unmarked(outputs), strict=True)}
     taken = {str(u) for u in mapping.values()}
     for v in solution.remaining:

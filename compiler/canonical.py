@@ -1,10 +1,11 @@
-"""The canonical form of what a user wrote: our symbols, our index expressions, no ambiguous functions.
+"""The canonical form of what a user wrote: our symbols, our index expressions, nothing ambiguous.
 
     Max(x, 0)     ->  Piecewise((0, x <= 0), (x, True))     relu'(0) = 0, and NaN stays NaN
     floor(k/28)   ->  k//28
     2*(p + r) - 1 ->  2*p + 2*r - 1                         inside an index
 
-Conventions, equal in every target: relu'(0) = 0, |x|'(0) = 0 (SymPy's sign), a tie goes to the first.
+Conventions, equal in every target: relu'(0) = 0, |x|'(0) = 0 (SymPy's sign), and a tie in a maximum
+goes to the first.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ _STRUCTURE = (
 
 @dataclass
 class Scope:
-    """The indices of one line: which symbol of the IR each stands for, and the ranges that were given."""
+    """The indices of one line: the symbol of the IR that each stands for, and the ranges given."""
 
     batch: Symbol | None
     origin: Origin | None

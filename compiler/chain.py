@@ -2,9 +2,9 @@
 
     y[n, j] = sum over k of x[n, k]*W[k, j]    gives W:    sum over n of d_y[n, j]*x[n, k]
 
-The deltas of the access are solved for the line's own indices (`compiler/deltas.py`); variables that
-remain are summed over. A link of a maximum compares with the stored argmax. Where a variable inside
-an integer tensor's index would have to be searched, the contribution is a scatter.
+The deltas of the access are solved for the line's own indices (`compiler/deltas.py`); variables
+that remain are summed over. A link of a maximum compares with the stored argmax. Where a variable
+inside an integer tensor's index would have to be searched, the contribution is a scatter.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Link:
 class Walk:
     """A reverse walk under way: what is to be differentiated by, and what has been made so far.
 
-    `needed` are the tensors that depend on a wanted one; `adjoint` names each adjoint, `terms` holds
-    the links that it will be the sum of, `made` the definitions in the order they will run.
+    `needed` are the tensors that depend on a wanted one; `adjoint` names each adjoint, `terms`
+    holds the links that it will be the sum of, `made` the definitions in the order they will run.
     """
 
     program: Program

@@ -1,6 +1,10 @@
 """An adjoint written out: every definition it reads put in, as far as that stays short.
 
-d_x[q] = sum over p of 2*w[p, q]*x[q]*d_g[p]   ->   4*x[q]*Sum(w[p, q]*Sum(w[p, q_2]*x[q_2]**2, …), …)
+    d_x[q] = sum over p of 2*w[p, q]*x[q]*d_g[p]
+        ->   4*x[q]*Sum(w[p, q]*Sum(w[p, q_2]*x[q_2]**2, …), …)
+
+A recurrence, a maximum or a scatter has no closed form here, and a long one helps nobody: the line
+is then given as it stands.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ def _written_out(program: Program, d: Definition, taken: set[str], depth: int) -
 
 
 def _renamed(d: Definition, taken: set[str]) -> Definition:
-    """The definition with reduced indices of its own, so that nested sums do not capture one another."""
+    """The definition with reduced indices of its own: nested sums must not capture one another."""
     return d.renamed(
         {
             r.index: index_symbol(fresh(f"{str(r.index).partition('__')[0]}_2", taken))

@@ -8,10 +8,10 @@
 A delta δ(a, e(V)) says that output index a of the adjoint equals the index e of the forward access.
 `solve` eliminates as many of the forward variables V as it can; those that remain are reduced over.
 
-How: each `//` and `%` is opened as value = d·q + s with new variables q and 0 <= s < d; equations whose
-parts have different magnitudes are split (28·(q - a) + (s - b) = 0 with |s - b| < 28 gives two); then
-one variable an equation is eliminated, the one with the largest range first. An equation that
-nothing can be solved for stays as a condition, so the result is right in any case.
+How: each `//` and `%` is opened as value = d·q + s with new variables q and 0 <= s < d; equations
+whose parts have different magnitudes are split (28·(q - a) + (s - b) = 0 with |s - b| < 28 gives
+two); then one variable an equation is eliminated, the one with the largest range first. An equation
+that nothing can be solved for stays as a condition, so the result is right in any case.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Delta:
 
 @dataclass
 class Solution:
-    """What the deltas say: forward variables by outputs and remaining variables, and what must hold.
+    """What the deltas say: forward variables by outputs and remaining variables; what must hold.
 
     `values` are exact where `conditions` hold. `remaining` maps each variable that is still to be
     reduced over to its size. `impossible`: the deltas contradict one another, the term is zero.
@@ -60,7 +60,10 @@ class Solution:
 
 @dataclass
 class _System:
-    """The equations (each form = 0) on their way to a solution. `closed`: leave `//` and `%` as they are."""
+    """The equations (each form = 0) on their way to a solution.
+
+    `closed` leaves `//` and `%` as they are.
+    """
 
     sizes: dict[Symbol, Size]
     unknown: dict[Symbol, Size]
@@ -112,7 +115,7 @@ def _solve(
 
 
 def _opened(form: Linear, system: _System) -> Linear:
-    """The form with every `//` and `%` over unknowns replaced by variables with their own equation."""
+    """The form with every `//` and `%` over unknowns replaced by a variable with an equation."""
     result = Linear((), form.const)
     for atom, c in form.terms:
         opened = (
@@ -141,7 +144,7 @@ def _parts(atom: Expr, system: _System) -> Linear:
 
 
 def _new(system: _System, base: str, size: int | None) -> Symbol:
-    """A fresh unknown. Without a size it is unbounded: then it must be eliminated, or the delta stays closed."""
+    """A fresh unknown. Without a size it must be eliminated, or the delta stays closed."""
     system.count += 1
     symbol = index_symbol(f"{base}__{system.count}")
     system.unknown[symbol] = size if size is not None else sympy.oo
@@ -171,7 +174,10 @@ def _split_all(system: _System) -> bool:
 
 
 def _split(form: Linear, facts: Facts) -> list[Linear] | None:
-    """[form], or the two forms it splits into: g·big + small = 0 where one multiple of g is in small's range."""
+    """[form], or the two forms it splits into; None if it cannot hold.
+
+    g·big + small = 0 splits where a single multiple of g lies in small's range.
+    """
     for g in sorted({abs(c) for _, c in form.terms if abs(c) > 1}, reverse=True):
         small = Linear(tuple((a, c) for a, c in form.terms if c % g), form.const)
         big = Linear(tuple((a, c // g) for a, c in form.terms if c % g == 0), 0)
@@ -189,7 +195,7 @@ def _split(form: Linear, facts: Facts) -> list[Linear] | None:
 
 
 def _eliminate(system: _System) -> bool:
-    """Solve one equation for one unknown and put it into the others; False when there is nothing to do."""
+    """Solve one equation for one unknown and put it into the others; False when none can be."""
     choices = [
         (_rank(system, form, atom, c), position, atom, c)
         for position, form in enumerate(system.equations)
@@ -211,7 +217,7 @@ def _eliminate(system: _System) -> bool:
 
 
 def _rank(system: _System, form: Linear, atom: Symbol, c: int) -> tuple[Any, ...]:
-    """Digits last, a split may yet decide them; else the largest range first, then a unit coefficient."""
+    """Digits last, a split may yet decide them; else the largest range, then a unit coefficient."""
     size = system.unknown[atom]
     extent = (
         float("inf") if size == sympy.oo else 1e18 if isinstance(size, Symbol) else float(int(size))
@@ -251,10 +257,8 @@ def _substituted_atom(atom: Expr, symbol: Symbol, rest: Linear, divisor: int) ->
 
 def _solution(system: _System) -> Solution:
     remaining = dict(system.unknown)
-    known = {
-        s: n for s, n in system.sizes.items() if s not in dict((v, 0) for v, _, _ in system.solved)
-    }
-    facts = Facts(known, system.limits)
+    gone = {v for v, _, _ in system.solved}
+    facts = Facts({s: n for s, n in system.sizes.items() if s not in gone}, system.limits)
     exact: dict[Symbol, tuple[Linear, int]] = {}
     conditions: list[Any] = []
     for symbol, form, divisor in reversed(system.solved):
@@ -301,7 +305,7 @@ def _in_range(form: Linear, size: Size, facts: Facts) -> list[Any]:
 
 
 def replace_indices(expr: Any, solution: Solution) -> Any:
-    """An expression with the solution's values in every index, condition and bare index variable."""
+    """An expression with the solution's values in every index, condition and bare variable."""
     if not set(solution.values) & symbols_of([expr]):
         return expr
     if isinstance(expr, (Symbol, FloorDiv, Remainder)):

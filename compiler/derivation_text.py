@@ -66,8 +66,8 @@ def latex_lines(d: Derivation) -> list[str]:
     lines = []
     for step in d.steps:
         name = step.forward.split("[", 1)[0]
-        local = rf"\frac{{\partial {_name(name)}}}{{\partial {sympy.latex(step.access)}}} &= {sympy.latex(step.local)}"
-        lines += [r"\begin{align*}", rf"{local} \\"]
+        slope = rf"\frac{{\partial {_name(name)}}}{{\partial {sympy.latex(step.access)}}}"
+        lines += [r"\begin{align*}", rf"{slope} &= {sympy.latex(step.local)} \\"]
         if step.definition is not None:
             lines.append(rf"{_equation(step.definition)} \\")
         lines.append(r"\end{align*}")
@@ -104,7 +104,8 @@ def html_page(d: Derivation) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<style>body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "pre{overflow-x:auto;padding:.75rem;background:#8881}h2{font:600 1rem/1.4 ui-monospace,monospace}"
+        "pre{overflow-x:auto;padding:.75rem;background:#8881}"
+        "h2{font:600 1rem/1.4 ui-monospace,monospace}"
         ":root{color-scheme:light dark}</style></head><body>"
         f"<h1>{title}</h1>\n{sections}\n<section><h2>in the end</h2><pre>"
         + html.escape("\n".join([*d.final, "", f"= {expression(d.expr)}"]))

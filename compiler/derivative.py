@@ -80,7 +80,8 @@ def _summed(term: Expr, node: Reduce, at: tuple[Symbol, ...], sizes: dict[Symbol
         return sympy.S.Zero
     over = {v: sizes[v] for v in node.over}
     posed = [_delta(d, at) for d in deltas]
-    solution = solve([d for d in posed if d], {a: Symbol(f"size_{a}", integer=True, positive=True) for a in at}, over, {})
+    outputs = {a: Symbol(f"size_{a}", integer=True, positive=True) for a in at}
+    solution = solve([d for d in posed if d], outputs, over, {})
     kept = [c for c in solution.conditions if isinstance(c, sympy.Eq)]
     closed = [sympy.KroneckerDelta(c.lhs, c.rhs) for c in kept]
     body = solution.apply(rest) * sympy.Mul(*closed)

@@ -1,11 +1,11 @@
 """The derivation of a gradient, step by step, from the loss to a parameter.
 
     d = gw.derive(mnist_mlp, wrt="fc1.W")
-    print(d.text())          # forward line, local derivative, deltas, what they are solved for, adjoint
+    print(d.text())          # forward line, local derivative, deltas, their solution, adjoint
     d.expr                   # the adjoint as a SymPy expression over accesses
     gw.derive(w[p, q] * x[q]**2, wrt=x[k]).expr
 
-Each step is one link of the chain rule, as `compiler/differentiate.py` made it: nothing here derives
+Each step is one link of the chain rule, as `compiler/chain.py` made it: nothing here derives
 anything. Where a network has no inputs, its values are known, and ride along.
 """
 
@@ -34,9 +34,9 @@ from ir.text import equation, expression
 class Step:
     """One link: the adjoint of `of` receives from the line `forward`.
 
-    `local` is SymPy's derivative of the line by `access`; `deltas` are the Kronecker deltas as text,
-    `solved` what each index came to, `conditions` what is kept, `adjoint` the contribution's equation.
-    `value` and `gradient` are those of `of`, where they are known.
+    `local` is SymPy's derivative of the line by `access`; `deltas` are the Kronecker deltas as
+    text, `solved` what each index came to, `conditions` what is kept, `adjoint` the contribution's
+    equation. `value` and `gradient` are those of `of`, where they are known.
     """
 
     of: str
@@ -58,8 +58,8 @@ class Step:
 class Derivation:
     """The chain of steps from the loss to `wrt`; `expr` is the adjoint at the end.
 
-    `expr` is in terms of inputs and parameters alone where that stays short, else in terms of the stored
-    tensors and adjoints that the emitted code uses.
+    `expr` is in terms of inputs and parameters alone where that stays short, else in terms of the
+    stored tensors and adjoints that the emitted code uses.
     """
 
     network: str

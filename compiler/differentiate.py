@@ -4,10 +4,10 @@ For each access A[e(V)] in the body of T, over all its index variables V:
 
     dA[a…] += sum over V of dT[i…] * (∂body/∂access) * δ(a1, e1(V)) * … * δ(am, em(V))
 
-SymPy differentiates the scalar body (`compiler/local_derivative.py`), `compiler/deltas.py` solves the
-deltas, `compiler/chain.py` makes one contribution of them and `compiler/adjoints.py` the sum of all.
-This file is the walk: last definition first, each after everything that reads it. There is no rule
-for any operation here, nor anywhere else.
+SymPy differentiates the scalar body (`compiler/local_derivative.py`), `compiler/deltas.py` solves
+the deltas, `compiler/chain.py` makes one contribution of them and `compiler/adjoints.py` the sum of
+all. This file is the walk: last definition first, each after everything that reads it. There is no
+rule for any operation here, nor anywhere else.
 
 A recurrence's adjoints form a recurrence of their own, along the same index the other way. Second
 derivatives come from differentiating the result again (`compiler/grad.py`), not from here.
@@ -143,7 +143,7 @@ def _block(walk: Walk, block: list[Definition]) -> None:
 
 
 def _reached(walk: Walk, block: list[Definition]) -> set[str]:
-    """The block's definitions with an adjoint: what came before reads them, or one that has does."""
+    """The block's definitions with an adjoint: later lines read them, or one that has one does."""
     reached = {d.name for d in block if d.name in walk.terms and d.name in walk.needed}
     changed = True
     while changed:
@@ -166,7 +166,7 @@ def _adjoint_scan(scan: Scan | None) -> Scan | None:
 def _differentiate_definition(
     walk: Walk, d: Definition, scan: Scan | None, inside: frozenset[str]
 ) -> list[Definition]:
-    """Add a link for each access of the body; what must wait for the end of a recurrence returns."""
+    """Add a link for each access of the body; returns what must wait for a recurrence's end."""
     later: list[Definition] = []
     if d.detached:
         return later

@@ -1,12 +1,13 @@
 """Fusion: from definitions to kernels.
 
-    fc1_sum[n, j] = sum over k …        one kernel over n, j: the sum, then bias and relu on each element
-    fc1[n, j] = fc1_sum[n, j] + b[j]    while it is in a register
+    fc1_sum[n, j] = sum over k …        one kernel over n, j: the sum, then bias and relu
+    fc1[n, j] = fc1_sum[n, j] + b[j]    on each element while it is in a register
     h[n, j] = 0 if fc1[n, j] <= 0 …
 
-A definition joins the kernel of the last of the kernels it reads from, when it has the same space and
-reads that kernel's members at its own point only. A maximum and its argmax share their loop. An update joins its gradient's kernel when every other reader of the old
-value can run before; the kernels are then put in an order in which it does.
+A definition joins the kernel of the last of the kernels it reads from, when it has the same space
+and reads that kernel's members at its own point only. A maximum and its argmax share their loop. An
+update joins its gradient's kernel when every other reader of the old value can run before; the
+kernels are then put in an order in which it does.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _space(d: Definition) -> tuple[Range, ...]:
 
 
 def _names(d: Definition, group: _Group) -> dict[Symbol, Symbol]:
-    """From the definition's output indices to the group's, and its other indices out of their way."""
+    """From the definition's output indices to the group's; its others, out of their way."""
     mapping = {
         mine.index: theirs.index for mine, theirs in zip(_space(d), group.space, strict=True)
     }
@@ -113,7 +114,7 @@ def _twin(fusion: _Fusion, d: Definition) -> _Group | None:
 
 
 def _is_contraction(d: Definition) -> bool:
-    """A sum of a product of two or more factors that vary with the terms: it gets a loop nest of its own."""
+    """A sum of a product of two or more factors that vary: it gets a loop nest of its own."""
     over = {r.index for r in d.over}
     factors = [
         f for f in sympy.Mul.make_args(d.body) if any(symbols_of([a]) & over for a in accesses(f))
@@ -137,7 +138,7 @@ def _fits(d: Definition, group: _Group) -> bool:
 
 
 def _can_wait(fusion: _Fusion, d: Definition, group: _Group) -> bool:
-    """Whether no other reader of the tensor that an update replaces depends on the update's kernel."""
+    """Whether no other reader of the tensor that an update replaces depends on its kernel."""
     target = next(t for t, name in fusion.program.updates if name == d.name)
     readers = [
         g for g in fusion.groups if g is not group and any(target in m.reads() for m in g.members)
@@ -160,7 +161,7 @@ def _dependents(fusion: _Fusion, group: _Group) -> set[int]:
 
 
 def _ordered(fusion: _Fusion) -> list[_Group]:
-    """Kernels after what they read and after the readers of what they replace; otherwise as written."""
+    """Kernels after what they read and after the readers of what they replace; else as written."""
     replaced = {name: target for target, name in fusion.program.updates}
     before: dict[int, set[int]] = {g.position: set() for g in fusion.groups}
     for g in fusion.groups:
@@ -220,7 +221,7 @@ def _steps(fusion: _Fusion, groups: list[_Group]) -> tuple[Step, ...]:
 
 
 def _kernel_name(group: _Group) -> str:
-    """The user's name: `fc1` for fc1_sum with its bias, `d_fc1_W` for a gradient with its update."""
+    """The user's name: `fc1` for fc1_sum with its bias, `d_fc1_W` for a gradient and its update."""
     first = group.members[0].name
     parents = [m.name for m in group.members if first.startswith(f"{m.name}_") and m.name != first]
     return identifier(max(parents, key=len) if parents else first)

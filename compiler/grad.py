@@ -4,7 +4,7 @@
 
     @gw.network
     def curvature(x: gw.f64["batch", 3], y: gw.f64["batch", 1]):
-        d = gw.grad(regression, wrt="W")(x, y).d_W          # called inside another network, it is inlined
+        d = gw.grad(regression, wrt="W")(x, y).d_W      # called inside a network, it is inlined
         return gw.outputs(loss=gw.define((), gw.sum(d[k, j] * v[k, j], over=(k, j))))
 
 The loss of `curvature` is (gradient · v); its own gradient is the Hessian times v.
@@ -43,9 +43,11 @@ class GradientNetwork(Network):
 
 
 def grad(network: Network, *, wrt: str | Sequence[str] | None = None) -> GradientNetwork:
-    """A network with the gradients of `network`'s loss as outputs `d_NAME` (default: every parameter that trains).
+    """A network with the gradients of `network`'s loss as outputs: `gw.grad(mlp, wrt="fc1.W")`.
 
-    Dots in a name become underscores: the gradient by fc1.W is `d_fc1_W`. The loss is output `loss_value`.
+    The output is `d_NAME`, dots as underscores: the gradient by fc1.W is `d_fc1_W`. The loss is
+    output `loss_value`. By default there is a gradient for every parameter that trains. Raises
+    DifferentiationError, when traced, if there is no loss or no such tensor.
     """
     names = (wrt,) if isinstance(wrt, str) else None if wrt is None else tuple(wrt)
     return GradientNetwork(f"{network.name}_grad", network.function, network.origin, network, names)

@@ -55,7 +55,8 @@ def _inputs(program: Program, arguments: Sequence[Tensor], at: Origin | None) ->
     for declared, given in zip(program.inputs, arguments, strict=True):
         if declared.shape != given.shape or declared.dtype != given.dtype:
             raise ShapeError(
-                f"{program.name} needs {declared.name} of {declared.dtype}{list(declared.shape)}, got {given!r}",
+                f"{program.name} needs {declared.name} of "
+                f"{declared.dtype}{list(declared.shape)}, got {given!r}",
                 at=at,
             )
     return {d.name: g.name for d, g in zip(program.inputs, arguments, strict=True)}

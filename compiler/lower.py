@@ -68,7 +68,10 @@ def read(name: str, indices: tuple[Symbol, ...], body: Expr, context: Context) -
 
 
 def infer(line: Line, unknown: frozenset[str] = frozenset()) -> None:
-    """Give every index its size, from the accesses that use it alone. Tensors in `unknown` have no shape yet."""
+    """Give every index its size, from the accesses that use it alone.
+
+    Tensors in `unknown` have no shape yet: those of an open recurrence.
+    """
     origin: dict[Symbol, str] = {}
     for access in accesses(line.body):
         if access.tensor in unknown:
@@ -178,7 +181,7 @@ def _limit_argmax(line: Line, made: Definition) -> None:
 
 
 def _conditions(line: Line, body: Expr) -> tuple[Any, ...]:
-    """What must hold for every access of a reduction's body to be in bounds, where that is not certain."""
+    """What must hold for a reduction's accesses to be in bounds, where that is not certain."""
     found: dict[Any, None] = {}
     for doubt in _doubts(line, body):
         if doubt.inside_branch:
@@ -195,10 +198,9 @@ def _conditions(line: Line, body: Expr) -> tuple[Any, ...]:
 def _map(line: Line, body: Expr) -> Definition:
     for doubt in _doubts(line, body):
         raise _out_of_bounds(line, doubt)
-    made = Definition(
+    return Definition(
         line.name, line.context.real, _ranges(line, line.indices), body, origin=line.context.origin
     )
-    return made
 
 
 def _doubts(line: Line, body: Expr) -> list[Doubt]:
@@ -245,7 +247,7 @@ def _with_plain_names(made: Definition) -> Definition:
 def grouped(
     lines: list[list[Definition]], group: str, index: str, downwards: bool
 ) -> list[Definition]:
-    """The definitions of a recurrence: those outside its loop first, then the group, each with its scan."""
+    """The definitions of a recurrence: those outside its loop, then the group with its scan."""
     everything = [d for made in lines for d in made]
     inside = {made[-1].name for made in lines}
     changed = True

@@ -5,8 +5,8 @@
         ...
         return gw.outputs(loss=loss, logits=logits)
 
-The function runs once a compilation, on symbolic tensors; no numbers flow. `Network.trace` gives the
-forward program: definitions in the order they were written, those that nothing reads left out.
+The function runs once a compilation, on symbolic tensors; no numbers flow. `Network.trace` gives
+the forward program: definitions in the order they were written, those that nothing reads left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Annotation:
                 raise ShapeError(
                     f"{size!r} is not a size",
                     at=caller()[0],
-                    fix='a size is a positive integer, or the name of the batch: gw.f32["batch", 784]',
+                    fix="a size is a positive integer, or the name of the batch: "
+                    'gw.f32["batch", 784]',
                 )
         return Annotation(self.dtype, given)
 
@@ -66,7 +67,7 @@ class Outputs:
 
 
 def outputs(*, loss: Tensor | None = None, **others: Tensor) -> Outputs:
-    """`return gw.outputs(loss=..., logits=...)`: the loss must be a scalar; the other names are free."""
+    """`return gw.outputs(loss=..., logits=...)`: the loss is a scalar; the other names are free."""
     at = caller()[0]
     for name, tensor in {**others, **({"loss": loss} if loss is not None else {})}.items():
         check_name(name, "output", at)
@@ -99,7 +100,7 @@ class Network:
     ) -> Program:
         """The forward program, in the given floating type (default: that of the annotations).
 
-        `training` traces what the loss is made of; False, the outputs as they are in use (no dropout).
+        `training` traces what the loss is made of; False, the outputs in use (no dropout).
         """
         return self.traced(dtype=dtype, batch=batch, training=training)[0]
 
@@ -120,7 +121,10 @@ class Network:
         return _program(self, trace, returned, batch), trace.depends_on_mode
 
     def __call__(self, *arguments: Tensor) -> Any:
-        """Inline this network into the one being traced: its outputs as attributes, parameters shared by name."""
+        """Inline this network into the one being traced.
+
+        The result has its outputs as attributes; parameters of the same name are shared.
+        """
         trace = current()
         program, depends = self.traced(dtype=trace.real, training=trace.training)
         trace.depends_on_mode |= depends

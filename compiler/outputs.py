@@ -4,9 +4,9 @@
     y = tanh(x):           dy/dx = 1 - tanh(x)**2             ->  1 - y**2
     y = max(x, 0):         dy/dx = 0 if x <= 0 else 1         ->  0 if y <= 0 else 1
 
-No function is known here by name: y = F(u) is solved for its one transcendental part u, where F is a
-quotient of linear forms in u, and u is replaced in the derivative. For a choice, the condition may be
-asked of y instead of x where both ask the same on every branch.
+No function is known here by name: y = F(u) is solved for its one transcendental part u, where F is
+a quotient of linear forms in u, and u is replaced in the derivative. For a choice, the condition
+may be asked of y instead of x where both ask the same on every branch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def through_output(body: Expr, local: Expr, output: Access) -> Expr:
 
 
 def _divisors(expr: Expr) -> set[Expr]:
-    """What an expression divides by: an eliminated input must not bring a new one, which may be zero."""
+    """What an expression divides by: elimination must bring no new divisor, which may be zero."""
     return {p.base for p in expr.atoms(sympy.Pow) if p.exp.could_extract_minus_sign()}
 
 
@@ -78,7 +78,7 @@ def _inverse(function: Expr, u: Symbol, y: Symbol) -> Expr | None:
 
 
 def _in_terms(local: Expr, inner: Expr, u: Symbol) -> Expr | None:
-    """The derivative with u in place of the transcendental part, its powers included; None if any is left."""
+    """The derivative with u for the transcendental part and its powers; None if any is left."""
     base, exponent = inner.as_base_exp()
     power = isinstance(inner, sympy.Pow)
 
@@ -143,7 +143,7 @@ def _choice_by_output(body: sympy.Piecewise, local: Expr, output: Access) -> Exp
 
 
 def _agrees(value: Expr, condition: Expr, x: Access) -> bool | None:
-    """Whether the branch's value satisfies the branch's own condition, when that is decided by numbers."""
+    """Whether the branch's value satisfies the branch's own condition, if numbers decide that."""
     if not value.is_number:
         return None
     decided = condition.xreplace({x: value})

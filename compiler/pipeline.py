@@ -2,8 +2,8 @@
 
     lower > stabilise > differentiate > look_through > simplify > merge > update > fuse
 
-Each takes a valid program and gives a valid one; the verifier runs after every pass. `stages` gives the
-program after each of them, so that `--stop-after PASS` can print it.
+Each takes a valid program and gives a valid one; the verifier runs after every pass. `stages` gives
+the program after each of them, so that `--stop-after PASS` can print it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Stage:
 def stages(
     program: Program, optimizer: Optimizer | None = None, wrt: tuple[str, ...] | None = None
 ) -> Iterator[Stage]:
-    """The program after each pass up to `update`; a network without a loss, or without parameters, has no gradients."""
+    """The program after each pass up to `update`.
+
+    A network without a loss, or without parameters, has no gradients.
+    """
     yield Stage("lower", verify(program, "lower"))
     program = verify(stabilise(program), "stabilise")
     yield Stage("stabilise", program)
@@ -97,7 +100,8 @@ def module(
 ) -> Module:
     """The three programs of a network, scheduled: its outputs, its gradients, its training step.
 
-    `in_use` is the program of the outputs where it differs from that of the loss (dropout, batch norm).
+    `in_use` is the program of the outputs where it differs from that of the loss: with dropout,
+    with batch norm.
     """
     *_, final = stages(program, optimizer)
     whole = final.program
@@ -126,7 +130,7 @@ def module(
 
 
 def _forward(program: Program) -> Program:
-    """The program of the outputs alone, without the inputs that they do not need: a classifier's labels."""
+    """The program of the outputs alone, without inputs that they do not need, such as labels."""
     program = prune(program)
     read = {name for d in program.definitions for name in d.reads()}
     return replace(program, inputs=tuple(t for t in program.inputs if t.name in read))

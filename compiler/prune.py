@@ -30,7 +30,7 @@ def prune(program: Program) -> Program:
 
 
 def look_through(program: Program) -> Program:
-    """Replace reads of constant and copying maps by what they stand for. Results keep their line."""
+    """Replace reads of constant and copying maps by what these stand for. Results keep a line."""
     stands: dict[str, Definition] = {}
     made = []
     for d in program.definitions:

@@ -27,9 +27,9 @@ def recurrence_of(
     at: Origin | None,
     trace: Trace,
 ) -> list[Tensor]:
-    """Enter the lines of a recurrence: the names and indices of `heads`, and what `body` makes of them.
+    """Enter the lines of a recurrence: `heads` are their names and indices, `body` gives the rest.
 
-    While the body runs its tensors have as many dimensions as indices; their sizes are not known.
+    While it runs, its tensors have as many dimensions as indices; their sizes are not known yet.
     """
     handles = [Tensor(name, ("?",) * len(own), trace.real) for name, own in heads]
     bodies = [expression(b, h.name) for b, h in zip(body(*handles), handles, strict=True)]

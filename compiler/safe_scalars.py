@@ -57,7 +57,7 @@ def _negative(condition: Any) -> frozenset[Expr]:
 
 
 def _one_exponential(product: sympy.Mul) -> Expr:
-    """exp(a)*exp(b)/exp(c)*w  ->  exp(a + b - c)*w, then against 1 + exp(a) where it stands below."""
+    """exp(a)*exp(b)/exp(c)*w  ->  exp(a + b - c)*w, then against 1 + exp(a) if it stands below."""
     power: Expr = sympy.S.Zero
     rest: list[Expr] = []
     for factor in product.args:
@@ -75,7 +75,10 @@ def _base_and_exponent(factor: Expr) -> tuple[Expr, Expr]:
 
 
 def _bounded(power: Expr, rest: list[Expr]) -> Expr:
-    """exp(a)**k/(c + exp(a))**n  ->  1/((1 + c*exp(-a))**k*(c + exp(a))**(n - k)), each factor bounded."""
+    """exp(a)**k/(c + exp(a))**n  ->  1/((1 + c*exp(-a))**k*(c + exp(a))**(n - k)).
+
+    Each factor is bounded.
+    """
     for position, factor in enumerate(rest):
         base, exponent = _base_and_exponent(factor)
         grown = _constant_plus_exponential(base)

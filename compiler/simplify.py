@@ -59,7 +59,7 @@ def _zero_elsewhere(factor: sympy.Piecewise) -> bool:
 
 
 def _about_indices(condition: Any) -> bool:
-    """Whether a condition compares index forms; one on values stays a choice, which vectors do better."""
+    """Whether a condition compares index forms; one on values stays a choice, better in vectors."""
     if not isinstance(condition, Relational):
         return False
     try:
@@ -92,7 +92,7 @@ _ZERO = index_symbol("zero__")
 
 
 def _as_delta(condition: Any, d: Definition) -> Delta | None:
-    """An equality of index forms as δ(0, difference), when one of its plain variables is reduced over."""
+    """An equality of index forms as δ(0, difference), if a plain variable of it is reduced over."""
     if not isinstance(condition, sympy.Eq):
         return None
     try:

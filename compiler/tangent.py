@@ -2,11 +2,12 @@
 
     t_T[i…] = reduce over r… of (sum over accesses A[e] of (∂body/∂A[e]) * t_A[e])
 
-    forward = gw.jvp(regression, wrt="W")       # inputs: those of regression, and t_W of W's shape
-                                                # outputs: those of regression, loss_value, t_NAME of each
+    forward = gw.jvp(regression, wrt="W")
+        inputs: those of regression, and t_W of W's shape
+        outputs: those of regression, loss_value, and t_NAME of each
 
-The local derivatives are those of reverse mode (SymPy's); the deltas are trivial, since a tangent stands
-where its tensor stands. The tangent of a maximum is that of the term at its stored argmax.
+The local derivatives are those of reverse mode (SymPy's); the deltas are trivial, since a tangent
+stands where its tensor stands. The tangent of a maximum is that of the term at its stored argmax.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class _Forward:
 
 
 def tangents(program: Program, wrt: Sequence[str]) -> Program:
-    """The program with a tangent input for each name in `wrt`, and the tangents of its results as outputs."""
+    """The program with a tangent input for each name in `wrt`, and the tangents of its results."""
     owned = program.tensors()
     for name in wrt:
         if name not in owned:
@@ -72,7 +73,7 @@ def _tangent_input(walk: _Forward, tensor: Tensor) -> Tensor:
 
 
 def _block(walk: _Forward, block: list[Definition]) -> None:
-    """The lines of one definition or recurrence, then their tangents, which form a recurrence too."""
+    """The lines of one definition or recurrence, then their tangents: a recurrence too."""
     walk.made.extend(block)
     moving = [d for d in block if d.reduce != "argmax" and not d.detached]
     for d in moving:
@@ -136,7 +137,7 @@ class TangentNetwork(Network):
 
 
 def jvp(network: Network, *, wrt: str | Sequence[str]) -> TangentNetwork:
-    """A network with a tangent input t_NAME for each name in `wrt` and outputs t_NAME for each result.
+    """A network with a tangent input t_NAME for each name in `wrt`, and an output t_NAME a result.
 
     With reverse mode inside (`gw.grad`), this gives Hessian-vector products in one forward sweep.
     """

@@ -24,7 +24,8 @@ class Trace:
     """The network under construction. `real` is the floating type of every real tensor in it.
 
     `training` tells whether the loss is being traced, or the outputs as they are evaluated;
-    `depends_on_mode` becomes true when somebody asks. `updates` replace buffers at the end of a step.
+    `depends_on_mode` becomes true when somebody asks. `updates` replace buffers at the end of a
+    step.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Every access the index language can say, differentiated, against differences and a complex step."""
+"""Every access that the index language can say, against differences and a complex step."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import gradwright as gw
 from compiler.check import draw
 from compiler.evaluate import evaluate
 from compiler.pipeline import stages
-from tests.index_cases import CASES
 from ir.program import Program
+from tests.index_cases import CASES
 from tests.targets.interpret import interpret
 
 
@@ -92,7 +92,7 @@ def elements(program: Program, name: str) -> int:
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_jacobian(name: str) -> None:
-    """No definition of the backward pass holds more elements than the forward pass's largest tensor."""
+    """No definition of the backward pass holds more than the forward pass's largest tensor."""
     program = CASES[name]().trace(dtype="float64")
     final = list(stages(program))[2].program
     forward = {*program.tensors(), *program.by_name()}

@@ -1,4 +1,4 @@
-"""A user's mistakes: each gives one clear error on the user's own line, and never a traceback of ours."""
+"""A user's mistakes: one clear error each, on the user's own line, never a traceback of ours."""
 
 from __future__ import annotations
 
