@@ -131,7 +131,14 @@ class Network:
         return inlined(program, arguments, trace, caller()[0])
 
     def _annotations(self) -> dict[str, Annotation]:
-        given = inspect.get_annotations(self.function, eval_str=True)
+        try:
+            given = inspect.get_annotations(self.function, eval_str=True)
+        except NameError as error:
+            raise ShapeError(
+                f"an annotation of {self.name} names {error.name!r}, which is not a global",
+                at=self.origin,
+                fix="remove `from __future__ import annotations` from this file",
+            ) from None
         found = {}
         for name in inspect.signature(self.function).parameters:
             annotation = given.get(name)
