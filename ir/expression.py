@@ -74,7 +74,8 @@ class Access(Expr):  # type: ignore[misc]
         return True if self.args[0].is_integer else None
 
     def _sympystr(self, printer: Any) -> str:
-        return f"{self.tensor}[{', '.join(printer._print(e) for e in self.indices)}]"
+        inner = ", ".join(printer._print(e) for e in self.indices)
+        return f"{self.tensor}[{inner}]" if inner else self.tensor
 
     def _latex(self, printer: Any) -> str:
         name = self.tensor.replace("_", r"\_")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import sympy
+from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.str import StrPrinter
 
 from ir.program import Definition, Program, Range, Shape
@@ -26,6 +27,18 @@ class _Printer(StrPrinter):  # type: ignore[misc]
                 return f"({text}{self._print(value)})"
             text += f"{self._print(value)} if {self._print(condition)} else "
         return f"({text}0)"
+
+    def _print_Add(self, expr: sympy.Add, order: str | None = None) -> str:
+        """Terms as SymPy orders them, those without a minus sign first: `W - lr*d_W`."""
+        terms = self._as_ordered_terms(expr, order=order)
+        terms.sort(key=lambda t: bool(t.could_extract_minus_sign()))
+        text = str(self.parenthesize(terms[0], PRECEDENCE["Add"]))
+        for term in terms[1:]:
+            if term.could_extract_minus_sign():
+                text += f" - {self.parenthesize(-term, PRECEDENCE['Mul'], strict=True)}"
+            else:
+                text += f" + {self.parenthesize(term, PRECEDENCE['Add'])}"
+        return text
 
     def _print_Float(self, expr: sympy.Float) -> str:
         return repr(float(expr))
