@@ -198,7 +198,7 @@ MISTAKES = {
     "labels that are real": (
         lambda x: gw.cross_entropy(gw.flatten(x), gw.dense(gw.flatten(x), 3)),
         ShapeError,
-        "needs an integer label a row",
+        "needs probabilities alike",
         "",
         "",
     ),
