@@ -15,10 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from compiler.differentiate import differentiate
 from compiler.network import Network
-from compiler.prune import look_through
-from compiler.stabilise import stabilise
+from compiler.pipeline import with_gradients, with_tangents
 from ir.names import identifier
 from ir.program import Program
 
@@ -35,11 +33,11 @@ class GradientNetwork(Network):
     ) -> tuple[Program, bool]:
         """The base's program with its adjoints; the gradients are outputs, and there is no loss."""
         forward, depends = self.base.traced(dtype=dtype, batch=batch, training=training)
-        program = differentiate(stabilise(forward), self.wrt).program
+        program = with_gradients(forward, self.wrt)
         outputs = [*program.outputs, ("loss_value", program.loss or "")]
         outputs += [(f"d_{identifier(of)}", name) for of, name in program.gradients]
         bare = replace(program, name=self.name, loss=None, gradients=(), outputs=tuple(outputs))
-        return look_through(bare), depends
+        return bare, depends
 
 
 def grad(network: Network, *, wrt: str | Sequence[str] | None = None) -> GradientNetwork:
@@ -51,3 +49,28 @@ def grad(network: Network, *, wrt: str | Sequence[str] | None = None) -> Gradien
     """
     names = (wrt,) if isinstance(wrt, str) else None if wrt is None else tuple(wrt)
     return GradientNetwork(f"{network.name}_grad", network.function, network.origin, network, names)
+
+
+@dataclass(frozen=True)
+class TangentNetwork(Network):
+    """A network that also carries tangents forward."""
+
+    base: Network
+    wrt: tuple[str, ...]
+
+    def traced(
+        self, *, dtype: str | None = None, batch: int | None = None, training: bool = True
+    ) -> tuple[Program, bool]:
+        """The base's program with its tangents; there is no loss."""
+        forward, depends = self.base.traced(dtype=dtype, batch=batch, training=training)
+        program = with_tangents(forward, self.wrt)
+        return replace(program, name=self.name), depends
+
+
+def jvp(network: Network, *, wrt: str | Sequence[str]) -> TangentNetwork:
+    """A network with a tangent input t_NAME for each name in `wrt`, and an output t_NAME a result.
+
+    With reverse mode inside (`gw.grad`), this gives Hessian-vector products in one forward sweep.
+    """
+    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
+    return TangentNetwork(f"{network.name}_jvp", network.function, network.origin, network, names)

@@ -20,6 +20,7 @@ from compiler.optimizers import Optimizer
 from compiler.prune import look_through, merge, prune
 from compiler.simplify import simplify
 from compiler.stabilise import stabilise
+from compiler.tangent import tangents
 from compiler.update import update
 from ir.errors import GradwrightError
 from ir.kernel import Module, Schedule
@@ -134,3 +135,13 @@ def _forward(program: Program) -> Program:
     program = prune(program)
     read = {name for d in program.definitions for name in d.reads()}
     return replace(program, inputs=tuple(t for t in program.inputs if t.name in read))
+
+
+def with_gradients(program: Program, wrt: tuple[str, ...] | None) -> Program:
+    """A forward program with the adjoints of its loss: the program of `gw.grad`."""
+    return look_through(differentiate(stabilise(program), wrt).program)
+
+
+def with_tangents(program: Program, wrt: tuple[str, ...]) -> Program:
+    """A forward program with the tangents of its results: the program of `gw.jvp`."""
+    return look_through(simplify(tangents(stabilise(program), wrt)))

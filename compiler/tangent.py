@@ -19,10 +19,6 @@ import sympy
 from sympy import Expr
 
 from compiler.local_derivative import local_derivatives
-from compiler.network import Network
-from compiler.prune import look_through
-from compiler.simplify import simplify
-from compiler.stabilise import stabilise
 from ir.errors import DifferentiationError
 from ir.expression import Access, tensor_symbol
 from ir.names import fresh, identifier
@@ -118,28 +114,3 @@ def _at_argmax(walk: _Forward, d: Definition) -> sympy.Eq:
     for r in d.over:
         position = position * r.size + r.index
     return sympy.Eq(argmax.access(), position)
-
-
-@dataclass(frozen=True)
-class TangentNetwork(Network):
-    """A network that also carries tangents forward."""
-
-    base: Network
-    wrt: tuple[str, ...]
-
-    def traced(
-        self, *, dtype: str | None = None, batch: int | None = None, training: bool = True
-    ) -> tuple[Program, bool]:
-        """The base's program with its tangents; there is no loss."""
-        forward, depends = self.base.traced(dtype=dtype, batch=batch, training=training)
-        program = tangents(stabilise(forward), self.wrt)
-        return look_through(simplify(replace(program, name=self.name))), depends
-
-
-def jvp(network: Network, *, wrt: str | Sequence[str]) -> TangentNetwork:
-    """A network with a tangent input t_NAME for each name in `wrt`, and an output t_NAME a result.
-
-    With reverse mode inside (`gw.grad`), this gives Hessian-vector products in one forward sweep.
-    """
-    names = (wrt,) if isinstance(wrt, str) else tuple(wrt)
-    return TangentNetwork(f"{network.name}_jvp", network.function, network.origin, network, names)
