@@ -1,35 +1,259 @@
-"""Losses: forward lines only. Names and defaults are PyTorch's."""
+"""Losses: forward lines only, with PyTorch's names, arguments and defaults.
+
+    loss = gw.cross_entropy(logits, label, label_smoothing=0.1)
+
+`reduction` is "mean" over all elements, "sum", or "none": the loss of each element. A target has
+the shape of x; weights are broadcast to it. Labels of classes: see classification.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import sympy
+from sympy import Expr
 
 from compiler import notation as gw
 from compiler.notation import Tensor, define_as
-from compiler.oplib.common import here, loops_of, need
-from ir.errors import ShapeError
+from compiler.oplib.common import along, loops_of, part, refuse
+from compiler.oplib.options import choice, number
+from ir.expression import Index
+
+# torch.nn.CosineEmbeddingLoss adds it to both squared lengths.
+_COSINE_EPSILON = sympy.Float(1e-12)
 
 
-def cross_entropy(logits: Tensor, label: Tensor, *, name: str | None = None) -> Tensor:
-    """Mean over the rows of -log softmax(logits)[label]: logits real [rows, classes], labels integer [rows]."""
-    need(logits, "cross_entropy", 2, exactly=True)
-    if label.shape != logits.shape[:1] or not label.dtype.startswith("int"):
-        raise ShapeError(
-            f"cross_entropy() needs an integer label a row, got {label!r} for logits {logits!r}",
-            at=here(),
-        )
-    n, k = gw.index("n", logits.shape[0]), gw.index("k", logits.shape[1])
-    row = sympy.log(gw.sum(sympy.exp(logits[n, k]), over=k)) - logits[n, label[n]]
-    return define_as("cross_entropy", (), gw.mean(row, over=n), name=name)
+def mse(x: Tensor, target: Tensor, reduction: str = "mean", *, name: str | None = None) -> Tensor:
+    """(x - target)**2; the mean is over all elements, as torch.nn.MSELoss."""
+    return _pairs("mse", lambda u, y: (u - y) ** 2, x, target, reduction, name)
 
 
-def mse(x: Tensor, target: Tensor, *, name: str | None = None) -> Tensor:
-    """Mean of (x - target)**2 over all elements, as torch.nn.MSELoss."""
-    if x.shape != target.shape:
-        raise ShapeError(
-            f"mse() needs two tensors of one shape, got {x!r} and {target!r}", at=here()
-        )
+def rmse(x: Tensor, target: Tensor, *, name: str | None = None) -> Tensor:
+    """The square root of `mse`. Where x equals target everywhere, it has no gradient: NaN."""
+    _same_shape("rmse", x, target)
     loops = loops_of(x.shape)
-    if not loops:
-        return define_as("mse", (), (x[()] - target[()]) ** 2, name=name)
-    return define_as("mse", (), gw.mean((x[loops] - target[loops]) ** 2, over=loops), name=name)
+    squared = (x[loops] - target[loops]) ** 2
+    mean = gw.mean(squared, over=loops) if loops else squared
+    return define_as("rmse", (), sympy.sqrt(mean), name=name)
+
+
+def l1_loss(
+    x: Tensor, target: Tensor, reduction: str = "mean", *, name: str | None = None
+) -> Tensor:
+    """|x - target|."""
+    return _pairs("l1_loss", lambda u, y: sympy.Abs(u - y), x, target, reduction, name)
+
+
+def smooth_l1_loss(
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    beta: float = 1.0,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """With d = |x - target|: d**2 / (2 beta) where d < beta, else d - beta/2; beta 0: `l1_loss`."""
+    b = number(beta, "beta")
+
+    def line(u: Expr, y: Expr) -> Expr:
+        d = sympy.Abs(u - y)
+        return sympy.Piecewise(((u - y) ** 2 / (2 * b), d < b), (d - b / 2, True)) if b else d
+
+    return _pairs("smooth_l1_loss", line, x, target, reduction, name)
+
+
+def huber_loss(
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """With d = |x - target|: d**2 / 2 where d < delta, else delta * (d - delta/2)."""
+    b = number(delta, "delta", not_zero=True)
+
+    def line(u: Expr, y: Expr) -> Expr:
+        d = sympy.Abs(u - y)
+        return sympy.Piecewise(((u - y) ** 2 / 2, d < b), (b * (d - b / 2), True))
+
+    return _pairs("huber_loss", line, x, target, reduction, name)
+
+
+def hinge_loss(
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    margin: float = 1.0,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """max(0, margin - target * x), with targets of 1 and -1, as in a support vector machine."""
+    m = number(margin, "margin")
+    return _pairs("hinge_loss", lambda u, y: sympy.Max(m - y * u, 0), x, target, reduction, name)
+
+
+def hinge_embedding_loss(
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    margin: float = 1.0,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """x where target is 1, max(0, margin - x) where it is -1."""
+    m = number(margin, "margin")
+
+    def line(u: Expr, y: Expr) -> Expr:
+        return sympy.Piecewise((u, y > 0), (sympy.Max(m - u, 0), True))
+
+    return _pairs("hinge_embedding_loss", line, x, target, reduction, name)
+
+
+def bce(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | float = 1,
+    reduction: str = "mean",
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """-target log(x) - (1 - target) log(1 - x), each logarithm at least -100: x is a probability.
+
+    As torch.nn.BCELoss; from logits, `bce_with_logits` keeps more digits.
+    """
+
+    def line(u: Expr, y: Expr, w: Expr) -> Expr:
+        certain = sympy.Max(sympy.log(u), -100), sympy.Max(sympy.log(1 - u), -100)
+        return -w * (y * certain[0] + (1 - y) * certain[1])
+
+    return _pairs("bce", line, x, target, reduction, name, weight)
+
+
+def bce_with_logits(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | float = 1,
+    reduction: str = "mean",
+    pos_weight: Tensor | float = 1,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """-pos_weight target log(s) - (1 - target) log(1 - s), with s = sigmoid(x), safe for any x.
+
+    As torch.nn.BCEWithLogitsLoss; both weights are broadcast.
+    """
+
+    def line(u: Expr, y: Expr, w: Expr, p: Expr) -> Expr:
+        return w * ((1 - y) * u + (1 + (p - 1) * y) * sympy.log(1 + sympy.exp(-u)))
+
+    return _pairs("bce_with_logits", line, x, target, reduction, name, weight, pos_weight)
+
+
+def kl_div(
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    log_target: bool = False,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """target * (log(target) - x), with x a logarithm of probabilities; 0 where target is 0.
+
+    "batchmean" divides the sum by the first size: that is the divergence, "mean" is not.
+    """
+
+    def line(u: Expr, y: Expr) -> Expr:
+        if log_target:
+            return sympy.exp(y) * (y - u)
+        return sympy.Piecewise((y * sympy.log(y), y > 0), (0, True)) - y * u
+
+    if reduction != "batchmean" or not x.shape:
+        return _pairs("kl_div", line, x, target, reduction, name)
+    _same_shape("kl_div", x, target)
+    loops = loops_of(x.shape)
+    total = gw.sum(line(x[loops], target[loops]), over=loops)
+    return define_as("kl_div", (), total / x.shape[0], name=name)
+
+
+def cosine_similarity(
+    x1: Tensor, x2: Tensor, *, axis: int = 1, eps: float = 1e-8, name: str | None = None
+) -> Tensor:
+    """x1·x2 / (max(|x1|, eps) max(|x2|, eps)) along an axis, which goes."""
+    _same_shape("cosine_similarity", x1, x2)
+    loops, other, k = along(x1, axis, "cosine_similarity")
+    least = number(eps, "eps") ** 2
+    dot, first, second = (
+        gw.sum(a[other] * b[other], over=k) for a, b in ((x1, x2), (x1, x1), (x2, x2))
+    )
+    body = dot / sympy.sqrt(sympy.Max(first, least)) / sympy.sqrt(sympy.Max(second, least))
+    at = axis % len(loops)
+    return define_as("cosine_similarity", (*loops[:at], *loops[at + 1 :]), body, name=name)
+
+
+def cosine_embedding_loss(
+    x1: Tensor,
+    x2: Tensor,
+    target: Tensor,
+    margin: float = 0.0,
+    reduction: str = "mean",
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """With c the cosine of two rows: 1 - c where target is 1, max(0, c - margin) where it is -1."""
+    _same_shape("cosine_embedding_loss", x1, x2)
+    n, k = gw.index("n", x1.shape[0]), gw.index("k", x1.shape[1])
+    dot, first, second = (
+        gw.sum(a[n, k] * b[n, k], over=k) for a, b in ((x1, x2), (x1, x1), (x2, x2))
+    )
+    cosine = dot / sympy.sqrt((first + _COSINE_EPSILON) * (second + _COSINE_EPSILON))
+    rows = part(name or "cosine_embedding_loss", "cosine")
+    c = define_as("cosine", (n,), cosine, name=rows)
+    m = number(margin, "margin")
+
+    def line(c: Expr, y: Expr) -> Expr:
+        return sympy.Piecewise((1 - c, y > 0), (sympy.Max(c - m, 0), True))
+
+    return _pairs("cosine_embedding_loss", line, c, target, reduction, name)
+
+
+def _pairs(
+    op: str,
+    line: Callable[..., Expr],
+    x: Tensor,
+    target: Tensor,
+    reduction: str,
+    name: str | None,
+    *weights: Tensor | float,
+) -> Tensor:
+    """A loss of pairs of elements, with weights that are broadcast, reduced."""
+    _same_shape(op, x, target)
+    loops = loops_of(x.shape)
+    body = line(*(_element(operand, loops, op) for operand in (x, target, *weights)))
+    return _reduced(op, loops, body, reduction, name)
+
+
+def _reduced(
+    op: str, loops: tuple[Index, ...], body: Expr, reduction: str, name: str | None
+) -> Tensor:
+    choice(reduction, "reduction", ("mean", "sum", "none"))
+    if reduction == "none" or not loops:
+        return define_as(op, loops, body, name=name)
+    reduce = gw.mean if reduction == "mean" else gw.sum
+    return define_as(op, (), reduce(body, over=loops), name=name)
+
+
+def _element(operand: Tensor | float, loops: tuple[Index, ...], op: str) -> Expr:
+    """One element of an operand whose shape is broadcast to the loops."""
+    if not isinstance(operand, Tensor):
+        return number(operand, "weight")
+    mine = loops[len(loops) - len(operand.shape) :]
+    sizes = tuple(i.extent for i in mine)
+    if any(s not in (1, size) for s, size in zip(operand.shape, sizes, strict=False)):
+        refuse(f"{op}() cannot broadcast {operand!r} to {list(sizes)}", operand)
+    return operand[tuple(0 if s == 1 else i for i, s in zip(mine, operand.shape, strict=True))]
+
+
+def _same_shape(op: str, x: Tensor, target: Tensor) -> None:
+    if x.shape != target.shape:
+        refuse(f"{op}() needs two tensors of one shape, got {x!r} and {target!r}", x, target)
