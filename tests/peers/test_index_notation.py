@@ -181,7 +181,7 @@ def nested(x: gw.Tensor) -> gw.Tensor:
 
 
 def gradients(
-    one: Case, arrays: list[np.ndarray], cotangent: np.ndarray, out: Path
+    one: Case, target: str, arrays: list[np.ndarray], cotangent: np.ndarray, out: Path
 ) -> list[np.ndarray]:
     """Ours: the arrays are parameters, and the loss is the sum of cotangent times result."""
 
@@ -193,13 +193,14 @@ def gradients(
         loss = gw.define((), gw.sum(c[loops] * y[loops], over=loops), name="loss")
         return gw.outputs(loss=loss)
 
-    model = gw.compile(gw.network(body), target="numpy", dtype="float64", out=str(out))
+    model = gw.compile(gw.network(body), target=target, dtype="float64", out=str(out))
     _, grads = model.value_and_grad(model.init_params())
     return list(grads.values())[: len(arrays)]
 
 
+@pytest.mark.parametrize("target", ["numpy", "c"])
 @pytest.mark.parametrize("one", CASES, ids=lambda one: one.name)
-def test_gradient(one: Case, tmp_path: Path, record: Record) -> None:
+def test_gradient(one: Case, target: str, tmp_path: Path, record: Record) -> None:
     rng = np.random.default_rng(len(one.name))
     arrays = [rng.normal(size=shape) for shape in one.shapes]
     cotangent = rng.normal(size=one.peer(*arrays).shape)
@@ -208,12 +209,12 @@ def test_gradient(one: Case, tmp_path: Path, record: Record) -> None:
         return jnp.sum(cotangent * one.peer(*tensors))
 
     expected = jax.grad(loss, argnums=tuple(range(len(arrays))))(*map(jnp.asarray, arrays))
-    found = gradients(one, arrays, cotangent, tmp_path)
+    found = gradients(one, target, arrays, cotangent, tmp_path)
     for ours, theirs in zip(found, expected, strict=True):
         scale = abs(np.asarray(theirs)).max()
         assert scale > 0
         error = float(abs(ours - np.asarray(theirs)).max() / scale)
-        record(f"{one.kind} against JAX", error)
+        record(f"{one.kind}, {target} target against JAX", error)
         assert error <= LIMIT
 
 
