@@ -20,7 +20,7 @@ from sympy import Expr, Symbol
 
 from codegen.numpy.evaluate import Evaluation
 from codegen.numpy.padding import covered
-from codegen.numpy.writer import Frame, Writer
+from codegen.numpy.writer import Frame, Writer, axes_text, frame_of
 from ir.expression import Access, symbols_of
 from ir.program import Definition, DType, Range
 
@@ -157,9 +157,7 @@ def _reduce(total: Sum, group: Factor, over: frozenset[Symbol], name: str) -> Ex
     value = _operand(total, group, frame)
     if not positions:
         return w.hold(_named(w, value), kept, total.dtype)
-    axis = ", ".join(map(str, positions))
-    axis = f"({axis})" if len(positions) > 1 else axis
-    w.say(f"{name} = np.add.reduce({value}, axis={axis})")
+    w.say(f"{name} = np.add.reduce({value}, axis={axes_text(positions)})")
     w.fresh.add(name)
     return w.hold(name, kept, total.dtype)
 
@@ -173,12 +171,10 @@ def _held(total: Sum, group: Factor) -> Expr:
 
 
 def _natural(total: Sum, group: Factor) -> Frame:
-    """The operand's axes in the order of an array that it reads, so that nothing is transposed."""
-    ranges = {r.index: r for r in total.frame(group.axes)}
-    for node in sorted(group.product.atoms(Access), key=str):
-        if len(node.indices) == len(ranges) and set(node.indices) == set(ranges):
-            return tuple(ranges[e] for e in node.indices)
-    return tuple(ranges.values())
+    """The operand's axes in the order that is quickest to write."""
+    space = tuple(r for r in total.space if r.index in group.axes)
+    over = tuple(r for r in total.over if r.index in group.axes)
+    return frame_of(group.product, space, over)
 
 
 def _named(w: Writer, text: str) -> str:
@@ -192,8 +188,12 @@ def _named(w: Writer, text: str) -> str:
 def _operand(total: Sum, group: Factor, frame: Frame) -> str:
     """The text of the operand, its axes those of the frame, zero where a mask leaves it out."""
     w = total.w
+    real = total.dtype.startswith("float")
+    if group.masks and real and not group.product.is_number:
+        masked = sympy.Piecewise((group.product, sympy.And(*group.masks)), (0, True))
+        return Evaluation(w, frame).of(masked).text
     mask = Evaluation(w, frame).of(sympy.And(*group.masks)).text if group.masks else ""
-    value = Evaluation(w, frame, real=total.dtype.startswith("float")).of(group.product)
+    value = Evaluation(w, frame, real=real).of(group.product)
     if mask:
         zero = f"np.{total.dtype}(0)" if value.literal else "0"
         return f"np.where({mask}, {value.text}, {zero})"

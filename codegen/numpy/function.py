@@ -125,7 +125,7 @@ def _replace(
     else:
         w.say(f"{home}[...] = {value(w, member, space, identifier(member.name)).text}")
     w.add(member.name, home, member.shape, member.dtype)
-    w.memo = {key: kept for key, kept in w.memo.items() if key[0] != "padded"}
+    w.memo = {key: kept for key, kept in w.memo.items() if key[:2] != ("padded", home)}
 
 
 def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool) -> None:

@@ -2,15 +2,18 @@
 
     every index a variable, shifted or stepped     x[:, 1:9:2], W.T, b[:, None]     a slice
     k // 28 and k % 28 side by side                x.reshape(rows, 784)             a reshape
+    28*p + q through the whole dimension           h.reshape(rows, 28, 28)          a reshape
     affine, each in bounds                         _window(x, ...)                  a strided view
     all else (gathers, what a condition guards)    x[np.clip(i, 0, 9), j]           a copy
 
 An index that the ranges do not prove in bounds is clipped: such an element stands in a branch or
-term that is not taken there, and is thrown away. The first three copy nothing.
+term that is not taken there, and is thrown away. The others copy nothing, as a
+rule.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -19,7 +22,7 @@ from sympy import Symbol
 from codegen.numpy.writer import ATOM, PRODUCT, SUM, Array, Frame, Operand, Writer
 from ir.affine import Linear, floordiv, linear
 from ir.expression import Access, FloorDiv, Remainder
-from ir.program import Size
+from ir.program import Range, Size
 
 
 def access(w: Writer, node: Access, frame: Frame) -> Operand:
@@ -28,6 +31,7 @@ def access(w: Writer, node: Access, frame: Frame) -> Operand:
     facts = w.facts(frame)
     forms = [facts.simplified(linear(e)) for e in array.present(node.indices)]
     array, forms = _flattened(w, array, forms)
+    array, forms = _split(w, array, forms, frame)
     axes = [r.index for r in frame]
     present = frozenset(a for a in axes if any(_depends(f, a) for f in forms))
     if all(_is_affine(w, f, axes) for f in forms) and all(
@@ -180,6 +184,37 @@ def _divisions(form: Linear) -> Linear:
             plain = _divisions(value) - _divisions(floordiv(value, divisor)) * divisor
         result = result + plain * c
     return result
+
+
+def _split(
+    w: Writer, array: Array, forms: list[Linear], frame: Frame
+) -> tuple[Array, list[Linear]]:
+    """A dimension read whole as `28*p + q` is two dimensions, read as `p` and `q`."""
+    shape: list[Size] = []
+    indices: list[Linear] = []
+    for form, size in zip(forms, array.shape, strict=True):
+        digits = _digits(form, size, frame)
+        shape += [r.size for r in digits] if digits else [size]
+        indices += [linear(r.index) for r in digits] if digits else [form]
+    if len(shape) == len(array.shape):
+        return array, forms
+    return replace(array, text=f"{array.text}.reshape{w.shape(tuple(shape))}",
+                   shape=tuple(shape)), indices
+
+
+def _digits(form: Linear, size: Size, frame: Frame) -> list[Range]:
+    """The axes that count through the whole dimension, the slowest first; none if they do not."""
+    ranges = {r.index: r for r in frame}
+    terms = sorted(form.terms, key=lambda term: -term[1])
+    if form.const or len(terms) < 2 or any(a not in ranges for a, _ in terms):
+        return []
+    digits = [ranges[a] for a, _ in terms]
+    expected: Size = 1
+    for r, (_, step) in zip(reversed(digits), reversed(terms), strict=True):
+        if step != expected or not isinstance(r.size, int):
+            return []
+        expected = step * r.size
+    return digits if expected == size else []
 
 
 # ---------------------------------------------------------------- gathers

@@ -11,6 +11,7 @@ the statements made. Terms left out of a maximum are minus infinity.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import sympy
@@ -20,7 +21,7 @@ from codegen.numpy.evaluate import Evaluation, truth
 from codegen.numpy.indexing import clipped, index_value
 from codegen.numpy.ops import Lowering
 from codegen.numpy.padding import covered
-from codegen.numpy.writer import Frame, Operand, Writer
+from codegen.numpy.writer import Frame, Operand, Writer, axes_text, frame_of
 from ir.affine import linear
 from ir.expression import Access
 from ir.program import Definition
@@ -86,34 +87,44 @@ def _sum(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) ->
 
 
 def _max(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) -> Operand:
-    body, frame = d.body, space + d.over
+    body = d.body
     if isinstance(body, Access):
-        body, masks = covered(w, body, masks, frame, fill="-np.inf")
-    terms = _terms(w, d, body, masks, frame)
-    axes = ", ".join(str(len(space) + i) for i in range(len(d.over)))
-    axis = f"({axes})" if len(d.over) > 1 else axes
-    w.say(f"{name} = np.maximum.reduce({terms}, axis={axis})")
+        body, masks = covered(w, body, masks, space + d.over, fill="-np.inf")
+    frame = frame_of(body, space, d.over)
+    terms = _terms(w, body, masks, frame)
+    if frame == d.over + space and len(d.over) > 1:
+        terms += f".reshape(-1, {', '.join(w.size(r.size) for r in space)})" if space else ""
+        positions = [0] if space else list(range(len(d.over)))
+    else:
+        positions = [i for i, r in enumerate(frame) if r in d.over]
+    w.say(f"{name} = np.maximum.reduce({terms}, axis={axes_text(positions)})")
     w.fresh.add(name)
-    return Operand(name, frozenset(r.index for r in space), temporary=True)
+    kept = tuple(r for r in frame if r not in d.over)
+    result = Evaluation(w, space).of(w.hold(name, kept, d.dtype))
+    return replace(result, temporary=result.text == name)
 
 
 def _argmax(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) -> Operand:
     """Over the reduced axes as one; among terms left out and minus infinities the latter win."""
-    frame = space + d.over
-    body = covered(w, d.body, masks, frame, fill="-np.inf")[0] if masks else d.body
-    terms = _terms(w, d, body, masks, frame)
-    sizes = [w.size(r.size) for r in space] + ["-1"]
+    body = d.body
+    if masks:
+        body = covered(w, body, masks, space + d.over, fill="-np.inf")[0]
+    last = frame_of(body, space, d.over) == space + d.over
+    frame = space + d.over if last else d.over + space
+    sizes = [w.size(r.size) for r in space]
+    sizes = [*sizes, "-1"] if last else ["-1", *sizes]
     shape = f".reshape({', '.join(sizes)})" if len(d.over) > 1 else ""
-    text = f"np.argmax({terms}{shape}, axis=-1)"
+    terms, axis = _terms(w, body, masks, frame) + shape, -1 if last else 0
+    text = f"np.argmax({terms}, axis={axis})"
     if masks:
         mask = Evaluation(w, frame).of(sympy.And(*masks))
         whole = f"np.broadcast_to({mask.text}, {w.shape(tuple(r.size for r in frame))})"
-        text = f"{w.helper('masked_argmax')}({terms}{shape}, {whole}{shape})"
+        text = f"{w.helper('masked_argmax')}({terms}, {whole}{shape}, {axis})"
     w.say(f"{name} = {text}.astype(np.{d.dtype})")
     return Operand(name, frozenset(r.index for r in space))
 
 
-def _terms(w: Writer, d: Definition, body: Any, masks: list[Any], frame: Frame) -> str:
+def _terms(w: Writer, body: Any, masks: list[Any], frame: Frame) -> str:
     """All terms over the frame, minus infinity where a mask leaves one out."""
     mask = Evaluation(w, frame).of(sympy.And(*masks)) if masks else Operand("")
     terms = Evaluation(w, frame).of(body)

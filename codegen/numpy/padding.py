@@ -20,9 +20,9 @@ import sympy
 from sympy import Expr, Integer, Symbol
 
 from codegen.numpy.indexing import subscript
-from codegen.numpy.writer import Frame, Writer
+from codegen.numpy.writer import Array, Frame, Writer
 from ir.affine import Facts, Linear, inequalities, linear, remainder
-from ir.expression import Access, FloorDiv, Remainder, tensor_symbol
+from ir.expression import Access, FloorDiv, Remainder, tensor_symbol, value_accesses
 from ir.program import Size
 
 
@@ -57,7 +57,17 @@ def covered(
     edges = [c for covers in found.values() for c in covers if not c.whole]
     left = [c for c in conditions if not _implied(w.facts(frame), c, edges)]
     swap = {a: _padded(w, a, covers, fill) for a, covers in found.items()}
-    return body.xreplace(swap), left
+    return body.xreplace(swap), [_covered_condition(w, c, conditions, frame) for c in left]
+
+
+def _covered_condition(w: Writer, condition: Any, conditions: list[Any], frame: Frame) -> Any:
+    """The condition over padded copies: where those were padded, a factor of the term was too."""
+    swap = {}
+    for node in value_accesses(condition):
+        covers = _covers(w, node, conditions, frame)
+        if covers is not None:
+            swap[node] = _padded(w, node, covers, "0")
+    return condition.xreplace(swap)
 
 
 def _covers(w: Writer, node: Access, conditions: list[Any], frame: Frame) -> list[Cover] | None:
@@ -136,22 +146,23 @@ def _scaled(form: Linear, steps: list[tuple[Linear, int]]) -> Linear:
 
 def _padded(w: Writer, node: Access, covers: list[Cover], fill: str) -> Access:
     """The access to the padded copy, which is made if this function has none yet."""
-    name = _copy(w, w.arrays[node.tensor].text, tuple(covers), fill)
+    name = _copy(w, w.arrays[node.tensor], tuple(covers), fill)
     indices = [(c.form - (0 if c.whole else c.low)).expr() for c in covers]
     return Access(tensor_symbol(name, w.arrays[node.tensor].dtype), *indices)
 
 
-def _copy(w: Writer, source: str, covers: tuple[Cover, ...], fill: str) -> str:
+def _copy(w: Writer, array: Array, covers: tuple[Cover, ...], fill: str) -> str:
+    source = array.text
     parts = [_part(c) for c in covers]
     shape = tuple(c.size if c.whole else c.high - c.low + 1 for c in covers)
     key = ("padded", source, shape, tuple(parts), fill)
     if key not in w.memo:
         name = w.name(f"{source}_padded" if source.isidentifier() else "padded")
         make = f"np.zeros({w.shape(shape)}" if fill == "0" else f"np.full({w.shape(shape)}, {fill}"
-        w.say(f"{name} = {make}, {w.scalar_type})")
+        w.say(f"{name} = {make}, np.{array.dtype})")
         to, of = ([p[side] for p in parts] for side in (0, 1))
         w.say(f"{name}{subscript(to)} = {source}{subscript(of)}")
-        w.add(name, name, shape, w.real)
+        w.add(name, name, shape, array.dtype)
         w.memo[key] = name
     return str(w.memo[key])
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any, TypeAlias
 
-from sympy import Symbol
+from sympy import Expr, Symbol
 
 from ir.affine import Facts
 from ir.expression import Access, tensor_symbol
@@ -155,3 +155,21 @@ def without(array: Array, absent: frozenset[int]) -> Array:
     """The array of a value at one step of a loop, without the loop's dimension."""
     shape = tuple(s for i, s in enumerate(array.shape) if i not in absent)
     return replace(array, shape=shape, absent=absent)
+
+
+def frame_of(body: Expr, space: Frame, over: Frame) -> Frame:
+    """The order of axes in which a reduction's terms are quickest to write and to reduce.
+
+    That of an array that has them all, so that nothing is transposed; otherwise the reduced axes
+    come first, so that the innermost loop of NumPy runs along the result.
+    """
+    ranges = {r.index: r for r in space + over}
+    for node in sorted(body.atoms(Access), key=str):
+        if len(node.indices) == len(ranges) and set(node.indices) == set(ranges):
+            return tuple(ranges[e] for e in node.indices)
+    return over + space
+
+
+def axes_text(positions: list[int]) -> str:
+    """`1`, or `(2, 3)`: the axes of a reduction."""
+    return str(positions[0]) if len(positions) == 1 else f"({', '.join(map(str, positions))})"

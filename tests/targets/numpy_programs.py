@@ -95,7 +95,7 @@ def _contractions() -> list[Case]:
             x=(N, 3), g=(N, 3)),
         one("columnwise_dot", total("y", over(k, 3), over(n, N), x(n, k) * g(n, k)),
             x=(N, 3), g=(N, 3)),
-        one("vector", total("y", over(n, N), over(k, 3), x(n, k) * b(k)), x=(N, 3), b=(3,)),
+        one("matrix_vector", total("y", over(n, N), over(k, 3), x(n, k) * b(k)), x=(N, 3), b=(3,)),
         one("vector_left", total("y", over(k, 3), over(n, N), v(n) * x(n, k)), x=(N, 3),
             v=(N,)),
         one("square_sum", total("y", over(n, N), over(k, 3), x(n, k) ** 2), x=(N, 3)),
