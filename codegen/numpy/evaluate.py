@@ -19,6 +19,7 @@ import sympy
 
 from codegen.numpy.indexing import access, arange, index_value
 from codegen.numpy.ops import Lowering, Op
+from codegen.numpy.padding import reachable
 from codegen.numpy.writer import (
     AND,
     ATOM,
@@ -176,7 +177,7 @@ class Evaluation:
         return Operand(text, tight=NEGATED if text.startswith("-") else ATOM, literal=True)
 
     def _access(self, op: Op) -> Operand:
-        operand = access(self.w, op.leaf, self.frame)
+        operand = access(self.w, reachable(self.w, op.leaf, self.frame), self.frame)
         mine = operand.text in self.owned and operand.axes == self.lowering.axes
         return replace(operand, temporary=True) if mine else operand
 

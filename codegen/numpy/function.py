@@ -142,6 +142,8 @@ def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool
             text = f"np.asarray({text}).astype(np.{member.dtype})"
         elif not found.temporary and not found.computed and (result or _may_change(w, member)):
             text = f"{found.within(100)}.copy()"
+        elif not found.temporary and not found.computed:
+            w.fresh -= {w.arrays[name].text for name in member.reads()}
         if found.temporary and text == found.text:
             _rename(w, text, name)
         else:

@@ -60,6 +60,15 @@ def covered(
     return body.xreplace(swap), [_covered_condition(w, c, conditions, frame) for c in left]
 
 
+def reachable(w: Writer, node: Access, frame: Frame) -> Access:
+    """The access, or one to a padded copy if it is affine and leaves the array in places.
+
+    What it reads there stands in a branch that is not taken, and is thrown away.
+    """
+    covers = _covers(w, node, [], frame)
+    return node if covers is None else _padded(w, node, covers, "0")
+
+
 def _covered_condition(w: Writer, condition: Any, conditions: list[Any], frame: Frame) -> Any:
     """The condition over padded copies: where those were padded, a factor of the term was too."""
     swap = {}

@@ -151,6 +151,10 @@ def _windows() -> list[Case]:
                                      Ne(r, 1)), x=(N, 7), b=(3,)),
         one("pad_map", define("y", over(n, N, u, 9), guarded(And(u >= 2, u < 7), x(n, u - 2), 7)),
             x=(N, 5)),
+        one("pad_2d", define("y", over(n, N, u, 5, q, 6), guarded(
+            And(u > 0, u < 4, q >= 2), 1 / x(n, u - 1, q - 2), -1)), x=(N, 3, 4)),
+        one("shift_with_zero", define("y", over(n, N, u, 5, q, 2), guarded(
+            u + q < 5, x(n, u + q, u)) + guarded(u >= 2 * q, x(n, u - 2 * q, q))), x=(N, 5, 5)),
         one("pool_2d", total("y", over(n, N, p, 2, q, 2), over(r, 2, s, 2),
                              x(n, 2 * p + r, 2 * q + s), kind="max"), x=(N, 4, 4)),
         one("pool_2d_where", total("am", over(n, N, p, 2, q, 2), over(r, 2, s, 2),
@@ -291,6 +295,12 @@ def _chains() -> list[Case]:
             define("h", over(n, N, j, 3), v(n, j) + v(n, j)),
         ), {"x": (N, 4), "W": (4, 3)}, kernels=(("y", "z", "v", "h"),),
            temporaries=("y", "z", "v")),
+        Case("chain_of_names", (
+            define("y", over(n, N, j, 3), x(n, j) * 2),
+            define("z", over(n, N, j, 3), y(n, j)),
+            define("v", over(n, N, j, 3), sympy.exp(y(n, j))),
+            define("h", over(n, N, j, 3), z(n, j) + v(n, 2 - j)),
+        ), {"x": (N, 3)}, kernels=(("y", "z", "v"),), temporaries=("y", "z")),
         Case("chain_kept", (
             define("y", over(n, N, j, 3), x(n, j) * 2),
             define("z", over(n, N, j, 3), y(n, j) + 1),

@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 
 from codegen.numpy.emit import emit
+from compiler.pipeline import module as lowered
 from ir.kernel import Module
+from tests.index_cases import CASES as INDEX_CASES
 from tests.targets.interpret import interpret
 from tests.targets.numpy_programs import MORE
 from tests.targets.programs import CASES, MAXIMUM, Case, perceptron
@@ -57,6 +59,22 @@ def test_every_case_as_the_interpreter_says(case: Case, real: str) -> None:
             close(result, expected[name], real)
         for name, array in values.items():
             np.testing.assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("name", INDEX_CASES)
+def test_gradients_of_index_notation(name: str) -> None:
+    """The cases of differentiation, as far as the front end brings them, forward and backward."""
+    program, _ = INDEX_CASES[name]().traced(dtype="float64", batch=4)
+    module = lowered(program, None, content_hash="0" * 64, version="test")
+    model = loaded(module)
+    params = model.init_params(3)
+    assert module.gradient is not None
+    expected = interpret(module.gradient.program, params, 1)
+    loss, grads = model.value_and_grad(params)
+    assert loss == pytest.approx(float(expected[str(module.gradient.program.loss)]), rel=1e-10)
+    for of, definition in module.gradient.program.gradients:
+        close(grads[of], expected[definition], "float64")
+    assert any(np.any(g) for g in grads.values())
 
 
 # ---------------------------------------------------------------- a whole network
