@@ -1,15 +1,17 @@
-"""What the op library's files share: loops over a shape, one axis apart, digits of a flat index, checks."""
+"""What the op library's files share: loops over a shape, digits of a flat index, checks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import sympy
 
 from compiler import notation as gw
 from compiler.notation import Tensor
 from compiler.source import caller
-from ir.errors import Origin, ShapeError
+from compiler.trace import current
+from ir.errors import GradwrightError, Origin, ShapeError
 from ir.expression import Index
 from ir.program import Shape
 
@@ -23,11 +25,16 @@ def loops_of(shape: Shape) -> tuple[Index, ...]:
 
 def along(x: Tensor, axis: int, op: str) -> tuple[tuple[Index, ...], tuple[Index, ...], Index]:
     """Loops over all of x, the same with another index at `axis`, and that index."""
+    at = axis_of(x, axis, op)
+    loops, k = loops_of(x.shape), gw.index("k", x.shape[at])
+    return loops, (*loops[:at], k, *loops[at + 1 :]), k
+
+
+def axis_of(x: Tensor, axis: int, op: str) -> int:
+    """The axis counted from the front: -1 is the last."""
     if not -len(x.shape) <= axis < len(x.shape):
         raise ShapeError(f"{op}() has no axis {axis} in {x!r}", at=here())
-    loops, k = loops_of(x.shape), gw.index("k", x.shape[axis])
-    at = axis % len(loops)
-    return loops, (*loops[:at], k, *loops[at + 1 :]), k
+    return axis % len(x.shape)
 
 
 def digits(k: Index, sizes: Sequence[int]) -> list[sympy.Expr]:
@@ -41,14 +48,42 @@ def digits(k: Index, sizes: Sequence[int]) -> list[sympy.Expr]:
     return found[::-1]
 
 
+def fixed(x: Tensor, axes: Sequence[int], op: str) -> list[int]:
+    """The sizes of x at these axes, which must be integers."""
+    sizes = [x.shape[a] for a in axes]
+    if not all(isinstance(s, int) for s in sizes):
+        wanted = ", ".join(str(a) for a in axes)
+        refuse(f"{op}() needs a fixed size at axis {wanted}, got {x!r}", x)
+    return [int(s) for s in sizes]
+
+
+def each(value: int | Sequence[int], count: int, what: str, least: int) -> tuple[int, ...]:
+    """An option given once for all of `count` dimensions, or once for each."""
+    given = (value,) * count if isinstance(value, int) else tuple(value)
+    whole = all(isinstance(v, int) and not isinstance(v, bool) for v in given)
+    if len(given) != count or not whole or min(given) < least:
+        raise GradwrightError(
+            f"{what} must be an integer of at least {least}, or {count} of them, got {value!r}",
+            at=here(),
+        )
+    return given
+
+
 def need(x: Tensor, op: str, dimensions: int, *, exactly: bool = False) -> None:
+    """Refuse a tensor with fewer dimensions (or, exactly, another number)."""
     if len(x.shape) < dimensions or (exactly and len(x.shape) != dimensions):
         least = "" if exactly else "at least "
-        raise ShapeError(
-            f"{op}() needs {least}{dimensions} dimensions, got {x!r}",
-            at=here(),
-            notes=(x.provenance(),),
-        )
+        refuse(f"{op}() needs {least}{dimensions} dimensions, got {x!r}", x)
+
+
+def refuse(what: str, *tensors: Tensor, fix: str | None = None) -> NoReturn:
+    """A ShapeError on the user's line that says where the tensors come from."""
+    raise ShapeError(what, at=here(), notes=tuple(t.provenance() for t in tensors), fix=fix)
+
+
+def part(name: str, of: str) -> str:
+    """A free name for an intermediate of an op: `norm_mean`."""
+    return current().unclaimed(f"{name}_{of}")
 
 
 def here() -> Origin | None:
