@@ -1,10 +1,10 @@
-"""The op library: forward lines of index notation, nothing else. Every gradient is derived from them.
+"""The op library: forward lines of index notation, nothing else; every gradient is derived.
 
     h = gw.relu(gw.dense(x, 100, name="fc1"))
     loss = gw.cross_entropy(gw.dense(h, 10, name="fc2"), label)
 
-To add an op, write its forward line in the file it belongs to, and name it here. Names and defaults are
-PyTorch's. `OPS` is what `gradwright` re-exports.
+To add an op, write its forward line in the file it belongs to; name it here and in `gradwright`.
+Names and defaults are PyTorch's.
 """
 
 from compiler.oplib.activations import (
@@ -29,8 +29,27 @@ from compiler.oplib.activations import (
     softsign,
     tanh,
 )
+from compiler.oplib.attention import (
+    multi_head_attention,
+    scaled_dot_product_attention,
+)
 from compiler.oplib.classification import cross_entropy, nll_loss
-from compiler.oplib.layers import dense, linear
+from compiler.oplib.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    convolve,
+    convolve_transpose,
+)
+from compiler.oplib.layers import (
+    dense,
+    dropout,
+    embedding,
+    linear,
+    matmul,
+)
 from compiler.oplib.losses import (
     bce,
     bce_with_logits,
@@ -45,46 +64,134 @@ from compiler.oplib.losses import (
     rmse,
     smooth_l1_loss,
 )
-from compiler.oplib.shape import add, flatten, mul
+from compiler.oplib.normalisation import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    rms_norm,
+)
+from compiler.oplib.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    global_avg_pool,
+    global_max_pool,
+    max_pool1d,
+    max_pool2d,
+)
+from compiler.oplib.recurrent import (
+    gru,
+    lstm,
+)
+from compiler.oplib.resample import (
+    pad,
+    upsample,
+)
+from compiler.oplib.shape import (
+    add,
+    broadcast_to,
+    concat,
+    expand,
+    flatten,
+    gather,
+    index_select,
+    mul,
+    one_hot,
+    permute,
+    reshape,
+    select,
+    slice,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    unsqueeze,
+)
 
 __all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
     "add",
+    "avg_pool1d",
+    "avg_pool2d",
+    "batch_norm",
     "bce",
     "bce_with_logits",
+    "broadcast_to",
     "celu",
+    "concat",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "convolve",
+    "convolve_transpose",
     "cosine_embedding_loss",
     "cosine_similarity",
     "cross_entropy",
     "dense",
+    "dropout",
     "elu",
+    "embedding",
+    "expand",
     "flatten",
+    "gather",
     "gelu",
+    "global_avg_pool",
+    "global_max_pool",
+    "group_norm",
+    "gru",
     "hardsigmoid",
     "hardswish",
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
+    "index_select",
+    "instance_norm",
     "kl_div",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_sigmoid",
     "log_softmax",
     "logsumexp",
+    "lstm",
+    "matmul",
+    "max_pool1d",
+    "max_pool2d",
     "mish",
     "mse",
     "mul",
+    "multi_head_attention",
     "nll_loss",
+    "one_hot",
+    "pad",
+    "permute",
     "prelu",
     "relu",
     "relu6",
+    "reshape",
+    "rms_norm",
     "rmse",
+    "scaled_dot_product_attention",
+    "select",
     "selu",
     "sigmoid",
     "silu",
+    "slice",
     "smooth_l1_loss",
     "softmax",
     "softplus",
     "softsign",
+    "split",
+    "squeeze",
+    "stack",
     "tanh",
+    "transpose",
+    "unsqueeze",
+    "upsample",
 ]
