@@ -13,6 +13,7 @@ kernels are then put in an order in which it does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 import sympy
 from sympy import Symbol
@@ -57,7 +58,9 @@ def fuse(program: Program) -> tuple[Step, ...]:
             d = d.renamed(_names(d, group))
         group.members.append(d)
         fusion.home[d.name] = group
-    return _steps(fusion, _ordered(fusion))
+    order = _ordered(fusion)
+    assert order is not None, "an update was let in where it cannot wait"
+    return _steps(fusion, order)
 
 
 def _space(d: Definition) -> tuple[Range, ...]:
@@ -138,52 +141,53 @@ def _fits(d: Definition, group: _Group) -> bool:
 
 
 def _can_wait(fusion: _Fusion, d: Definition, group: _Group) -> bool:
-    """Whether no other reader of the tensor that an update replaces depends on its kernel."""
+    """Whether an order is left in which all readers of what an update replaces come before it.
+
+    Two updates cannot both ride with gradients that read the other tensor: dx reads w, dw reads x.
+    """
     target = next(t for t, name in fusion.program.updates if name == d.name)
-    readers = [
-        g for g in fusion.groups if g is not group and any(target in m.reads() for m in g.members)
-    ]
-    elsewhere = [a for m in group.members for a in accesses(m.body) if a.tensor == target]
-    after = _dependents(fusion, group)
-    return not elsewhere and not any(r.position in after for r in readers)
+    if any(a.tensor == target for m in group.members for a in accesses(m.body)):
+        return False
+    group.members.append(d)
+    order = _ordered(fusion)
+    group.members.pop()
+    return order is not None
 
 
-def _dependents(fusion: _Fusion, group: _Group) -> set[int]:
-    """The kernels that come to depend on a kernel, directly or not."""
-    found = {group.position}
-    for other in fusion.groups[group.position + 1 :]:
-        sources = {
-            fusion.home[n].position for m in other.members for n in m.reads() if n in fusion.home
-        }
-        if sources & found:
-            found.add(other.position)
-    return found - {group.position}
+def _ordered(fusion: _Fusion) -> list[_Group] | None:
+    """Kernels after all they wait for, otherwise as written; None where that is a circle."""
+    waits = {p: found - {p} for p, found in _waits(fusion).items()}
+    followers: dict[int, list[int]] = {p: [] for p in waits}
+    for position, found in waits.items():
+        for earlier in found:
+            followers[earlier].append(position)
+    ready = [p for p, found in waits.items() if not found]
+    heapify(ready)
+    done: list[_Group] = []
+    while ready:
+        position = heappop(ready)
+        done.append(fusion.groups[position])
+        for later in followers[position]:
+            waits[later].discard(position)
+            if not waits[later]:
+                heappush(ready, later)
+    return done if len(done) == len(fusion.groups) else None
 
 
-def _ordered(fusion: _Fusion) -> list[_Group]:
-    """Kernels after what they read and after the readers of what they replace; else as written."""
+def _waits(fusion: _Fusion) -> dict[int, set[int]]:
+    """For each kernel those it reads from, and the readers of what it replaces."""
     replaced = {name: target for target, name in fusion.program.updates}
+    readers: dict[str, set[int]] = {}
+    for g in fusion.groups:
+        for name in {n for m in g.members for n in m.reads()}:
+            readers.setdefault(name, set()).add(g.position)
     before: dict[int, set[int]] = {g.position: set() for g in fusion.groups}
     for g in fusion.groups:
         for m in g.members:
             before[g.position] |= {fusion.home[n].position for n in m.reads() if n in fusion.home}
-            target = replaced.get(m.name)
-            if target is not None:
-                before[g.position] |= {
-                    o.position for o in fusion.groups if any(target in k.reads() for k in o.members)
-                }
+            before[g.position] |= readers.get(replaced.get(m.name, ""), set())
     _bind_recurrences(fusion, before)
-    done: list[_Group] = []
-    pending = list(fusion.groups)
-    while pending:
-        ready = next(
-            g
-            for g in pending
-            if not (before[g.position] - {g.position}) - {d.position for d in done}
-        )
-        pending.remove(ready)
-        done.append(ready)
-    return done
+    return before
 
 
 def _bind_recurrences(fusion: _Fusion, before: dict[int, set[int]]) -> None:
