@@ -191,12 +191,15 @@ def _waits(fusion: _Fusion) -> dict[int, set[int]]:
 
 
 def _bind_recurrences(fusion: _Fusion, before: dict[int, set[int]]) -> None:
-    """The kernels of one recurrence stay together: each waits for what any of them waits for."""
+    """The kernels of one recurrence stay together: they wait, and are waited for, as one."""
     for name in {g.scan for g in fusion.groups if g.scan}:
         inside = [g.position for g in fusion.groups if g.scan == name]
         outside = {b for p in inside for b in before[p]} - set(inside)
         for count, p in enumerate(inside):
             before[p] = outside | set(inside[:count])
+        for p in set(before) - set(inside):
+            if before[p] & set(inside):
+                before[p] |= set(inside)
 
 
 def _steps(fusion: _Fusion, groups: list[_Group]) -> tuple[Step, ...]:
