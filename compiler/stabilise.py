@@ -1,11 +1,12 @@
 """Take the largest exponent out of exponential sums, and write logarithms and quotients safely.
 
-    S[i] = sum over r of w*exp(g)   ->  exp(m[i]) * sum over r of w*exp(g - m[i]),  m = max over r of g
+    S[i] = sum over r of w*exp(g)  ->  exp(m[i]) * sum over r of w*exp(g - m[i]),  m = max of g
 
-This runs before differentiation, so that gradients are made from the safe form. The shift m may be any
-constant, so it is marked `detached`: constant under differentiation. Softmax, its logarithm and
-cross-entropy are safe at ±1000 because of this line and those of `compiler/safe_scalars.py`, however a
-user writes them: a map with an exponential in it is put into the sums and logarithms that read it.
+This runs before differentiation, so that gradients are made from the safe form. The shift m may be
+any constant, so it is marked `detached`: constant under differentiation. Softmax, its logarithm and
+cross-entropy are safe at ±1000 because of this line and those of `compiler/safe_scalars.py`,
+however a user writes them: a map with an exponential in it is put into the sums and logarithms
+that read it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def _shifted(d: Definition, power: Expr, seen: _Seen) -> list[Definition]:
 
 
 def _opened(d: Definition, seen: _Seen) -> Expr:
-    """The body with exponential maps put in where they meet a sum, a shifted sum, or a logarithm."""
+    """The body with exponential maps put in where they meet a sum, a shift, or a logarithm."""
     if d.scan is not None or not (seen.exponentials or seen.quotients):
         return d.body
     free = {

@@ -1,4 +1,4 @@
-"""The passes together: what is fused, what is verified, and that the text depends on the model alone."""
+"""The passes together: fusion, verification, and text that depends on the model alone."""
 
 import os
 import subprocess
@@ -103,9 +103,9 @@ import gradwright as gw
 from tests.test_pipeline import mlp, strided
 for network in (mlp, strided):
     for target in ("c", "numpy"):
-        for name, text in gw.emit(network, target=target, batch=8, optimizer=gw.sgd(lr=0.1)).items():
-            print(name)
-            print(text)
+        files = gw.emit(network, target=target, batch=8, optimizer=gw.sgd(lr=0.1))
+        for name, text in files.items():
+            print(name, text, sep="\\n")
 """
 
 
@@ -183,7 +183,7 @@ def test_the_verifier_watches_recurrences() -> None:
 
 
 def test_value_of_a_recurrence(tmp_path: Path) -> None:
-    """A loop in emitted source, the same number of lines for 5 and for 500 steps, right in both targets."""
+    """A loop in emitted source: as many lines for 5 steps as for 500, right in both targets."""
 
     def network(steps: int) -> gw.Network:
         @gw.network

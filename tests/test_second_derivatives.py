@@ -1,4 +1,4 @@
-"""The gradient of a network is a network: second derivatives, Hessian-vector products, forward mode."""
+"""The gradient of a network is a network: Hessian-vector products, and forward mode."""
 
 from __future__ import annotations
 
