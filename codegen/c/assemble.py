@@ -79,6 +79,8 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         kernels=tuple(kernels.views),
         helpers=tuple(sorted(kernels.helpers)),
         vectors=tuple(sorted(h[6:] for h in kernels.helpers if h.startswith("gw_vec"))),
+        tiles=tuple(sorted(h[7:] for h in kernels.helpers if h.startswith("gw_tile"))),
+        uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
         dots="gw_dots" in kernels.helpers,
         forward=forward,
         gradient=gradient,

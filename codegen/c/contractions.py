@@ -43,6 +43,9 @@ class PlaneView:
     kind: str
     lanes: str
     real: str
+    unused: tuple[str, ...]
+    point_parameters: str
+    point_arguments: str
     tile_parameters: str
     tile_arguments: str
     strip_parameters: str
@@ -61,16 +64,26 @@ class PlaneView:
     dot_terms: tuple[str, ...]
     epilogue: tuple[str, ...]
 
+    def mentions(self) -> tuple[str, ...]:
+        """The text that may use the function's own parameters."""
+        return (self.strip_parameters, self.dots_parameters, *self.pack_terms)
+
 
 def helpers_of(contract: Contract) -> set[str]:
     """The vector types that its text uses."""
-    return {f"gw_vec{contract.lanes or ''}"} | ({"gw_vec8", "gw_dots"} if contract.dots else set())
+    kind = str(contract.lanes or "")
+    dots = {"gw_vec8", "gw_dots"} if contract.dots is not None else set()
+    return {f"gw_vec{kind}", f"gw_tile{kind}"} | dots
 
 
 def _used(declared: dict[str, str], lines: tuple[str, ...]) -> dict[str, str]:
     """The parameters that the lines mention."""
-    words = set(re.findall(r"\w+", "\n".join(lines)))
+    words = _words(lines)
     return {name: text for name, text in declared.items() if name in words}
+
+
+def _words(lines: tuple[str, ...]) -> set[str]:
+    return set(re.findall(r"\w+", "\n".join(lines)))
 
 
 class Plane:
@@ -91,6 +104,8 @@ class Plane:
         row_end = str(row.size) if isinstance(row.size, int) else "rows"
         tile_terms, epilogue = self._sum(self._tile_term), self._epilogue()
         dot_terms = self._dots() if contract.dots is not None else ()
+        words = _words(epilogue)
+        point = _used(declared, epilogue)
         tile = _used(declared, (*tile_terms, *epilogue))
         strip = _used(declared, (*tile_terms, *epilogue, row_end))
         dots = _used(declared, (*dot_terms, *epilogue))
@@ -98,6 +113,9 @@ class Plane:
             kind=self.kind,
             lanes=self.lanes,
             real=self._real,
+            unused=tuple(n for n in (spell(row.index), spell(column.index)) if n not in words),
+            point_parameters="".join(f", {p}" for p in point.values()),
+            point_arguments="".join(f", {p}" for p in point),
             tile_parameters=", ".join(tile.values()),
             tile_arguments=", ".join(tile),
             strip_parameters=", ".join(strip.values()),
@@ -206,9 +224,5 @@ class Plane:
         return "float" if self.printer.scalars.dtype == "float32" else "double"
 
     def _epilogue(self) -> tuple[str, ...]:
-        spell = self.printer.spell
-        row, column = spell(self.contract.row.index), spell(self.contract.column.index)
-        row_first, column_first = spell(self.row_first), spell(self.column_first)
-        cell = f"tile[({row} - {row_first})*span + {column} - {column_first}]"
-        self.printer.scalars.cells[str(self.contract.tile.name)] = cell
+        self.printer.scalars.cells[str(self.contract.tile.name)] = "value"
         return tuple(line for s in self.contract.epilogue for line in self.printer.lines(s))

@@ -45,8 +45,8 @@ INDENT = "    "
 
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
-    rows height width span at sum right left tile v r c i rest done first from lane wide
-    vectors new_first term
+    rows height width span at end row value sum right left tile v r c i rest done first from
+    lane wide vectors new_first term
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
@@ -111,8 +111,8 @@ def print_nest(nest: Nest, real: str) -> Function:
         printer.buffers[p.name]: _declared(p, printer.buffers[p.name]) for p in nest.parameters
     }
     plane = printer.plane(nest, declared)
-    sized = plane is not None or any(re.search(r"\brows\b", line) for line in body)
-    sized = sized and nest.rows is not None
+    lines = (*body, *plane.mentions()) if plane else body
+    sized = any(re.search(r"\brows\b", line) for line in lines)
     if not sized:
         del declared["rows"]
     arguments = (["rows"] if sized else []) + [str(t.name) for t in nest.free]
