@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +17,17 @@ from ir.kernel import Module
 
 WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow")
 COMPILERS = [c for c in ("gcc", "clang") if shutil.which(c)]
-BUILDS = [f"{c}{flag}" for c in COMPILERS for flag in ("", " -DGW_NO_VECTORS")]
+BUILDS = [f"{c}{flag}" for flag in ("", " -DGW_NO_VECTORS") for c in COMPILERS]
+
+
+def sources(module: Module) -> dict[str, str]:
+    """The emitted texts by file name."""
+    return emit(module, loop_nest)
 
 
 def write(module: Module, folder: Path) -> Path:
     """The emitted files; the path of the loader."""
-    for name, text in emit(module, loop_nest).items():
+    for name, text in sources(module).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder / f"{module.name}_c.py"
 
@@ -40,3 +47,20 @@ def built(module: Module, folder: Path, command: str, patch: pytest.MonkeyPatch)
     patch.setenv("CC", command)
     patch.setenv("GRADWRIGHT_CACHE", str(folder / "cache"))
     return load(write(module, folder))
+
+
+def built_together(modules: list[Module], folder: Path, command: str) -> list[ModuleType]:
+    """Several modules in one library, beside each loader as if the user had built it."""
+    loaders = [write(module, folder) for module in modules]
+    flags = next(
+        ast.literal_eval(line.removeprefix("FLAGS = "))
+        for line in loaders[0].read_text(encoding="utf-8").splitlines()
+        if line.startswith("FLAGS = ")
+    )
+    library = folder / "all.so"
+    files = [str(folder / f"{module.name}.c") for module in modules]
+    command_line = [*command.split(), "-std=c99", *flags, "-shared", "-fPIC", *files, "-lm"]
+    subprocess.run([*command_line, "-o", str(library)], check=True)
+    for module in modules:
+        (folder / f"{module.name}.so").hardlink_to(library)
+    return [load(path) for path in loaders]

@@ -263,8 +263,8 @@ CASES = (
         {"x": (5, 5), "b": (5,)},
     ),
     _matmul(BATCH, 5, 3),
-    _matmul(BATCH, 37, 67),
-    _matmul(BATCH, 130, 100),
+    _matmul(BATCH, 17, 67),
+    _matmul(BATCH, 20, 100),
     Case(
         "batched",
         (
@@ -273,10 +273,20 @@ CASES = (
         ),
         {"x": (BATCH, 5, 6), "W": (BATCH, 6, 9), "g": (BATCH, 9, 6)},
     ),
-    *(
-        convolution(*sizes)
-        for sizes in ((1, 1, 0), (2, 1, 1), (3, 2, 2), (1, 3, 2), (2, 2, 0), (3, 1, 1))
+    Case(
+        "vector",
+        (
+            total("y", over(j, 20), over(k, 9), b(k) * W(k, j)),
+            total("z", over(j, 9), over(k, 20), v(k) * W(j, k) * 3),
+        ),
+        {"b": (9,), "v": (20,), "W": (9, 20)},
     ),
+    Case(
+        "long_row",
+        (total("y", over(n, BATCH, j, 920), over(k, 2), x(n, k) * W(k, j)),),
+        {"x": (BATCH, 2), "W": (2, 920)},
+    ),
+    *(convolution(*sizes) for sizes in ((1, 1, 0), (2, 1, 1), (3, 2, 2), (2, 2, 0))),
     Case(
         "pool",
         (

@@ -1,17 +1,36 @@
-"""The C target against the interpreter: every case, both compilers, with and without vectors."""
+"""The C target against the interpreter: every case, both compilers, with and without vectors.
+
+Contractions are compiled for every kind of vector that this machine has; the other cases, in which
+vectors play no part, with each compiler once and once with plain loops, in one type each.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from tests.targets.emitted_c import BUILDS, built
+from tests.targets.emitted_c import (
+    BUILDS,
+    COMPILERS,
+    WARNINGS,
+    built,
+    built_together,
+    sources,
+    write,
+)
 from tests.targets.interpret import interpret
-from tests.targets.programs import CASES, MAXIMUM, Case
+from tests.targets.programs import CASES, MAXIMUM, Case, by_name, perceptron
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+ALL_VECTORS = [*BUILDS, "gcc -mno-avx512f", "gcc -mno-avx"]
+CONTRACTIONS = ("matmul_5_3", "matmul_17_67", "matmul_20_100", "batched", "vector", "long_row")
 
 
 def close(found: np.ndarray, expected: np.ndarray, real: str) -> None:
@@ -19,18 +38,152 @@ def close(found: np.ndarray, expected: np.ndarray, real: str) -> None:
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE[real], atol=TOLERANCE[real])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@cache
+def expected(name: str, real: str, rows: int) -> dict[str, np.ndarray]:
+    """What the interpreter says; it is slow, so it says it once."""
+    case = by_name(name)
+    return interpret(case.program(real), case.values(real, rows), rows)
+
+
+def compare(case: Case, real: str, model: ModuleType) -> None:
+    """Every output of the case, for a full batch, a short one and a single row."""
+    for rows in (MAXIMUM, 3, 1):
+        found = model.forward({}, *case.values(real, rows).values())
+        for public, name in case.program(real).outputs:
+            close(getattr(found, public), expected(case.name, real, rows)[name], real)
+
+
+def differing(cases: list[Case], real: str, command: str, folder: Path) -> dict[str, str]:
+    """The cases that are not as the interpreter says, with what was found."""
+    found = {}
+    models = built_together([case.module(real) for case in cases], folder, command)
+    for case, model in zip(cases, models, strict=True):
+        try:
+            compare(case, real, model)
+        except AssertionError as error:
+            found[case.name] = str(error)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "real"), [*zip(BUILDS, ["float32", "float64"] * 2, strict=False)]
+)
+def test_every_case_as_the_interpreter_says(real: str, command: str, tmp_path: Path) -> None:
+    assert differing(list(CASES), real, command, tmp_path) == {}
+
+
+@pytest.mark.parametrize("real", TOLERANCE)
+@pytest.mark.parametrize("command", ALL_VECTORS)
+def test_contractions_with_every_vector(real: str, command: str, tmp_path: Path) -> None:
+    assert differing([by_name(name) for name in CONTRACTIONS], real, command, tmp_path) == {}
+
+
 @pytest.mark.parametrize("real", ["float32", "float64"])
-@pytest.mark.parametrize("command", BUILDS)
-def test_every_case_as_the_interpreter_says(
-    case: Case, real: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_training_step_as_the_interpreter_says(
+    real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = case.module(real)
-    program = module.forward.program
-    model = built(module, tmp_path, command, monkeypatch)
-    for rows in (MAXIMUM, 1):
-        values = case.values(real, rows)
-        expected = interpret(program, values, rows)
-        found = model.forward({}, *values.values())
-        for public, name in program.outputs:
-            close(getattr(found, public), expected[name], real)
+    module = perceptron((9, 20, 5, 4), 6, real)
+    assert module.gradient is not None
+    assert module.step is not None
+    model = built(module, tmp_path, BUILDS[0], monkeypatch)
+    random = np.random.default_rng(0)
+    for rows in (6, 2, 1):
+        x = random.normal(size=(rows, 9)).astype(real)
+        label = random.integers(0, 4, rows).astype("int32")
+        params = model.init_params(seed=rows)
+        values = {"x": x, "label": label, **{k: v.copy() for k, v in params.items()}}
+        values_of = interpret(module.gradient.program, values, rows)
+        loss, grads = model.value_and_grad(params, x, label)
+        close(np.array(loss), values_of["loss"], real)
+        for name, definition in module.gradient.program.gradients:
+            assert np.abs(grads[name]).max() > 0
+            close(grads[name], values_of[definition], real)
+        stepped = interpret(module.step.program, values | {"lr": 0.25}, rows)
+        assert model.train_step(params, {}, x, label, lr=0.25) == loss
+        for name, definition in module.step.program.updates:
+            close(params[name], stepped[definition], real)
+
+
+def test_nan_goes_through_a_maximum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built(by_name("nan_max").module("float64"), tmp_path, BUILDS[0], monkeypatch)
+    x = np.array([[1.0, -1.0, 9.0, -2.0], [1.0, 9.0, 2.0, 9.0]])
+    out = model.forward({}, x)
+    assert np.isnan(out.out_y[0])
+    assert out.out_am.tolist() == [1, 1]
+    np.testing.assert_allclose(out.out_y[1], np.log(9.0))
+
+
+# ---------------------------------------------------------------- the text
+
+
+def modules() -> list[object]:
+    return [case.module(real) for case in CASES for real in TOLERANCE] + [
+        perceptron((20, 12, 5), 4, real) for real in TOLERANCE
+    ]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("flags", [[], ["-DGW_NO_VECTORS"], ["-march=native"]], ids=str)
+def test_no_warnings(compiler: str, flags: list[str], tmp_path: Path) -> None:
+    """All the cases in one call of the compiler."""
+    files = []
+    for number, module in enumerate(modules()):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files.append(str(write(module, folder)).replace("_c.py", ".c"))
+    command = [compiler, *WARNINGS, *flags, "-fsyntax-only", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("flags", [[], ["-DGW_NO_VECTORS"], ["-mavx2"]], ids=str)
+def test_no_warnings_of_the_optimiser(compiler: str, flags: list[str], tmp_path: Path) -> None:
+    """Some warnings (an index out of bounds) come only with optimisation."""
+    write(by_name("matmul_17_67").module("float32"), tmp_path)
+    source = str(tmp_path / "case_matmul_17_67.c")
+    command = [compiler, *WARNINGS, *flags, "-O2", "-c", "-o", "/dev/null", source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
+
+
+def test_only_headers_of_c99() -> None:
+    for module in modules():
+        text = sources(module)[f"{module.name}.c"]  # type: ignore[attr-defined]
+        included = {line.split()[1] for line in text.splitlines() if line.startswith("#include")}
+        assert included <= {f'"{module.name}.h"', "<math.h>", "<string.h>"}  # type: ignore[attr-defined]
+        for word in ("malloc", "calloc", "realloc", "free(", "printf", "static float"):
+            assert word not in text
+
+
+def test_layers_ten_times_as_wide_are_as_many_lines() -> None:
+    narrow, wide = (sources(perceptron((784, h, 200, 10), 128, "float32")) for h in (100, 1000))
+    for name in narrow:
+        assert len(narrow[name].splitlines()) == len(wide[name].splitlines())
+
+
+def test_the_text_does_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    script = (
+        "import sys, hashlib\n"
+        "from tests.targets.emitted_c import sources\n"
+        "from tests.targets.programs import CASES, perceptron\n"
+        "modules = [c.module('float32') for c in CASES] + [perceptron((9, 8, 4), 4, 'float32')]\n"
+        "text = ''.join(t for m in modules for t in sources(m).values())\n"
+        "print(hashlib.sha256(text.encode()).hexdigest())\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": "."},
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("0", "1", "20")
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_every_kernel_says_its_equation() -> None:
+    text = sources(perceptron((784, 100, 200, 10), 128, "float32"))["perceptron.c"]
+    assert "fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    programs.py:1" in text
+    assert "adjoint of fc1" in text
+    assert "fused SGD update" in text
