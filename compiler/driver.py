@@ -13,12 +13,14 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
 from codegen.c.emit import emit as emit_c
 from codegen.numpy.emit import emit as emit_numpy
+from compiler.freeze import freeze as fixed
 from compiler.network import Network
 from compiler.optimizers import Optimizer, sgd
 from compiler.pipeline import module, stage
@@ -41,6 +43,7 @@ def compile(
     out: str | os.PathLike[str] = "generated",
     threads: int = 1,
     portable: bool = False,
+    freeze: Collection[str] = (),
 ) -> ModuleType:
     """Emit a network as standalone source into the folder `out`, and import it.
 
@@ -48,7 +51,8 @@ def compile(
 
     `batch` is the largest number of rows a call may pass. `dtype` overrides the floating type.
     Target "c" writes NAME.c, NAME.h and NAME_c.py and builds them; "numpy" writes NAME_numpy.py.
-    `portable` gives C whose bits are the same on every machine and compiler. Raises a
+    `portable` gives C whose bits are the same on every machine and compiler. `freeze` names
+    parameters, or layers, that do not train: no gradient is computed for them. Raises a
     GradwrightError for a mistake in the network or an option; then nothing is written.
     """
     files = emit(
@@ -59,6 +63,7 @@ def compile(
         optimizer=optimizer,
         threads=threads,
         portable=portable,
+        freeze=freeze,
     )
     folder = Path(out)
     write(files, folder)
@@ -74,12 +79,19 @@ def emit(
     optimizer: Optimizer | None = None,
     threads: int = 1,
     portable: bool = False,
+    freeze: Collection[str] = (),
 ) -> dict[str, str]:
     """The emitted files by name, nothing written: what `compile` puts into its folder."""
     if target not in ("c", "numpy"):
         raise InputError(f"no target {target!r}", fix='use "c" or "numpy"')
     made = lowered(
-        network, batch=batch, dtype=dtype, optimizer=optimizer, threads=threads, portable=portable
+        network,
+        batch=batch,
+        dtype=dtype,
+        optimizer=optimizer,
+        threads=threads,
+        portable=portable,
+        freeze=freeze,
     )
     return emit_c(made, loop_nest) if target == "c" else emit_numpy(made)
 
@@ -92,12 +104,14 @@ def lowered(
     optimizer: Optimizer | None = None,
     threads: int = 1,
     portable: bool = False,
+    freeze: Collection[str] = (),
 ) -> Module:
     """The scheduled module of a network, before a target is chosen."""
     for name, value in (("batch", batch), ("threads", threads)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InputError(f"{name} must be a positive integer, got {value!r}")
     program, depends_on_mode = network.traced(dtype=dtype, batch=batch)
+    program = fixed(program, freeze)
     in_use = network.trace(dtype=dtype, batch=batch, training=False) if depends_on_mode else None
     rule = optimizer or sgd(lr=0.01)
     return module(
