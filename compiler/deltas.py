@@ -166,6 +166,8 @@ def _split_all(system: _System) -> bool:
         if parts is None:
             return False
         if len(parts) == 1:
+            parts = _digits(parts[0], system)
+        if len(parts) == 1:
             done.append(parts[0])
         else:
             pending.extend(parts)
@@ -191,6 +193,25 @@ def _split(form: Linear, facts: Facts) -> list[Linear] | None:
             return [big + first, small - first * g]
         if small.is_constant:
             return [big + small.const // g] if len(big.terms) else None
+    return [form]
+
+
+def _digits(form: Linear, system: _System) -> list[Linear]:
+    """[form], or K = c·P + S with 0 <= S < c as two: P = K//c and S = K % c, K being known.
+
+    So a pixel u = 2p + r of pooling windows that do not overlap lies in window u//2, at tap u % 2.
+    """
+    unknown = [(a, c) for a, c in form.terms if symbols_of([a]) & set(system.unknown)]
+    if sum(1 if c > 0 else -1 for _, c in unknown) < 0:
+        form, unknown = -form, [(a, -c) for a, c in unknown]
+    for c in sorted({abs(c) for _, c in unknown if abs(c) > 1}, reverse=True):
+        large = Linear.make({a: f // c for a, f in unknown if f % c == 0})
+        small = Linear.make({a: f for a, f in unknown if f % c})
+        low, high = system.facts.bounds(small)
+        if small.is_constant or low is None or high is None or high - low >= c:
+            continue
+        known = -(form - large * c - small) - low
+        return [large - floordiv(known, c), small - low - remainder(known, c)]
     return [form]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import sympy
 from sympy import Expr, Symbol
+from sympy.printing.precedence import PRECEDENCE
 
 
 class Index(Symbol):  # type: ignore[misc]
@@ -86,6 +87,7 @@ class Access(Expr):  # type: ignore[misc]
 class FloorDiv(Expr):  # type: ignore[misc]
     """`k // 28` for an integer index expression and a positive constant."""
 
+    precedence = PRECEDENCE["Mul"]
     is_commutative = True
     is_integer = True
 
@@ -109,6 +111,7 @@ class FloorDiv(Expr):  # type: ignore[misc]
 class Remainder(Expr):  # type: ignore[misc]
     """`k % 28`, never negative, for an integer index expression and a positive constant."""
 
+    precedence = PRECEDENCE["Mul"]
     is_commutative = True
     is_integer = True
     is_nonnegative = True
