@@ -37,9 +37,9 @@ def batch_norm(
     """y[n, c, …] = (x[n, c, …] - mean[c]) / sqrt(var[c] + eps) W[c] + b[c].
 
     x is [rows, channels] or [rows, channels, *sizes]. Training takes the mean and the variance of
-    the batch and moves `name.running_mean` and `name.running_var` by `momentum` towards them
-    (None: to the mean of all batches so far); in use those two are read instead. The running variance is
-    the unbiased one, as torch's.
+    the batch and moves `name.running_mean` and `name.running_var` by `momentum` towards them, or
+    with None to the mean of all batches so far; in use those two are read instead. The running
+    variance is the unbiased one, as torch's.
     """
     need(x, "batch_norm", 2)
     name = name or gw.suggest("batch_norm")
