@@ -46,7 +46,7 @@ INDENT = "    "
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
     rows height width span at end row value sum right left tile v r c i rest done first from
-    lane wide vectors new_first term
+    lane wide vectors new_first term column
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
