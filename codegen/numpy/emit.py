@@ -27,8 +27,11 @@ def make_view(module: Module) -> ModuleView:
     whole = schedules[-1].program
     real = real_type(whole)
     functions = [write_function(s, real) for s in schedules]
-    programs = [_program(s, f) for s, f in zip(schedules, functions, strict=True)]
-    by_kind = dict(zip([id(s) for s in schedules], programs, strict=True))
+    named = {id(module.forward): "_forward", id(module.gradient): "_gradient"}
+    by_kind = {
+        id(s): _program(named.get(id(s), "_step"), s, f)
+        for s, f in zip(schedules, functions, strict=True)
+    }
     gradients = {of for of, _ in module.gradient.program.gradients} if module.gradient else set()
     starts = [_start(i, p) for i, p in enumerate(whole.parameters)]
     state_starts = [_start(i, p) for i, p in enumerate(whole.state)]
@@ -67,7 +70,7 @@ def real_type(program: Program) -> DType:
     return next((k for k in kinds if k.startswith("float")), "float32")
 
 
-def _program(schedule: Schedule, function: Function) -> ProgramView:
+def _program(name: str, schedule: Schedule, function: Function) -> ProgramView:
     program = schedule.program
     read = {name for d in program.definitions for name in d.reads()}
     fixed = () if program.updates else [(t, v) for t, v in program.scalars if t.name in read]
@@ -77,7 +80,7 @@ def _program(schedule: Schedule, function: Function) -> ProgramView:
     return ProgramView(
         inputs=tuple(_array(t) for t in program.inputs),
         fixed=tuple(_literal(t, v) for t, v in fixed),
-        head=tuple(wrapped(f"({', '.join(['rows', *names])}):")),
+        head=tuple(wrapped(f"def {name}({', '.join(['rows', *names])}):")),
         statements=function.lines,
         results=tuple(wrapped(f"    return {_results(program, function.places)}")),
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass
+from functools import lru_cache
 
 from codegen.numpy.evaluate import Evaluation
 from codegen.numpy.members import value
@@ -36,7 +37,8 @@ def write_function(schedule: Schedule, real: DType) -> Function:
     """The statements of a program."""
     program = schedule.program
     owned = program.tensors()
-    names = {"rows", "np", *owned, *(d.name for d in program.definitions)}
+    tensors = [*owned, *(d.name for d in program.definitions)]
+    names = {"rows", "np", *map(identifier, tensors)}
     w = Writer(program, real, names)
     for tensor in owned.values():
         w.add(tensor.name, identifier(tensor.name), tensor.shape, tensor.dtype)
@@ -61,6 +63,9 @@ def wrapped(line: str, depth: int = 0, first: bool = True) -> list[str]:
         depth += (character in "([{") - (character in ")]}")
         if character == " " and depth and i > indent:
             breaks[i] = depth
+    name, equals, value = line.partition(" = ")
+    if not breaks and equals:
+        return [f"{name} = (", " " * (indent + 4) + value, " " * indent + ")"]
     if not breaks:
         return [line]
     at = min(breaks, key=lambda i: (i < 60, breaks[i], -i))
@@ -70,18 +75,21 @@ def wrapped(line: str, depth: int = 0, first: bool = True) -> list[str]:
 
 def _comment(kernel: Kernel) -> list[str]:
     """The equation of every member, what it is for, and the user's line."""
-    lines = []
-    for member in kernel.members:
-        where = member.origin.short if member.origin else ""
-        remark = f"{member.note} ({where})" if member.note and where else member.note or where
-        text = equation(member) + (f"    {remark}" if remark else "")
-        if len(text) > WIDTH:
-            text = equation(member) + (f"  [{remark}]" if remark else "")
-        lines += textwrap.wrap(
-            text, WIDTH, initial_indent="# ", subsequent_indent="#     ",
-            break_long_words=False, break_on_hyphens=False, drop_whitespace=True,
-        )
-    return lines
+    return [line for member in kernel.members for line in _remark(member)]
+
+
+@lru_cache(maxsize=4096)
+def _remark(member: Definition) -> tuple[str, ...]:
+    where = member.origin.short if member.origin else ""
+    note = f"{member.note} ({where})" if member.note and where else member.note or where
+    said = equation(member)
+    text = said + (f"    {note}" if note else "")
+    if len(text) > WIDTH:
+        text = said + (f"  [{note}]" if note else "")
+    return tuple(textwrap.wrap(
+        text, WIDTH, initial_indent="# ", subsequent_indent="#     ",
+        break_long_words=False, break_on_hyphens=False,
+    ))
 
 
 def _kernel(w: Writer, kernel: Kernel) -> None:

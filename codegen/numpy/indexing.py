@@ -7,8 +7,7 @@
     all else (gathers, what a condition guards)    x[np.clip(i, 0, 9), j]           a copy
 
 An index that the ranges do not prove in bounds is clipped: such an element stands in a branch or
-term that is not taken there, and is thrown away. The others copy nothing, as a
-rule.
+term that is not taken there, and is thrown away. Slices and strided views copy nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any
 
 from sympy import Symbol
 
-from codegen.numpy.writer import ATOM, PRODUCT, SUM, Array, Frame, Operand, Writer
+from codegen.numpy.writer import ATOM, PRODUCT, SUM, Array, Frame, Operand, Writer, inside
 from ir.affine import Linear, floordiv, linear
 from ir.expression import Access, FloorDiv, Remainder
 from ir.program import Range, Size
@@ -30,12 +29,12 @@ def access(w: Writer, node: Access, frame: Frame) -> Operand:
     array = w.arrays[node.tensor]
     facts = w.facts(frame)
     forms = [facts.simplified(linear(e)) for e in array.present(node.indices)]
-    array, forms = _flattened(w, array, forms)
+    array, forms = _flattened(w, array, forms, frame)
     array, forms = _split(w, array, forms, frame)
     axes = [r.index for r in frame]
     present = frozenset(a for a in axes if any(_depends(f, a) for f in forms))
     if all(_is_affine(w, f, axes) for f in forms) and all(
-        facts.within(f, s) for f, s in zip(forms, array.shape, strict=True)
+        inside(facts, f, s) for f, s in zip(forms, array.shape, strict=True)
     ):
         if _is_sliceable(w, forms, axes):
             return Operand(_sliced(w, array, forms, frame), present)
@@ -145,24 +144,43 @@ def _constant(form: Linear, used: list[Any]) -> Linear:
 # ---------------------------------------------------------------- reshapes
 
 
-def _flattened(w: Writer, array: Array, forms: list[Linear]) -> tuple[Array, list[Linear]]:
-    """Neighbouring dimensions read as `k // 28, k % 28` are one dimension read as `k`."""
+def _flattened(
+    w: Writer, array: Array, forms: list[Linear], frame: Frame
+) -> tuple[Array, list[Linear]]:
+    """Dimensions read as `k // 28, k % 28` are one read as `k`, where need be after a turn."""
+    array, forms = _turned(array, forms, frame)
     for first in range(len(forms)):
-        for last in range(len(forms) - 1, first, -1):
-            inner = array.shape[first + 1 : last + 1]
-            group = forms[first : last + 1]
-            if not any(isinstance(a, FloorDiv) for f in group for a in f.atoms):
+        for last in range(first + 1, len(forms)):
+            sizes, group = array.shape[first : last + 1], forms[first : last + 1]
+            divided = any(isinstance(a, FloorDiv) for f in group for a in f.atoms)
+            if not divided or any(isinstance(s, Symbol) for s in sizes):
                 continue
-            if any(isinstance(s, Symbol) for s in array.shape[first : last + 1]):
-                continue
-            joined = _joined(group, [int(s) for s in inner])
+            joined = _joined(group, [int(s) for s in sizes[1:]])
             if joined is None:
                 continue
-            size = prod(int(s) for s in array.shape[first : last + 1])
+            size = prod(int(s) for s in sizes)
             shape = (*array.shape[:first], size, *array.shape[last + 1 :])
             reshaped = Array(f"{array.text}.reshape{w.shape(shape)}", shape, array.dtype)
-            return _flattened(w, reshaped, [*forms[:first], joined, *forms[last + 1 :]])
+            return _flattened(w, reshaped, [*forms[:first], joined, *forms[last + 1 :]], frame)
     return array, forms
+
+
+def _turned(array: Array, forms: list[Linear], frame: Frame) -> tuple[Array, list[Linear]]:
+    """Where `k // 28` and `k % 28` stand apart: the dimensions in the order of the frame."""
+    quotients = [a for f in forms for a in f.atoms if isinstance(a, FloorDiv)]
+    rests = [Linear(((Remainder(*a.args), 1),)) for a in quotients]
+    if not any(rest in forms for rest in rests):
+        return array, forms
+    position = {r.index: i for i, r in enumerate(frame)}
+    found = [[position[s] for a in f.atoms for s in a.free_symbols if s in position] for f in forms]
+    if not all(found):
+        return array, forms
+    order = sorted(range(len(forms)), key=lambda d: (min(found[d]), forms[d] in rests))
+    if order == sorted(order):
+        return array, forms
+    text = f"{array.text}.transpose({', '.join(map(str, order))})"
+    shape = tuple(array.shape[d] for d in order)
+    return replace(array, text=text, shape=shape), [forms[d] for d in order]
 
 
 def _joined(group: list[Linear], inner: list[int]) -> Linear | None:
@@ -229,8 +247,8 @@ def _gathered(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str
     parts = []
     for form, size in zip(forms, array.shape, strict=True):
         index = index_value(w, form, frame)
-        inside = facts.within(form, size)
-        parts.append(index.text if inside else clipped(w, index, size))
+        proved = inside(facts, form, size)
+        parts.append(index.text if proved else clipped(w, index, size))
     return f"{array.text}[{', '.join(parts)}]"
 
 
@@ -247,8 +265,8 @@ def _row_gather(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> s
     if not mine or order != [a for a in axes if a in order] or len(set(order)) < len(order):
         return None
     index = index_value(w, form, mine)
-    inside = w.facts(frame).within(form, array.shape[hard[0]])
-    text = index.text if inside else clipped(w, index, array.shape[hard[0]])
+    proved = inside(w.facts(frame), form, array.shape[hard[0]])
+    text = index.text if proved else clipped(w, index, array.shape[hard[0]])
     parts = [":"] * len(forms)
     parts[hard[0]] = text
     whole = [(a, ":") for a in order]

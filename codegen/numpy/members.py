@@ -21,7 +21,7 @@ from codegen.numpy.evaluate import Evaluation, truth
 from codegen.numpy.indexing import clipped, index_value
 from codegen.numpy.ops import Lowering
 from codegen.numpy.padding import covered
-from codegen.numpy.writer import Frame, Operand, Writer, axes_text, frame_of
+from codegen.numpy.writer import Frame, Operand, Writer, axes_text, frame_of, inside
 from ir.affine import linear
 from ir.expression import Access
 from ir.program import Definition
@@ -176,7 +176,7 @@ def _places(w: Writer, d: Definition, leading: int, outer: Frame) -> list[str]:
         form = facts.simplified(linear(target))
         index = index_value(w, form, outer)
         axes |= index.axes
-        found.append(index.text if facts.within(form, size) else clipped(w, index, size))
+        found.append(index.text if inside(facts, form, size) else clipped(w, index, size))
     if axes != frozenset(r.index for r in outer):
         shape = w.shape(tuple(r.size for r in outer))
         found[0] = f"np.broadcast_to({found[0]}, {shape})"

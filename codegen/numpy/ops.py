@@ -104,11 +104,13 @@ class Lowering:
 
     def product(self, expr: sympy.Mul) -> Op:
         """A product, smallest operands first; reciprocals are divided by."""
-        coefficient, rest = expr.as_coeff_Mul()
+        coefficient, value = expr.as_coeff_Mul()
         if coefficient == -1:
-            return Op("negative", (self.lower(rest),))
-        factors = []
-        for factor in sorted(expr.args, key=self.count):
+            return Op("negative", (self.lower(value),))
+        numbers = [a for a in expr.args if a.is_number]
+        rest = [a for a in expr.args if not a.is_number]
+        factors = [(self.lower(sympy.Mul(*numbers)), False)] if numbers else []
+        for factor in sorted(rest, key=self.count):
             below = _is_reciprocal(factor)
             factors.append((self.lower(1 / factor if below else factor), below))
         return _combined(factors, "multiply", "divide", lambda op: Op("divide", (ONE, op)))

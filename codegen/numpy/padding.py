@@ -20,7 +20,7 @@ import sympy
 from sympy import Expr, Integer, Symbol
 
 from codegen.numpy.indexing import subscript
-from codegen.numpy.writer import Array, Frame, Writer
+from codegen.numpy.writer import Array, Frame, Writer, inside
 from ir.affine import Facts, Linear, inequalities, linear, remainder
 from ir.expression import Access, FloorDiv, Remainder, tensor_symbol, value_accesses
 from ir.program import Size
@@ -107,7 +107,7 @@ def _cover(
         form = form.without(quotient) * step + value
     if any(a not in axes for a in form.atoms):
         return None
-    if step == 1 and facts.within(form, size):
+    if step == 1 and inside(facts, form, size):
         return Cover(form, 1, size, 0, -1)
     low, high = facts.bounds(form)
     if low is None or high is None or isinstance(size, Symbol):
@@ -137,9 +137,9 @@ def _implied(facts: Facts, condition: Any, edges: list[Cover]) -> bool:
     forms = inequalities(condition)
     known = [c.form for c in edges]
     known += [Linear((), (int(c.size) - 1) * c.step) - c.form for c in edges]
-    inside = replace(facts, known=(*facts.known, *known))
+    padded = replace(facts, known=(*facts.known, *known))
     scaled = [_scaled(f, [(c.form, c.step) for c in edges]) for f in forms]
-    return bool(forms) and all(inside.nonnegative(f) for f in scaled)
+    return bool(forms) and all(padded.nonnegative(f) for f in scaled)
 
 
 def _scaled(form: Linear, steps: list[tuple[Linear, int]]) -> Linear:
@@ -186,5 +186,5 @@ def _part(cover: Cover) -> tuple[str, str]:
     if last < first:
         return "0:0", "0:0"
     start, stop = first * step - cover.low, last * step - cover.low + 1
-    inside = f"{first or ''}:{last + 1 if last < size - 1 else ''}"
-    return f"{start}:{stop}" + (f":{step}" if step > 1 else ""), inside
+    taken = f"{first or ''}:{last + 1 if last < size - 1 else ''}"
+    return f"{start}:{stop}" + (f":{step}" if step > 1 else ""), taken

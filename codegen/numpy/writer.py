@@ -18,9 +18,8 @@ from typing import Any, TypeAlias
 
 from sympy import Expr, Symbol
 
-from ir.affine import Facts
+from ir.affine import Facts, Linear
 from ir.expression import Access, tensor_symbol
-from ir.names import fresh as unused
 from ir.names import identifier
 from ir.program import DType, Program, Range, Shape, Size
 
@@ -71,7 +70,10 @@ class Array:
 
 @dataclass
 class Writer:
-    """One emitted function while it is written. `fresh` are arrays that it made itself."""
+    """One emitted function while it is written.
+
+    `names` are the identifiers that are taken, `fresh` the arrays that it made itself.
+    """
 
     program: Program
     real: DType
@@ -99,8 +101,14 @@ class Writer:
         self.lines += ["    " * self.depth + line if line else "" for line in lines]
 
     def name(self, base: str) -> str:
-        """A name that nothing in this function has."""
-        return identifier(unused(base, self.names))
+        """A name that nothing in this function has: `base`, `base_2`, `base_3`, …"""
+        first = name = identifier(base)
+        count = 1
+        while name in self.names:
+            count += 1
+            name = f"{first}_{count}"
+        self.names.add(name)
+        return name
 
     @contextmanager
     def block(self, header: str) -> Iterator[None]:
@@ -114,10 +122,14 @@ class Writer:
 
     def facts(self, frame: Frame) -> Facts:
         """What holds for every point of the frame, and in the enclosing blocks."""
-        batch = self.program.batch
-        sizes = self.sizes | {r.index: r.size for r in frame}
-        largest = batch.maximum if batch else None
-        return Facts(sizes, self.program.limits, largest).assuming(self.known)
+        key = ("facts", frame, self.known, tuple(self.sizes))
+        if key not in self.memo:
+            batch = self.program.batch
+            sizes = self.sizes | {r.index: r.size for r in frame}
+            largest = batch.maximum if batch else None
+            self.memo[key] = Facts(sizes, self.program.limits, largest).assuming(self.known)
+        found: Facts = self.memo[key]
+        return found
 
     def size(self, size: Size) -> str:
         """`784`, or `rows`."""
@@ -173,3 +185,11 @@ def frame_of(body: Expr, space: Frame, over: Frame) -> Frame:
 def axes_text(positions: list[int]) -> str:
     """`1`, or `(2, 3)`: the axes of a reduction."""
     return str(positions[0]) if len(positions) == 1 else f"({', '.join(map(str, positions))})"
+
+
+def inside(facts: Facts, form: Linear, size: Size) -> bool:
+    """Whether an index is proved to lie in its dimension."""
+    axis = form.plain
+    if axis is not None and facts.sizes.get(axis) == size:
+        return True
+    return facts.within(form, size)
