@@ -68,8 +68,14 @@ Model = Annotated[
 OptTarget = Annotated[Target | None, typer.Option(help="Language of the source (default: c).")]
 OptDType = Annotated[DType | None, typer.Option(help="Floating type (default: the network's).")]
 OptBatch = Annotated[int | None, typer.Option(min=1, help="Rows in a batch (default: 128).")]
-OptLr = Annotated[float | None, typer.Option(min=0.0, help="Learning rate (default: 0.1).")]
-OptOptimizer = Annotated[str | None, typer.Option(help="Optimizer by name (default: sgd).")]
+OptLr = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="Learning rate (default: 0.1, or the optimizer's own)."),
+]
+OptOptimizer = Annotated[
+    str | None,
+    typer.Option(help="sgd, momentum, rmsprop, adagrad, adam or adamw (default: sgd)."),
+]
 OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads (default: 1).")]
 OptDataDir = Annotated[
     Path | None,
@@ -144,13 +150,24 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Checkpoint, or folder of a run, to go on from.")
     ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="Learning rate over the run, lengths in epochs: constant, step:EPOCHS[:FACTOR],"
+            " cosine[:LOWEST], each with warmup:EPOCHS+ before it (default: constant)."
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="End after so many epochs without a better test accuracy."),
+    ] = None,
 ) -> None:
     """Train a network, with a checkpoint after every epoch. Ctrl-C stops cleanly and saves."""
     from gradwright.train_run import TrainOptions, run
 
     options = TrainOptions(
         model, epochs, data, data_dir, _value(target), _value(dtype), batch, optimizer, lr, seed,
-        threads, out, resume,
+        threads, out, resume, schedule, patience,
     )  # fmt: skip
     if run(options, _console()).stopped:
         raise typer.Exit(STOPPED)

@@ -9,6 +9,7 @@ epochs may change.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from gradwright.training.model import Arrays, CompiledModel
 from gradwright.training.progress import download_report, reporter
 from gradwright.training.report import headline, summary
 from gradwright.training.runs import choose_folder
+from gradwright.training.schedules import Schedule, named
 from gradwright.training.sources import choose
 from ir.errors import CheckpointError
 
@@ -49,6 +51,8 @@ class TrainOptions:
     threads: int | None = None
     out: Path | None = None
     resume: Path | None = None
+    schedule: str | None = None
+    patience: int | None = None
 
 
 def run(options: TrainOptions, console: Console) -> Outcome:
@@ -59,6 +63,7 @@ def run(options: TrainOptions, console: Console) -> Outcome:
     old = None if options.resume is None else checkpoints.load(options.resume)
     dataset = _dataset(options, old, console)
     settings = _settings(options, old, dataset)
+    _schedule(settings, options.epochs, 1)  # a name that is none is refused before work begins
     folder = choose_folder(network.name, options.out, options.resume)
     with _removed_unless_started(folder):
         with source.errors():
@@ -93,9 +98,18 @@ def _train(
     console: Console,
 ) -> Outcome:
     hyper = {} if settings.lr is None else {"lr": settings.lr}
-    plan = Plan(options.epochs, settings.batch, settings.seed, hyper)
+    schedule = _schedule(settings, options.epochs, len(data[0]))
+    plan = Plan(options.epochs, settings.batch, settings.seed, hyper, schedule, settings.patience)
     with reporter(options.epochs, console) as shown:
         return train(model, data, plan, shown, _saver(model, settings, folder), start)
+
+
+def _schedule(settings: Settings, epochs: int, rows: int) -> Schedule | None:
+    """The schedule by its name; None for a rate that never changes."""
+    rate = settings.compiled_lr if settings.lr is None else settings.lr
+    steps_per_epoch = math.ceil(rows / settings.batch)
+    made = named(settings.schedule, rate, epochs, steps_per_epoch)
+    return None if settings.schedule == "constant" else made
 
 
 def _saver(model: CompiledModel, settings: Settings, folder: Path) -> Save:
@@ -146,6 +160,8 @@ def _settings(options: TrainOptions, old: Checkpoint | None, dataset: Dataset) -
         target=options.target or kept.target,
         threads=options.threads or kept.threads,
         lr=kept.lr if options.lr is None else options.lr,
+        schedule=options.schedule or kept.schedule,
+        patience=options.patience or kept.patience,
     )
 
 
@@ -165,8 +181,10 @@ def _fresh_settings(options: TrainOptions, dataset: Dataset) -> Settings:
         chosen.optimizer,
         chosen.threads,
         options.seed or 0,
-        chosen.lr,
+        chosen.rate,
         None,
+        options.schedule or "constant",
+        options.patience,
     )
 
 

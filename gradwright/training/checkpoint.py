@@ -51,16 +51,23 @@ class Settings:
     seed: int
     compiled_lr: float
     lr: float | None
+    schedule: str = "constant"
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a run is: whole epochs, batches of the next one, steps in all, its loss so far."""
+    """How far a run is: whole epochs, batches of the next one, steps in all, its loss so far.
+
+    With early stopping, also the best score on the test data, and the epochs since.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    best: float | None = None
+    waited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

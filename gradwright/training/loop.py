@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 
 from gradwright.training.batches import Rows, epoch_order
 from gradwright.training.checkpoint import Position
-from gradwright.training.metrics import accuracy
+from gradwright.training.early_stopping import Patience
+from gradwright.training.metrics import accuracy, mean_loss
 from gradwright.training.model import Arrays, CompiledModel
+from gradwright.training.schedules import Schedule
 from gradwright.training.stopping import StopRequest, stoppable
 from ir.errors import GradwrightError, InputError
 
@@ -32,12 +35,18 @@ class DivergedError(GradwrightError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to train: `hyper` overrides the rates compiled into the model."""
+    """How to train: `hyper` overrides the rates compiled into the model, `schedule` the rate `lr`.
+
+    With `patience`, the run ends after so many epochs in a row without a better score on the test
+    data: its accuracy, or its loss where the model has no classes.
+    """
 
     epochs: int
     batch: int
     seed: int
     hyper: dict[str, float] = field(default_factory=dict)
+    schedule: Schedule | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +70,12 @@ class EpochResult:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: its epochs, where it stands, and whether it was asked to stop."""
+    """How a run ended: its epochs, where it stands, whether it was asked to stop or ran dry."""
 
     epochs: list[EpochResult]
     position: Position
     stopped: bool
+    exhausted: bool = False
 
 
 class Reporter(Protocol):
@@ -113,15 +123,17 @@ def train(
     if model.LOSS is None:
         raise InputError(f"{model.NAME} has no loss to train", fix="return gw.outputs(loss=...)")
     params = {name: start.params[name] for name in model.PARAM_SHAPES}
-    run = _Run(model, *data, plan, reporter, save, params, start.state, start.position)
+    at = start.position
+    patience = Patience(plan.patience, at.best, at.waited)
+    run = _Run(model, *data, plan, reporter, save, params, start.state, at, patience)
     run.save()
     results: list[EpochResult] = []
     with stoppable() as stop, np.errstate(all="ignore"):
-        while run.position.epoch < plan.epochs and not stop.requested:
+        while run.position.epoch < plan.epochs and not (stop.requested or patience.over):
             result = run.epoch(stop)
             if result is not None:
                 results.append(result)
-    return Outcome(results, run.position, stop.requested)
+    return Outcome(results, run.position, stop.requested, patience.over)
 
 
 @dataclass(slots=True)
@@ -137,6 +149,7 @@ class _Run:
     params: Arrays
     state: Arrays
     position: Position
+    patience: Patience
     piece: int = 1
 
     def save(self) -> None:
@@ -159,32 +172,50 @@ class _Run:
     def _finish_epoch(self, seconds: float, rows: int) -> EpochResult:
         loss = self.position.loss_sum / self.position.batch
         epoch = self.position.epoch + 1
-        self.position = Position(epoch, 0, self.position.step, 0.0)
-        self.save()
         share = accuracy(self.model, self.params, self.test)
+        self._score(share)
+        best, waited = self.patience.best, self.patience.waited
+        self.position = Position(epoch, 0, self.position.step, 0.0, best, waited)
+        self.save()
         result = EpochResult(epoch, loss, share, seconds, rows)
         self.reporter.epoch_finished(result)
         return result
+
+    def _score(self, share: float | None) -> None:
+        """Note how good the epoch was on the test data, if anybody waits for it to improve."""
+        if self.patience.limit is not None:
+            unseen = -mean_loss(self.model, self.params, self.test) if share is None else share
+            self.patience.improved(unseen)
 
     def _pieces(self, first: int, stop: StopRequest) -> Iterator[tuple[int, float]]:
         """Train piece by piece; each time, how many rows are done and the piece's mean loss."""
         order = epoch_order(self.plan.seed, self.position.epoch, len(self.rows))
         while first < len(order) and not stop.requested:
-            rows = order[first : first + self.piece * self.plan.batch]
+            batches, hyper = self._rate()
+            rows = order[first : first + batches * self.plan.batch]
             began = time.perf_counter()
-            losses = self._train_piece(rows)
+            losses = self._train_piece(rows, hyper)
             self._resize_piece(time.perf_counter() - began, len(losses))
             first += len(rows)
             yield first, float(np.mean(losses))
 
-    def _train_piece(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+    def _rate(self) -> tuple[int, dict[str, float]]:
+        """How many batches, a piece at most, take the same rate; and the rates."""
+        schedule, first = self.plan.schedule, self.position.step
+        if schedule is None:
+            return self.piece, self.plan.hyper
+        rate = schedule(first)
+        same = takewhile(lambda k: schedule(first + k) == rate, range(self.piece))
+        return sum(1 for _ in same), {**self.plan.hyper, "lr": rate}
+
+    def _train_piece(self, rows: NDArray[np.int64], hyper: dict[str, float]) -> NDArray[Any]:
         losses = self.model.train_epoch(
             self.params,
             self.state,
             *self.rows.inputs(),
             rows,
             batch=self.plan.batch,
-            **self.plan.hyper,
+            **hyper,
         )
         self._require_finite(losses)
         # Added one by one: the same sum wherever the pieces end.

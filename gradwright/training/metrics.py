@@ -36,6 +36,15 @@ def accuracy(model: CompiledModel, params: Arrays, rows: Rows) -> float | None:
     return right / len(rows)
 
 
+def mean_loss(model: CompiledModel, params: Arrays, rows: Rows) -> float:
+    """The loss over all `rows`, batch by batch, each counting as many times as it has rows."""
+    total = 0.0
+    for start in range(0, len(rows), model.MAX_BATCH):
+        part = [array[start : start + model.MAX_BATCH] for array in rows.inputs()]
+        total += model.value_and_grad(params, *part)[0] * len(part[0])
+    return total / len(rows)
+
+
 def _forward_inputs(model: CompiledModel) -> list[str]:
     """`forward` takes only the inputs that the outputs need, by their declared names."""
     return [name for name in inspect.signature(model.forward).parameters if name in model.INPUTS]

@@ -22,6 +22,8 @@ def headline(model: CompiledModel, settings: Settings, dataset: Dataset, folder:
     named = " ".join(f"{name} {value:g}" for name, value in rates.items())
     network = f"{model.NAME}: {parameters} parameters, {model.TARGET} {model.DTYPE}"
     how = f"batch {settings.batch}, {settings.optimizer} {named}, seed {settings.seed}"
+    if settings.schedule != "constant":
+        how += f", schedule {settings.schedule}"
     return "\n".join((f"{network}, {how}", dataset.describe(), f"files in {folder}"))
 
 
@@ -31,6 +33,9 @@ def summary(outcome: Outcome, settings: Settings, folder: Path, epochs: int) -> 
     if outcome.epochs:
         rows += _figures(outcome)
     rows.append(("checkpoint", str(folder / FILE_NAME)))
+    if outcome.exhausted:
+        waited = outcome.position.waited
+        rows.append(("ended early", f"no better score on the test data for {waited} epochs"))
     if outcome.stopped:
         rows.append(("stopped", f"go on with --resume {folder}"))
     return "\n".join(("", *(f"{name:<18} {value}" for name, value in rows)))
