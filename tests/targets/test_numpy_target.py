@@ -297,6 +297,17 @@ def test_the_error_function_is_as_precise_as_the_machine(name: str) -> None:
     np.testing.assert_array_equal(own(far), [getattr(math, name)(v) for v in far])
 
 
+def test_the_quick_error_function_of_float32() -> None:
+    case = next(c for c in MORE if c.name == "erfs")
+    own = loaded(case.module("float32"))._erf
+    x = np.concatenate([np.linspace(-6, 6, 4001), np.geomspace(1e-37, 4, 500)]).astype("float32")
+    found = own(x)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, [math.erf(v) for v in x.tolist()], rtol=4e-7, atol=0)
+    far = np.array([np.inf, -np.inf, np.nan, 0.0], "float32")
+    np.testing.assert_array_equal(own(far), np.array([1.0, -1.0, np.nan, 0.0], "float32"))
+
+
 def test_initial_values_follow_their_distribution() -> None:
     model = loaded(perceptron((300, 200, 3), 8, "float64"))
     drawn = model.init_params(0)["fc1.W"] / np.sqrt(2 / 300)
