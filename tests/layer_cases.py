@@ -1,6 +1,6 @@
 """Layers and shape ops with their options: one table, read by gradwright, by NumPy and by torch.
 
-    network = bundle(["conv1d", "conv1d_same"])   # each with an input, an output, a part of the loss
+    network = bundle(["conv1d", "conv1d_same"])   # each has an input, an output, part of the loss
 
 A case reads `t.x`, its own input with a symbolic batch times its own parameter `CASE.scale`; more
 operands are parameters `CASE.…`, or integers. Outputs are multiplied by fixed numbers and summed,
@@ -26,7 +26,7 @@ Ours = Callable[["Operands"], gw.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An op under some options; `x` is its operand's shape behind the batch, 0 in `ids` the batch."""
+    """An op and its options; `x` is its operand's shape behind the batch; 0 in `ids`: the batch."""
 
     op: str
     x: tuple[int, ...]
