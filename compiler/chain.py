@@ -16,7 +16,7 @@ import sympy
 from sympy import Expr
 
 from compiler.adjoint_names import final_names, index_names, marked
-from compiler.deltas import Delta, Solution, solve
+from compiler.deltas import Delta, Solution, guard, solve
 from ir.expression import Access, symbols_of, tensor_symbol
 from ir.names import fresh
 from ir.program import Definition, Program, Range, Scan, Size
@@ -156,7 +156,7 @@ def _contribution(
     term = term.xreplace(rename)
     kept = list(dict.fromkeys(c.xreplace(rename) for c in kept))
     if not solution.remaining:
-        guarded = sympy.Piecewise((term, sympy.And(*kept)), (0, True)) if kept else term
+        guarded = guard(term, kept)
         return Link(access.tensor, d, access, local, deltas, solution, None, guarded)
     indices = tuple(Range(rename[o.index], o.size) for o in outputs)
     over = tuple(Range(rename.get(v, v), s) for v, s in solution.remaining.items())

@@ -350,3 +350,16 @@ def _side(side: Any, solution: Solution) -> Any:
         return _index(side, solution)
     except IndexLanguageError:
         return replace_indices(side, solution)
+
+
+def guard(term: Expr, conditions: list[Any]) -> Expr:
+    """The term where the conditions hold, else 0; those that read a tensor are asked last.
+
+    What they read may be out of bounds where the others do not hold.
+    """
+    asked = [c for c in conditions if c.atoms(Access)]
+    plain = [c for c in conditions if not c.atoms(Access)]
+    for group in (asked, plain):
+        if group:
+            term = sympy.Piecewise((term, sympy.And(*group)), (0, True))
+    return term

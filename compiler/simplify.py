@@ -14,7 +14,7 @@ import sympy
 from sympy import Expr
 from sympy.core.relational import Relational
 
-from compiler.deltas import Delta, Solution, solve
+from compiler.deltas import Delta, Solution, guard, solve
 from ir.affine import linear
 from ir.errors import IndexLanguageError
 from ir.expression import index_symbol, symbols_of
@@ -117,7 +117,7 @@ def _with_solution(d: Definition, solution: Solution, rest: list[Any], delta: De
         return replace(d, body=sympy.S.Zero, reduce=None, over=(), where=())
     if over:
         return replace(d, body=_at_zero(body), over=over, where=tuple(map(_at_zero, kept)))
-    guarded = sympy.Piecewise((body, sympy.And(*kept)), (0, True)) if kept else body
+    guarded = guard(body, kept)
     return replace(d, body=_at_zero(guarded), reduce=None, over=(), where=())
 
 

@@ -76,6 +76,7 @@ class Evaluation:
         self.memo: dict[Op, Operand] = {}
         self.free: list[Operand] = []
         self.named = not name
+        self.made = set(owned)
 
     def of(self, expr: sympy.Basic) -> Operand:
         """The value of a body or a condition; inline text, or the name of an array."""
@@ -205,6 +206,8 @@ class Evaluation:
     def _apply(self, name: str, args: list[Operand]) -> Operand:
         """One function: in place, inline if it is small, or as a new array."""
         axes = frozenset().union(*(a.axes for a in args))
+        if axes and name in TRUTHS and any(a.text in self.made for a in args):
+            return self._mask(name, args, axes)
         if not axes or name in TRUTHS:
             return self._inline(name, args)
         mine = [a for a in args if a.temporary and a.axes == axes]
@@ -221,6 +224,12 @@ class Evaluation:
             self._overwrite(name, args, spare.text)
             return spare
         return self._named(self._inline(name, args))
+
+    def _mask(self, name: str, args: list[Operand], axes: frozenset[sympy.Symbol]) -> Operand:
+        """A truth about an array that a later statement may overwrite: taken down at once."""
+        place = self.w.name("mask")
+        self.w.say(f"{place} = {self._inline(name, args).text}")
+        return Operand(place, axes)
 
     def _overwrite(self, name: str, args: list[Operand], place: str) -> None:
         """`place *= b` where the place is the first operand, else `np.exp(a, out=place)`."""
@@ -286,6 +295,7 @@ class Evaluation:
             return replace(operand, text=name, tight=ATOM, computed=False)
         if operand.computed:
             self.w.fresh.add(name)
+            self.made.add(name)
         return Operand(name, operand.axes, temporary=operand.computed)
 
     # ------------------------------------------------------------ a choice that Python makes
