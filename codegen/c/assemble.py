@@ -32,7 +32,7 @@ from ir.text import equation
 
 # What the public functions and the loader call something of their own.
 _WORDS = """
-    base total count losses first code i ctypes os hashlib stat tempfile threading
+    base total count losses first code i ctypes operator os hashlib stat tempfile threading
     shutil
 """
 OWN_NAMES = frozenset(_WORDS.split())
@@ -86,9 +86,7 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         gradient=gradient,
         step=step,
         flags=PORTABLE_FLAGS if module.portable else FAST_FLAGS,
-        gradient_names=tuple(p for p, _ in module.gradient.program.gradients)
-        if module.gradient
-        else (),
+        gradient_names=_gradient_names(module),
     )
     return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
 
@@ -102,6 +100,15 @@ def identifier(name: str) -> str:
 def _schedules(module: Module) -> list[Schedule]:
     """The programs that there are, the largest last."""
     return [s for s in (module.forward, module.gradient, module.step) if s]
+
+
+def _gradient_names(module: Module) -> tuple[str, ...]:
+    """The parameters that have a gradient, as they were declared."""
+    if module.gradient is None:
+        return ()
+    program = module.gradient.program
+    found = {name for name, _ in program.gradients}
+    return tuple(p.name for p in program.parameters if p.name in found)
 
 
 def real_type(module: Module) -> str:
