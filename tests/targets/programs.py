@@ -540,7 +540,8 @@ def _forward(sizes: tuple[int, ...], real: str) -> tuple[list[Definition], list[
         groups.append((f"fc{a}_sum", f"fc{a}"))
         if a < layers:
             value = T(f"fc{a}")(n, j)
-            found.append(define(f"h{a}", where, guarded(value > 0, value), dtype=real))
+            relu = Piecewise((0, value <= 0), (value, True))
+            found.append(define(f"h{a}", where, relu, dtype=real))
             groups[-1] += (f"h{a}",)
             source = f"h{a}"
     logits, classes = T(f"fc{layers}"), sizes[-1]

@@ -172,7 +172,9 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "rows": ({"label": LABEL[:7]}, ValueError, "label must have 8 rows like the other inputs"),
     "no rows": ({"x": X[:0], "label": LABEL[:0]}, ValueError, "1 to 8 rows .*, found 0"),
     "too many rows": (
-        {"x": np.tile(X, (2, 1)), "label": np.tile(LABEL, 2)}, ValueError, "found 16",
+        {"x": np.tile(X, (2, 1)), "label": np.tile(LABEL, 2)},
+        ValueError,
+        "found 16",
     ),
     "a label too large": ({"label": LABEL + np.int32(3)}, ValueError, "label must be between 0"),
     "a negative label": ({"label": LABEL - np.int32(3)}, ValueError, "label must be between 0"),
@@ -265,8 +267,12 @@ def test_the_text_is_the_same_whatever_the_hash_seed() -> None:
     )
     found = {
         subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONHASHSEED": seed, "PATH": ""},
-            capture_output=True, text=True, check=True,
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         for seed in ("0", "1", "12345")
     }

@@ -1,0 +1,96 @@
+"""The memory plan: nothing that lives at the same time overlaps, and storage is used again."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler.memory import Lifetime, _lowest_free, plan, size_in_bytes, temporaries
+from ir.expression import Access, index_symbol, size_symbol, tensor_symbol
+from ir.kernel import Kernel, Loop
+from ir.program import Batch, Definition, Program, Range, Scan, Tensor
+
+BATCH = size_symbol("batch")
+n, j, t = (index_symbol(name) for name in "njt")
+
+
+def chain(count: int, width: int = 100) -> Program:
+    """t1 = 2*x, t2 = 2*t1, ...: each read by the next alone."""
+    ranges = (Range(n, BATCH), Range(j, width))
+    names = ["x", *(f"t{i}" for i in range(1, count + 1))]
+    definitions = tuple(
+        Definition(name, "float32", ranges, 2 * Access(tensor_symbol(before, "float32"), n, j))
+        for before, name in zip(names, names[1:], strict=False)
+    )
+    return Program(
+        "chain", Batch(BATCH, 8), inputs=(Tensor("x", (BATCH, width), "float32", "input"),),
+        definitions=definitions, outputs=(("out", names[-1]),),
+    )  # fmt: skip
+
+
+def kernels(program: Program) -> tuple[Kernel, ...]:
+    return tuple(Kernel(d.name, d.indices, (d,), (d.name,)) for d in program.definitions)
+
+
+def test_a_chain_needs_two_places() -> None:
+    program = chain(10)
+    offsets, workspace, total = plan(program, kernels(program))
+    one = 8 * 100 * 4
+    assert size_in_bytes(program, "t1") == one
+    assert set(offsets) == {f"t{i}" for i in range(1, 10)}, "the output belongs to the caller"
+    assert workspace == 2 * one
+    assert total == 9 * one
+
+
+def test_offsets_are_aligned_and_of_the_largest_batch() -> None:
+    program = chain(5, width=3)
+    offsets, workspace, _ = plan(program, kernels(program))
+    assert all(offset % 64 == 0 for offset in offsets.values())
+    assert workspace == 2 * 128, "8 rows of 3 floats are 96 bytes, two cache lines"
+
+
+def test_nothing_to_plan() -> None:
+    program = chain(1)
+    assert plan(program, kernels(program)) == ({}, 0, 0)
+
+
+def test_a_recurrence_is_one_step() -> None:
+    """Everything inside a loop lives from its first turn to its last."""
+    scan = Scan("g", t)
+    ranges = (Range(t, 5), Range(n, BATCH))
+    a, b, c = (tensor_symbol(name, "float32") for name in "abc")
+    first = Definition("a", "float32", ranges, Access(tensor_symbol("x", "float32"), n), scan=scan)
+    second = Definition("b", "float32", ranges, Access(a, t, n), scan=scan)
+    after = Definition("c", "float32", ranges, Access(b, t, n) + 1)
+    last = Definition("d", "float32", ranges, Access(c, t, n) + 1)
+    program = Program(
+        "loop", Batch(BATCH, 16), inputs=(Tensor("x", (BATCH,), "float32", "input"),),
+        definitions=(first, second, after, last), outputs=(("d", "d"),),
+    )  # fmt: skip
+    inside = tuple(Kernel(d.name, d.indices[1:], (d,), (d.name,)) for d in (first, second))
+    outside = tuple(Kernel(d.name, d.indices, (d,), (d.name,)) for d in (after, last))
+    steps = (Loop("g", t, 5, False, inside), *outside)
+    assert [(v.first, v.last) for v in temporaries(program, steps)] == [(0, 0), (0, 1), (1, 2)]
+    offsets, workspace, _ = plan(program, steps)
+    assert offsets["a"] != offsets["b"]
+    assert workspace == 2 * 5 * 16 * 4
+
+
+lifetimes = st.lists(
+    st.tuples(st.integers(1, 9), st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=20
+)
+
+
+@given(lifetimes)
+def test_what_lives_together_lies_apart(items: list[tuple[int, int, int]]) -> None:
+    made = [
+        Lifetime(f"v{i}", size * 64, min(a, b), max(a, b)) for i, (size, a, b) in enumerate(items)
+    ]
+    placed: list[tuple[Lifetime, int]] = []
+    for item in sorted(made, key=lambda v: (-v.size, v.first, v.name)):
+        placed.append((item, _lowest_free(item, placed)))
+    for (one, p), (two, q) in combinations(placed, 2):
+        apart = p + one.size <= q or q + two.size <= p
+        assert apart or one.last < two.first or two.last < one.first
