@@ -18,7 +18,7 @@ from numpy.testing import assert_allclose
 
 import gradwright as gw
 from gradwright.training import digits
-from gradwright.training.batches import fit
+from gradwright.training.batches import epoch_order, fit
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TARGETS = ["numpy", "c"]
@@ -131,8 +131,8 @@ def test_lenet5_learns_digits() -> None:
     train, test = fit(model, digits.load())
     params = model.init_params(seed=0)
     state = model.init_state(params)
-    for _ in range(6):
-        model.train_epoch(params, state, *train.inputs(), np.arange(len(train)))
+    for epoch in range(6):
+        model.train_epoch(params, state, *train.inputs(), epoch_order(0, epoch, len(train)))
     logits = [model.forward(params, test.arrays["x"][s : s + 64]).logits for s in range(0, 360, 64)]
     assert (np.concatenate(logits).argmax(axis=1) == test.labels).mean() > 0.85
 
