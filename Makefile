@@ -37,8 +37,7 @@ bench: .venv/ready-test ## Time a training step and an emission
 	$(BIN)/python benchmarks/emit_time.py
 
 generated: .venv/ready-test ## Emit generated/ afresh
-	$(BIN)/gradwright compile examples/mnist_mlp.py --target numpy --out generated
-	$(BIN)/gradwright compile examples/mnist_mlp.py --target c --out generated
+	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py
 
 clean: ## Remove the environment, caches and build leftovers
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
