@@ -178,6 +178,15 @@ def _check_allowed(node: Any, scope: Scope) -> None:
         )
 
 
+def without_ite(body: Any) -> Any:
+    """SymPy folds a choice inside a condition to ITE(c, a, b); here that is (c and a) or (not c and b)."""
+    if not body.has(sympy.ITE):
+        return body
+    return body.replace(
+        sympy.ITE, lambda c, a, b: sympy.Or(sympy.And(c, a), sympy.And(sympy.Not(c), b))
+    )
+
+
 def _largest(node: sympy.Max) -> Any:
     """Max as a choice: constants first, so that Max(x, 0) is relu with relu'(0) = 0."""
     result, *rest = sorted(node.args, key=lambda a: (not a.is_number, sympy.default_sort_key(a)))

@@ -31,13 +31,16 @@ class GradientNetwork(Network):
     def traced(
         self, *, dtype: str | None = None, batch: int | None = None, training: bool = True
     ) -> tuple[Program, bool]:
-        """The base's program with its adjoints; the gradients are outputs, and there is no loss."""
-        forward, depends = self.base.traced(dtype=dtype, batch=batch, training=training)
+        """The base's program with its adjoints; the gradients are outputs, and there is no loss.
+
+        The base is traced as it is trained: its gradient is that of its loss.
+        """
+        forward, _ = self.base.traced(dtype=dtype, batch=batch, training=True)
         program = with_gradients(forward, self.wrt)
         outputs = [*program.outputs, ("loss_value", program.loss or "")]
         outputs += [(f"d_{identifier(of)}", name) for of, name in program.gradients]
         bare = replace(program, name=self.name, loss=None, gradients=(), outputs=tuple(outputs))
-        return bare, depends
+        return bare, False
 
 
 def grad(network: Network, *, wrt: str | Sequence[str] | None = None) -> GradientNetwork:

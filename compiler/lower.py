@@ -17,7 +17,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
-from compiler.canonical import Scope, canonical
+from compiler.canonical import Scope, canonical, without_ite
 from ir.affine import Facts, linear
 from ir.bounds import Doubt, doubts, integer_reads
 from ir.errors import IndexLanguageError, Origin, RangeError, ShapeError
@@ -64,7 +64,7 @@ def read(name: str, indices: tuple[Symbol, ...], body: Expr, context: Context) -
             f"{name}: an output index stands twice in {tuple(str(i) for i in indices)}",
             at=context.origin,
         )
-    return Line(name, own, canonical(body, scope), dict(scope.given), scope, context)
+    return Line(name, own, without_ite(canonical(body, scope)), dict(scope.given), scope, context)
 
 
 def infer(line: Line, unknown: frozenset[str] = frozenset()) -> None:

@@ -14,6 +14,7 @@ import re
 
 from ir.errors import InvalidNameError, Origin
 
+_LONGEST_MADE = 56  # leaves room for a number and for d_
 _PART = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z", re.ASCII)
 
 C_KEYWORDS = frozenset(
@@ -67,9 +68,13 @@ def identifier(name: str) -> str:
 
 
 def fresh(base: str, taken: set[str]) -> str:
-    """`base`, or `base_2`, `base_3`, …: the first that is not taken as a name or identifier."""
-    candidate, count = base, 1
-    while candidate in taken or identifier(candidate) in {identifier(t) for t in taken}:
+    """`base`, or `base_2`, `base_3`, …: the first that is not taken as a name or identifier.
+
+    Names of our own making are clipped to what the allow-list takes.
+    """
+    base = candidate = ".".join(part[:_LONGEST_MADE] for part in base.split("."))
+    spelled, count = {identifier(t) for t in taken}, 1
+    while candidate in taken or identifier(candidate) in spelled:
         count += 1
         candidate = f"{base}_{count}"
     taken.add(candidate)
