@@ -179,7 +179,7 @@ def _check_allowed(node: Any, scope: Scope) -> None:
 
 
 def without_ite(body: Any) -> Any:
-    """SymPy folds a choice inside a condition to ITE(c, a, b); here that is (c and a) or (not c and b)."""
+    """SymPy folds a choice in a condition to ITE(c, a, b): here (c and a) or (not c and b)."""
     if not body.has(sympy.ITE):
         return body
     return body.replace(

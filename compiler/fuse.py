@@ -4,10 +4,10 @@
     fc1[n, j] = fc1_sum[n, j] + b[j]    on each element while it is in a register
     h[n, j] = 0 if fc1[n, j] <= 0 …
 
-A definition joins the kernel of the last of the kernels it reads from, when it has the same space
-and reads that kernel's members at its own point only. A maximum and its argmax share their loop. An
-update joins its gradient's kernel when every other reader of the old value can run before; the
-kernels are then put in an order in which it does.
+A definition joins the last kernel it reads from that has its space, and whose members it reads at
+its own point only. A maximum and its argmax share their loop. An update joins its gradient's kernel
+when every other reader of the old value can run before; the kernels are then put in an order in
+which it does.
 """
 
 from __future__ import annotations
@@ -89,15 +89,16 @@ def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None
     twin = _twin(fusion, d)
     if twin is not None:
         return twin
-    sources = [fusion.home[name] for name in d.reads() if name in fusion.home]
-    if not sources or (d.reduce is not None and _is_contraction(d)):
+    if d.reduce is not None and _is_contraction(d):
         return None
-    group = max(sources, key=lambda g: g.position)
-    if not _fits(d, group) or group.members[0].reduce == "scatter":
-        return None
-    if d.name in updates and not _can_wait(fusion, d, group):
-        return None
-    return group
+    homes = {fusion.home[name].position for name in d.reads() if name in fusion.home}
+    for rank, position in enumerate(sorted(homes, reverse=True)):
+        group = fusion.groups[position]
+        if group.members[0].reduce == "scatter" or not _fits(d, group):
+            continue
+        if (rank == 0 and d.name not in updates) or _order_is_left(fusion, d, group):
+            return group
+    return None
 
 
 def _twin(fusion: _Fusion, d: Definition) -> _Group | None:
@@ -140,12 +141,13 @@ def _fits(d: Definition, group: _Group) -> bool:
     )
 
 
-def _can_wait(fusion: _Fusion, d: Definition, group: _Group) -> bool:
-    """Whether an order is left in which all readers of what an update replaces come before it.
+def _order_is_left(fusion: _Fusion, d: Definition, group: _Group) -> bool:
+    """Whether the kernels can still be put in order when the definition joins this one.
 
-    Two updates cannot both ride with gradients that read the other tensor: dx reads w, dw reads x.
+    All else that it reads must come before; and of an update, all readers of what it replaces. Two
+    updates cannot both ride with gradients that read the other tensor: dx reads w, dw reads x.
     """
-    target = next(t for t, name in fusion.program.updates if name == d.name)
+    target = next((t for t, name in fusion.program.updates if name == d.name), None)
     if any(a.tensor == target for m in group.members for a in accesses(m.body)):
         return False
     group.members.append(d)

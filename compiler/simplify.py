@@ -132,6 +132,9 @@ def _outside(d: Definition, names: set[str], program: Program) -> list[Definitio
     over = {r.index for r in d.over}
     factors = sympy.Mul.make_args(d.body)
     outer = [f for f in factors if not symbols_of([f]) & over]
+    if len(outer) == len(factors) and not d.where:
+        count = sympy.Mul(*(sympy.sympify(r.size) for r in d.over))
+        return [replace(d, body=count * d.body, reduce=None, over=())]
     if not outer or len(outer) == len(factors):
         return [d]
     inner: Expr = sympy.Mul(*(f for f in factors if f not in outer))
