@@ -1,7 +1,7 @@
 """VGG16 and the small GPT of examples/, whole, against the same networks in torch.
 
-The GPT is compared over a hundred AdamW steps in float64, VGG16 by the gradients of its first and
-last layers in float32, one image. Both start from the emitted module's own parameters.
+The GPT is compared over a hundred AdamW steps, VGG16 by the gradients of its first and last layers
+for one image, which takes 5 GB. Both are in float64 and start from the emitted module's parameters.
 """
 
 from __future__ import annotations
@@ -110,21 +110,21 @@ def vgg_loss(w: Weights, x: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["small_vgg", "vgg16"])
 def test_vgg_has_the_gradients_of_torch(name: str, tmp_path: Path, record: Record) -> None:
     network = getattr(load("vgg16"), name)
-    model: Any = gw.compile(network, target="c", batch=1, out=str(tmp_path))
+    model: Any = gw.compile(network, target="c", batch=1, dtype="float64", out=str(tmp_path))
     size = model.INPUTS["x"][0][1:]
-    x = np.random.default_rng(0).random((1, *size), dtype=np.float32)
+    x = np.random.default_rng(0).random((1, *size))
     label = np.array([7], dtype=np.int32)
     params = model.init_params(seed=0)
     loss, grads = model.value_and_grad(params, x, label)
     theirs = leaves(params)
     expected = vgg_loss(theirs, torch.tensor(x), torch.tensor(label))
     expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
+    assert loss == pytest.approx(expected.item(), rel=1e-12)
     for parameter in ("conv1_1.W", "conv1_1.b", "fc3.W", "fc3.b"):
         gradient = theirs[parameter].grad
         assert gradient is not None
         largest = gradient.abs().max().item()
         assert largest > 0
         error = abs(grads[parameter] - gradient.numpy()).max() / largest
-        record(f"{name}, float32, {parameter} against torch", float(error))
-        assert error < 1e-3
+        record(f"{name}, {parameter} against torch", float(error))
+        assert error <= 1e-9
