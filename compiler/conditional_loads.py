@@ -23,8 +23,11 @@ from ir.loops import Accumulate, If, Local, Statement, Store, walk
 from ir.program import Program
 
 
-def hoisted(body: Expr, facts: Facts, program: Program) -> tuple[list[Statement], Expr]:
-    """Locals for the loads in branches that are always in bounds, and the body that uses them."""
+def hoisted(body: Expr, facts: Facts, program: Program, owner: str) -> tuple[list[Statement], Expr]:
+    """Locals for the loads in branches that are always in bounds, and the body that uses them.
+
+    They are named after `owner` too: members of a kernel share a block.
+    """
     found: list[Statement] = []
     mapping: dict[Expr, Expr] = {}
     shapes = set(program.tensors()) | set(program.by_name())
@@ -34,7 +37,7 @@ def hoisted(body: Expr, facts: Facts, program: Program) -> tuple[list[Statement]
         if list(doubts(access, facts, program.shape_of)):
             continue
         dtype = program.dtype_of(access.tensor)
-        symbol = _local(f"{access.tensor}_{len(found) + 1}", dtype)
+        symbol = _local(f"{owner}_{access.tensor}_{len(found) + 1}", dtype)
         found.append(Local(symbol, dtype, access))
         mapping[access] = symbol
     return found, body.xreplace(mapping) if mapping else body

@@ -149,7 +149,7 @@ def _member(
 ) -> list[Statement]:
     """One member as a local: a map in one statement, a reduction in a loop."""
     here = bounds.substituted(member, known)
-    loads, body = hoisted(here.body, scope.facts(here), scope.program)
+    loads, body = hoisted(here.body, scope.facts(here), scope.program, member.name)
     if member.reduce is None:
         return [*loads, Local(value, member.dtype, body)]
     if member.reduce == "argmax":
@@ -282,7 +282,7 @@ def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tupl
         name = Symbol(f"{member.name}_row", real=True)
         sums[member.name] = place = Access(name, row.index - start)
         kind, first = _kind(member)
-        loads, term = hoisted(member.body, scope.facts(member), scope.program)
+        loads, term = hoisted(member.body, scope.facts(member), scope.program, member.name)
         inner: tuple[Statement, ...] = (*loads, Accumulate(place, kind, term))
         body.append(Local(name, member.dtype, first, (chunk,), changes=True))
         body += bounds.reduction_loops(
