@@ -54,6 +54,9 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
     workspace = max(v.workspace_bytes for v in (forward, gradient, step) if v)
     inputs, gather_end = _inputs(whole, workspace if module.step else 0)
     printer = ScalarPrinter(str, {}, real)
+    owned = (*whole.parameters, *whole.state)
+    drawn = any(t.init and t.init.kind in ("uniform", "normal") for t in owned)
+    drawing = {"gw_mix"} if drawn else set()
     view = ModuleView(
         name=module.name,
         upper=module.name.upper(),
@@ -69,15 +72,16 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         portable=module.portable,
         parameters=tuple(_array(p.name, p.shape, p.dtype) for p in whole.parameters),
         state=tuple(_array(p.name, p.shape, p.dtype) for p in whole.state),
+        others=tuple(_array(t.name, t.shape, t.dtype) for t in owned if t.dtype != real),
         inputs=inputs,
         outputs=forward.outputs if forward else (),
-        hyperparameters=_hyperparameters(module.step, printer),
+        hyperparameters=_settings(module.step.program, printer) if module.step else (),
         limits=tuple((a.name, a.limit) for a in inputs if a.limit),
         loss=whole.loss or "",
         starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.parameters)),
         state_starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.state)),
         kernels=tuple(kernels.views),
-        helpers=tuple(sorted(kernels.helpers)),
+        helpers=tuple(sorted(kernels.helpers | drawing)),
         vectors=tuple(sorted(h[6:] for h in kernels.helpers if h.startswith("gw_vec"))),
         tiles=tuple(sorted(h[7:] for h in kernels.helpers if h.startswith("gw_tile"))),
         uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
@@ -181,6 +185,8 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         _array(public, program.shape_of(d), program.dtype_of(d)) for public, d in program.outputs
     )
     spelled, copies = _buffers(program)
+    if not program.updates:
+        spelled |= {t.name: _literal(t, value) for t, value in program.scalars}
     temporaries = tuple(_temporary(program, n, o) for n, o in schedule.offsets.items())
     spelled |= {n: identifier(n) for n in schedule.offsets}
     spelled[PANEL] = PANEL
@@ -208,6 +214,13 @@ def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], i
         views.append(TemporaryView(C_TYPES[kernels.real], name, start, f"[{elements}]"))
         start += _aligned(elements * BYTES[kernels.real])
     return tuple(views), start
+
+
+def _literal(tensor: Tensor, value: float) -> str:
+    """A run-time scalar's default, where no caller gives another."""
+    if tensor.dtype.startswith("int"):
+        return str(int(value))
+    return ScalarPrinter(str, {}, tensor.dtype).number(value)
 
 
 def _buffers(program: Program) -> tuple[dict[str, str], list[str]]:
@@ -307,17 +320,17 @@ def _inputs(program: Program, start: int) -> tuple[tuple[InputView, ...], int]:
     return tuple(found), offset
 
 
-def _hyperparameters(
-    step: Schedule | None, printer: ScalarPrinter
-) -> tuple[HyperparameterView, ...]:
-    if step is None:
-        return ()
-    return tuple(
-        HyperparameterView(
-            t.name, identifier(t.name), C_TYPES[t.dtype], printer.number(value), repr(float(value))
-        )
-        for t, value in step.program.scalars
-    )
+def _settings(program: Program, printer: ScalarPrinter) -> tuple[HyperparameterView, ...]:
+    """The numbers that a program takes at run time."""
+    found = []
+    for tensor, value in program.scalars:
+        whole = tensor.dtype.startswith("int")
+        default = str(int(value)) if whole else printer.number(value)
+        python = str(int(value)) if whole else repr(float(value))
+        spelled = identifier(tensor.name)
+        kind = C_TYPES[tensor.dtype]
+        found.append(HyperparameterView(tensor.name, spelled, kind, default, python))
+    return tuple(found)
 
 
 def _start(stream: int, tensor: Tensor, printer: ScalarPrinter) -> StartView:

@@ -20,7 +20,7 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from sympy.printing.precedence import PRECEDENCE, precedence
 from sympy.printing.str import StrPrinter
 
-from ir.expression import Access, FloorDiv, Remainder
+from ir.expression import Access, FloorDiv, Random, Remainder
 from ir.program import Shape
 
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int32_t", "int64": "int64_t"}
@@ -239,6 +239,14 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
     def _print_sign(self, expr: sympy.sign) -> str:
         self.helpers.add("gw_sign")
         return f"gw_sign({self.value(expr.args[0])})"
+
+    def _print_Random(self, expr: Random) -> str:
+        seed, step, stream, *indices = expr.args
+        text = f"gw_stream({self.index(seed)}, {self.index(step)}, {stream})"
+        for index in indices:
+            text = f"gw_draw_at({text}, {self.index(index)})"
+        self.helpers |= {"gw_random", "gw_mix"}
+        return f"gw_fraction({text})"
 
     def _print_Piecewise(self, expr: sympy.Piecewise) -> str:
         return self._conditional(expr, self.value)

@@ -110,6 +110,7 @@ class ModuleView:
     portable: bool
     parameters: tuple[ArrayView, ...]
     state: tuple[ArrayView, ...]
+    others: tuple[ArrayView, ...]
     inputs: tuple[InputView, ...]
     outputs: tuple[ArrayView, ...]
     hyperparameters: tuple[HyperparameterView, ...]

@@ -21,7 +21,15 @@ from sympy import Eq, Piecewise, Symbol
 
 from compiler.memory import plan
 from ir.errors import Origin
-from ir.expression import Access, FloorDiv, Remainder, index_symbol, size_symbol, tensor_symbol
+from ir.expression import (
+    Access,
+    FloorDiv,
+    Random,
+    Remainder,
+    index_symbol,
+    size_symbol,
+    tensor_symbol,
+)
 from ir.kernel import Kernel, Loop, Module, Schedule, Step
 from ir.program import Batch, Definition, Initializer, Program, Range, Scan, Tensor
 
@@ -454,6 +462,17 @@ CASES = (
             total("w", over(i, 3, n, BATCH), over(j, 3), b(i, j) * y(j, n)),
         ),
         {"x": (BATCH, 3), "b": (3, 3)},
+    ),
+    Case(
+        "random",
+        (
+            define(
+                "y", over(n, BATCH, j, 5), Random(label(), T("label_step")(), 3, n, 2 * j) * x(n, j)
+            ),
+            define("z", over(n, BATCH), guarded(Random(label(), T("label_step")(), 4, n) < 0.5, 1)),
+        ),
+        {"x": (BATCH, 5), "label": (), "label_step": ()},
+        limits={"label": 1000, "label_step": 1000},
     ),
     Case(
         "nan_max",
