@@ -97,7 +97,7 @@ def _images(model: CompiledModel, dataset: Dataset, split: Split, name: str) -> 
                 f"expected: {_declared(model, name)} for {name}, {wanted} numbers an image",
                 f"found: {height}x{width}, {height * width} numbers an image",
             ),
-            fix=f'declare {name} with {height * width} numbers a row, or choose other data',
+            fix=f"declare {name} with {height * width} numbers a row, or choose other data",
         )
     # Divided in the model's own type: the same numbers whichever way the pixels were stored.
     scaled = pixels.reshape(len(pixels), *tail).astype(dtype)

@@ -120,7 +120,9 @@ class _Gzip:
             packed = self.decoder.unconsumed_tail or self.file.read(_CHUNK)
             if not packed:
                 raise refusal(
-                    self.path, "gzip stream", "a complete stream",
+                    self.path,
+                    "gzip stream",
+                    "a complete stream",
                     f"its end is missing after {self.delivered + len(out)} decompressed bytes",
                 )
             out += self._inflate(packed, count - len(out))
@@ -168,12 +170,18 @@ def _source(path: Path, file: BinaryIO) -> _Source:
     is_gzip, named_gzip = start.startswith(_GZIP_MAGIC), path.suffix == ".gz"
     if start.lstrip().startswith(b"<"):
         raise refusal(
-            path, "content", "an IDX file", "an HTML page, as servers send for errors",
+            path,
+            "content",
+            "an IDX file",
+            "an HTML page, as servers send for errors",
             fix="delete it and fetch it again",
         )
     if is_gzip and not named_gzip:
         raise refusal(
-            path, "content", "a plain IDX file", "gzip data",
+            path,
+            "content",
+            "a plain IDX file",
+            "gzip data",
             fix=f"rename it to {path.name}.gz or decompress it",
         )
     if named_gzip and not is_gzip:

@@ -96,9 +96,7 @@ def check_pair(
         raise refusal(labels_path, "smallest label", "0 or more", low)
     if classes is not None and high >= classes:
         where = int(np.argmax(labels >= classes))
-        raise refusal(
-            labels_path, f"label number {where}", f"below {classes}", int(labels[where])
-        )
+        raise refusal(labels_path, f"label number {where}", f"below {classes}", int(labels[where]))
 
 
 def _spellings(stem: str) -> tuple[str, ...]:

@@ -103,7 +103,10 @@ Save = Callable[[Position, Arrays, Arrays], None]
 def fresh(model: CompiledModel, seed: int) -> Start:
     """Initial parameters and optimizer state for a new run."""
     params = model.init_params(seed)
-    return Start(params, model.init_state(params))
+    state = model.init_state(params)
+    if "seed" in state:  # of the random numbers of dropout
+        state["seed"][...] = seed
+    return Start(params, state)
 
 
 def train(

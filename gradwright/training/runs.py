@@ -1,6 +1,6 @@
 """Where a run keeps its files: `runs/NAME`, never over another run or over what is not ours.
 
-    folder = choose_folder("mnist_mlp", out=None, resume=None)      # runs/mnist_mlp, or -2, -3, ...
+folder = choose_folder("mnist_mlp", out=None, resume=None)      # runs/mnist_mlp, or -2, -3, ...
 """
 
 from __future__ import annotations
