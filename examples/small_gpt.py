@@ -4,10 +4,14 @@
 attention and a gelu perceptron, each added to what came in. 826,112 parameters, AdamW.
 
 The text is Python's own documentation as `help()` shows it (pydoc_data.topics, in every CPython),
-reduced to printable ASCII. A guess among 96 characters costs log 96 = 4.56; after 300 steps of 16
-passages the loss on passages it never saw is below 2.4, and what it writes has words:
+reduced to printable ASCII. Guessing among 96 characters costs log 96 = 4.56. After 1,000 steps of
+16 passages the loss on passages it never saw is about 1.5, and what it writes goes from
 
-    python examples/small_gpt.py [--steps 300]          a few minutes
+    The [8"!kwYcRyl p"d.qS:G!)^\\YC~|_]]D*cP<Luy@V<X?Cv3['nj4q$?-Ij4#E0'X:_1yA(\\xG{NF[~
+to
+    The mailly of teration if the writh asing the method no the function of formations.
+
+    python examples/small_gpt.py [--steps 1000]         three minutes
 """
 
 import argparse
@@ -17,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import gradwright as gw
+from gradwright.training.schedules import cosine, warmup
 
 ALPHABET = "\n" + "".join(chr(code) for code in range(32, 127))
 BATCH = 16
@@ -98,18 +103,18 @@ def train(network: gw.Network, steps: int, target: str = "c", batch: int = BATCH
     params = model.init_params(seed=0)
     before = {name: value.copy() for name, value in params.items()}
     state = model.init_state(params)
+    rate = warmup(cosine(2e-3, steps), 20)
     losses = []
     for step in range(steps):
-        rate = 1e-3 * min(1.0, (step + 1) / 20)
         drawn = passages(seen, rng.integers(0, len(seen) - context, batch), context)
-        losses.append(model.train_step(params, state, *drawn, lr=rate))
+        losses.append(model.train_step(params, state, *drawn, lr=rate(step)))
     ends = [float(model.value_and_grad(p, *test)[0]) for p in (before, params)]
     return Trained(model, before, params, losses, ends)
 
 
 def main(arguments: list[str] | None = None, network: gw.Network = small_gpt) -> None:
     parser = argparse.ArgumentParser(description="train a small GPT on Python's documentation")
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1000)
     steps = parser.parse_args(arguments).steps
     trained = train(network, steps)
     for step in range(0, steps, max(1, steps // 10)):
