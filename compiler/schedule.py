@@ -133,15 +133,7 @@ def _nested(ranges: tuple[Range, ...], body: tuple[Statement, ...]) -> tuple[Sta
 
 def _point(scope: Scope) -> tuple[Statement, ...]:
     """The members in order at one point of the space."""
-    body: list[Statement] = []
-    at: dict[str, Place] = {}
-    for member in scope.members:
-        value = local(member.name, member.dtype)
-        body += _member(scope, member, value, scope.places(at))
-        at[member.name] = value
-        if member.name in scope.kernel.stored:
-            body.append(Store(scope.stored_at(member), value))
-    return tuple(body)
+    return tuple(_epilogue(scope, {}))
 
 
 def _member(
@@ -293,8 +285,12 @@ def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tupl
 
 
 def _epilogue(scope: Scope, sums: Mapping[str, Expr]) -> list[Statement]:
-    """The members at one point, the reductions already summed."""
+    """The members at one point, those in `sums` already summed; then what is stored.
+
+    Stores come last, so that a member may read the old value of what another replaces.
+    """
     body: list[Statement] = []
+    stores: list[Statement] = []
     at: dict[str, Place] = {}
     for member in scope.members:
         value = local(member.name, member.dtype)
@@ -305,8 +301,8 @@ def _epilogue(scope: Scope, sums: Mapping[str, Expr]) -> list[Statement]:
             body += _member(scope, member, value, scope.places(at))
         at[member.name] = value
         if member.name in scope.kernel.stored:
-            body.append(Store(scope.stored_at(member), value))
-    return body
+            stores.append(Store(scope.stored_at(member), value))
+    return body + stores
 
 
 # ---------------------------------------------------------------- scatter, parameters

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -372,3 +373,22 @@ def test_the_same_bits_from_run_to_run(
         losses = model.train_epoch(params, {}, x, label, np.arange(12))
         runs.append([losses.tobytes(), *(p.tobytes() for p in params.values())])
     assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize("real", ["float32", "float64"])
+def test_portable_bits_are_those_of_every_compiler(
+    real: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No contraction, no vectors of the machine's own length: gcc and clang agree to the bit."""
+    module = replace(perceptron((FEATURES, 17, CLASSES), ROWS, real), portable=True)
+    random = np.random.default_rng(5)
+    x = random.random((11, FEATURES)).astype(real)
+    label = random.integers(0, CLASSES, 11).astype("int32")
+    runs = set()
+    for compiler in COMPILERS:
+        model = built(module, tmp_path, compiler, monkeypatch)
+        assert "-march=native" not in model.FLAGS
+        params = model.init_params(0)
+        losses = model.train_epoch(params, {}, x, label, np.arange(11), lr=0.5)
+        runs.add((losses.tobytes(), *(p.tobytes() for p in params.values())))
+    assert len(runs) == 1
