@@ -6,6 +6,7 @@ parameter is `params->name`, a temporary a pointer into the workspace, a result 
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -37,6 +38,7 @@ _WORDS = """
 """
 OWN_NAMES = frozenset(_WORDS.split())
 ALIGNMENT = 64
+COMMENT = 95  # columns of an equation in a comment
 PANEL = "gw_panel"
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
@@ -169,7 +171,8 @@ def _comment(kernel: Kernel) -> tuple[str, ...]:
         where = member.origin.short if member.origin else ""
         remark = f"{member.note} ({where})" if member.note and where else member.note or where
         text = ("then " if number else "") + equation(member)
-        lines.append(f"{text}    {remark}".rstrip().replace("*/", "* /"))
+        line = f"{text}    {remark}".rstrip().replace("*/", "* /")
+        lines += textwrap.wrap(line, COMMENT, subsequent_indent="    ", break_long_words=False)
     return tuple(lines)
 
 

@@ -11,7 +11,7 @@ what is a row, the schedule has decided.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from codegen.c.scalars import ScalarPrinter
 from ir.expression import Access, index_symbol
 from ir.loops import Contract, For, MultiplyAdd, Statement
 
+WIDTH = 100
 DRIVE = "@drive@"  # where the template puts the loops over the tiles
 
 
@@ -69,6 +70,16 @@ class PlaneView:
         return (self.strip_parameters, self.dots_parameters, *self.pack_terms)
 
 
+def wrapped(items: Iterable[str]) -> str:
+    """A list of parameters in lines of at most WIDTH, indented once."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) > WIDTH - 8:
+            lines.append("")
+        lines[-1] += f"{', ' if lines[-1] else ''}{item}"
+    return ",\n    ".join(lines)
+
+
 def helpers_of(contract: Contract) -> set[str]:
     """The vector types that its text uses."""
     kind = str(contract.lanes or "")
@@ -114,13 +125,13 @@ class Plane:
             lanes=self.lanes,
             real=self._real,
             unused=tuple(n for n in (spell(row.index), spell(column.index)) if n not in words),
-            point_parameters="".join(f", {p}" for p in point.values()),
+            point_parameters=f",\n    {wrapped(point.values())}" if point else "",
             point_arguments="".join(f", {p}" for p in point),
-            tile_parameters=", ".join(tile.values()),
+            tile_parameters=wrapped(tile.values()),
             tile_arguments=", ".join(tile),
-            strip_parameters=", ".join(strip.values()),
+            strip_parameters=wrapped(strip.values()),
             strip_arguments=", ".join(strip),
-            dots_parameters=", ".join(dots.values()),
+            dots_parameters=wrapped(dots.values()),
             dots_arguments=", ".join(dots),
             row=spell(row.index),
             row_first=spell(self.row_first),

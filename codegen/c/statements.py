@@ -19,7 +19,7 @@ from typing import assert_never
 import sympy
 from sympy import Expr, Symbol
 
-from codegen.c.contractions import DRIVE, Plane, PlaneView, helpers_of
+from codegen.c.contractions import DRIVE, WIDTH, Plane, PlaneView, helpers_of, wrapped
 from codegen.c.scalars import C_TYPES, FUNCTIONS, ScalarPrinter
 from ir.expression import Access
 from ir.loops import (
@@ -72,7 +72,10 @@ class Function:
     def head(self) -> str:
         """A load that must stay conditional is not vectorised: compiler/conditional_loads.py."""
         careful = "GW_SCALAR_LOOPS " if self.guarded else ""
-        return f"{careful}static void {self.name}({', '.join(self.parameters)})"
+        whole = f"{careful}static void {self.name}({', '.join(self.parameters)})"
+        if len(whole) <= WIDTH:
+            return whole
+        return f"{careful}static void {self.name}(\n    {wrapped(self.parameters)})"
 
 
 @dataclass(slots=True)
