@@ -11,7 +11,7 @@
      fc2.b[84] float32
      fc3.W[84][10] float32
      fc3.b[10] float32
-   Operations of one training step with 64 rows: 181583094. Workspace: 3234624 bytes.
+   Operations of one training step with 64 rows: 181583094. Workspace: 4154688 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c lenet5.c
    Call:     see lenet5.h, or import lenet5_c from Python.
    Content:  736dfd144112fc08980b2803b0b626ab890d9a0a2263096f6486cf5185e7e420
@@ -48,6 +48,18 @@ static inline ptrdiff_t gw_most(ptrdiff_t a, ptrdiff_t b)
 static inline float gw_larger(float a, float b)
 {
     return b > a || b != b ? b : a;
+}
+
+#define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t gw_mix(uint64_t z)
+{
+    z ^= z >> 30;
+    z *= UINT64_C(0xbf58476d1ce4e5b9);
+    z ^= z >> 27;
+    z *= UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
 }
 
 /* The first multiple of 64 at or after a workspace's start. */
@@ -1444,8 +1456,8 @@ static void compute_d_relu_2(ptrdiff_t rows, const float *restrict d_h_2, const 
         for (ptrdiff_t i1 = 0; i1 < 16; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 10; i2++) {
                 for (ptrdiff_t i3 = 0; i3 < 10; i3++) {
-                    const float d_h_2_1 = d_h_2[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)];
-                    const float d_relu_2 = (2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_2_argmax[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)] ? d_h_2_1 : 0.0f);
+                    const float d_relu_2_d_h_2_1 = d_h_2[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)];
+                    const float d_relu_2 = (2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_2_argmax[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)] ? d_relu_2_d_h_2_1 : 0.0f);
                     const float d_conv2_at = d_relu_2*(relu_2[i0*1600 + i1*100 + i2*10 + i3] <= 0.0f ? 0.0f : 1.0f);
                     d_conv2[i0*1600 + i1*100 + i2*10 + i3] = d_conv2_at;
                 }
@@ -1606,8 +1618,8 @@ static void compute_d_relu(ptrdiff_t rows, const float *restrict d_h, const int3
         for (ptrdiff_t i1 = 0; i1 < 6; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 28; i2++) {
                 for (ptrdiff_t i3 = 0; i3 < 28; i3++) {
-                    const float d_h_1 = d_h[i0*1176 + i1*196 + gw_floor_div(i2, 2)*14 + gw_floor_div(i3, 2)];
-                    const float d_relu = (2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_argmax[i0*1176 + i1*196 + gw_floor_div(i2, 2)*14 + gw_floor_div(i3, 2)] ? d_h_1 : 0.0f);
+                    const float d_relu_d_h_1 = d_h[i0*1176 + i1*196 + gw_floor_div(i2, 2)*14 + gw_floor_div(i3, 2)];
+                    const float d_relu = (2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_argmax[i0*1176 + i1*196 + gw_floor_div(i2, 2)*14 + gw_floor_div(i3, 2)] ? d_relu_d_h_1 : 0.0f);
                     const float d_conv1_at = d_relu*(relu[i0*4704 + i1*784 + i2*28 + i3] <= 0.0f ? 0.0f : 1.0f);
                     d_conv1[i0*4704 + i1*784 + i2*28 + i3] = d_conv1_at;
                 }
@@ -1660,10 +1672,25 @@ static void compute_d_conv1_W(ptrdiff_t rows, const float *restrict d_conv1, con
     }
 }
 
+/* step_size = lr/(1 - beta1**(step + 1))    once a step */
+static void compute_step_size(float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
+{
+    const float step_size_at = lr/(1.0f - powf(beta1, 1.0f + (float)step[0]));
+    step_size[0] = step_size_at;
+}
+
+/* unbiased = sqrt(1 - beta2**(step + 1))    once a step */
+static void compute_unbiased(float beta2, const int64_t *restrict step, float *restrict unbiased)
+{
+    const float unbiased_at = sqrtf(1.0f - powf(beta2, 1.0f + (float)step[0]));
+    unbiased[0] = unbiased_at;
+}
+
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
    then fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
-   then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update (lenet5.py:23) */
-static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float beta1, float *restrict fc3_b_m, float beta2, float *restrict fc3_b_v)
+   then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update (lenet5.py:23)
+   then fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float beta1, float *restrict fc3_b_m, float beta2, float *restrict fc3_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_b)
 {
     float d_fc3_b_row[10];
     for (ptrdiff_t i = 0; i < 10; i++) {
@@ -1680,31 +1707,35 @@ static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float
         fc3_b_m[j] = fc3_b_m_next;
         const float fc3_b_v_next = (d_fc3_b*d_fc3_b)*(1.0f - beta2) + beta2*fc3_b_v[j];
         fc3_b_v[j] = fc3_b_v_next;
+        const float fc3_b_next = fc3_b[j] - fc3_b_m_next*step_size[0]/(sqrtf(fc3_b_v_next)/unbiased[0] + eps);
+        fc3_b[j] = fc3_b_next;
     }
 }
 
 /* What compute_d_fc3_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v)
+GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     const float d_fc3_W = value;
     const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
     fc3_W_m[k*10 + j] = fc3_W_m_next;
     const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
     fc3_W_v[k*10 + j] = fc3_W_v_next;
+    const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+    fc3_W[k*10 + j] = fc3_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v)
+static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc3_W_2_point(row[i - first], k_first + r, i, beta1, fc3_W_m, beta2, fc3_W_v);
+            compute_d_fc3_W_2_point(row[i - first], k_first + r, i, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
         }
     }
 }
 
 /* A tile of compute_d_fc3_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v)
+GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -1738,33 +1769,34 @@ GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff
             gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
         }
     }
-    compute_d_fc3_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc3_W_m, beta2, fc3_W_v);
+    compute_d_fc3_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
 }
 
 /* The rows of a strip of compute_d_fc3_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v)
+GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 84; done += GW_ROWS) {
-        compute_d_fc3_W_2_tile(GW_ROWS, width, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v);
+        compute_d_fc3_W_2_tile(GW_ROWS, width, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
     }
 }
 
 /* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum (lenet5.py:23)
    then fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]    Adam update (lenet5.py:23)
-   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam update (lenet5.py:23) */
-static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v)
+   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam update (lenet5.py:23)
+   then fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
         width = gw_strip(vectors - column);
         const ptrdiff_t first = column * 8;
         if (width == 1) {
-            compute_d_fc3_W_2_strip(1, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v);
+            compute_d_fc3_W_2_strip(1, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
         } else if (width == 2) {
-            compute_d_fc3_W_2_strip(2, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v);
+            compute_d_fc3_W_2_strip(2, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
         } else {
-            compute_d_fc3_W_2_strip(GW_STRIP, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v);
+            compute_d_fc3_W_2_strip(GW_STRIP, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
         }
     }
     /* The rows that are left, two and one at a time, in wider strips. */
@@ -1772,18 +1804,19 @@ static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const
     ptrdiff_t done = 84 / GW_ROWS * GW_ROWS;
     for (; done + 2 <= 84; done += 2) {
         for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_d_fc3_W_2_tile(2, wide, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v);
+            compute_d_fc3_W_2_tile(2, wide, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
         }
     }
     for (ptrdiff_t first = 0; done < 84 && first < 10; first += wide * 8) {
-        compute_d_fc3_W_2_tile(1, wide, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v);
+        compute_d_fc3_W_2_tile(1, wide, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
     }
 }
 
 /* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
    then fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
-   then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update (lenet5.py:23) */
-static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float beta1, float *restrict fc2_b_m, float beta2, float *restrict fc2_b_v)
+   then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update (lenet5.py:23)
+   then fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float beta1, float *restrict fc2_b_m, float beta2, float *restrict fc2_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 84; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 84);
@@ -1802,32 +1835,36 @@ static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float
             fc2_b_m[j] = fc2_b_m_next;
             const float fc2_b_v_next = (d_fc2_b*d_fc2_b)*(1.0f - beta2) + beta2*fc2_b_v[j];
             fc2_b_v[j] = fc2_b_v_next;
+            const float fc2_b_next = fc2_b[j] - fc2_b_m_next*step_size[0]/(sqrtf(fc2_b_v_next)/unbiased[0] + eps);
+            fc2_b[j] = fc2_b_next;
         }
     }
 }
 
 /* What compute_d_fc2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v)
+GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     const float d_fc2_W = value;
     const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
     fc2_W_m[k*84 + j] = fc2_W_m_next;
     const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
     fc2_W_v[k*84 + j] = fc2_W_v_next;
+    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+    fc2_W[k*84 + j] = fc2_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v)
+static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc2_W_2_point(row[i - first], k_first + r, i, beta1, fc2_W_m, beta2, fc2_W_v);
+            compute_d_fc2_W_2_point(row[i - first], k_first + r, i, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
         }
     }
 }
 
 /* A tile of compute_d_fc2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v)
+GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 84);
@@ -1861,33 +1898,34 @@ GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff
             gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
         }
     }
-    compute_d_fc2_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc2_W_m, beta2, fc2_W_v);
+    compute_d_fc2_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
 }
 
 /* The rows of a strip of compute_d_fc2_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v)
+GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 120; done += GW_ROWS) {
-        compute_d_fc2_W_2_tile(GW_ROWS, width, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v);
+        compute_d_fc2_W_2_tile(GW_ROWS, width, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
     }
 }
 
 /* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum (lenet5.py:23)
    then fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]    Adam update (lenet5.py:23)
-   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam update (lenet5.py:23) */
-static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v)
+   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam update (lenet5.py:23)
+   then fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
         width = gw_strip(vectors - column);
         const ptrdiff_t first = column * GW_LANES;
         if (width == 1) {
-            compute_d_fc2_W_2_strip(1, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v);
+            compute_d_fc2_W_2_strip(1, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
         } else if (width == 2) {
-            compute_d_fc2_W_2_strip(2, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v);
+            compute_d_fc2_W_2_strip(2, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
         } else {
-            compute_d_fc2_W_2_strip(GW_STRIP, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v);
+            compute_d_fc2_W_2_strip(GW_STRIP, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
         }
     }
     /* The rows that are left, two and one at a time, in wider strips. */
@@ -1895,18 +1933,19 @@ static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const
     ptrdiff_t done = 120 / GW_ROWS * GW_ROWS;
     for (; done + 2 <= 120; done += 2) {
         for (ptrdiff_t first = 0; first < 84; first += wide * GW_LANES) {
-            compute_d_fc2_W_2_tile(2, wide, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v);
+            compute_d_fc2_W_2_tile(2, wide, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
         }
     }
     for (ptrdiff_t first = 0; done < 120 && first < 84; first += wide * GW_LANES) {
-        compute_d_fc2_W_2_tile(1, wide, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v);
+        compute_d_fc2_W_2_tile(1, wide, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
     }
 }
 
 /* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
    then fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
-   then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update (lenet5.py:23) */
-static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float beta1, float *restrict fc1_b_m, float beta2, float *restrict fc1_b_v)
+   then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update (lenet5.py:23)
+   then fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float beta1, float *restrict fc1_b_m, float beta2, float *restrict fc1_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 120; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 120);
@@ -1925,32 +1964,36 @@ static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float
             fc1_b_m[j] = fc1_b_m_next;
             const float fc1_b_v_next = (d_fc1_b*d_fc1_b)*(1.0f - beta2) + beta2*fc1_b_v[j];
             fc1_b_v[j] = fc1_b_v_next;
+            const float fc1_b_next = fc1_b[j] - fc1_b_m_next*step_size[0]/(sqrtf(fc1_b_v_next)/unbiased[0] + eps);
+            fc1_b[j] = fc1_b_next;
         }
     }
 }
 
 /* What compute_d_fc1_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v)
+GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     const float d_fc1_W = value;
     const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
     fc1_W_m[k*120 + j] = fc1_W_m_next;
     const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
     fc1_W_v[k*120 + j] = fc1_W_v_next;
+    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+    fc1_W[k*120 + j] = fc1_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v)
+static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc1_W_2_point(row[i - first], k_first + r, i, beta1, fc1_W_m, beta2, fc1_W_v);
+            compute_d_fc1_W_2_point(row[i - first], k_first + r, i, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
         }
     }
 }
 
 /* A tile of compute_d_fc1_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v)
+GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 120);
@@ -1984,33 +2027,34 @@ GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff
             gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
         }
     }
-    compute_d_fc1_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc1_W_m, beta2, fc1_W_v);
+    compute_d_fc1_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
 }
 
 /* The rows of a strip of compute_d_fc1_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v)
+GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 400; done += GW_ROWS) {
-        compute_d_fc1_W_2_tile(GW_ROWS, width, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v);
+        compute_d_fc1_W_2_tile(GW_ROWS, width, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
     }
 }
 
 /* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum (lenet5.py:23)
    then fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]    Adam update (lenet5.py:23)
-   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam update (lenet5.py:23) */
-static void compute_d_fc1_W_2(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v)
+   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam update (lenet5.py:23)
+   then fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc1_W_2(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
         width = gw_strip(vectors - column);
         const ptrdiff_t first = column * GW_LANES;
         if (width == 1) {
-            compute_d_fc1_W_2_strip(1, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v);
+            compute_d_fc1_W_2_strip(1, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
         } else if (width == 2) {
-            compute_d_fc1_W_2_strip(2, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v);
+            compute_d_fc1_W_2_strip(2, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
         } else {
-            compute_d_fc1_W_2_strip(GW_STRIP, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v);
+            compute_d_fc1_W_2_strip(GW_STRIP, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
         }
     }
     /* The rows that are left, two and one at a time, in wider strips. */
@@ -2018,18 +2062,19 @@ static void compute_d_fc1_W_2(ptrdiff_t rows, const float *restrict d_fc1, const
     ptrdiff_t done = 400 / GW_ROWS * GW_ROWS;
     for (; done + 2 <= 400; done += 2) {
         for (ptrdiff_t first = 0; first < 120; first += wide * GW_LANES) {
-            compute_d_fc1_W_2_tile(2, wide, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v);
+            compute_d_fc1_W_2_tile(2, wide, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
         }
     }
     for (ptrdiff_t first = 0; done < 400 && first < 120; first += wide * GW_LANES) {
-        compute_d_fc1_W_2_tile(1, wide, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v);
+        compute_d_fc1_W_2_tile(1, wide, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
     }
 }
 
 /* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2 (lenet5.py:18)
    then conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update (lenet5.py:18)
-   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam update (lenet5.py:18) */
-static void compute_d_conv2_b_2(ptrdiff_t rows, const float *restrict d_conv2, float beta1, float *restrict conv2_b_m, float beta2, float *restrict conv2_b_v)
+   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam update (lenet5.py:18)
+   then conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps + sqrt(conv2.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv2_b_2(ptrdiff_t rows, const float *restrict d_conv2, float beta1, float *restrict conv2_b_m, float beta2, float *restrict conv2_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_b)
 {
     for (ptrdiff_t o = 0; o < 16; o++) {
         float d_conv2_b = 0.0f;
@@ -2044,31 +2089,35 @@ static void compute_d_conv2_b_2(ptrdiff_t rows, const float *restrict d_conv2, f
         conv2_b_m[o] = conv2_b_m_next;
         const float conv2_b_v_next = (d_conv2_b*d_conv2_b)*(1.0f - beta2) + beta2*conv2_b_v[o];
         conv2_b_v[o] = conv2_b_v_next;
+        const float conv2_b_next = conv2_b[o] - conv2_b_m_next*step_size[0]/(sqrtf(conv2_b_v_next)/unbiased[0] + eps);
+        conv2_b[o] = conv2_b_next;
     }
 }
 
 /* What compute_d_conv2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_conv2_W_2_point(float value, ptrdiff_t o, ptrdiff_t s, ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v)
+GW_INLINE void compute_d_conv2_W_2_point(float value, ptrdiff_t o, ptrdiff_t s, ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
 {
     const float d_conv2_W = value;
     const float conv2_W_m_next = d_conv2_W*(1.0f - beta1) + beta1*conv2_W_m[o*150 + c_*25 + r_*5 + s];
     conv2_W_m[o*150 + c_*25 + r_*5 + s] = conv2_W_m_next;
     const float conv2_W_v_next = (d_conv2_W*d_conv2_W)*(1.0f - beta2) + beta2*conv2_W_v[o*150 + c_*25 + r_*5 + s];
     conv2_W_v[o*150 + c_*25 + r_*5 + s] = conv2_W_v_next;
+    const float conv2_W_next = conv2_W[o*150 + c_*25 + r_*5 + s] - conv2_W_m_next*step_size[0]/(sqrtf(conv2_W_v_next)/unbiased[0] + eps);
+    conv2_W[o*150 + c_*25 + r_*5 + s] = conv2_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_conv2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v)
+static void compute_d_conv2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_conv2_W_2_point(row[i - first], o_first + r, i, c_, r_, beta1, conv2_W_m, beta2, conv2_W_v);
+            compute_d_conv2_W_2_point(row[i - first], o_first + r, i, c_, r_, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
         }
     }
 }
 
 /* A tile of compute_d_conv2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_conv2_W_2_tile(const int height, const int width, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v)
+GW_INLINE void compute_d_conv2_W_2_tile(const int height, const int width, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
 {
     const ptrdiff_t span = width * 4;
     const ptrdiff_t end = gw_least(first + span, 5);
@@ -2106,22 +2155,23 @@ GW_INLINE void compute_d_conv2_W_2_tile(const int height, const int width, ptrdi
             gw_store4(&tile[r*span + at[v] - s_first], &sum[r][v]);
         }
     }
-    compute_d_conv2_W_2_finish(tile + first - s_first, height, span, o_first, first, end, c_, r_, beta1, conv2_W_m, beta2, conv2_W_v);
+    compute_d_conv2_W_2_finish(tile + first - s_first, height, span, o_first, first, end, c_, r_, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
 }
 
 /* The rows of a strip of compute_d_conv2_W_2 that fill a tile. */
-GW_INLINE void compute_d_conv2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v)
+GW_INLINE void compute_d_conv2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 16; done += GW_ROWS) {
-        compute_d_conv2_W_2_tile(GW_ROWS, width, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v);
+        compute_d_conv2_W_2_tile(GW_ROWS, width, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
     }
 }
 
 /* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p + r, q + s]    adjoint of conv2_sum (lenet5.py:18)
    then conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r, s]    Adam update (lenet5.py:18)
-   then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c, r, s]    Adam update (lenet5.py:18) */
-static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v)
+   then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c, r, s]    Adam update (lenet5.py:18)
+   then conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
 {
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -2130,11 +2180,11 @@ static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * 4;
                 if (width == 1) {
-                    compute_d_conv2_W_2_strip(1, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v);
+                    compute_d_conv2_W_2_strip(1, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
                 } else if (width == 2) {
-                    compute_d_conv2_W_2_strip(2, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v);
+                    compute_d_conv2_W_2_strip(2, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
                 } else {
-                    compute_d_conv2_W_2_strip(GW_STRIP, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v);
+                    compute_d_conv2_W_2_strip(GW_STRIP, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
                 }
             }
             /* The rows that are left, two and one at a time, in wider strips. */
@@ -2142,11 +2192,11 @@ static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, c
             ptrdiff_t done = 16 / GW_ROWS * GW_ROWS;
             for (; done + 2 <= 16; done += 2) {
                 for (ptrdiff_t first = 0; first < 5; first += wide * 4) {
-                    compute_d_conv2_W_2_tile(2, wide, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v);
+                    compute_d_conv2_W_2_tile(2, wide, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
                 }
             }
             for (ptrdiff_t first = 0; done < 16 && first < 5; first += wide * 4) {
-                compute_d_conv2_W_2_tile(1, wide, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v);
+                compute_d_conv2_W_2_tile(1, wide, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
             }
         }
     }
@@ -2154,8 +2204,9 @@ static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, c
 
 /* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1 (lenet5.py:18)
    then conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update (lenet5.py:18)
-   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam update (lenet5.py:18) */
-static void compute_d_conv1_b_2(ptrdiff_t rows, const float *restrict d_conv1, float beta1, float *restrict conv1_b_m, float beta2, float *restrict conv1_b_v)
+   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam update (lenet5.py:18)
+   then conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps + sqrt(conv1.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv1_b_2(ptrdiff_t rows, const float *restrict d_conv1, float beta1, float *restrict conv1_b_m, float beta2, float *restrict conv1_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv1_b)
 {
     for (ptrdiff_t o = 0; o < 6; o++) {
         float d_conv1_b = 0.0f;
@@ -2170,13 +2221,16 @@ static void compute_d_conv1_b_2(ptrdiff_t rows, const float *restrict d_conv1, f
         conv1_b_m[o] = conv1_b_m_next;
         const float conv1_b_v_next = (d_conv1_b*d_conv1_b)*(1.0f - beta2) + beta2*conv1_b_v[o];
         conv1_b_v[o] = conv1_b_v_next;
+        const float conv1_b_next = conv1_b[o] - conv1_b_m_next*step_size[0]/(sqrtf(conv1_b_v_next)/unbiased[0] + eps);
+        conv1_b[o] = conv1_b_next;
     }
 }
 
 /* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum (lenet5.py:18)
    then conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r, s]    Adam update (lenet5.py:18)
-   then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c, r, s]    Adam update (lenet5.py:18) */
-static void compute_d_conv1_W_2(ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x, float beta1, float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v)
+   then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c, r, s]    Adam update (lenet5.py:18)
+   then conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv1_W_2(ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x, float beta1, float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv1_W)
 {
     for (ptrdiff_t o = 0; o < 6; o++) {
         for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
@@ -2200,131 +2254,11 @@ static void compute_d_conv1_W_2(ptrdiff_t rows, const float *restrict d_conv1, c
                     conv1_W_m[o*25 + c_*25 + r_*5 + s] = conv1_W_m_next;
                     const float conv1_W_v_next = (d_conv1_W*d_conv1_W)*(1.0f - beta2) + beta2*conv1_W_v[o*25 + c_*25 + r_*5 + s];
                     conv1_W_v[o*25 + c_*25 + r_*5 + s] = conv1_W_v_next;
-                }
-            }
-        }
-    }
-}
-
-/* step_size = lr/(1 - beta1**(step + 1))    once a step */
-static void compute_step_size(float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
-{
-    const float step_size_at = lr/(1.0f - powf(beta1, 1.0f + (float)step[0]));
-    step_size[0] = step_size_at;
-}
-
-/* unbiased = sqrt(1 - beta2**(step + 1))    once a step */
-static void compute_unbiased(float beta2, const int64_t *restrict step, float *restrict unbiased)
-{
-    const float unbiased_at = sqrtf(1.0f - powf(beta2, 1.0f + (float)step[0]));
-    unbiased[0] = unbiased_at;
-}
-
-/* conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_conv1_W_next(const float *restrict unbiased, const float *restrict conv1_W_v, float eps, const float *restrict step_size, const float *restrict conv1_W_m, float *restrict conv1_W)
-{
-    for (ptrdiff_t o = 0; o < 6; o++) {
-        for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-            for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-                for (ptrdiff_t s = 0; s < 5; s++) {
-                    const float conv1_W_next = conv1_W[o*25 + c_*25 + r_*5 + s] - step_size[0]*conv1_W_m[o*25 + c_*25 + r_*5 + s]/(sqrtf(conv1_W_v[o*25 + c_*25 + r_*5 + s])/unbiased[0] + eps);
+                    const float conv1_W_next = conv1_W[o*25 + c_*25 + r_*5 + s] - conv1_W_m_next*step_size[0]/(sqrtf(conv1_W_v_next)/unbiased[0] + eps);
                     conv1_W[o*25 + c_*25 + r_*5 + s] = conv1_W_next;
                 }
             }
         }
-    }
-}
-
-/* conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps + sqrt(conv1.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_conv1_b_next(const float *restrict unbiased, const float *restrict conv1_b_v, float eps, const float *restrict step_size, const float *restrict conv1_b_m, float *restrict conv1_b)
-{
-    for (ptrdiff_t o = 0; o < 6; o++) {
-        const float conv1_b_next = conv1_b[o] - step_size[0]*conv1_b_m[o]/(sqrtf(conv1_b_v[o])/unbiased[0] + eps);
-        conv1_b[o] = conv1_b_next;
-    }
-}
-
-/* conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_conv2_W_next(const float *restrict unbiased, const float *restrict conv2_W_v, float eps, const float *restrict step_size, const float *restrict conv2_W_m, float *restrict conv2_W)
-{
-    for (ptrdiff_t o = 0; o < 16; o++) {
-        for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
-            for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-                for (ptrdiff_t s = 0; s < 5; s++) {
-                    const float conv2_W_next = conv2_W[o*150 + c_*25 + r_*5 + s] - step_size[0]*conv2_W_m[o*150 + c_*25 + r_*5 + s]/(sqrtf(conv2_W_v[o*150 + c_*25 + r_*5 + s])/unbiased[0] + eps);
-                    conv2_W[o*150 + c_*25 + r_*5 + s] = conv2_W_next;
-                }
-            }
-        }
-    }
-}
-
-/* conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps + sqrt(conv2.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_conv2_b_next(const float *restrict unbiased, const float *restrict conv2_b_v, float eps, const float *restrict step_size, const float *restrict conv2_b_m, float *restrict conv2_b)
-{
-    for (ptrdiff_t o = 0; o < 16; o++) {
-        const float conv2_b_next = conv2_b[o] - step_size[0]*conv2_b_m[o]/(sqrtf(conv2_b_v[o])/unbiased[0] + eps);
-        conv2_b[o] = conv2_b_next;
-    }
-}
-
-/* fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_fc1_W_next(const float *restrict unbiased, const float *restrict fc1_W_v, float eps, const float *restrict step_size, const float *restrict fc1_W_m, float *restrict fc1_W)
-{
-    for (ptrdiff_t k = 0; k < 400; k++) {
-        for (ptrdiff_t j = 0; j < 120; j++) {
-            const float fc1_W_next = fc1_W[k*120 + j] - step_size[0]*fc1_W_m[k*120 + j]/(sqrtf(fc1_W_v[k*120 + j])/unbiased[0] + eps);
-            fc1_W[k*120 + j] = fc1_W_next;
-        }
-    }
-}
-
-/* fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_fc1_b_next(const float *restrict unbiased, const float *restrict fc1_b_v, float eps, const float *restrict step_size, const float *restrict fc1_b_m, float *restrict fc1_b)
-{
-    for (ptrdiff_t j = 0; j < 120; j++) {
-        const float fc1_b_next = fc1_b[j] - step_size[0]*fc1_b_m[j]/(sqrtf(fc1_b_v[j])/unbiased[0] + eps);
-        fc1_b[j] = fc1_b_next;
-    }
-}
-
-/* fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_fc2_W_next(const float *restrict unbiased, const float *restrict fc2_W_v, float eps, const float *restrict step_size, const float *restrict fc2_W_m, float *restrict fc2_W)
-{
-    for (ptrdiff_t k = 0; k < 120; k++) {
-        for (ptrdiff_t j = 0; j < 84; j++) {
-            const float fc2_W_next = fc2_W[k*84 + j] - step_size[0]*fc2_W_m[k*84 + j]/(sqrtf(fc2_W_v[k*84 + j])/unbiased[0] + eps);
-            fc2_W[k*84 + j] = fc2_W_next;
-        }
-    }
-}
-
-/* fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_fc2_b_next(const float *restrict unbiased, const float *restrict fc2_b_v, float eps, const float *restrict step_size, const float *restrict fc2_b_m, float *restrict fc2_b)
-{
-    for (ptrdiff_t j = 0; j < 84; j++) {
-        const float fc2_b_next = fc2_b[j] - step_size[0]*fc2_b_m[j]/(sqrtf(fc2_b_v[j])/unbiased[0] + eps);
-        fc2_b[j] = fc2_b_next;
-    }
-}
-
-/* fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_fc3_W_next(const float *restrict unbiased, const float *restrict fc3_W_v, float eps, const float *restrict step_size, const float *restrict fc3_W_m, float *restrict fc3_W)
-{
-    for (ptrdiff_t k = 0; k < 84; k++) {
-        for (ptrdiff_t j = 0; j < 10; j++) {
-            const float fc3_W_next = fc3_W[k*10 + j] - step_size[0]*fc3_W_m[k*10 + j]/(sqrtf(fc3_W_v[k*10 + j])/unbiased[0] + eps);
-            fc3_W[k*10 + j] = fc3_W_next;
-        }
-    }
-}
-
-/* fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_fc3_b_next(const float *restrict unbiased, const float *restrict fc3_b_v, float eps, const float *restrict step_size, const float *restrict fc3_b_m, float *restrict fc3_b)
-{
-    for (ptrdiff_t j = 0; j < 10; j++) {
-        const float fc3_b_next = fc3_b[j] - step_size[0]*fc3_b_m[j]/(sqrtf(fc3_b_v[j])/unbiased[0] + eps);
-        fc3_b[j] = fc3_b_next;
     }
 }
 
@@ -2354,7 +2288,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "12668bbc87694bd50e6e876cfca35f85";
+    return "c9b71e4b7318b171a06a4bb067d7fdec";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -2364,20 +2298,10 @@ static double gw_product(double a, double b)
     return p;
 }
 
-/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t gw_mix(uint64_t z)
-{
-    z ^= z >> 30;
-    z *= UINT64_C(0xbf58476d1ce4e5b9);
-    z ^= z >> 27;
-    z *= UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* Element i of a stream: 53 random bits. */
 static uint64_t gw_draw(uint64_t seed, uint64_t stream, uint64_t i)
 {
-    const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+    const uint64_t golden = GW_GOLDEN;
     return gw_mix(gw_mix(gw_mix(seed + golden) + stream * golden) + (i + 1) * golden) >> 11;
 }
 
@@ -2393,98 +2317,98 @@ void lenet5_init_params(uint64_t seed, const lenet5_params *params)
         params->conv1_W[i] = (float)gw_uniform(gw_draw(seed, 0, (uint64_t)i), -0.2, 0.2);
     }
     for (ptrdiff_t i = 0; i < 6; i++) {
-        params->conv1_b[i] = 0.0f;
+        params->conv1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 2400; i++) {
         params->conv2_W[i] = (float)gw_uniform(gw_draw(seed, 2, (uint64_t)i), -0.08164965809277261, 0.08164965809277261);
     }
     for (ptrdiff_t i = 0; i < 16; i++) {
-        params->conv2_b[i] = 0.0f;
+        params->conv2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 48000; i++) {
         params->fc1_W[i] = (float)gw_uniform(gw_draw(seed, 4, (uint64_t)i), -0.05, 0.05);
     }
     for (ptrdiff_t i = 0; i < 120; i++) {
-        params->fc1_b[i] = 0.0f;
+        params->fc1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 10080; i++) {
         params->fc2_W[i] = (float)gw_uniform(gw_draw(seed, 6, (uint64_t)i), -0.09128709291752768, 0.09128709291752768);
     }
     for (ptrdiff_t i = 0; i < 84; i++) {
-        params->fc2_b[i] = 0.0f;
+        params->fc2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 840; i++) {
         params->fc3_W[i] = (float)gw_uniform(gw_draw(seed, 8, (uint64_t)i), -0.1091089451179962, 0.1091089451179962);
     }
     for (ptrdiff_t i = 0; i < 10; i++) {
-        params->fc3_b[i] = 0.0f;
+        params->fc3_b[i] = 0;
     }
 }
 
 void lenet5_init_state(const lenet5_state *state)
 {
     for (ptrdiff_t i = 0; i < 1; i++) {
-        state->step[i] = 0.0f;
+        state->step[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 150; i++) {
-        state->conv1_W_m[i] = 0.0f;
+        state->conv1_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 150; i++) {
-        state->conv1_W_v[i] = 0.0f;
+        state->conv1_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 6; i++) {
-        state->conv1_b_m[i] = 0.0f;
+        state->conv1_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 6; i++) {
-        state->conv1_b_v[i] = 0.0f;
+        state->conv1_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 2400; i++) {
-        state->conv2_W_m[i] = 0.0f;
+        state->conv2_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 2400; i++) {
-        state->conv2_W_v[i] = 0.0f;
+        state->conv2_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16; i++) {
-        state->conv2_b_m[i] = 0.0f;
+        state->conv2_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16; i++) {
-        state->conv2_b_v[i] = 0.0f;
+        state->conv2_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 48000; i++) {
-        state->fc1_W_m[i] = 0.0f;
+        state->fc1_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 48000; i++) {
-        state->fc1_W_v[i] = 0.0f;
+        state->fc1_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 120; i++) {
-        state->fc1_b_m[i] = 0.0f;
+        state->fc1_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 120; i++) {
-        state->fc1_b_v[i] = 0.0f;
+        state->fc1_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 10080; i++) {
-        state->fc2_W_m[i] = 0.0f;
+        state->fc2_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 10080; i++) {
-        state->fc2_W_v[i] = 0.0f;
+        state->fc2_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 84; i++) {
-        state->fc2_b_m[i] = 0.0f;
+        state->fc2_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 84; i++) {
-        state->fc2_b_v[i] = 0.0f;
+        state->fc2_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 840; i++) {
-        state->fc3_W_m[i] = 0.0f;
+        state->fc3_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 840; i++) {
-        state->fc3_W_v[i] = 0.0f;
+        state->fc3_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 10; i++) {
-        state->fc3_b_m[i] = 0.0f;
+        state->fc3_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 10; i++) {
-        state->fc3_b_v[i] = 0.0f;
+        state->fc3_b_v[i] = 0;
     }
 }
 
@@ -2604,7 +2528,7 @@ int lenet5_train_step(
             return LENET5_BAD_INDEX;
         }
     }
-    /* Temporaries: 3010560 bytes, 1742720 saved by reuse. */
+    /* Temporaries: 3930624 bytes, 822656 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const relu = (float *)(void *)(base + 0); /* [rows][6][28][28] */
     float *const step_size = (float *)(void *)(base + 0); /* scalar */
@@ -2612,24 +2536,24 @@ int lenet5_train_step(
     float *const relu_2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10] */
     float *const d_conv1 = (float *)(void *)(base + 1204224); /* [rows][6][28][28] */
     float *const h_2 = (float *)(void *)(base + 1613824); /* [rows][16][5][5] */
-    float *const h_3 = (float *)(void *)(base + 1613824); /* [rows][120] */
+    float *const fc3 = (float *)(void *)(base + 1613824); /* [rows][10] */
     float *const d_flatten = (float *)(void *)(base + 1613824); /* [rows][400] */
-    float *const d_conv2 = (float *)(void *)(base + 1613824); /* [rows][16][10][10] */
-    float *const h_4 = (float *)(void *)(base + 1644544); /* [rows][84] */
-    float *const fc3 = (float *)(void *)(base + 1666048); /* [rows][10] */
-    float *const d_fc2 = (float *)(void *)(base + 1666048); /* [rows][84] */
-    float *const cross_entropy_sum = (float *)(void *)(base + 1668608); /* [rows] */
-    float *const cross_entropy_sum_max = (float *)(void *)(base + 1668864); /* [rows] */
-    float *const d_cross_entropy_sum = (float *)(void *)(base + 1669120); /* [rows] */
-    float *const d_fc3 = (float *)(void *)(base + 1687552); /* [rows][10] */
-    float *const flatten = (float *)(void *)(base + 1716224); /* [rows][400] */
-    float *const d_fc1 = (float *)(void *)(base + 1818624); /* [rows][120] */
-    float *const h = (float *)(void *)(base + 2023424); /* [rows][6][14][14] */
-    int32_t *const h_argmax = (int32_t *)(void *)(base + 2408448); /* [rows][6][14][14] */
-    int32_t *const h_2_argmax = (int32_t *)(void *)(base + 2709504); /* [rows][16][5][5] */
-    float *const d_h = (float *)(void *)(base + 2709504); /* [rows][6][14][14] */
-    float *const d_h_2 = (float *)(void *)(base + 2811904); /* [rows][16][5][5] */
-    float *const gw_panel = (float *)(void *)(base + 3010560); /* [5760] */
+    float *const cross_entropy_sum = (float *)(void *)(base + 1616384); /* [rows] */
+    float *const cross_entropy_sum_max = (float *)(void *)(base + 1616640); /* [rows] */
+    float *const d_cross_entropy_sum = (float *)(void *)(base + 1616896); /* [rows] */
+    int32_t *const h_2_argmax = (int32_t *)(void *)(base + 1716224); /* [rows][16][5][5] */
+    float *const d_h_2 = (float *)(void *)(base + 1818624); /* [rows][16][5][5] */
+    float *const d_conv2 = (float *)(void *)(base + 2408448); /* [rows][16][10][10] */
+    float *const h = (float *)(void *)(base + 2818048); /* [rows][6][14][14] */
+    int32_t *const h_argmax = (int32_t *)(void *)(base + 3119104); /* [rows][6][14][14] */
+    float *const d_h = (float *)(void *)(base + 3420160); /* [rows][6][14][14] */
+    float *const flatten = (float *)(void *)(base + 3721216); /* [rows][400] */
+    float *const h_3 = (float *)(void *)(base + 3823616); /* [rows][120] */
+    float *const d_fc1 = (float *)(void *)(base + 3854336); /* [rows][120] */
+    float *const h_4 = (float *)(void *)(base + 3885056); /* [rows][84] */
+    float *const d_fc2 = (float *)(void *)(base + 3906560); /* [rows][84] */
+    float *const d_fc3 = (float *)(void *)(base + 3928064); /* [rows][10] */
+    float *const gw_panel = (float *)(void *)(base + 3930624); /* [5760] */
     compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu);
     compute_h_3(rows, relu, h, h_argmax);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
@@ -2641,35 +2565,25 @@ int lenet5_train_step(
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
-    compute_d_fc3_b_2(rows, d_fc3, beta1, state->fc3_b_m, beta2, state->fc3_b_v);
-    compute_d_fc3_W_2(rows, d_fc3, h_4, beta1, state->fc3_W_m, beta2, state->fc3_W_v);
     compute_d_h_4(rows, d_fc3, params->fc3_W, h_4, d_fc2, gw_panel);
-    compute_d_fc2_b_2(rows, d_fc2, beta1, state->fc2_b_m, beta2, state->fc2_b_v);
-    compute_d_fc2_W_2(rows, d_fc2, h_3, beta1, state->fc2_W_m, beta2, state->fc2_W_v);
     compute_d_h_3(rows, d_fc2, params->fc2_W, h_3, d_fc1, gw_panel);
-    compute_d_fc1_b_2(rows, d_fc1, beta1, state->fc1_b_m, beta2, state->fc1_b_v);
-    compute_d_fc1_W_2(rows, d_fc1, flatten, beta1, state->fc1_W_m, beta2, state->fc1_W_v);
     compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_panel);
     compute_d_h_2(rows, d_flatten, d_h_2);
     compute_d_relu_2(rows, d_h_2, h_2_argmax, relu_2, d_conv2);
-    compute_d_conv2_b_2(rows, d_conv2, beta1, state->conv2_b_m, beta2, state->conv2_b_v);
-    compute_d_conv2_W_2(rows, d_conv2, h, beta1, state->conv2_W_m, beta2, state->conv2_W_v);
     compute_d_h(rows, params->conv2_W, d_conv2, d_h);
     compute_d_relu(rows, d_h, h_argmax, relu, d_conv1);
-    compute_d_conv1_b_2(rows, d_conv1, beta1, state->conv1_b_m, beta2, state->conv1_b_v);
-    compute_d_conv1_W_2(rows, d_conv1, x, beta1, state->conv1_W_m, beta2, state->conv1_W_v);
     compute_step_size(beta1, state->step, lr, step_size);
     compute_unbiased(beta2, state->step, unbiased);
-    compute_conv1_W_next(unbiased, state->conv1_W_v, eps, step_size, state->conv1_W_m, params->conv1_W);
-    compute_conv1_b_next(unbiased, state->conv1_b_v, eps, step_size, state->conv1_b_m, params->conv1_b);
-    compute_conv2_W_next(unbiased, state->conv2_W_v, eps, step_size, state->conv2_W_m, params->conv2_W);
-    compute_conv2_b_next(unbiased, state->conv2_b_v, eps, step_size, state->conv2_b_m, params->conv2_b);
-    compute_fc1_W_next(unbiased, state->fc1_W_v, eps, step_size, state->fc1_W_m, params->fc1_W);
-    compute_fc1_b_next(unbiased, state->fc1_b_v, eps, step_size, state->fc1_b_m, params->fc1_b);
-    compute_fc2_W_next(unbiased, state->fc2_W_v, eps, step_size, state->fc2_W_m, params->fc2_W);
-    compute_fc2_b_next(unbiased, state->fc2_b_v, eps, step_size, state->fc2_b_m, params->fc2_b);
-    compute_fc3_W_next(unbiased, state->fc3_W_v, eps, step_size, state->fc3_W_m, params->fc3_W);
-    compute_fc3_b_next(unbiased, state->fc3_b_v, eps, step_size, state->fc3_b_m, params->fc3_b);
+    compute_d_fc3_b_2(rows, d_fc3, beta1, state->fc3_b_m, beta2, state->fc3_b_v, unbiased, eps, step_size, params->fc3_b);
+    compute_d_fc3_W_2(rows, d_fc3, h_4, beta1, state->fc3_W_m, beta2, state->fc3_W_v, unbiased, eps, step_size, params->fc3_W);
+    compute_d_fc2_b_2(rows, d_fc2, beta1, state->fc2_b_m, beta2, state->fc2_b_v, unbiased, eps, step_size, params->fc2_b);
+    compute_d_fc2_W_2(rows, d_fc2, h_3, beta1, state->fc2_W_m, beta2, state->fc2_W_v, unbiased, eps, step_size, params->fc2_W);
+    compute_d_fc1_b_2(rows, d_fc1, beta1, state->fc1_b_m, beta2, state->fc1_b_v, unbiased, eps, step_size, params->fc1_b);
+    compute_d_fc1_W_2(rows, d_fc1, flatten, beta1, state->fc1_W_m, beta2, state->fc1_W_v, unbiased, eps, step_size, params->fc1_W);
+    compute_d_conv2_b_2(rows, d_conv2, beta1, state->conv2_b_m, beta2, state->conv2_b_v, unbiased, eps, step_size, params->conv2_b);
+    compute_d_conv2_W_2(rows, d_conv2, h, beta1, state->conv2_W_m, beta2, state->conv2_W_v, unbiased, eps, step_size, params->conv2_W);
+    compute_d_conv1_b_2(rows, d_conv1, beta1, state->conv1_b_m, beta2, state->conv1_b_v, unbiased, eps, step_size, params->conv1_b);
+    compute_d_conv1_W_2(rows, d_conv1, x, beta1, state->conv1_W_m, beta2, state->conv1_W_v, unbiased, eps, step_size, params->conv1_W);
     compute_step_next(state->step);
     return LENET5_OK;
 }
@@ -2711,8 +2625,8 @@ int lenet5_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    float *const x_rows = (float *)(void *)(base + 3033600);
-    int32_t *const label_rows = (int32_t *)(void *)(base + 3234304);
+    float *const x_rows = (float *)(void *)(base + 3953664);
+    int32_t *const label_rows = (int32_t *)(void *)(base + 4154368);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(x, x_rows, 1, total, 784 * sizeof *x, order + first, rows);

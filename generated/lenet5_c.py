@@ -77,13 +77,14 @@ STATE_SHAPES = {
     "fc3.b.m": (10,),
     "fc3.b.v": (10,),
 }
+_OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 3234624
+WORKSPACE_BYTES = 4154688
 FLOPS_PER_STEP = 181583094
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "12668bbc87694bd50e6e876cfca35f85"
+BUILD_ID = "c9b71e4b7318b171a06a4bb067d7fdec"
 
 
 class BuildError(RuntimeError):
@@ -98,14 +99,14 @@ Outputs = namedtuple("Outputs", ["logits", ])
 
 def init_params(seed=0):
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
-    params = {name: np.empty(shape, DTYPE) for name, shape in PARAM_SHAPES.items()}
+    params = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in PARAM_SHAPES.items()}
     _c.init_params(int(seed) % 2**64, _struct(params.values()))
     return params
 
 
 def init_state(params):
     """New optimizer state, by name; plain gradient descent has none."""
-    state = {name: np.empty(shape, DTYPE) for name, shape in STATE_SHAPES.items()}
+    state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     _c.init_state(_struct(state.values()))
     return state
 
@@ -187,6 +188,7 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None, beta1=None,
 
 
 _Real = ctypes.c_float
+_TYPES = {name: np.dtype(_OTHER_TYPES.get(name, DTYPE)) for name in [*PARAM_SHAPES, *STATE_SHAPES]}
 _EXPECTED = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in INPUTS.items()}
 
 
@@ -264,7 +266,7 @@ class _Pointers:
                 wanted = ", ".join(self.shapes) or "nothing"
                 raise ValueError(f"{self.what} must hold exactly {wanted}; look at {name!r}")
         for name, shape in self.shapes.items():
-            _check(arrays[name], f"{self.what}[{name!r}]", shape, np.dtype(DTYPE), writable)
+            _check(arrays[name], f"{self.what}[{name!r}]", shape, _TYPES[name], writable)
         self.known = [(name, arrays[name]) for name in self.shapes]
         self.made, self.writable = _struct([array for _, array in self.known]), writable
         return self.made

@@ -90,7 +90,7 @@ STATE_SHAPES = {
 }
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 3010560
+WORKSPACE_BYTES = 3930624
 FLOPS_PER_STEP = 181583094
 
 
@@ -563,98 +563,17 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     t_4 = np.where(j == label[:, None], -(1.0 / np.float32(rows)), 0.0)
     d_fc3 += t_4
 
-    # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
-    # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
-    # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update (lenet5.py:23)
-    d_fc3_b = np.add.reduce(d_fc3, axis=0)
-    fc3_b_m_next = (1.0 - beta1) * d_fc3_b
-    t_5 = beta1 * fc3_b_m
-    np.add(fc3_b_m_next, t_5, out=fc3_b_m)
-    np.square(d_fc3_b, out=d_fc3_b)
-    d_fc3_b *= 1.0 - beta2
-    fc3_b_v_next = beta2 * fc3_b_v
-    np.add(d_fc3_b, fc3_b_v_next, out=fc3_b_v)
-
-    # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
-    #     (lenet5.py:23)
-    # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    d_fc3_W = np.multiply(h_4.T, d_fc3) if rows == 1 else np.matmul(h_4.T, d_fc3)
-    fc3_W_m_next = (1.0 - beta1) * d_fc3_W
-    t_6 = beta1 * fc3_W_m
-    np.add(fc3_W_m_next, t_6, out=fc3_W_m)
-    np.square(d_fc3_W, out=d_fc3_W)
-    d_fc3_W *= 1.0 - beta2
-    fc3_W_v_next = beta2 * fc3_W_v
-    np.add(d_fc3_W, fc3_W_v_next, out=fc3_W_v)
-
     # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
     #     (lenet5.py:23)]
     # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4 (lenet5.py:31)
     d_fc2 = np.matmul(d_fc3, fc3_W.T)
     d_fc2 *= ~(h_4 <= 0.0)
 
-    # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
-    # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
-    # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update (lenet5.py:23)
-    d_fc2_b = np.add.reduce(d_fc2, axis=0)
-    fc2_b_m_next = (1.0 - beta1) * d_fc2_b
-    t_7 = beta1 * fc2_b_m
-    np.add(fc2_b_m_next, t_7, out=fc2_b_m)
-    np.square(d_fc2_b, out=d_fc2_b)
-    d_fc2_b *= 1.0 - beta2
-    fc2_b_v_next = beta2 * fc2_b_v
-    np.add(d_fc2_b, fc2_b_v_next, out=fc2_b_v)
-
-    # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
-    #     (lenet5.py:23)
-    # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    d_fc2_W = np.multiply(h_3.T, d_fc2) if rows == 1 else np.matmul(h_3.T, d_fc2)
-    fc2_W_m_next = (1.0 - beta1) * d_fc2_W
-    t_8 = beta1 * fc2_W_m
-    np.add(fc2_W_m_next, t_8, out=fc2_W_m)
-    np.square(d_fc2_W, out=d_fc2_W)
-    d_fc2_W *= 1.0 - beta2
-    fc2_W_v_next = beta2 * fc2_W_v
-    np.add(d_fc2_W, fc2_W_v_next, out=fc2_W_v)
-
     # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
     #     (lenet5.py:23)]
     # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]    adjoint of h_3 (lenet5.py:30)
     d_fc1 = np.matmul(d_fc2, fc2_W.T)
     d_fc1 *= ~(h_3 <= 0.0)
-
-    # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
-    # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
-    # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update (lenet5.py:23)
-    d_fc1_b = np.add.reduce(d_fc1, axis=0)
-    fc1_b_m_next = (1.0 - beta1) * d_fc1_b
-    t_9 = beta1 * fc1_b_m
-    np.add(fc1_b_m_next, t_9, out=fc1_b_m)
-    np.square(d_fc1_b, out=d_fc1_b)
-    d_fc1_b *= 1.0 - beta2
-    fc1_b_v_next = beta2 * fc1_b_v
-    np.add(d_fc1_b, fc1_b_v_next, out=fc1_b_v)
-
-    # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
-    #     (lenet5.py:23)]
-    # fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    d_fc1_W = np.multiply(flatten.T, d_fc1) if rows == 1 else np.matmul(flatten.T, d_fc1)
-    fc1_W_m_next = (1.0 - beta1) * d_fc1_W
-    t_10 = beta1 * fc1_W_m
-    np.add(fc1_W_m_next, t_10, out=fc1_W_m)
-    np.square(d_fc1_W, out=d_fc1_W)
-    d_fc1_W *= 1.0 - beta2
-    fc1_W_v_next = beta2 * fc1_W_v
-    np.add(d_fc1_W, fc1_W_v_next, out=fc1_W_v)
 
     # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
     #     (lenet5.py:23)]
@@ -674,39 +593,6 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 // 2],
         d_h_2[i0, i1, i2 // 2, i3 // 2])
     d_conv2 *= ~(relu_2 <= 0.0)
-
-    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of conv2
-    #     (lenet5.py:18)]
-    # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update
-    #     (lenet5.py:18)
-    # conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
-    #     (lenet5.py:18)]
-    d_conv2_b = np.add.reduce(d_conv2, axis=(0, 2, 3))
-    conv2_b_m_next = (1.0 - beta1) * d_conv2_b
-    t_11 = beta1 * conv2_b_m
-    np.add(conv2_b_m_next, t_11, out=conv2_b_m)
-    np.square(d_conv2_b, out=d_conv2_b)
-    d_conv2_b *= 1.0 - beta2
-    conv2_b_v_next = beta2 * conv2_b_v
-    np.add(d_conv2_b, conv2_b_v_next, out=conv2_b_v)
-
-    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
-    #     r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
-    # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r, s]
-    #     [Adam update (lenet5.py:18)]
-    # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c, r,
-    #     s]  [Adam update (lenet5.py:18)]
-    h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_conv2_W = np.matmul(d_conv2.transpose(1, 0, 2, 3).reshape(16, rows*100),
-        h_view_2.reshape(rows*100, 150)).reshape(16, 6, 5, 5)
-    conv2_W_m_next = (1.0 - beta1) * d_conv2_W
-    t_12 = beta1 * conv2_W_m
-    np.add(conv2_W_m_next, t_12, out=conv2_W_m)
-    np.square(d_conv2_W, out=d_conv2_W)
-    d_conv2_W *= 1.0 - beta2
-    conv2_W_v_next = beta2 * conv2_W_v
-    np.add(d_conv2_W, conv2_W_v_next, out=conv2_W_v)
 
     # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s < 10 and p - r >=
     #     0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q - s]  [adjoint of
@@ -729,12 +615,198 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
         d_h[i0, i1_2, i2_2 // 2, i3_2 // 2])
     d_conv1 *= ~(relu <= 0.0)
 
+    # step_size = lr/(1 - beta1**(step + 1))    once a step
+    step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
+
+    # unbiased = sqrt(1 - beta2**(step + 1))    once a step
+    unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
+
+    # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
+    # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
+    # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update (lenet5.py:23)
+    # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
+    #     [Adam update (lenet5.py:23)]
+    d_fc3_b = np.add.reduce(d_fc3, axis=0)
+    fc3_b_m_next = (1.0 - beta1) * d_fc3_b
+    t_5 = beta1 * fc3_b_m
+    np.add(fc3_b_m_next, t_5, out=fc3_b_m)
+    np.square(d_fc3_b, out=d_fc3_b)
+    d_fc3_b *= 1.0 - beta2
+    fc3_b_v_next = beta2 * fc3_b_v
+    np.add(d_fc3_b, fc3_b_v_next, out=fc3_b_v)
+    fc3_b_next = np.sqrt(fc3_b_v)
+    fc3_b_next /= unbiased
+    fc3_b_next += eps
+    np.divide(step_size, fc3_b_next, out=fc3_b_next)
+    fc3_b_next *= fc3_b_m
+    fc3_b -= fc3_b_next
+
+    # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
+    #     (lenet5.py:23)
+    # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
+    #     (lenet5.py:23)]
+    # fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam update
+    #     (lenet5.py:23)]
+    # fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
+    #     j])/unbiased)  [Adam update (lenet5.py:23)]
+    d_fc3_W = np.multiply(h_4.T, d_fc3) if rows == 1 else np.matmul(h_4.T, d_fc3)
+    fc3_W_m_next = (1.0 - beta1) * d_fc3_W
+    t_6 = beta1 * fc3_W_m
+    np.add(fc3_W_m_next, t_6, out=fc3_W_m)
+    np.square(d_fc3_W, out=d_fc3_W)
+    d_fc3_W *= 1.0 - beta2
+    fc3_W_v_next = beta2 * fc3_W_v
+    np.add(d_fc3_W, fc3_W_v_next, out=fc3_W_v)
+    fc3_W_next = np.sqrt(fc3_W_v)
+    fc3_W_next /= unbiased
+    fc3_W_next += eps
+    np.divide(step_size, fc3_W_next, out=fc3_W_next)
+    fc3_W_next *= fc3_W_m
+    fc3_W -= fc3_W_next
+
+    # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
+    # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
+    # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update (lenet5.py:23)
+    # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
+    #     [Adam update (lenet5.py:23)]
+    d_fc2_b = np.add.reduce(d_fc2, axis=0)
+    fc2_b_m_next = (1.0 - beta1) * d_fc2_b
+    t_7 = beta1 * fc2_b_m
+    np.add(fc2_b_m_next, t_7, out=fc2_b_m)
+    np.square(d_fc2_b, out=d_fc2_b)
+    d_fc2_b *= 1.0 - beta2
+    fc2_b_v_next = beta2 * fc2_b_v
+    np.add(d_fc2_b, fc2_b_v_next, out=fc2_b_v)
+    fc2_b_next = np.sqrt(fc2_b_v)
+    fc2_b_next /= unbiased
+    fc2_b_next += eps
+    np.divide(step_size, fc2_b_next, out=fc2_b_next)
+    fc2_b_next *= fc2_b_m
+    fc2_b -= fc2_b_next
+
+    # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
+    #     (lenet5.py:23)
+    # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
+    #     (lenet5.py:23)]
+    # fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam update
+    #     (lenet5.py:23)]
+    # fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
+    #     j])/unbiased)  [Adam update (lenet5.py:23)]
+    d_fc2_W = np.multiply(h_3.T, d_fc2) if rows == 1 else np.matmul(h_3.T, d_fc2)
+    fc2_W_m_next = (1.0 - beta1) * d_fc2_W
+    t_8 = beta1 * fc2_W_m
+    np.add(fc2_W_m_next, t_8, out=fc2_W_m)
+    np.square(d_fc2_W, out=d_fc2_W)
+    d_fc2_W *= 1.0 - beta2
+    fc2_W_v_next = beta2 * fc2_W_v
+    np.add(d_fc2_W, fc2_W_v_next, out=fc2_W_v)
+    fc2_W_next = np.sqrt(fc2_W_v)
+    fc2_W_next /= unbiased
+    fc2_W_next += eps
+    np.divide(step_size, fc2_W_next, out=fc2_W_next)
+    fc2_W_next *= fc2_W_m
+    fc2_W -= fc2_W_next
+
+    # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
+    # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
+    # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update (lenet5.py:23)
+    # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
+    #     [Adam update (lenet5.py:23)]
+    d_fc1_b = np.add.reduce(d_fc1, axis=0)
+    fc1_b_m_next = (1.0 - beta1) * d_fc1_b
+    t_9 = beta1 * fc1_b_m
+    np.add(fc1_b_m_next, t_9, out=fc1_b_m)
+    np.square(d_fc1_b, out=d_fc1_b)
+    d_fc1_b *= 1.0 - beta2
+    fc1_b_v_next = beta2 * fc1_b_v
+    np.add(d_fc1_b, fc1_b_v_next, out=fc1_b_v)
+    fc1_b_next = np.sqrt(fc1_b_v)
+    fc1_b_next /= unbiased
+    fc1_b_next += eps
+    np.divide(step_size, fc1_b_next, out=fc1_b_next)
+    fc1_b_next *= fc1_b_m
+    fc1_b -= fc1_b_next
+
+    # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
+    #     (lenet5.py:23)]
+    # fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
+    #     (lenet5.py:23)]
+    # fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]  [Adam update
+    #     (lenet5.py:23)]
+    # fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
+    #     j])/unbiased)  [Adam update (lenet5.py:23)]
+    d_fc1_W = np.multiply(flatten.T, d_fc1) if rows == 1 else np.matmul(flatten.T, d_fc1)
+    fc1_W_m_next = (1.0 - beta1) * d_fc1_W
+    t_10 = beta1 * fc1_W_m
+    np.add(fc1_W_m_next, t_10, out=fc1_W_m)
+    np.square(d_fc1_W, out=d_fc1_W)
+    d_fc1_W *= 1.0 - beta2
+    fc1_W_v_next = beta2 * fc1_W_v
+    np.add(d_fc1_W, fc1_W_v_next, out=fc1_W_v)
+    fc1_W_next = np.sqrt(fc1_W_v)
+    fc1_W_next /= unbiased
+    fc1_W_next += eps
+    np.divide(step_size, fc1_W_next, out=fc1_W_next)
+    fc1_W_next *= fc1_W_m
+    fc1_W -= fc1_W_next
+
+    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of conv2
+    #     (lenet5.py:18)]
+    # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update
+    #     (lenet5.py:18)
+    # conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
+    #     (lenet5.py:18)]
+    # conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
+    #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
+    d_conv2_b = np.add.reduce(d_conv2, axis=(0, 2, 3))
+    conv2_b_m_next = (1.0 - beta1) * d_conv2_b
+    t_11 = beta1 * conv2_b_m
+    np.add(conv2_b_m_next, t_11, out=conv2_b_m)
+    np.square(d_conv2_b, out=d_conv2_b)
+    d_conv2_b *= 1.0 - beta2
+    conv2_b_v_next = beta2 * conv2_b_v
+    np.add(d_conv2_b, conv2_b_v_next, out=conv2_b_v)
+    conv2_b_next = np.sqrt(conv2_b_v)
+    conv2_b_next /= unbiased
+    conv2_b_next += eps
+    np.divide(step_size, conv2_b_next, out=conv2_b_next)
+    conv2_b_next *= conv2_b_m
+    conv2_b -= conv2_b_next
+
+    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
+    #     r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+    # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r, s]
+    #     [Adam update (lenet5.py:18)]
+    # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c, r,
+    #     s]  [Adam update (lenet5.py:18)]
+    # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
+    #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
+    h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
+        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+    d_conv2_W = np.matmul(d_conv2.transpose(1, 0, 2, 3).reshape(16, rows*100),
+        h_view_2.reshape(rows*100, 150)).reshape(16, 6, 5, 5)
+    conv2_W_m_next = (1.0 - beta1) * d_conv2_W
+    t_12 = beta1 * conv2_W_m
+    np.add(conv2_W_m_next, t_12, out=conv2_W_m)
+    np.square(d_conv2_W, out=d_conv2_W)
+    d_conv2_W *= 1.0 - beta2
+    conv2_W_v_next = beta2 * conv2_W_v
+    np.add(d_conv2_W, conv2_W_v_next, out=conv2_W_v)
+    conv2_W_next = np.sqrt(conv2_W_v)
+    conv2_W_next /= unbiased
+    conv2_W_next += eps
+    np.divide(step_size, conv2_W_next, out=conv2_W_next)
+    conv2_W_next *= conv2_W_m
+    conv2_W -= conv2_W_next
+
     # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of conv1
     #     (lenet5.py:18)]
     # conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update
     #     (lenet5.py:18)
     # conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]  [Adam update
     #     (lenet5.py:18)]
+    # conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
+    #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
     d_conv1_b = np.add.reduce(d_conv1, axis=(0, 2, 3))
     conv1_b_m_next = (1.0 - beta1) * d_conv1_b
     t_13 = beta1 * conv1_b_m
@@ -743,6 +815,12 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     d_conv1_b *= 1.0 - beta2
     conv1_b_v_next = beta2 * conv1_b_v
     np.add(d_conv1_b, conv1_b_v_next, out=conv1_b_v)
+    conv1_b_next = np.sqrt(conv1_b_v)
+    conv1_b_next /= unbiased
+    conv1_b_next += eps
+    np.divide(step_size, conv1_b_next, out=conv1_b_next)
+    conv1_b_next *= conv1_b_m
+    conv1_b -= conv1_b_next
 
     # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2
     #     < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s
@@ -751,6 +829,8 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     #     [Adam update (lenet5.py:18)]
     # conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c, r,
     #     s]  [Adam update (lenet5.py:18)]
+    # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
+    #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
     x_padded_view_2 = _window(x_padded, (0, 0, 0, 0), (rows, 28, 28, 1, 5, 5),
         ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
     d_conv1_W = np.matmul(d_conv1.transpose(1, 0, 2, 3).reshape(6, rows*784),
@@ -762,102 +842,12 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     d_conv1_W *= 1.0 - beta2
     conv1_W_v_next = beta2 * conv1_W_v
     np.add(d_conv1_W, conv1_W_v_next, out=conv1_W_v)
-
-    # step_size = lr/(1 - beta1**(step + 1))    once a step
-    step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
-
-    # unbiased = sqrt(1 - beta2**(step + 1))    once a step
-    unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
-
-    # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
-    #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
     conv1_W_next = np.sqrt(conv1_W_v)
     conv1_W_next /= unbiased
     conv1_W_next += eps
     np.divide(step_size, conv1_W_next, out=conv1_W_next)
     conv1_W_next *= conv1_W_m
     conv1_W -= conv1_W_next
-
-    # conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
-    #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
-    conv1_b_next = np.sqrt(conv1_b_v)
-    conv1_b_next /= unbiased
-    conv1_b_next += eps
-    np.divide(step_size, conv1_b_next, out=conv1_b_next)
-    conv1_b_next *= conv1_b_m
-    conv1_b -= conv1_b_next
-
-    # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
-    #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
-    conv2_W_next = np.sqrt(conv2_W_v)
-    conv2_W_next /= unbiased
-    conv2_W_next += eps
-    np.divide(step_size, conv2_W_next, out=conv2_W_next)
-    conv2_W_next *= conv2_W_m
-    conv2_W -= conv2_W_next
-
-    # conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
-    #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
-    conv2_b_next = np.sqrt(conv2_b_v)
-    conv2_b_next /= unbiased
-    conv2_b_next += eps
-    np.divide(step_size, conv2_b_next, out=conv2_b_next)
-    conv2_b_next *= conv2_b_m
-    conv2_b -= conv2_b_next
-
-    # fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
-    #     j])/unbiased)  [Adam update (lenet5.py:23)]
-    fc1_W_next = np.sqrt(fc1_W_v)
-    fc1_W_next /= unbiased
-    fc1_W_next += eps
-    np.divide(step_size, fc1_W_next, out=fc1_W_next)
-    fc1_W_next *= fc1_W_m
-    fc1_W -= fc1_W_next
-
-    # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
-    #     [Adam update (lenet5.py:23)]
-    fc1_b_next = np.sqrt(fc1_b_v)
-    fc1_b_next /= unbiased
-    fc1_b_next += eps
-    np.divide(step_size, fc1_b_next, out=fc1_b_next)
-    fc1_b_next *= fc1_b_m
-    fc1_b -= fc1_b_next
-
-    # fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
-    #     j])/unbiased)  [Adam update (lenet5.py:23)]
-    fc2_W_next = np.sqrt(fc2_W_v)
-    fc2_W_next /= unbiased
-    fc2_W_next += eps
-    np.divide(step_size, fc2_W_next, out=fc2_W_next)
-    fc2_W_next *= fc2_W_m
-    fc2_W -= fc2_W_next
-
-    # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
-    #     [Adam update (lenet5.py:23)]
-    fc2_b_next = np.sqrt(fc2_b_v)
-    fc2_b_next /= unbiased
-    fc2_b_next += eps
-    np.divide(step_size, fc2_b_next, out=fc2_b_next)
-    fc2_b_next *= fc2_b_m
-    fc2_b -= fc2_b_next
-
-    # fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
-    #     j])/unbiased)  [Adam update (lenet5.py:23)]
-    fc3_W_next = np.sqrt(fc3_W_v)
-    fc3_W_next /= unbiased
-    fc3_W_next += eps
-    np.divide(step_size, fc3_W_next, out=fc3_W_next)
-    fc3_W_next *= fc3_W_m
-    fc3_W -= fc3_W_next
-
-    # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
-    #     [Adam update (lenet5.py:23)]
-    fc3_b_next = np.sqrt(fc3_b_v)
-    fc3_b_next /= unbiased
-    fc3_b_next += eps
-    np.divide(step_size, fc3_b_next, out=fc3_b_next)
-    fc3_b_next *= fc3_b_m
-    fc3_b -= fc3_b_next
 
     # step_next = step + 1    steps taken
     step[...] = step + 1

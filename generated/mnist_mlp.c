@@ -29,6 +29,18 @@ static inline float gw_larger(float a, float b)
     return b > a || b != b ? b : a;
 }
 
+#define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t gw_mix(uint64_t z)
+{
+    z ^= z >> 30;
+    z *= UINT64_C(0xbf58476d1ce4e5b9);
+    z ^= z >> 27;
+    z *= UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
 /* The first multiple of 64 at or after a workspace's start. */
 static inline unsigned char *gw_aligned(void *workspace)
 {
@@ -1369,7 +1381,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "e2a79cee988f03d86879d6fc33779d92";
+    return "d0c92523484d9c70cbdc2bc730d87e88";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -1379,20 +1391,10 @@ static double gw_product(double a, double b)
     return p;
 }
 
-/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t gw_mix(uint64_t z)
-{
-    z ^= z >> 30;
-    z *= UINT64_C(0xbf58476d1ce4e5b9);
-    z ^= z >> 27;
-    z *= UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* Element i of a stream: 53 random bits. */
 static uint64_t gw_draw(uint64_t seed, uint64_t stream, uint64_t i)
 {
-    const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+    const uint64_t golden = GW_GOLDEN;
     return gw_mix(gw_mix(gw_mix(seed + golden) + stream * golden) + (i + 1) * golden) >> 11;
 }
 
@@ -1479,19 +1481,19 @@ void mnist_mlp_init_params(uint64_t seed, const mnist_mlp_params *params)
         params->fc1_W[i] = (float)gw_normal(gw_draw(seed, 0, (uint64_t)i), 0.0, 0.050507627227610534);
     }
     for (ptrdiff_t i = 0; i < 100; i++) {
-        params->fc1_b[i] = 0.0f;
+        params->fc1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 20000; i++) {
         params->fc2_W[i] = (float)gw_normal(gw_draw(seed, 2, (uint64_t)i), 0.0, 0.1414213562373095);
     }
     for (ptrdiff_t i = 0; i < 200; i++) {
-        params->fc2_b[i] = 0.0f;
+        params->fc2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 2000; i++) {
         params->fc3_W[i] = (float)gw_normal(gw_draw(seed, 4, (uint64_t)i), 0.0, 0.1);
     }
     for (ptrdiff_t i = 0; i < 10; i++) {
-        params->fc3_b[i] = 0.0f;
+        params->fc3_b[i] = 0;
     }
 }
 

@@ -52,13 +52,14 @@ OUTPUTS = {
 LOSS = "cross_entropy"
 STATE_SHAPES = {
 }
+_OTHER_TYPES = {}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.1}
 INDEX_LIMITS = {"label": 10}
 WORKSPACE_BYTES = 701504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "e2a79cee988f03d86879d6fc33779d92"
+BUILD_ID = "d0c92523484d9c70cbdc2bc730d87e88"
 
 
 class BuildError(RuntimeError):
@@ -73,14 +74,14 @@ Outputs = namedtuple("Outputs", ["logits", ])
 
 def init_params(seed=0):
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
-    params = {name: np.empty(shape, DTYPE) for name, shape in PARAM_SHAPES.items()}
+    params = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in PARAM_SHAPES.items()}
     _c.init_params(int(seed) % 2**64, _struct(params.values()))
     return params
 
 
 def init_state(params):
     """New optimizer state, by name; plain gradient descent has none."""
-    state = {name: np.empty(shape, DTYPE) for name, shape in STATE_SHAPES.items()}
+    state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     return state
 
 
@@ -155,6 +156,7 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None):
 
 
 _Real = ctypes.c_float
+_TYPES = {name: np.dtype(_OTHER_TYPES.get(name, DTYPE)) for name in [*PARAM_SHAPES, *STATE_SHAPES]}
 _EXPECTED = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in INPUTS.items()}
 
 
@@ -232,7 +234,7 @@ class _Pointers:
                 wanted = ", ".join(self.shapes) or "nothing"
                 raise ValueError(f"{self.what} must hold exactly {wanted}; look at {name!r}")
         for name, shape in self.shapes.items():
-            _check(arrays[name], f"{self.what}[{name!r}]", shape, np.dtype(DTYPE), writable)
+            _check(arrays[name], f"{self.what}[{name!r}]", shape, _TYPES[name], writable)
         self.known = [(name, arrays[name]) for name in self.shapes]
         self.made, self.writable = _struct([array for _, array in self.known]), writable
         return self.made

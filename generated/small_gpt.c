@@ -109,6 +109,18 @@ static inline float gw_square(float a)
     return a*a;
 }
 
+#define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
+/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t gw_mix(uint64_t z)
+{
+    z ^= z >> 30;
+    z *= UINT64_C(0xbf58476d1ce4e5b9);
+    z ^= z >> 27;
+    z *= UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
 /* The first multiple of 64 at or after a workspace's start. */
 static inline unsigned char *gw_aligned(void *workspace)
 {
@@ -191,8 +203,8 @@ static inline int gw_strip(int left)
     return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
 }
 
-/* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:40
-   then x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:41 */
+/* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+   then x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46 */
 static void compute_token(ptrdiff_t rows, const float *restrict token_W, const int32_t *restrict tokens, const float *restrict position, float *restrict x)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -206,10 +218,10 @@ static void compute_token(ptrdiff_t rows, const float *restrict token_W, const i
     }
 }
 
-/* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:31
-   then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:31 */
+/* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+   then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block1_norm1_mean(ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean, float *restrict block1_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -230,7 +242,7 @@ static void compute_block1_norm1_mean(ptrdiff_t rows, const float *restrict x, f
     }
 }
 
-/* block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n, i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]    small_gpt.py:31 */
+/* block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n, i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]    small_gpt.py:36 */
 static void compute_block1_norm1(ptrdiff_t rows, const float *restrict block1_norm1_var, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict block1_norm1_W, const float *restrict block1_norm1_b, float *restrict block1_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -262,7 +274,8 @@ static void compute_block1_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block1_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+GW_INLINE void compute_block1_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -300,7 +313,8 @@ GW_INLINE void compute_block1_attention_q_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block1_attention_q that fill a tile. */
-GW_INLINE void compute_block1_attention_q_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+GW_INLINE void compute_block1_attention_q_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -308,8 +322,8 @@ GW_INLINE void compute_block1_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:32
-   then block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]    small_gpt.py:32 */
+/* block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:37
+   then block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block1_attention_q(ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -339,7 +353,7 @@ static void compute_block1_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block1_attention_q_heads(ptrdiff_t rows, const float *restrict block1_attention_q, float *restrict block1_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -373,7 +387,8 @@ static void compute_block1_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block1_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+GW_INLINE void compute_block1_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -411,7 +426,8 @@ GW_INLINE void compute_block1_attention_k_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block1_attention_k that fill a tile. */
-GW_INLINE void compute_block1_attention_k_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+GW_INLINE void compute_block1_attention_k_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -419,8 +435,8 @@ GW_INLINE void compute_block1_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:32
-   then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]    small_gpt.py:32 */
+/* block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:37
+   then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block1_attention_k(ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -450,7 +466,7 @@ static void compute_block1_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block1_attention_k_heads(ptrdiff_t rows, const float *restrict block1_attention_k, float *restrict block1_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -484,7 +500,8 @@ static void compute_block1_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block1_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+GW_INLINE void compute_block1_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -522,7 +539,8 @@ GW_INLINE void compute_block1_attention_v_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block1_attention_v that fill a tile. */
-GW_INLINE void compute_block1_attention_v_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+GW_INLINE void compute_block1_attention_v_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -530,8 +548,8 @@ GW_INLINE void compute_block1_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:32
-   then block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]    small_gpt.py:32 */
+/* block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:37
+   then block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block1_attention_v(ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -561,7 +579,7 @@ static void compute_block1_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block1_attention_v_heads(ptrdiff_t rows, const float *restrict block1_attention_v, float *restrict block1_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -595,7 +613,8 @@ static void compute_block1_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block1_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block1_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -628,7 +647,8 @@ GW_INLINE void compute_block1_attention_mixed_scores_tile(const int height, cons
 }
 
 /* The rows of a strip of compute_block1_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block1_attention_mixed_scores_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block1_attention_mixed_scores_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -643,7 +663,8 @@ GW_INLINE void compute_block1_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block1_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block1_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores)
+GW_INLINE void compute_block1_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -671,8 +692,8 @@ GW_INLINE void compute_block1_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]    small_gpt.py:32
-   then block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:32 */
+/* block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
+   then block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
 static void compute_block1_attention_mixed_scores(ptrdiff_t rows, const float *restrict block1_attention_k_heads, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -707,8 +728,8 @@ static void compute_block1_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block1.attention_mixed_scores[n, i1, i2, k]    shift of block1.attention_mixed_weights_sum, against overflow (small_gpt.py:32)
-   then block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block1.attention_mixed_scores[n, i1, i2, k] - block1.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:32) */
+/* block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block1.attention_mixed_scores[n, i1, i2, k]    shift of block1.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
+   then block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block1.attention_mixed_scores[n, i1, i2, k] - block1.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37) */
 static void compute_block1_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block1_attention_mixed_scores, float *restrict block1_attention_mixed_weights_sum_max, float *restrict block1_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -729,7 +750,7 @@ static void compute_block1_attention_mixed_weights_sum(ptrdiff_t rows, const flo
     }
 }
 
-/* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j] - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:32 */
+/* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j] - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
 static void compute_block1_attention_mixed_weights(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum, const float *restrict block1_attention_mixed_weights_sum_max, const float *restrict block1_attention_mixed_scores, float *restrict block1_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -762,7 +783,8 @@ static void compute_block1_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block1_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
+GW_INLINE void compute_block1_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -800,7 +822,8 @@ GW_INLINE void compute_block1_attention_mixed_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_block1_attention_mixed that fill a tile. */
-GW_INLINE void compute_block1_attention_mixed_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
+GW_INLINE void compute_block1_attention_mixed_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -808,7 +831,7 @@ GW_INLINE void compute_block1_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n, i1, i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:32 */
+/* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n, i1, i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 static void compute_block1_attention_mixed(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -840,7 +863,7 @@ static void compute_block1_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:32 */
+/* block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
 static void compute_block1_attention_joined(ptrdiff_t rows, const float *restrict block1_attention_mixed, float *restrict block1_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -873,7 +896,8 @@ static void compute_block1_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block1_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+GW_INLINE void compute_block1_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -911,7 +935,8 @@ GW_INLINE void compute_block1_attention_out_tile(const int height, const int wid
 }
 
 /* The rows of a strip of compute_block1_attention_out that fill a tile. */
-GW_INLINE void compute_block1_attention_out_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+GW_INLINE void compute_block1_attention_out_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -919,9 +944,9 @@ GW_INLINE void compute_block1_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k, j]*block1.attention_joined[n, i1, k]    small_gpt.py:32
-   then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1, j]    small_gpt.py:32
-   then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:33 */
+/* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k, j]*block1.attention_joined[n, i1, k]    small_gpt.py:37
+   then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1, j]    small_gpt.py:37
+   then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
 static void compute_block1_attention_out(ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -951,10 +976,10 @@ static void compute_block1_attention_out(ptrdiff_t rows, const float *restrict b
     }
 }
 
-/* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:34
-   then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:34 */
+/* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+   then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block1_norm2_mean(ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean, float *restrict block1_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -975,7 +1000,7 @@ static void compute_block1_norm2_mean(ptrdiff_t rows, const float *restrict x_2,
     }
 }
 
-/* block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]    small_gpt.py:34 */
+/* block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]    small_gpt.py:39 */
 static void compute_block1_norm2(ptrdiff_t rows, const float *restrict block1_norm2_var, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict block1_norm2_W, const float *restrict block1_norm2_b, float *restrict block1_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1008,7 +1033,8 @@ static void compute_block1_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block1_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
+GW_INLINE void compute_block1_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -1046,7 +1072,8 @@ GW_INLINE void compute_block1_up_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_block1_up that fill a tile. */
-GW_INLINE void compute_block1_up_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
+GW_INLINE void compute_block1_up_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1054,9 +1081,9 @@ GW_INLINE void compute_block1_up_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]    small_gpt.py:35
-   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:35
-   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2    small_gpt.py:35 */
+/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]    small_gpt.py:40
+   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block1_up(ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1106,7 +1133,8 @@ static void compute_block1_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block1_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+GW_INLINE void compute_block1_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1144,7 +1172,8 @@ GW_INLINE void compute_block1_down_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block1_down that fill a tile. */
-GW_INLINE void compute_block1_down_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+GW_INLINE void compute_block1_down_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1152,9 +1181,9 @@ GW_INLINE void compute_block1_down_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]    small_gpt.py:36
-   then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:36
-   then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:36 */
+/* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]    small_gpt.py:41
+   then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+   then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
 static void compute_block1_down(ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1184,10 +1213,10 @@ static void compute_block1_down(ptrdiff_t rows, const float *restrict block1_dow
     }
 }
 
-/* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:31
-   then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:31 */
+/* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+   then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block2_norm1_mean(ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean, float *restrict block2_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1208,7 +1237,7 @@ static void compute_block2_norm1_mean(ptrdiff_t rows, const float *restrict add,
     }
 }
 
-/* block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n, i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]    small_gpt.py:31 */
+/* block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n, i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]    small_gpt.py:36 */
 static void compute_block2_norm1(ptrdiff_t rows, const float *restrict block2_norm1_var, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict block2_norm1_W, const float *restrict block2_norm1_b, float *restrict block2_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1240,7 +1269,8 @@ static void compute_block2_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block2_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+GW_INLINE void compute_block2_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1278,7 +1308,8 @@ GW_INLINE void compute_block2_attention_q_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block2_attention_q that fill a tile. */
-GW_INLINE void compute_block2_attention_q_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+GW_INLINE void compute_block2_attention_q_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1286,8 +1317,8 @@ GW_INLINE void compute_block2_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:32
-   then block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]    small_gpt.py:32 */
+/* block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:37
+   then block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block2_attention_q(ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1317,7 +1348,7 @@ static void compute_block2_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block2_attention_q_heads(ptrdiff_t rows, const float *restrict block2_attention_q, float *restrict block2_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1351,7 +1382,8 @@ static void compute_block2_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block2_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+GW_INLINE void compute_block2_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1389,7 +1421,8 @@ GW_INLINE void compute_block2_attention_k_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block2_attention_k that fill a tile. */
-GW_INLINE void compute_block2_attention_k_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+GW_INLINE void compute_block2_attention_k_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1397,8 +1430,8 @@ GW_INLINE void compute_block2_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:32
-   then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]    small_gpt.py:32 */
+/* block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:37
+   then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block2_attention_k(ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1428,7 +1461,7 @@ static void compute_block2_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block2_attention_k_heads(ptrdiff_t rows, const float *restrict block2_attention_k, float *restrict block2_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1462,7 +1495,8 @@ static void compute_block2_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block2_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+GW_INLINE void compute_block2_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1500,7 +1534,8 @@ GW_INLINE void compute_block2_attention_v_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block2_attention_v that fill a tile. */
-GW_INLINE void compute_block2_attention_v_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+GW_INLINE void compute_block2_attention_v_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1508,8 +1543,8 @@ GW_INLINE void compute_block2_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:32
-   then block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]    small_gpt.py:32 */
+/* block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:37
+   then block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block2_attention_v(ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1539,7 +1574,7 @@ static void compute_block2_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block2_attention_v_heads(ptrdiff_t rows, const float *restrict block2_attention_v, float *restrict block2_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1573,7 +1608,8 @@ static void compute_block2_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block2_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block2_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -1606,7 +1642,8 @@ GW_INLINE void compute_block2_attention_mixed_scores_tile(const int height, cons
 }
 
 /* The rows of a strip of compute_block2_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block2_attention_mixed_scores_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block2_attention_mixed_scores_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -1621,7 +1658,8 @@ GW_INLINE void compute_block2_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block2_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block2_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores)
+GW_INLINE void compute_block2_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -1649,8 +1687,8 @@ GW_INLINE void compute_block2_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]    small_gpt.py:32
-   then block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:32 */
+/* block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
+   then block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
 static void compute_block2_attention_mixed_scores(ptrdiff_t rows, const float *restrict block2_attention_k_heads, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1685,8 +1723,8 @@ static void compute_block2_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block2.attention_mixed_scores[n, i1, i2, k]    shift of block2.attention_mixed_weights_sum, against overflow (small_gpt.py:32)
-   then block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block2.attention_mixed_scores[n, i1, i2, k] - block2.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:32) */
+/* block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block2.attention_mixed_scores[n, i1, i2, k]    shift of block2.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
+   then block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block2.attention_mixed_scores[n, i1, i2, k] - block2.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37) */
 static void compute_block2_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block2_attention_mixed_scores, float *restrict block2_attention_mixed_weights_sum_max, float *restrict block2_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1707,7 +1745,7 @@ static void compute_block2_attention_mixed_weights_sum(ptrdiff_t rows, const flo
     }
 }
 
-/* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j] - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:32 */
+/* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j] - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
 static void compute_block2_attention_mixed_weights(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum, const float *restrict block2_attention_mixed_weights_sum_max, const float *restrict block2_attention_mixed_scores, float *restrict block2_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1740,7 +1778,8 @@ static void compute_block2_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block2_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
+GW_INLINE void compute_block2_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -1778,7 +1817,8 @@ GW_INLINE void compute_block2_attention_mixed_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_block2_attention_mixed that fill a tile. */
-GW_INLINE void compute_block2_attention_mixed_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
+GW_INLINE void compute_block2_attention_mixed_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -1786,7 +1826,7 @@ GW_INLINE void compute_block2_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n, i1, i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:32 */
+/* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n, i1, i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 static void compute_block2_attention_mixed(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1818,7 +1858,7 @@ static void compute_block2_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:32 */
+/* block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
 static void compute_block2_attention_joined(ptrdiff_t rows, const float *restrict block2_attention_mixed, float *restrict block2_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1851,7 +1891,8 @@ static void compute_block2_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block2_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+GW_INLINE void compute_block2_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1889,7 +1930,8 @@ GW_INLINE void compute_block2_attention_out_tile(const int height, const int wid
 }
 
 /* The rows of a strip of compute_block2_attention_out that fill a tile. */
-GW_INLINE void compute_block2_attention_out_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+GW_INLINE void compute_block2_attention_out_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1897,9 +1939,9 @@ GW_INLINE void compute_block2_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k, j]*block2.attention_joined[n, i1, k]    small_gpt.py:32
-   then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1, j]    small_gpt.py:32
-   then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:33 */
+/* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k, j]*block2.attention_joined[n, i1, k]    small_gpt.py:37
+   then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1, j]    small_gpt.py:37
+   then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block2_attention_out(ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1929,10 +1971,10 @@ static void compute_block2_attention_out(ptrdiff_t rows, const float *restrict b
     }
 }
 
-/* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:34
-   then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:34 */
+/* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+   then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block2_norm2_mean(ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean, float *restrict block2_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1953,7 +1995,7 @@ static void compute_block2_norm2_mean(ptrdiff_t rows, const float *restrict x_3,
     }
 }
 
-/* block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]    small_gpt.py:34 */
+/* block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]    small_gpt.py:39 */
 static void compute_block2_norm2(ptrdiff_t rows, const float *restrict block2_norm2_var, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict block2_norm2_W, const float *restrict block2_norm2_b, float *restrict block2_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1986,7 +2028,8 @@ static void compute_block2_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block2_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
+GW_INLINE void compute_block2_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -2024,7 +2067,8 @@ GW_INLINE void compute_block2_up_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_block2_up that fill a tile. */
-GW_INLINE void compute_block2_up_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
+GW_INLINE void compute_block2_up_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2032,9 +2076,9 @@ GW_INLINE void compute_block2_up_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]    small_gpt.py:35
-   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:35
-   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2    small_gpt.py:35 */
+/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]    small_gpt.py:40
+   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block2_up(ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2084,7 +2128,8 @@ static void compute_block2_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block2_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+GW_INLINE void compute_block2_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2122,7 +2167,8 @@ GW_INLINE void compute_block2_down_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block2_down that fill a tile. */
-GW_INLINE void compute_block2_down_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+GW_INLINE void compute_block2_down_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2130,9 +2176,9 @@ GW_INLINE void compute_block2_down_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]    small_gpt.py:36
-   then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:36
-   then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:36 */
+/* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]    small_gpt.py:41
+   then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+   then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
 static void compute_block2_down(ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2162,10 +2208,10 @@ static void compute_block2_down(ptrdiff_t rows, const float *restrict block2_dow
     }
 }
 
-/* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:31
-   then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:31 */
+/* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+   then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block3_norm1_mean(ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean, float *restrict block3_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2186,7 +2232,7 @@ static void compute_block3_norm1_mean(ptrdiff_t rows, const float *restrict add_
     }
 }
 
-/* block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]    small_gpt.py:31 */
+/* block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]    small_gpt.py:36 */
 static void compute_block3_norm1(ptrdiff_t rows, const float *restrict block3_norm1_var, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict block3_norm1_W, const float *restrict block3_norm1_b, float *restrict block3_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2218,7 +2264,8 @@ static void compute_block3_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block3_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+GW_INLINE void compute_block3_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2256,7 +2303,8 @@ GW_INLINE void compute_block3_attention_q_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block3_attention_q that fill a tile. */
-GW_INLINE void compute_block3_attention_q_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+GW_INLINE void compute_block3_attention_q_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2264,8 +2312,8 @@ GW_INLINE void compute_block3_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:32
-   then block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]    small_gpt.py:32 */
+/* block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:37
+   then block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block3_attention_q(ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2295,7 +2343,7 @@ static void compute_block3_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block3_attention_q_heads(ptrdiff_t rows, const float *restrict block3_attention_q, float *restrict block3_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2329,7 +2377,8 @@ static void compute_block3_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block3_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+GW_INLINE void compute_block3_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2367,7 +2416,8 @@ GW_INLINE void compute_block3_attention_k_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block3_attention_k that fill a tile. */
-GW_INLINE void compute_block3_attention_k_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+GW_INLINE void compute_block3_attention_k_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2375,8 +2425,8 @@ GW_INLINE void compute_block3_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:32
-   then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]    small_gpt.py:32 */
+/* block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:37
+   then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block3_attention_k(ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2406,7 +2456,7 @@ static void compute_block3_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block3_attention_k_heads(ptrdiff_t rows, const float *restrict block3_attention_k, float *restrict block3_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2440,7 +2490,8 @@ static void compute_block3_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block3_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+GW_INLINE void compute_block3_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2478,7 +2529,8 @@ GW_INLINE void compute_block3_attention_v_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block3_attention_v that fill a tile. */
-GW_INLINE void compute_block3_attention_v_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+GW_INLINE void compute_block3_attention_v_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2486,8 +2538,8 @@ GW_INLINE void compute_block3_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:32
-   then block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]    small_gpt.py:32 */
+/* block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:37
+   then block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block3_attention_v(ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2517,7 +2569,7 @@ static void compute_block3_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block3_attention_v_heads(ptrdiff_t rows, const float *restrict block3_attention_v, float *restrict block3_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2551,7 +2603,8 @@ static void compute_block3_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block3_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block3_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -2584,7 +2637,8 @@ GW_INLINE void compute_block3_attention_mixed_scores_tile(const int height, cons
 }
 
 /* The rows of a strip of compute_block3_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block3_attention_mixed_scores_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block3_attention_mixed_scores_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -2599,7 +2653,8 @@ GW_INLINE void compute_block3_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block3_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block3_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores)
+GW_INLINE void compute_block3_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -2627,8 +2682,8 @@ GW_INLINE void compute_block3_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]    small_gpt.py:32
-   then block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:32 */
+/* block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
+   then block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
 static void compute_block3_attention_mixed_scores(ptrdiff_t rows, const float *restrict block3_attention_k_heads, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2663,8 +2718,8 @@ static void compute_block3_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block3.attention_mixed_scores[n, i1, i2, k]    shift of block3.attention_mixed_weights_sum, against overflow (small_gpt.py:32)
-   then block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block3.attention_mixed_scores[n, i1, i2, k] - block3.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:32) */
+/* block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block3.attention_mixed_scores[n, i1, i2, k]    shift of block3.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
+   then block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block3.attention_mixed_scores[n, i1, i2, k] - block3.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37) */
 static void compute_block3_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block3_attention_mixed_scores, float *restrict block3_attention_mixed_weights_sum_max, float *restrict block3_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2685,7 +2740,7 @@ static void compute_block3_attention_mixed_weights_sum(ptrdiff_t rows, const flo
     }
 }
 
-/* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j] - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:32 */
+/* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j] - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
 static void compute_block3_attention_mixed_weights(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum, const float *restrict block3_attention_mixed_weights_sum_max, const float *restrict block3_attention_mixed_scores, float *restrict block3_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2718,7 +2773,8 @@ static void compute_block3_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block3_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
+GW_INLINE void compute_block3_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -2756,7 +2812,8 @@ GW_INLINE void compute_block3_attention_mixed_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_block3_attention_mixed that fill a tile. */
-GW_INLINE void compute_block3_attention_mixed_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
+GW_INLINE void compute_block3_attention_mixed_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -2764,7 +2821,7 @@ GW_INLINE void compute_block3_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n, i1, i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:32 */
+/* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n, i1, i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 static void compute_block3_attention_mixed(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2796,7 +2853,7 @@ static void compute_block3_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:32 */
+/* block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
 static void compute_block3_attention_joined(ptrdiff_t rows, const float *restrict block3_attention_mixed, float *restrict block3_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2829,7 +2886,8 @@ static void compute_block3_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block3_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+GW_INLINE void compute_block3_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2867,7 +2925,8 @@ GW_INLINE void compute_block3_attention_out_tile(const int height, const int wid
 }
 
 /* The rows of a strip of compute_block3_attention_out that fill a tile. */
-GW_INLINE void compute_block3_attention_out_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+GW_INLINE void compute_block3_attention_out_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2875,9 +2934,9 @@ GW_INLINE void compute_block3_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k, j]*block3.attention_joined[n, i1, k]    small_gpt.py:32
-   then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1, j]    small_gpt.py:32
-   then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:33 */
+/* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k, j]*block3.attention_joined[n, i1, k]    small_gpt.py:37
+   then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1, j]    small_gpt.py:37
+   then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block3_attention_out(ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2907,10 +2966,10 @@ static void compute_block3_attention_out(ptrdiff_t rows, const float *restrict b
     }
 }
 
-/* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:34
-   then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:34 */
+/* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+   then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block3_norm2_mean(ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean, float *restrict block3_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2931,7 +2990,7 @@ static void compute_block3_norm2_mean(ptrdiff_t rows, const float *restrict x_4,
     }
 }
 
-/* block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]    small_gpt.py:34 */
+/* block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]    small_gpt.py:39 */
 static void compute_block3_norm2(ptrdiff_t rows, const float *restrict block3_norm2_var, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict block3_norm2_W, const float *restrict block3_norm2_b, float *restrict block3_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -2964,7 +3023,8 @@ static void compute_block3_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block3_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
+GW_INLINE void compute_block3_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -3002,7 +3062,8 @@ GW_INLINE void compute_block3_up_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_block3_up that fill a tile. */
-GW_INLINE void compute_block3_up_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
+GW_INLINE void compute_block3_up_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3010,9 +3071,9 @@ GW_INLINE void compute_block3_up_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]    small_gpt.py:35
-   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:35
-   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2    small_gpt.py:35 */
+/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]    small_gpt.py:40
+   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block3_up(ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3062,7 +3123,8 @@ static void compute_block3_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block3_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+GW_INLINE void compute_block3_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3100,7 +3162,8 @@ GW_INLINE void compute_block3_down_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block3_down that fill a tile. */
-GW_INLINE void compute_block3_down_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+GW_INLINE void compute_block3_down_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3108,9 +3171,9 @@ GW_INLINE void compute_block3_down_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]    small_gpt.py:36
-   then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:36
-   then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:36 */
+/* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]    small_gpt.py:41
+   then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+   then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
 static void compute_block3_down(ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3140,10 +3203,10 @@ static void compute_block3_down(ptrdiff_t rows, const float *restrict block3_dow
     }
 }
 
-/* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:31
-   then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:31 */
+/* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+   then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block4_norm1_mean(ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean, float *restrict block4_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3164,7 +3227,7 @@ static void compute_block4_norm1_mean(ptrdiff_t rows, const float *restrict add_
     }
 }
 
-/* block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]    small_gpt.py:31 */
+/* block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]    small_gpt.py:36 */
 static void compute_block4_norm1(ptrdiff_t rows, const float *restrict block4_norm1_var, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict block4_norm1_W, const float *restrict block4_norm1_b, float *restrict block4_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3196,7 +3259,8 @@ static void compute_block4_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block4_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+GW_INLINE void compute_block4_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3234,7 +3298,8 @@ GW_INLINE void compute_block4_attention_q_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block4_attention_q that fill a tile. */
-GW_INLINE void compute_block4_attention_q_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+GW_INLINE void compute_block4_attention_q_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3242,8 +3307,8 @@ GW_INLINE void compute_block4_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:32
-   then block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]    small_gpt.py:32 */
+/* block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:37
+   then block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block4_attention_q(ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3273,7 +3338,7 @@ static void compute_block4_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block4_attention_q_heads(ptrdiff_t rows, const float *restrict block4_attention_q, float *restrict block4_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3307,7 +3372,8 @@ static void compute_block4_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block4_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+GW_INLINE void compute_block4_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3345,7 +3411,8 @@ GW_INLINE void compute_block4_attention_k_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block4_attention_k that fill a tile. */
-GW_INLINE void compute_block4_attention_k_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+GW_INLINE void compute_block4_attention_k_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3353,8 +3420,8 @@ GW_INLINE void compute_block4_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:32
-   then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]    small_gpt.py:32 */
+/* block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:37
+   then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block4_attention_k(ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3384,7 +3451,7 @@ static void compute_block4_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block4_attention_k_heads(ptrdiff_t rows, const float *restrict block4_attention_k, float *restrict block4_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3418,7 +3485,8 @@ static void compute_block4_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block4_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+GW_INLINE void compute_block4_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3456,7 +3524,8 @@ GW_INLINE void compute_block4_attention_v_tile(const int height, const int width
 }
 
 /* The rows of a strip of compute_block4_attention_v that fill a tile. */
-GW_INLINE void compute_block4_attention_v_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+GW_INLINE void compute_block4_attention_v_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3464,8 +3533,8 @@ GW_INLINE void compute_block4_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:32
-   then block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]    small_gpt.py:32 */
+/* block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:37
+   then block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]    small_gpt.py:37 */
 static void compute_block4_attention_v(ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3495,7 +3564,7 @@ static void compute_block4_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:32 */
+/* block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
 static void compute_block4_attention_v_heads(ptrdiff_t rows, const float *restrict block4_attention_v, float *restrict block4_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3529,7 +3598,8 @@ static void compute_block4_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block4_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block4_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -3562,7 +3632,8 @@ GW_INLINE void compute_block4_attention_mixed_scores_tile(const int height, cons
 }
 
 /* The rows of a strip of compute_block4_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block4_attention_mixed_scores_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block4_attention_mixed_scores_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -3577,7 +3648,8 @@ GW_INLINE void compute_block4_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block4_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block4_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores)
+GW_INLINE void compute_block4_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -3605,8 +3677,8 @@ GW_INLINE void compute_block4_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]    small_gpt.py:32
-   then block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:32 */
+/* block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
+   then block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
 static void compute_block4_attention_mixed_scores(ptrdiff_t rows, const float *restrict block4_attention_k_heads, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3641,8 +3713,8 @@ static void compute_block4_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block4.attention_mixed_scores[n, i1, i2, k]    shift of block4.attention_mixed_weights_sum, against overflow (small_gpt.py:32)
-   then block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block4.attention_mixed_scores[n, i1, i2, k] - block4.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:32) */
+/* block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block4.attention_mixed_scores[n, i1, i2, k]    shift of block4.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
+   then block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block4.attention_mixed_scores[n, i1, i2, k] - block4.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37) */
 static void compute_block4_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block4_attention_mixed_scores, float *restrict block4_attention_mixed_weights_sum_max, float *restrict block4_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3663,7 +3735,7 @@ static void compute_block4_attention_mixed_weights_sum(ptrdiff_t rows, const flo
     }
 }
 
-/* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j] - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:32 */
+/* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j] - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
 static void compute_block4_attention_mixed_weights(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum, const float *restrict block4_attention_mixed_weights_sum_max, const float *restrict block4_attention_mixed_scores, float *restrict block4_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3696,7 +3768,8 @@ static void compute_block4_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block4_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
+GW_INLINE void compute_block4_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -3734,7 +3807,8 @@ GW_INLINE void compute_block4_attention_mixed_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_block4_attention_mixed that fill a tile. */
-GW_INLINE void compute_block4_attention_mixed_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
+GW_INLINE void compute_block4_attention_mixed_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -3742,7 +3816,7 @@ GW_INLINE void compute_block4_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n, i1, i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:32 */
+/* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n, i1, i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 static void compute_block4_attention_mixed(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3774,7 +3848,7 @@ static void compute_block4_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:32 */
+/* block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
 static void compute_block4_attention_joined(ptrdiff_t rows, const float *restrict block4_attention_mixed, float *restrict block4_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3807,7 +3881,8 @@ static void compute_block4_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block4_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+GW_INLINE void compute_block4_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3845,7 +3920,8 @@ GW_INLINE void compute_block4_attention_out_tile(const int height, const int wid
 }
 
 /* The rows of a strip of compute_block4_attention_out that fill a tile. */
-GW_INLINE void compute_block4_attention_out_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+GW_INLINE void compute_block4_attention_out_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3853,9 +3929,9 @@ GW_INLINE void compute_block4_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k, j]*block4.attention_joined[n, i1, k]    small_gpt.py:32
-   then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1, j]    small_gpt.py:32
-   then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:33 */
+/* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k, j]*block4.attention_joined[n, i1, k]    small_gpt.py:37
+   then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1, j]    small_gpt.py:37
+   then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block4_attention_out(ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3885,10 +3961,10 @@ static void compute_block4_attention_out(ptrdiff_t rows, const float *restrict b
     }
 }
 
-/* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:34
-   then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:34 */
+/* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+   then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block4_norm2_mean(ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean, float *restrict block4_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3909,7 +3985,7 @@ static void compute_block4_norm2_mean(ptrdiff_t rows, const float *restrict x_5,
     }
 }
 
-/* block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]    small_gpt.py:34 */
+/* block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]    small_gpt.py:39 */
 static void compute_block4_norm2(ptrdiff_t rows, const float *restrict block4_norm2_var, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict block4_norm2_W, const float *restrict block4_norm2_b, float *restrict block4_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -3942,7 +4018,8 @@ static void compute_block4_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block4_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
+GW_INLINE void compute_block4_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -3980,7 +4057,8 @@ GW_INLINE void compute_block4_up_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_block4_up that fill a tile. */
-GW_INLINE void compute_block4_up_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
+GW_INLINE void compute_block4_up_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3988,9 +4066,9 @@ GW_INLINE void compute_block4_up_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]    small_gpt.py:35
-   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:35
-   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2    small_gpt.py:35 */
+/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]    small_gpt.py:40
+   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block4_up(ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4040,7 +4118,8 @@ static void compute_block4_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block4_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+GW_INLINE void compute_block4_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -4078,7 +4157,8 @@ GW_INLINE void compute_block4_down_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block4_down that fill a tile. */
-GW_INLINE void compute_block4_down_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+GW_INLINE void compute_block4_down_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4086,9 +4166,9 @@ GW_INLINE void compute_block4_down_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]    small_gpt.py:36
-   then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:36
-   then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:36 */
+/* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]    small_gpt.py:41
+   then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+   then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
 static void compute_block4_down(ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4118,10 +4198,10 @@ static void compute_block4_down(ptrdiff_t rows, const float *restrict block4_dow
     }
 }
 
-/* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:44
-   then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:44
-   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2    small_gpt.py:44
-   then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:44 */
+/* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+   then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
+   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2    small_gpt.py:49
+   then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49 */
 static void compute_norm_mean(ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean, float *restrict norm_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4142,7 +4222,7 @@ static void compute_norm_mean(ptrdiff_t rows, const float *restrict add_4, float
     }
 }
 
-/* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] + 1e-05) + norm.b[i2]    small_gpt.py:44 */
+/* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] + 1e-05) + norm.b[i2]    small_gpt.py:49 */
 static void compute_norm(ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean, const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b, float *restrict norm)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4173,7 +4253,8 @@ static void compute_head_finish(const float *row, int height, ptrdiff_t span, pt
 }
 
 /* A tile of compute_head: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_head_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict head_W, const float *restrict norm, float *restrict head)
+GW_INLINE void compute_head_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 96);
@@ -4211,7 +4292,8 @@ GW_INLINE void compute_head_tile(const int height, const int width, ptrdiff_t n_
 }
 
 /* The rows of a strip of compute_head that fill a tile. */
-GW_INLINE void compute_head_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
+GW_INLINE void compute_head_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4219,7 +4301,7 @@ GW_INLINE void compute_head_strip(const int width, ptrdiff_t first, ptrdiff_t i1
     }
 }
 
-/* head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:45 */
+/* head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50 */
 static void compute_head(ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4249,11 +4331,11 @@ static void compute_head(ptrdiff_t rows, const float *restrict head_W, const flo
     }
 }
 
-/* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:31
-   then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:31
-   then d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64    adjoint of block1.norm1_var (small_gpt.py:31) */
+/* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+   then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
+   then d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64    adjoint of block1.norm1_var (small_gpt.py:36) */
 static void compute_block1_norm1_mean_2(ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean, float *restrict block1_norm1_var, float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4279,11 +4361,11 @@ static void compute_block1_norm1_mean_2(ptrdiff_t rows, const float *restrict x,
     }
 }
 
-/* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:34
-   then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:34
-   then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64    adjoint of block1.norm2_var (small_gpt.py:34) */
+/* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+   then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
+   then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64    adjoint of block1.norm2_var (small_gpt.py:39) */
 static void compute_block1_norm2_mean_2(ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean, float *restrict block1_norm2_var, float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4330,7 +4412,8 @@ static void compute_block1_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block1_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+GW_INLINE void compute_block1_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4368,7 +4451,8 @@ GW_INLINE void compute_block1_up_2_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block1_up_2 that fill a tile. */
-GW_INLINE void compute_block1_up_2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+GW_INLINE void compute_block1_up_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4376,9 +4460,9 @@ GW_INLINE void compute_block1_up_2_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]    small_gpt.py:35
-   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:35
-   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2    small_gpt.py:35 */
+/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]    small_gpt.py:40
+   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block1_up_2(ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4408,11 +4492,11 @@ static void compute_block1_up_2(ptrdiff_t rows, const float *restrict block1_up_
     }
 }
 
-/* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:31
-   then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:31
-   then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64    adjoint of block2.norm1_var (small_gpt.py:31) */
+/* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+   then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
+   then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64    adjoint of block2.norm1_var (small_gpt.py:36) */
 static void compute_block2_norm1_mean_2(ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean, float *restrict block2_norm1_var, float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4438,11 +4522,11 @@ static void compute_block2_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
     }
 }
 
-/* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:34
-   then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:34
-   then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64    adjoint of block2.norm2_var (small_gpt.py:34) */
+/* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+   then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
+   then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64    adjoint of block2.norm2_var (small_gpt.py:39) */
 static void compute_block2_norm2_mean_2(ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean, float *restrict block2_norm2_var, float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4489,7 +4573,8 @@ static void compute_block2_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block2_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+GW_INLINE void compute_block2_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4527,7 +4612,8 @@ GW_INLINE void compute_block2_up_2_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block2_up_2 that fill a tile. */
-GW_INLINE void compute_block2_up_2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+GW_INLINE void compute_block2_up_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4535,9 +4621,9 @@ GW_INLINE void compute_block2_up_2_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]    small_gpt.py:35
-   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:35
-   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2    small_gpt.py:35 */
+/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]    small_gpt.py:40
+   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block2_up_2(ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4567,11 +4653,11 @@ static void compute_block2_up_2(ptrdiff_t rows, const float *restrict block2_up_
     }
 }
 
-/* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:31
-   then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:31
-   then d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64    adjoint of block3.norm1_var (small_gpt.py:31) */
+/* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+   then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
+   then d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64    adjoint of block3.norm1_var (small_gpt.py:36) */
 static void compute_block3_norm1_mean_2(ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean, float *restrict block3_norm1_var, float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4597,11 +4683,11 @@ static void compute_block3_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
     }
 }
 
-/* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:34
-   then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:34
-   then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64    adjoint of block3.norm2_var (small_gpt.py:34) */
+/* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+   then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
+   then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64    adjoint of block3.norm2_var (small_gpt.py:39) */
 static void compute_block3_norm2_mean_2(ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean, float *restrict block3_norm2_var, float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4648,7 +4734,8 @@ static void compute_block3_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block3_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+GW_INLINE void compute_block3_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4686,7 +4773,8 @@ GW_INLINE void compute_block3_up_2_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block3_up_2 that fill a tile. */
-GW_INLINE void compute_block3_up_2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+GW_INLINE void compute_block3_up_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4694,9 +4782,9 @@ GW_INLINE void compute_block3_up_2_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]    small_gpt.py:35
-   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:35
-   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2    small_gpt.py:35 */
+/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]    small_gpt.py:40
+   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block3_up_2(ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4726,11 +4814,11 @@ static void compute_block3_up_2(ptrdiff_t rows, const float *restrict block3_up_
     }
 }
 
-/* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:31
-   then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:31
-   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])**2    small_gpt.py:31
-   then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:31
-   then d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64    adjoint of block4.norm1_var (small_gpt.py:31) */
+/* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+   then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
+   then d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64    adjoint of block4.norm1_var (small_gpt.py:36) */
 static void compute_block4_norm1_mean_2(ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean, float *restrict block4_norm1_var, float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4756,11 +4844,11 @@ static void compute_block4_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
     }
 }
 
-/* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:34
-   then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:34
-   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])**2    small_gpt.py:34
-   then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:34
-   then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64    adjoint of block4.norm2_var (small_gpt.py:34) */
+/* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+   then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
+   then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64    adjoint of block4.norm2_var (small_gpt.py:39) */
 static void compute_block4_norm2_mean_2(ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean, float *restrict block4_norm2_var, float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4807,7 +4895,8 @@ static void compute_block4_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block4_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+GW_INLINE void compute_block4_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4845,7 +4934,8 @@ GW_INLINE void compute_block4_up_2_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_block4_up_2 that fill a tile. */
-GW_INLINE void compute_block4_up_2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+GW_INLINE void compute_block4_up_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4853,9 +4943,9 @@ GW_INLINE void compute_block4_up_2_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]    small_gpt.py:35
-   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:35
-   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2    small_gpt.py:35 */
+/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]    small_gpt.py:40
+   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2    small_gpt.py:40 */
 static void compute_block4_up_2(ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4885,11 +4975,11 @@ static void compute_block4_up_2(ptrdiff_t rows, const float *restrict block4_up_
     }
 }
 
-/* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:44
-   then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:44
-   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2    small_gpt.py:44
-   then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:44
-   then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1, i2]/64    adjoint of norm_var (small_gpt.py:44) */
+/* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+   then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
+   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2    small_gpt.py:49
+   then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
+   then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1, i2]/64    adjoint of norm_var (small_gpt.py:49) */
 static void compute_norm_mean_2(ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean, float *restrict norm_var, float *restrict d_norm_mean_from_norm_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4915,9 +5005,9 @@ static void compute_norm_mean_2(ptrdiff_t rows, const float *restrict add_4, flo
     }
 }
 
-/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of cross_entropy_sum, against overflow (small_gpt.py:46)
-   then cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n, i1])    divided by exp(cross_entropy_sum_max) (small_gpt.py:46)
-   then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])    adjoint of cross_entropy (small_gpt.py:46) */
+/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of cross_entropy_sum, against overflow (small_gpt.py:51)
+   then cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n, i1])    divided by exp(cross_entropy_sum_max) (small_gpt.py:51)
+   then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])    adjoint of cross_entropy (small_gpt.py:51) */
 static void compute_cross_entropy_sum(ptrdiff_t rows, const float *restrict head, float *restrict cross_entropy_sum_max, float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4938,8 +5028,8 @@ static void compute_cross_entropy_sum(ptrdiff_t rows, const float *restrict head
     }
 }
 
-/* cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) + cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]    small_gpt.py:46
-   then cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:46 */
+/* cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) + cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]    small_gpt.py:51
+   then cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51 */
 static void compute_cross_entropy(ptrdiff_t rows, const float *restrict head, const int32_t *restrict targets, const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum, float *restrict cross_entropy)
 {
     float cross_entropy_sum_2 = 0.0f;
@@ -4952,7 +5042,7 @@ static void compute_cross_entropy(ptrdiff_t rows, const float *restrict head, co
     cross_entropy[0] = cross_entropy_at;
 }
 
-/* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy, cross_entropy_sum (small_gpt.py:46) */
+/* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy, cross_entropy_sum (small_gpt.py:51) */
 static void compute_d_head(ptrdiff_t rows, const float *restrict d_cross_entropy_sum, const float *restrict cross_entropy_sum_max, const float *restrict head, const int32_t *restrict targets, float *restrict d_head)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -4983,7 +5073,8 @@ static void compute_d_head_W_finish(const float *row, int height, ptrdiff_t span
 }
 
 /* A tile of compute_d_head_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_head_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
+GW_INLINE void compute_d_head_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 96);
@@ -5023,7 +5114,8 @@ GW_INLINE void compute_d_head_W_tile(const int height, const int width, ptrdiff_
 }
 
 /* The rows of a strip of compute_d_head_W that fill a tile. */
-GW_INLINE void compute_d_head_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
+GW_INLINE void compute_d_head_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -5031,7 +5123,7 @@ GW_INLINE void compute_d_head_W_strip(const int width, ptrdiff_t first, ptrdiff_
     }
 }
 
-/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint of head (small_gpt.py:45) */
+/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint of head (small_gpt.py:50) */
 static void compute_d_head_W(ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
 {
     enum { vectors = (96 + GW_LANES - 1) / GW_LANES };
@@ -5077,7 +5169,8 @@ static void compute_d_norm_finish(const float *row, int height, ptrdiff_t span, 
 }
 
 /* A tile of compute_d_norm: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_norm_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
+GW_INLINE void compute_d_norm_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -5110,7 +5203,8 @@ GW_INLINE void compute_d_norm_tile(const int height, const int width, ptrdiff_t 
 }
 
 /* The rows of a strip of compute_d_norm that fill a tile, then those that are left. */
-GW_INLINE void compute_d_norm_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
+GW_INLINE void compute_d_norm_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -5125,7 +5219,8 @@ GW_INLINE void compute_d_norm_strip(const int width, ptrdiff_t first, ptrdiff_t 
 }
 
 /* One row by four columns of compute_d_norm, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_norm_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict head_W, const float *restrict d_head, float *restrict d_norm)
+GW_INLINE void compute_d_norm_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict head_W, const float *restrict d_head, float *restrict d_norm)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5153,7 +5248,7 @@ GW_INLINE void compute_d_norm_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]    adjoint of head (small_gpt.py:45) */
+/* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]    adjoint of head (small_gpt.py:50) */
 static void compute_d_norm(ptrdiff_t rows, const float *restrict head_W, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5186,9 +5281,9 @@ static void compute_d_norm(ptrdiff_t rows, const float *restrict head_W, const f
     }
 }
 
-/* d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:44)
-   then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))    adjoint of norm (small_gpt.py:44)
-   then d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]    adjoint of norm_var (small_gpt.py:44) */
+/* d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
+   then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))    adjoint of norm (small_gpt.py:49)
+   then d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]    adjoint of norm_var (small_gpt.py:49) */
 static void compute_d_norm_var(ptrdiff_t rows, const float *restrict norm_mean, const float *restrict add_4, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var_sum, float *restrict d_norm_var, float *restrict d_norm_mean_from_norm_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -5226,7 +5321,8 @@ static void compute_d_norm_mean_from_norm_finish(const float *row, int height, p
 }
 
 /* A tile of compute_d_norm_mean_from_norm: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_norm_mean_from_norm_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_norm_mean_from_norm_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -5259,7 +5355,8 @@ GW_INLINE void compute_d_norm_mean_from_norm_tile(const int height, const int wi
 }
 
 /* The rows of a strip of compute_d_norm_mean_from_norm that fill a tile, then those that are left. */
-GW_INLINE void compute_d_norm_mean_from_norm_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_norm_mean_from_norm_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -5274,7 +5371,8 @@ GW_INLINE void compute_d_norm_mean_from_norm_strip(const int width, ptrdiff_t fi
 }
 
 /* One row by four columns of compute_d_norm_mean_from_norm, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_norm_mean_from_norm_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean)
+GW_INLINE void compute_d_norm_mean_from_norm_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5302,9 +5400,9 @@ GW_INLINE void compute_d_norm_mean_from_norm_dots(ptrdiff_t one_row_first, ptrdi
     }
 }
 
-/* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:44)
-   then d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:44)
-   then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]    adjoint of norm, norm_var (small_gpt.py:44) */
+/* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
+   then d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:49)
+   then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]    adjoint of norm, norm_var (small_gpt.py:49) */
 static void compute_d_norm_mean_from_norm(ptrdiff_t rows, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -5337,7 +5435,7 @@ static void compute_d_norm_mean_from_norm(ptrdiff_t rows, const float *restrict 
     }
 }
 
-/* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:44) */
+/* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:49) */
 static void compute_d_norm_W(ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean, const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -5360,7 +5458,7 @@ static void compute_d_norm_W(ptrdiff_t rows, const float *restrict norm_var, con
     }
 }
 
-/* d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:44) */
+/* d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49) */
 static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float *restrict d_norm_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -5383,7 +5481,7 @@ static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float
     }
 }
 
-/* d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] + d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)    adjoint of norm, norm_var, norm_mean (small_gpt.py:44) */
+/* d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] + d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)    adjoint of norm, norm_var, norm_mean (small_gpt.py:49) */
 static void compute_d_add_4(ptrdiff_t rows, const float *restrict d_norm_mean, const float *restrict norm_mean, const float *restrict add_4, const float *restrict d_norm_var, const float *restrict norm_var, const float *restrict norm_W, const float *restrict d_norm, float *restrict d_add_4)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -5396,7 +5494,7 @@ static void compute_d_add_4(ptrdiff_t rows, const float *restrict d_norm_mean, c
     }
 }
 
-/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of block4.down (small_gpt.py:36) */
+/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of block4.down (small_gpt.py:41) */
 static void compute_d_block4_down_b(ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -5437,7 +5535,8 @@ static void compute_d_block4_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block4_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
+GW_INLINE void compute_d_block4_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -5477,7 +5576,8 @@ GW_INLINE void compute_d_block4_down_W_tile(const int height, const int width, p
 }
 
 /* The rows of a strip of compute_d_block4_down_W that fill a tile. */
-GW_INLINE void compute_d_block4_down_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
+GW_INLINE void compute_d_block4_down_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -5485,7 +5585,7 @@ GW_INLINE void compute_d_block4_down_W_strip(const int width, ptrdiff_t first, p
     }
 }
 
-/* d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]    adjoint of block4.down_sum (small_gpt.py:36) */
+/* d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]    adjoint of block4.down_sum (small_gpt.py:41) */
 static void compute_d_block4_down_W(ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -5532,7 +5632,8 @@ static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_4: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -5565,7 +5666,8 @@ GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i
 }
 
 /* The rows of a strip of compute_d_h_4 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -5580,7 +5682,8 @@ GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first, ptrdiff_t i
 }
 
 /* One row by four columns of compute_d_h_4, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_4_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up)
+GW_INLINE void compute_d_h_4_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5608,8 +5711,8 @@ GW_INLINE void compute_d_h_4_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]    adjoint of block4.down_sum (small_gpt.py:36)
-   then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]    adjoint of h_4 (small_gpt.py:35) */
+/* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]    adjoint of block4.down_sum (small_gpt.py:41)
+   then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]    adjoint of h_4 (small_gpt.py:40) */
 static void compute_d_h_4(ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5642,7 +5745,7 @@ static void compute_d_h_4(ptrdiff_t rows, const float *restrict block4_down_W, c
     }
 }
 
-/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of block4.up (small_gpt.py:35) */
+/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of block4.up (small_gpt.py:40) */
 static void compute_d_block4_up_b(ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
@@ -5683,7 +5786,8 @@ static void compute_d_block4_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block4_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
+GW_INLINE void compute_d_block4_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -5723,7 +5827,8 @@ GW_INLINE void compute_d_block4_up_W_tile(const int height, const int width, ptr
 }
 
 /* The rows of a strip of compute_d_block4_up_W that fill a tile. */
-GW_INLINE void compute_d_block4_up_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
+GW_INLINE void compute_d_block4_up_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -5731,7 +5836,7 @@ GW_INLINE void compute_d_block4_up_W_strip(const int width, ptrdiff_t first, ptr
     }
 }
 
-/* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1, j]    adjoint of block4.up_sum (small_gpt.py:35) */
+/* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
 static void compute_d_block4_up_W(ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -5777,7 +5882,8 @@ static void compute_d_block4_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block4_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -5810,7 +5916,8 @@ GW_INLINE void compute_d_block4_norm2_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block4_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -5825,7 +5932,8 @@ GW_INLINE void compute_d_block4_norm2_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block4_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict d_block4_up, float *restrict d_block4_norm2)
+GW_INLINE void compute_d_block4_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict d_block4_up, float *restrict d_block4_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5853,7 +5961,7 @@ GW_INLINE void compute_d_block4_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]    adjoint of block4.up_sum (small_gpt.py:35) */
+/* d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
 static void compute_d_block4_norm2(ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5886,9 +5994,9 @@ static void compute_d_block4_norm2(ptrdiff_t rows, const float *restrict block4_
     }
 }
 
-/* d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:34)
-   then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:34)
-   then d_block4.norm2_mean_from_block4.norm2_var[n, i1] = d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]    adjoint of block4.norm2_var (small_gpt.py:34) */
+/* d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_mean_from_block4.norm2_var[n, i1] = d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]    adjoint of block4.norm2_var (small_gpt.py:39) */
 static void compute_d_block4_norm2_var(ptrdiff_t rows, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum, float *restrict d_block4_norm2_var, float *restrict d_block4_norm2_mean_from_block4_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -5926,7 +6034,8 @@ static void compute_d_block4_norm2_mean_from_block4_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block4_norm2_mean_from_block4_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -5959,7 +6068,8 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block4_norm2_mean_from_block4_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -5974,7 +6084,8 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block4_norm2_mean_from_block4_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean)
+GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -6002,9 +6113,9 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:34)
-   then d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n, i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of block4.norm2 (small_gpt.py:34)
-   then d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] + d_block4.norm2_mean_from_block4.norm2_var[n, i1]    adjoint of block4.norm2, block4.norm2_var (small_gpt.py:34) */
+/* d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n, i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] + d_block4.norm2_mean_from_block4.norm2_var[n, i1]    adjoint of block4.norm2, block4.norm2_var (small_gpt.py:39) */
 static void compute_d_block4_norm2_mean_from_block4_norm2(ptrdiff_t rows, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6037,7 +6148,7 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of block4.norm2 (small_gpt.py:34) */
+/* d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of block4.norm2 (small_gpt.py:39) */
 static void compute_d_block4_norm2_W(ptrdiff_t rows, const float *restrict block4_norm2_var, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -6060,7 +6171,7 @@ static void compute_d_block4_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:34) */
+/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39) */
 static void compute_d_block4_norm2_b(ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -6083,7 +6194,7 @@ static void compute_d_block4_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)    adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:36) */
+/* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)    adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41) */
 static void compute_d_x_5(ptrdiff_t rows, const float *restrict d_block4_norm2_mean, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict d_block4_norm2_var, const float *restrict block4_norm2_var, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict d_add_4, float *restrict d_x_5)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -6096,7 +6207,7 @@ static void compute_d_x_5(ptrdiff_t rows, const float *restrict d_block4_norm2_m
     }
 }
 
-/* d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]    adjoint of block4.attention.out (small_gpt.py:32) */
+/* d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]    adjoint of block4.attention.out (small_gpt.py:37) */
 static void compute_d_block4_attention_out_b(ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -6137,7 +6248,8 @@ static void compute_d_block4_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block4_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
+GW_INLINE void compute_d_block4_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -6177,7 +6289,8 @@ GW_INLINE void compute_d_block4_attention_out_W_tile(const int height, const int
 }
 
 /* The rows of a strip of compute_d_block4_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_out_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
+GW_INLINE void compute_d_block4_attention_out_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -6185,7 +6298,7 @@ GW_INLINE void compute_d_block4_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1, k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:32) */
+/* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1, k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_out_W(ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -6231,7 +6344,8 @@ static void compute_d_block4_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block4_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -6264,7 +6378,8 @@ GW_INLINE void compute_d_block4_attention_joined_tile(const int height, const in
 }
 
 /* The rows of a strip of compute_d_block4_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_attention_joined_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_attention_joined_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -6279,7 +6394,8 @@ GW_INLINE void compute_d_block4_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block4_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict d_x_5, float *restrict d_block4_attention_joined)
+GW_INLINE void compute_d_block4_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict d_x_5, float *restrict d_block4_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -6307,7 +6423,7 @@ GW_INLINE void compute_d_block4_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2, j]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:32) */
+/* d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2, j]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_joined(ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6340,7 +6456,7 @@ static void compute_d_block4_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]    adjoint of block4.attention_joined (small_gpt.py:32) */
+/* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]    adjoint of block4.attention_joined (small_gpt.py:37) */
 static void compute_d_block4_attention_mixed(ptrdiff_t rows, const float *restrict d_block4_attention_joined, float *restrict d_block4_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6373,7 +6489,8 @@ static void compute_d_block4_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block4_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -6406,7 +6523,8 @@ GW_INLINE void compute_d_block4_attention_mixed_weights_tile(const int height, c
 }
 
 /* The rows of a strip of compute_d_block4_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_attention_mixed_weights_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6421,7 +6539,8 @@ GW_INLINE void compute_d_block4_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block4_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_v_heads, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights)
+GW_INLINE void compute_d_block4_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_v_heads, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -6449,7 +6568,7 @@ GW_INLINE void compute_d_block4_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of block4.attention_mixed (small_gpt.py:32) */
+/* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of block4.attention_mixed (small_gpt.py:37) */
 static void compute_d_block4_attention_mixed_weights(ptrdiff_t rows, const float *restrict block4_attention_v_heads, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6502,7 +6621,8 @@ static void compute_d_block4_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block4_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
+GW_INLINE void compute_d_block4_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -6540,7 +6660,8 @@ GW_INLINE void compute_d_block4_attention_v_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block4_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block4_attention_v_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
+GW_INLINE void compute_d_block4_attention_v_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6548,7 +6669,7 @@ GW_INLINE void compute_d_block4_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]    adjoint of block4.attention_mixed (small_gpt.py:32) */
+/* d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]    adjoint of block4.attention_mixed (small_gpt.py:37) */
 static void compute_d_block4_attention_v_heads(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6580,8 +6701,8 @@ static void compute_d_block4_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of block4.attention_mixed_weights (small_gpt.py:32)
-   then d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n, i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]    adjoint of block4.attention_mixed_weights (small_gpt.py:32) */
+/* d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of block4.attention_mixed_weights (small_gpt.py:37)
+   then d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n, i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]    adjoint of block4.attention_mixed_weights (small_gpt.py:37) */
 static void compute_d_block4_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed_weights, const float *restrict block4_attention_mixed_weights_sum, float *restrict d_block4_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6598,8 +6719,8 @@ static void compute_d_block4_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j] - block4.attention_mixed_weights_sum_max[n, i1, i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:32)
-   then d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block4.attention_mixed_scores[n, i1, i2, j]    adjoint of block4.attention_mixed_scores (small_gpt.py:32) */
+/* d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j] - block4.attention_mixed_weights_sum_max[n, i1, i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block4.attention_mixed_scores[n, i1, i2, j]    adjoint of block4.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block4_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block4_attention_mixed_weights_sum, const float *restrict block4_attention_mixed_weights_sum_max, const float *restrict block4_attention_mixed_scores, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed_weights, float *restrict d_block4_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6633,7 +6754,8 @@ static void compute_d_block4_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block4_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
+GW_INLINE void compute_d_block4_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -6671,7 +6793,8 @@ GW_INLINE void compute_d_block4_attention_k_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block4_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block4_attention_k_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
+GW_INLINE void compute_d_block4_attention_k_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6679,7 +6802,7 @@ GW_INLINE void compute_d_block4_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block4.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block4.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_k_heads(ptrdiff_t rows, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6729,7 +6852,8 @@ static void compute_d_block4_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block4_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
+GW_INLINE void compute_d_block4_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -6767,7 +6891,8 @@ GW_INLINE void compute_d_block4_attention_q_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block4_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block4_attention_q_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
+GW_INLINE void compute_d_block4_attention_q_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6775,7 +6900,7 @@ GW_INLINE void compute_d_block4_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block4.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block4.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_q_heads(ptrdiff_t rows, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6807,7 +6932,7 @@ static void compute_d_block4_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]    adjoint of block4.attention_v_heads (small_gpt.py:32) */
+/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]    adjoint of block4.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block4_attention_v(ptrdiff_t rows, const float *restrict d_block4_attention_v_heads, float *restrict d_block4_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -6820,7 +6945,7 @@ static void compute_d_block4_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v (small_gpt.py:32) */
+/* d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v (small_gpt.py:37) */
 static void compute_d_block4_attention_v_b(ptrdiff_t rows, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -6861,7 +6986,8 @@ static void compute_d_block4_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block4_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
+GW_INLINE void compute_d_block4_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -6901,7 +7027,8 @@ GW_INLINE void compute_d_block4_attention_v_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block4_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_v_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
+GW_INLINE void compute_d_block4_attention_v_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -6909,7 +7036,7 @@ GW_INLINE void compute_d_block4_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:32) */
+/* d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_v_W(ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -6955,7 +7082,8 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block4_norm1_from_block4_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -6988,7 +7116,8 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block4_norm1_from_block4_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7003,7 +7132,8 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block4_norm1_from_block4_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7031,7 +7161,7 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:32) */
+/* d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block4_norm1_from_block4_attention_v_sum(ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7064,7 +7194,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]    adjoint of block4.attention_k_heads (small_gpt.py:32) */
+/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]    adjoint of block4.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block4_attention_k(ptrdiff_t rows, const float *restrict d_block4_attention_k_heads, float *restrict d_block4_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -7077,7 +7207,7 @@ static void compute_d_block4_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k (small_gpt.py:32) */
+/* d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k (small_gpt.py:37) */
 static void compute_d_block4_attention_k_b(ptrdiff_t rows, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -7118,7 +7248,8 @@ static void compute_d_block4_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block4_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
+GW_INLINE void compute_d_block4_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7158,7 +7289,8 @@ GW_INLINE void compute_d_block4_attention_k_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block4_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_k_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
+GW_INLINE void compute_d_block4_attention_k_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -7166,7 +7298,7 @@ GW_INLINE void compute_d_block4_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:32) */
+/* d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_k_W(ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -7212,7 +7344,8 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block4_norm1_from_block4_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7245,7 +7378,8 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block4_norm1_from_block4_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7260,7 +7394,8 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block4_norm1_from_block4_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7288,7 +7423,7 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:32) */
+/* d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block4_norm1_from_block4_attention_k_sum(ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7321,7 +7456,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]    adjoint of block4.attention_q_heads (small_gpt.py:32) */
+/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]    adjoint of block4.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block4_attention_q(ptrdiff_t rows, const float *restrict d_block4_attention_q_heads, float *restrict d_block4_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -7334,7 +7469,7 @@ static void compute_d_block4_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q (small_gpt.py:32) */
+/* d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q (small_gpt.py:37) */
 static void compute_d_block4_attention_q_b(ptrdiff_t rows, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -7375,7 +7510,8 @@ static void compute_d_block4_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block4_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
+GW_INLINE void compute_d_block4_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7415,7 +7551,8 @@ GW_INLINE void compute_d_block4_attention_q_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block4_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_q_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
+GW_INLINE void compute_d_block4_attention_q_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -7423,7 +7560,7 @@ GW_INLINE void compute_d_block4_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:32) */
+/* d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block4_attention_q_W(ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -7470,7 +7607,8 @@ static void compute_d_block4_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block4_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7503,7 +7641,8 @@ GW_INLINE void compute_d_block4_norm1_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block4_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7518,7 +7657,8 @@ GW_INLINE void compute_d_block4_norm1_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block4_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1)
+GW_INLINE void compute_d_block4_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7546,8 +7686,8 @@ GW_INLINE void compute_d_block4_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:32)
-   then d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] + d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] + d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]    adjoint of block4.attention.v_sum, block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:32) */
+/* d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37)
+   then d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] + d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] + d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]    adjoint of block4.attention.v_sum, block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block4_norm1(ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7580,9 +7720,9 @@ static void compute_d_block4_norm1(ptrdiff_t rows, const float *restrict block4_
     }
 }
 
-/* d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:31)
-   then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:31)
-   then d_block4.norm1_mean_from_block4.norm1_var[n, i1] = d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]    adjoint of block4.norm1_var (small_gpt.py:31) */
+/* d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_mean_from_block4.norm1_var[n, i1] = d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]    adjoint of block4.norm1_var (small_gpt.py:36) */
 static void compute_d_block4_norm1_var(ptrdiff_t rows, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum, float *restrict d_block4_norm1_var, float *restrict d_block4_norm1_mean_from_block4_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -7620,7 +7760,8 @@ static void compute_d_block4_norm1_mean_from_block4_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block4_norm1_mean_from_block4_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -7653,7 +7794,8 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block4_norm1_mean_from_block4_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -7668,7 +7810,8 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block4_norm1_mean_from_block4_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean)
+GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7696,9 +7839,9 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:31)
-   then d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n, i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of block4.norm1 (small_gpt.py:31)
-   then d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] + d_block4.norm1_mean_from_block4.norm1_var[n, i1]    adjoint of block4.norm1, block4.norm1_var (small_gpt.py:31) */
+/* d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n, i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] + d_block4.norm1_mean_from_block4.norm1_var[n, i1]    adjoint of block4.norm1, block4.norm1_var (small_gpt.py:36) */
 static void compute_d_block4_norm1_mean_from_block4_norm1(ptrdiff_t rows, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -7731,7 +7874,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of block4.norm1 (small_gpt.py:31) */
+/* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of block4.norm1 (small_gpt.py:36) */
 static void compute_d_block4_norm1_W(ptrdiff_t rows, const float *restrict block4_norm1_var, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -7754,7 +7897,7 @@ static void compute_d_block4_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:31) */
+/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36) */
 static void compute_d_block4_norm1_b(ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -7777,7 +7920,7 @@ static void compute_d_block4_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0, i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)    adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:33) */
+/* d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0, i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)    adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38) */
 static void compute_d_add_3(ptrdiff_t rows, const float *restrict d_block4_norm1_mean, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict d_block4_norm1_var, const float *restrict block4_norm1_var, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict d_x_5, float *restrict d_add_3)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -7790,7 +7933,7 @@ static void compute_d_add_3(ptrdiff_t rows, const float *restrict d_block4_norm1
     }
 }
 
-/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of block3.down (small_gpt.py:36) */
+/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of block3.down (small_gpt.py:41) */
 static void compute_d_block3_down_b(ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -7831,7 +7974,8 @@ static void compute_d_block3_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block3_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
+GW_INLINE void compute_d_block3_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7871,7 +8015,8 @@ GW_INLINE void compute_d_block3_down_W_tile(const int height, const int width, p
 }
 
 /* The rows of a strip of compute_d_block3_down_W that fill a tile. */
-GW_INLINE void compute_d_block3_down_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
+GW_INLINE void compute_d_block3_down_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -7879,7 +8024,7 @@ GW_INLINE void compute_d_block3_down_W_strip(const int width, ptrdiff_t first, p
     }
 }
 
-/* d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]    adjoint of block3.down_sum (small_gpt.py:36) */
+/* d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]    adjoint of block3.down_sum (small_gpt.py:41) */
 static void compute_d_block3_down_W(ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -7926,7 +8071,8 @@ static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -7959,7 +8105,8 @@ GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i
 }
 
 /* The rows of a strip of compute_d_h_3 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7974,7 +8121,8 @@ GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first, ptrdiff_t i
 }
 
 /* One row by four columns of compute_d_h_3, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up)
+GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8002,8 +8150,8 @@ GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]    adjoint of block3.down_sum (small_gpt.py:36)
-   then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]    adjoint of h_3 (small_gpt.py:35) */
+/* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]    adjoint of block3.down_sum (small_gpt.py:41)
+   then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]    adjoint of h_3 (small_gpt.py:40) */
 static void compute_d_h_3(ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8036,7 +8184,7 @@ static void compute_d_h_3(ptrdiff_t rows, const float *restrict block3_down_W, c
     }
 }
 
-/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of block3.up (small_gpt.py:35) */
+/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of block3.up (small_gpt.py:40) */
 static void compute_d_block3_up_b(ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
@@ -8077,7 +8225,8 @@ static void compute_d_block3_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block3_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
+GW_INLINE void compute_d_block3_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -8117,7 +8266,8 @@ GW_INLINE void compute_d_block3_up_W_tile(const int height, const int width, ptr
 }
 
 /* The rows of a strip of compute_d_block3_up_W that fill a tile. */
-GW_INLINE void compute_d_block3_up_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
+GW_INLINE void compute_d_block3_up_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -8125,7 +8275,7 @@ GW_INLINE void compute_d_block3_up_W_strip(const int width, ptrdiff_t first, ptr
     }
 }
 
-/* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1, j]    adjoint of block3.up_sum (small_gpt.py:35) */
+/* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
 static void compute_d_block3_up_W(ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -8171,7 +8321,8 @@ static void compute_d_block3_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block3_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8204,7 +8355,8 @@ GW_INLINE void compute_d_block3_norm2_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block3_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -8219,7 +8371,8 @@ GW_INLINE void compute_d_block3_norm2_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block3_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict d_block3_up, float *restrict d_block3_norm2)
+GW_INLINE void compute_d_block3_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict d_block3_up, float *restrict d_block3_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8247,7 +8400,7 @@ GW_INLINE void compute_d_block3_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]    adjoint of block3.up_sum (small_gpt.py:35) */
+/* d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
 static void compute_d_block3_norm2(ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8280,9 +8433,9 @@ static void compute_d_block3_norm2(ptrdiff_t rows, const float *restrict block3_
     }
 }
 
-/* d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:34)
-   then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:34)
-   then d_block3.norm2_mean_from_block3.norm2_var[n, i1] = d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]    adjoint of block3.norm2_var (small_gpt.py:34) */
+/* d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_mean_from_block3.norm2_var[n, i1] = d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]    adjoint of block3.norm2_var (small_gpt.py:39) */
 static void compute_d_block3_norm2_var(ptrdiff_t rows, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum, float *restrict d_block3_norm2_var, float *restrict d_block3_norm2_mean_from_block3_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -8320,7 +8473,8 @@ static void compute_d_block3_norm2_mean_from_block3_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block3_norm2_mean_from_block3_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -8353,7 +8507,8 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block3_norm2_mean_from_block3_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -8368,7 +8523,8 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block3_norm2_mean_from_block3_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean)
+GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8396,9 +8552,9 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:34)
-   then d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n, i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of block3.norm2 (small_gpt.py:34)
-   then d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] + d_block3.norm2_mean_from_block3.norm2_var[n, i1]    adjoint of block3.norm2, block3.norm2_var (small_gpt.py:34) */
+/* d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n, i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] + d_block3.norm2_mean_from_block3.norm2_var[n, i1]    adjoint of block3.norm2, block3.norm2_var (small_gpt.py:39) */
 static void compute_d_block3_norm2_mean_from_block3_norm2(ptrdiff_t rows, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -8431,7 +8587,7 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of block3.norm2 (small_gpt.py:34) */
+/* d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of block3.norm2 (small_gpt.py:39) */
 static void compute_d_block3_norm2_W(ptrdiff_t rows, const float *restrict block3_norm2_var, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -8454,7 +8610,7 @@ static void compute_d_block3_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:34) */
+/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39) */
 static void compute_d_block3_norm2_b(ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -8477,7 +8633,7 @@ static void compute_d_block3_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)    adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:36) */
+/* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)    adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41) */
 static void compute_d_x_4(ptrdiff_t rows, const float *restrict d_block3_norm2_mean, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict d_block3_norm2_var, const float *restrict block3_norm2_var, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict d_add_3, float *restrict d_x_4)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -8490,7 +8646,7 @@ static void compute_d_x_4(ptrdiff_t rows, const float *restrict d_block3_norm2_m
     }
 }
 
-/* d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]    adjoint of block3.attention.out (small_gpt.py:32) */
+/* d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]    adjoint of block3.attention.out (small_gpt.py:37) */
 static void compute_d_block3_attention_out_b(ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -8531,7 +8687,8 @@ static void compute_d_block3_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block3_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
+GW_INLINE void compute_d_block3_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8571,7 +8728,8 @@ GW_INLINE void compute_d_block3_attention_out_W_tile(const int height, const int
 }
 
 /* The rows of a strip of compute_d_block3_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_out_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
+GW_INLINE void compute_d_block3_attention_out_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -8579,7 +8737,7 @@ GW_INLINE void compute_d_block3_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1, k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:32) */
+/* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1, k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_out_W(ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -8625,7 +8783,8 @@ static void compute_d_block3_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block3_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8658,7 +8817,8 @@ GW_INLINE void compute_d_block3_attention_joined_tile(const int height, const in
 }
 
 /* The rows of a strip of compute_d_block3_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_attention_joined_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_attention_joined_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -8673,7 +8833,8 @@ GW_INLINE void compute_d_block3_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block3_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict d_x_4, float *restrict d_block3_attention_joined)
+GW_INLINE void compute_d_block3_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict d_x_4, float *restrict d_block3_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8701,7 +8862,7 @@ GW_INLINE void compute_d_block3_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2, j]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:32) */
+/* d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2, j]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_joined(ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8734,7 +8895,7 @@ static void compute_d_block3_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]    adjoint of block3.attention_joined (small_gpt.py:32) */
+/* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]    adjoint of block3.attention_joined (small_gpt.py:37) */
 static void compute_d_block3_attention_mixed(ptrdiff_t rows, const float *restrict d_block3_attention_joined, float *restrict d_block3_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -8767,7 +8928,8 @@ static void compute_d_block3_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block3_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -8800,7 +8962,8 @@ GW_INLINE void compute_d_block3_attention_mixed_weights_tile(const int height, c
 }
 
 /* The rows of a strip of compute_d_block3_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_attention_mixed_weights_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -8815,7 +8978,8 @@ GW_INLINE void compute_d_block3_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block3_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_v_heads, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights)
+GW_INLINE void compute_d_block3_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_v_heads, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8843,7 +9007,7 @@ GW_INLINE void compute_d_block3_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of block3.attention_mixed (small_gpt.py:32) */
+/* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of block3.attention_mixed (small_gpt.py:37) */
 static void compute_d_block3_attention_mixed_weights(ptrdiff_t rows, const float *restrict block3_attention_v_heads, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -8896,7 +9060,8 @@ static void compute_d_block3_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block3_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
+GW_INLINE void compute_d_block3_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -8934,7 +9099,8 @@ GW_INLINE void compute_d_block3_attention_v_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block3_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block3_attention_v_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
+GW_INLINE void compute_d_block3_attention_v_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -8942,7 +9108,7 @@ GW_INLINE void compute_d_block3_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]    adjoint of block3.attention_mixed (small_gpt.py:32) */
+/* d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]    adjoint of block3.attention_mixed (small_gpt.py:37) */
 static void compute_d_block3_attention_v_heads(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -8974,8 +9140,8 @@ static void compute_d_block3_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of block3.attention_mixed_weights (small_gpt.py:32)
-   then d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n, i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]    adjoint of block3.attention_mixed_weights (small_gpt.py:32) */
+/* d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of block3.attention_mixed_weights (small_gpt.py:37)
+   then d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n, i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]    adjoint of block3.attention_mixed_weights (small_gpt.py:37) */
 static void compute_d_block3_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed_weights, const float *restrict block3_attention_mixed_weights_sum, float *restrict d_block3_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -8992,8 +9158,8 @@ static void compute_d_block3_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j] - block3.attention_mixed_weights_sum_max[n, i1, i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:32)
-   then d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block3.attention_mixed_scores[n, i1, i2, j]    adjoint of block3.attention_mixed_scores (small_gpt.py:32) */
+/* d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j] - block3.attention_mixed_weights_sum_max[n, i1, i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block3.attention_mixed_scores[n, i1, i2, j]    adjoint of block3.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block3_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block3_attention_mixed_weights_sum, const float *restrict block3_attention_mixed_weights_sum_max, const float *restrict block3_attention_mixed_scores, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed_weights, float *restrict d_block3_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -9027,7 +9193,8 @@ static void compute_d_block3_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block3_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
+GW_INLINE void compute_d_block3_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -9065,7 +9232,8 @@ GW_INLINE void compute_d_block3_attention_k_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block3_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block3_attention_k_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
+GW_INLINE void compute_d_block3_attention_k_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -9073,7 +9241,7 @@ GW_INLINE void compute_d_block3_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block3.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block3.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_k_heads(ptrdiff_t rows, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -9123,7 +9291,8 @@ static void compute_d_block3_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block3_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
+GW_INLINE void compute_d_block3_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -9161,7 +9330,8 @@ GW_INLINE void compute_d_block3_attention_q_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block3_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block3_attention_q_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
+GW_INLINE void compute_d_block3_attention_q_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -9169,7 +9339,7 @@ GW_INLINE void compute_d_block3_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block3.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block3.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_q_heads(ptrdiff_t rows, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -9201,7 +9371,7 @@ static void compute_d_block3_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]    adjoint of block3.attention_v_heads (small_gpt.py:32) */
+/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]    adjoint of block3.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block3_attention_v(ptrdiff_t rows, const float *restrict d_block3_attention_v_heads, float *restrict d_block3_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -9214,7 +9384,7 @@ static void compute_d_block3_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v (small_gpt.py:32) */
+/* d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v (small_gpt.py:37) */
 static void compute_d_block3_attention_v_b(ptrdiff_t rows, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -9255,7 +9425,8 @@ static void compute_d_block3_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block3_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
+GW_INLINE void compute_d_block3_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9295,7 +9466,8 @@ GW_INLINE void compute_d_block3_attention_v_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block3_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_v_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
+GW_INLINE void compute_d_block3_attention_v_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -9303,7 +9475,7 @@ GW_INLINE void compute_d_block3_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:32) */
+/* d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_v_W(ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -9349,7 +9521,8 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block3_norm1_from_block3_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9382,7 +9555,8 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block3_norm1_from_block3_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -9397,7 +9571,8 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block3_norm1_from_block3_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -9425,7 +9600,7 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:32) */
+/* d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block3_norm1_from_block3_attention_v_sum(ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9458,7 +9633,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]    adjoint of block3.attention_k_heads (small_gpt.py:32) */
+/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]    adjoint of block3.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block3_attention_k(ptrdiff_t rows, const float *restrict d_block3_attention_k_heads, float *restrict d_block3_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -9471,7 +9646,7 @@ static void compute_d_block3_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k (small_gpt.py:32) */
+/* d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k (small_gpt.py:37) */
 static void compute_d_block3_attention_k_b(ptrdiff_t rows, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -9512,7 +9687,8 @@ static void compute_d_block3_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block3_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
+GW_INLINE void compute_d_block3_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9552,7 +9728,8 @@ GW_INLINE void compute_d_block3_attention_k_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block3_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_k_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
+GW_INLINE void compute_d_block3_attention_k_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -9560,7 +9737,7 @@ GW_INLINE void compute_d_block3_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:32) */
+/* d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_k_W(ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -9606,7 +9783,8 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block3_norm1_from_block3_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9639,7 +9817,8 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block3_norm1_from_block3_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -9654,7 +9833,8 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block3_norm1_from_block3_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -9682,7 +9862,7 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:32) */
+/* d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block3_norm1_from_block3_attention_k_sum(ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9715,7 +9895,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]    adjoint of block3.attention_q_heads (small_gpt.py:32) */
+/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]    adjoint of block3.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block3_attention_q(ptrdiff_t rows, const float *restrict d_block3_attention_q_heads, float *restrict d_block3_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -9728,7 +9908,7 @@ static void compute_d_block3_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q (small_gpt.py:32) */
+/* d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q (small_gpt.py:37) */
 static void compute_d_block3_attention_q_b(ptrdiff_t rows, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -9769,7 +9949,8 @@ static void compute_d_block3_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block3_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
+GW_INLINE void compute_d_block3_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9809,7 +9990,8 @@ GW_INLINE void compute_d_block3_attention_q_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block3_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_q_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
+GW_INLINE void compute_d_block3_attention_q_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -9817,7 +9999,7 @@ GW_INLINE void compute_d_block3_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:32) */
+/* d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block3_attention_q_W(ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -9864,7 +10046,8 @@ static void compute_d_block3_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block3_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9897,7 +10080,8 @@ GW_INLINE void compute_d_block3_norm1_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block3_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -9912,7 +10096,8 @@ GW_INLINE void compute_d_block3_norm1_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block3_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1)
+GW_INLINE void compute_d_block3_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -9940,8 +10125,8 @@ GW_INLINE void compute_d_block3_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:32)
-   then d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] + d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] + d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]    adjoint of block3.attention.v_sum, block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:32) */
+/* d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37)
+   then d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] + d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] + d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]    adjoint of block3.attention.v_sum, block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block3_norm1(ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9974,9 +10159,9 @@ static void compute_d_block3_norm1(ptrdiff_t rows, const float *restrict block3_
     }
 }
 
-/* d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:31)
-   then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:31)
-   then d_block3.norm1_mean_from_block3.norm1_var[n, i1] = d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]    adjoint of block3.norm1_var (small_gpt.py:31) */
+/* d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_mean_from_block3.norm1_var[n, i1] = d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]    adjoint of block3.norm1_var (small_gpt.py:36) */
 static void compute_d_block3_norm1_var(ptrdiff_t rows, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum, float *restrict d_block3_norm1_var, float *restrict d_block3_norm1_mean_from_block3_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -10014,7 +10199,8 @@ static void compute_d_block3_norm1_mean_from_block3_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block3_norm1_mean_from_block3_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -10047,7 +10233,8 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block3_norm1_mean_from_block3_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -10062,7 +10249,8 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block3_norm1_mean_from_block3_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean)
+GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10090,9 +10278,9 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:31)
-   then d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n, i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of block3.norm1 (small_gpt.py:31)
-   then d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] + d_block3.norm1_mean_from_block3.norm1_var[n, i1]    adjoint of block3.norm1, block3.norm1_var (small_gpt.py:31) */
+/* d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n, i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] + d_block3.norm1_mean_from_block3.norm1_var[n, i1]    adjoint of block3.norm1, block3.norm1_var (small_gpt.py:36) */
 static void compute_d_block3_norm1_mean_from_block3_norm1(ptrdiff_t rows, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -10125,7 +10313,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of block3.norm1 (small_gpt.py:31) */
+/* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of block3.norm1 (small_gpt.py:36) */
 static void compute_d_block3_norm1_W(ptrdiff_t rows, const float *restrict block3_norm1_var, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -10148,7 +10336,7 @@ static void compute_d_block3_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:31) */
+/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36) */
 static void compute_d_block3_norm1_b(ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -10171,7 +10359,7 @@ static void compute_d_block3_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0, i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)    adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:33) */
+/* d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0, i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)    adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38) */
 static void compute_d_add_2(ptrdiff_t rows, const float *restrict d_block3_norm1_mean, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict d_block3_norm1_var, const float *restrict block3_norm1_var, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict d_x_4, float *restrict d_add_2)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -10184,7 +10372,7 @@ static void compute_d_add_2(ptrdiff_t rows, const float *restrict d_block3_norm1
     }
 }
 
-/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of block2.down (small_gpt.py:36) */
+/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of block2.down (small_gpt.py:41) */
 static void compute_d_block2_down_b(ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -10225,7 +10413,8 @@ static void compute_d_block2_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block2_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
+GW_INLINE void compute_d_block2_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -10265,7 +10454,8 @@ GW_INLINE void compute_d_block2_down_W_tile(const int height, const int width, p
 }
 
 /* The rows of a strip of compute_d_block2_down_W that fill a tile. */
-GW_INLINE void compute_d_block2_down_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
+GW_INLINE void compute_d_block2_down_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -10273,7 +10463,7 @@ GW_INLINE void compute_d_block2_down_W_strip(const int width, ptrdiff_t first, p
     }
 }
 
-/* d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]    adjoint of block2.down_sum (small_gpt.py:36) */
+/* d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]    adjoint of block2.down_sum (small_gpt.py:41) */
 static void compute_d_block2_down_W(ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -10320,7 +10510,8 @@ static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -10353,7 +10544,8 @@ GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i
 }
 
 /* The rows of a strip of compute_d_h_2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -10368,7 +10560,8 @@ GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first, ptrdiff_t i
 }
 
 /* One row by four columns of compute_d_h_2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_2_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up)
+GW_INLINE void compute_d_h_2_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10396,8 +10589,8 @@ GW_INLINE void compute_d_h_2_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]    adjoint of block2.down_sum (small_gpt.py:36)
-   then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]    adjoint of h_2 (small_gpt.py:35) */
+/* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]    adjoint of block2.down_sum (small_gpt.py:41)
+   then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]    adjoint of h_2 (small_gpt.py:40) */
 static void compute_d_h_2(ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -10430,7 +10623,7 @@ static void compute_d_h_2(ptrdiff_t rows, const float *restrict block2_down_W, c
     }
 }
 
-/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of block2.up (small_gpt.py:35) */
+/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of block2.up (small_gpt.py:40) */
 static void compute_d_block2_up_b(ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
@@ -10471,7 +10664,8 @@ static void compute_d_block2_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block2_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
+GW_INLINE void compute_d_block2_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -10511,7 +10705,8 @@ GW_INLINE void compute_d_block2_up_W_tile(const int height, const int width, ptr
 }
 
 /* The rows of a strip of compute_d_block2_up_W that fill a tile. */
-GW_INLINE void compute_d_block2_up_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
+GW_INLINE void compute_d_block2_up_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -10519,7 +10714,7 @@ GW_INLINE void compute_d_block2_up_W_strip(const int width, ptrdiff_t first, ptr
     }
 }
 
-/* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1, j]    adjoint of block2.up_sum (small_gpt.py:35) */
+/* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
 static void compute_d_block2_up_W(ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -10565,7 +10760,8 @@ static void compute_d_block2_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block2_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -10598,7 +10794,8 @@ GW_INLINE void compute_d_block2_norm2_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block2_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -10613,7 +10810,8 @@ GW_INLINE void compute_d_block2_norm2_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block2_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict d_block2_up, float *restrict d_block2_norm2)
+GW_INLINE void compute_d_block2_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict d_block2_up, float *restrict d_block2_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10641,7 +10839,7 @@ GW_INLINE void compute_d_block2_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]    adjoint of block2.up_sum (small_gpt.py:35) */
+/* d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
 static void compute_d_block2_norm2(ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -10674,9 +10872,9 @@ static void compute_d_block2_norm2(ptrdiff_t rows, const float *restrict block2_
     }
 }
 
-/* d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:34)
-   then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:34)
-   then d_block2.norm2_mean_from_block2.norm2_var[n, i1] = d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]    adjoint of block2.norm2_var (small_gpt.py:34) */
+/* d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_mean_from_block2.norm2_var[n, i1] = d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]    adjoint of block2.norm2_var (small_gpt.py:39) */
 static void compute_d_block2_norm2_var(ptrdiff_t rows, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum, float *restrict d_block2_norm2_var, float *restrict d_block2_norm2_mean_from_block2_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -10714,7 +10912,8 @@ static void compute_d_block2_norm2_mean_from_block2_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block2_norm2_mean_from_block2_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -10747,7 +10946,8 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block2_norm2_mean_from_block2_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -10762,7 +10962,8 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block2_norm2_mean_from_block2_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean)
+GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10790,9 +10991,9 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:34)
-   then d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n, i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of block2.norm2 (small_gpt.py:34)
-   then d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] + d_block2.norm2_mean_from_block2.norm2_var[n, i1]    adjoint of block2.norm2, block2.norm2_var (small_gpt.py:34) */
+/* d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n, i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] + d_block2.norm2_mean_from_block2.norm2_var[n, i1]    adjoint of block2.norm2, block2.norm2_var (small_gpt.py:39) */
 static void compute_d_block2_norm2_mean_from_block2_norm2(ptrdiff_t rows, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -10825,7 +11026,7 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of block2.norm2 (small_gpt.py:34) */
+/* d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of block2.norm2 (small_gpt.py:39) */
 static void compute_d_block2_norm2_W(ptrdiff_t rows, const float *restrict block2_norm2_var, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -10848,7 +11049,7 @@ static void compute_d_block2_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:34) */
+/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39) */
 static void compute_d_block2_norm2_b(ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -10871,7 +11072,7 @@ static void compute_d_block2_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)    adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:36) */
+/* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)    adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41) */
 static void compute_d_x_3(ptrdiff_t rows, const float *restrict d_block2_norm2_mean, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict d_block2_norm2_var, const float *restrict block2_norm2_var, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict d_add_2, float *restrict d_x_3)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -10884,7 +11085,7 @@ static void compute_d_x_3(ptrdiff_t rows, const float *restrict d_block2_norm2_m
     }
 }
 
-/* d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]    adjoint of block2.attention.out (small_gpt.py:32) */
+/* d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]    adjoint of block2.attention.out (small_gpt.py:37) */
 static void compute_d_block2_attention_out_b(ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -10925,7 +11126,8 @@ static void compute_d_block2_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block2_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
+GW_INLINE void compute_d_block2_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -10965,7 +11167,8 @@ GW_INLINE void compute_d_block2_attention_out_W_tile(const int height, const int
 }
 
 /* The rows of a strip of compute_d_block2_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_out_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
+GW_INLINE void compute_d_block2_attention_out_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -10973,7 +11176,7 @@ GW_INLINE void compute_d_block2_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1, k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:32) */
+/* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1, k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_out_W(ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -11019,7 +11222,8 @@ static void compute_d_block2_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block2_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11052,7 +11256,8 @@ GW_INLINE void compute_d_block2_attention_joined_tile(const int height, const in
 }
 
 /* The rows of a strip of compute_d_block2_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_attention_joined_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_attention_joined_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -11067,7 +11272,8 @@ GW_INLINE void compute_d_block2_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block2_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict d_x_3, float *restrict d_block2_attention_joined)
+GW_INLINE void compute_d_block2_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict d_x_3, float *restrict d_block2_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -11095,7 +11301,7 @@ GW_INLINE void compute_d_block2_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2, j]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:32) */
+/* d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2, j]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_joined(ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -11128,7 +11334,7 @@ static void compute_d_block2_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]    adjoint of block2.attention_joined (small_gpt.py:32) */
+/* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]    adjoint of block2.attention_joined (small_gpt.py:37) */
 static void compute_d_block2_attention_mixed(ptrdiff_t rows, const float *restrict d_block2_attention_joined, float *restrict d_block2_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11161,7 +11367,8 @@ static void compute_d_block2_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block2_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -11194,7 +11401,8 @@ GW_INLINE void compute_d_block2_attention_mixed_weights_tile(const int height, c
 }
 
 /* The rows of a strip of compute_d_block2_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_attention_mixed_weights_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11209,7 +11417,8 @@ GW_INLINE void compute_d_block2_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block2_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_v_heads, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights)
+GW_INLINE void compute_d_block2_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_v_heads, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -11237,7 +11446,7 @@ GW_INLINE void compute_d_block2_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of block2.attention_mixed (small_gpt.py:32) */
+/* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of block2.attention_mixed (small_gpt.py:37) */
 static void compute_d_block2_attention_mixed_weights(ptrdiff_t rows, const float *restrict block2_attention_v_heads, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11290,7 +11499,8 @@ static void compute_d_block2_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block2_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
+GW_INLINE void compute_d_block2_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -11328,7 +11538,8 @@ GW_INLINE void compute_d_block2_attention_v_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block2_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block2_attention_v_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
+GW_INLINE void compute_d_block2_attention_v_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11336,7 +11547,7 @@ GW_INLINE void compute_d_block2_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]    adjoint of block2.attention_mixed (small_gpt.py:32) */
+/* d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]    adjoint of block2.attention_mixed (small_gpt.py:37) */
 static void compute_d_block2_attention_v_heads(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11368,8 +11579,8 @@ static void compute_d_block2_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of block2.attention_mixed_weights (small_gpt.py:32)
-   then d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n, i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]    adjoint of block2.attention_mixed_weights (small_gpt.py:32) */
+/* d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of block2.attention_mixed_weights (small_gpt.py:37)
+   then d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n, i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]    adjoint of block2.attention_mixed_weights (small_gpt.py:37) */
 static void compute_d_block2_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed_weights, const float *restrict block2_attention_mixed_weights_sum, float *restrict d_block2_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11386,8 +11597,8 @@ static void compute_d_block2_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j] - block2.attention_mixed_weights_sum_max[n, i1, i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:32)
-   then d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block2.attention_mixed_scores[n, i1, i2, j]    adjoint of block2.attention_mixed_scores (small_gpt.py:32) */
+/* d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j] - block2.attention_mixed_weights_sum_max[n, i1, i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block2.attention_mixed_scores[n, i1, i2, j]    adjoint of block2.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block2_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block2_attention_mixed_weights_sum, const float *restrict block2_attention_mixed_weights_sum_max, const float *restrict block2_attention_mixed_scores, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed_weights, float *restrict d_block2_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11421,7 +11632,8 @@ static void compute_d_block2_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block2_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
+GW_INLINE void compute_d_block2_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -11459,7 +11671,8 @@ GW_INLINE void compute_d_block2_attention_k_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block2_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block2_attention_k_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
+GW_INLINE void compute_d_block2_attention_k_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11467,7 +11680,7 @@ GW_INLINE void compute_d_block2_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block2.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block2.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_k_heads(ptrdiff_t rows, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11517,7 +11730,8 @@ static void compute_d_block2_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block2_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
+GW_INLINE void compute_d_block2_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -11555,7 +11769,8 @@ GW_INLINE void compute_d_block2_attention_q_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block2_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block2_attention_q_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
+GW_INLINE void compute_d_block2_attention_q_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11563,7 +11778,7 @@ GW_INLINE void compute_d_block2_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block2.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block2.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_q_heads(ptrdiff_t rows, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11595,7 +11810,7 @@ static void compute_d_block2_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]    adjoint of block2.attention_v_heads (small_gpt.py:32) */
+/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]    adjoint of block2.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block2_attention_v(ptrdiff_t rows, const float *restrict d_block2_attention_v_heads, float *restrict d_block2_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11608,7 +11823,7 @@ static void compute_d_block2_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v (small_gpt.py:32) */
+/* d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v (small_gpt.py:37) */
 static void compute_d_block2_attention_v_b(ptrdiff_t rows, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -11649,7 +11864,8 @@ static void compute_d_block2_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block2_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
+GW_INLINE void compute_d_block2_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11689,7 +11905,8 @@ GW_INLINE void compute_d_block2_attention_v_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block2_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_v_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
+GW_INLINE void compute_d_block2_attention_v_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -11697,7 +11914,7 @@ GW_INLINE void compute_d_block2_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:32) */
+/* d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_v_W(ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -11743,7 +11960,8 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block2_norm1_from_block2_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11776,7 +11994,8 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block2_norm1_from_block2_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -11791,7 +12010,8 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block2_norm1_from_block2_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -11819,7 +12039,7 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:32) */
+/* d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block2_norm1_from_block2_attention_v_sum(ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -11852,7 +12072,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]    adjoint of block2.attention_k_heads (small_gpt.py:32) */
+/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]    adjoint of block2.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block2_attention_k(ptrdiff_t rows, const float *restrict d_block2_attention_k_heads, float *restrict d_block2_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -11865,7 +12085,7 @@ static void compute_d_block2_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k (small_gpt.py:32) */
+/* d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k (small_gpt.py:37) */
 static void compute_d_block2_attention_k_b(ptrdiff_t rows, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -11906,7 +12126,8 @@ static void compute_d_block2_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block2_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
+GW_INLINE void compute_d_block2_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11946,7 +12167,8 @@ GW_INLINE void compute_d_block2_attention_k_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block2_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_k_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
+GW_INLINE void compute_d_block2_attention_k_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -11954,7 +12176,7 @@ GW_INLINE void compute_d_block2_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:32) */
+/* d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_k_W(ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -12000,7 +12222,8 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block2_norm1_from_block2_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12033,7 +12256,8 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block2_norm1_from_block2_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12048,7 +12272,8 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block2_norm1_from_block2_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12076,7 +12301,7 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:32) */
+/* d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block2_norm1_from_block2_attention_k_sum(ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12109,7 +12334,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]    adjoint of block2.attention_q_heads (small_gpt.py:32) */
+/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]    adjoint of block2.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block2_attention_q(ptrdiff_t rows, const float *restrict d_block2_attention_q_heads, float *restrict d_block2_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -12122,7 +12347,7 @@ static void compute_d_block2_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q (small_gpt.py:32) */
+/* d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q (small_gpt.py:37) */
 static void compute_d_block2_attention_q_b(ptrdiff_t rows, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -12163,7 +12388,8 @@ static void compute_d_block2_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block2_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
+GW_INLINE void compute_d_block2_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12203,7 +12429,8 @@ GW_INLINE void compute_d_block2_attention_q_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block2_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_q_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
+GW_INLINE void compute_d_block2_attention_q_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -12211,7 +12438,7 @@ GW_INLINE void compute_d_block2_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:32) */
+/* d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block2_attention_q_W(ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -12258,7 +12485,8 @@ static void compute_d_block2_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block2_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12291,7 +12519,8 @@ GW_INLINE void compute_d_block2_norm1_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block2_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12306,7 +12535,8 @@ GW_INLINE void compute_d_block2_norm1_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block2_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1)
+GW_INLINE void compute_d_block2_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12334,8 +12564,8 @@ GW_INLINE void compute_d_block2_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:32)
-   then d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] + d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] + d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]    adjoint of block2.attention.v_sum, block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:32) */
+/* d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37)
+   then d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] + d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] + d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]    adjoint of block2.attention.v_sum, block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block2_norm1(ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12368,9 +12598,9 @@ static void compute_d_block2_norm1(ptrdiff_t rows, const float *restrict block2_
     }
 }
 
-/* d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:31)
-   then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:31)
-   then d_block2.norm1_mean_from_block2.norm1_var[n, i1] = d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]    adjoint of block2.norm1_var (small_gpt.py:31) */
+/* d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_mean_from_block2.norm1_var[n, i1] = d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]    adjoint of block2.norm1_var (small_gpt.py:36) */
 static void compute_d_block2_norm1_var(ptrdiff_t rows, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum, float *restrict d_block2_norm1_var, float *restrict d_block2_norm1_mean_from_block2_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -12408,7 +12638,8 @@ static void compute_d_block2_norm1_mean_from_block2_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block2_norm1_mean_from_block2_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -12441,7 +12672,8 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block2_norm1_mean_from_block2_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -12456,7 +12688,8 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block2_norm1_mean_from_block2_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean)
+GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12484,9 +12717,9 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:31)
-   then d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n, i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of block2.norm1 (small_gpt.py:31)
-   then d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] + d_block2.norm1_mean_from_block2.norm1_var[n, i1]    adjoint of block2.norm1, block2.norm1_var (small_gpt.py:31) */
+/* d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n, i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] + d_block2.norm1_mean_from_block2.norm1_var[n, i1]    adjoint of block2.norm1, block2.norm1_var (small_gpt.py:36) */
 static void compute_d_block2_norm1_mean_from_block2_norm1(ptrdiff_t rows, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -12519,7 +12752,7 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of block2.norm1 (small_gpt.py:31) */
+/* d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of block2.norm1 (small_gpt.py:36) */
 static void compute_d_block2_norm1_W(ptrdiff_t rows, const float *restrict block2_norm1_var, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -12542,7 +12775,7 @@ static void compute_d_block2_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:31) */
+/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36) */
 static void compute_d_block2_norm1_b(ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -12565,7 +12798,7 @@ static void compute_d_block2_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)    adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:33) */
+/* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)    adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38) */
 static void compute_d_add(ptrdiff_t rows, const float *restrict d_block2_norm1_mean, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict d_block2_norm1_var, const float *restrict block2_norm1_var, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict d_x_3, float *restrict d_add)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -12578,7 +12811,7 @@ static void compute_d_add(ptrdiff_t rows, const float *restrict d_block2_norm1_m
     }
 }
 
-/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of block1.down (small_gpt.py:36) */
+/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of block1.down (small_gpt.py:41) */
 static void compute_d_block1_down_b(ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -12619,7 +12852,8 @@ static void compute_d_block1_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block1_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
+GW_INLINE void compute_d_block1_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12659,7 +12893,8 @@ GW_INLINE void compute_d_block1_down_W_tile(const int height, const int width, p
 }
 
 /* The rows of a strip of compute_d_block1_down_W that fill a tile. */
-GW_INLINE void compute_d_block1_down_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
+GW_INLINE void compute_d_block1_down_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -12667,7 +12902,7 @@ GW_INLINE void compute_d_block1_down_W_strip(const int width, ptrdiff_t first, p
     }
 }
 
-/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]    adjoint of block1.down_sum (small_gpt.py:36) */
+/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]    adjoint of block1.down_sum (small_gpt.py:41) */
 static void compute_d_block1_down_W(ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -12714,7 +12949,8 @@ static void compute_d_h_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -12747,7 +12983,8 @@ GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_
 }
 
 /* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12762,7 +12999,8 @@ GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first, ptrdiff_t i1,
 }
 
 /* One row by four columns of compute_d_h, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up)
+GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12790,8 +13028,8 @@ GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_
     }
 }
 
-/* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]    adjoint of block1.down_sum (small_gpt.py:36)
-   then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]    adjoint of h (small_gpt.py:35) */
+/* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]    adjoint of block1.down_sum (small_gpt.py:41)
+   then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]    adjoint of h (small_gpt.py:40) */
 static void compute_d_h(ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12824,7 +13062,7 @@ static void compute_d_h(ptrdiff_t rows, const float *restrict block1_down_W, con
     }
 }
 
-/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of block1.up (small_gpt.py:35) */
+/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of block1.up (small_gpt.py:40) */
 static void compute_d_block1_up_b(ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
@@ -12865,7 +13103,8 @@ static void compute_d_block1_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block1_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
+GW_INLINE void compute_d_block1_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -12905,7 +13144,8 @@ GW_INLINE void compute_d_block1_up_W_tile(const int height, const int width, ptr
 }
 
 /* The rows of a strip of compute_d_block1_up_W that fill a tile. */
-GW_INLINE void compute_d_block1_up_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
+GW_INLINE void compute_d_block1_up_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -12913,7 +13153,7 @@ GW_INLINE void compute_d_block1_up_W_strip(const int width, ptrdiff_t first, ptr
     }
 }
 
-/* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1, j]    adjoint of block1.up_sum (small_gpt.py:35) */
+/* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
 static void compute_d_block1_up_W(ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -12959,7 +13199,8 @@ static void compute_d_block1_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block1_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12992,7 +13233,8 @@ GW_INLINE void compute_d_block1_norm2_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block1_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -13007,7 +13249,8 @@ GW_INLINE void compute_d_block1_norm2_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block1_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict d_block1_up, float *restrict d_block1_norm2)
+GW_INLINE void compute_d_block1_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict d_block1_up, float *restrict d_block1_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13035,7 +13278,7 @@ GW_INLINE void compute_d_block1_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]    adjoint of block1.up_sum (small_gpt.py:35) */
+/* d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
 static void compute_d_block1_norm2(ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -13068,9 +13311,9 @@ static void compute_d_block1_norm2(ptrdiff_t rows, const float *restrict block1_
     }
 }
 
-/* d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:34)
-   then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:34)
-   then d_block1.norm2_mean_from_block1.norm2_var[n, i1] = d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]    adjoint of block1.norm2_var (small_gpt.py:34) */
+/* d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_mean_from_block1.norm2_var[n, i1] = d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]    adjoint of block1.norm2_var (small_gpt.py:39) */
 static void compute_d_block1_norm2_var(ptrdiff_t rows, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum, float *restrict d_block1_norm2_var, float *restrict d_block1_norm2_mean_from_block1_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13108,7 +13351,8 @@ static void compute_d_block1_norm2_mean_from_block1_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block1_norm2_mean_from_block1_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -13141,7 +13385,8 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block1_norm2_mean_from_block1_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -13156,7 +13401,8 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block1_norm2_mean_from_block1_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean)
+GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13184,9 +13430,9 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:34)
-   then d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n, i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of block1.norm2 (small_gpt.py:34)
-   then d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] + d_block1.norm2_mean_from_block1.norm2_var[n, i1]    adjoint of block1.norm2, block1.norm2_var (small_gpt.py:34) */
+/* d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n, i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] + d_block1.norm2_mean_from_block1.norm2_var[n, i1]    adjoint of block1.norm2, block1.norm2_var (small_gpt.py:39) */
 static void compute_d_block1_norm2_mean_from_block1_norm2(ptrdiff_t rows, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13219,7 +13465,7 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of block1.norm2 (small_gpt.py:34) */
+/* d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of block1.norm2 (small_gpt.py:39) */
 static void compute_d_block1_norm2_W(ptrdiff_t rows, const float *restrict block1_norm2_var, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -13242,7 +13488,7 @@ static void compute_d_block1_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:34) */
+/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39) */
 static void compute_d_block1_norm2_b(ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -13265,7 +13511,7 @@ static void compute_d_block1_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)    adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:36) */
+/* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)    adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41) */
 static void compute_d_x_2(ptrdiff_t rows, const float *restrict d_block1_norm2_mean, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict d_block1_norm2_var, const float *restrict block1_norm2_var, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict d_add, float *restrict d_x_2)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -13278,7 +13524,7 @@ static void compute_d_x_2(ptrdiff_t rows, const float *restrict d_block1_norm2_m
     }
 }
 
-/* d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]    adjoint of block1.attention.out (small_gpt.py:32) */
+/* d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]    adjoint of block1.attention.out (small_gpt.py:37) */
 static void compute_d_block1_attention_out_b(ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -13319,7 +13565,8 @@ static void compute_d_block1_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block1_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
+GW_INLINE void compute_d_block1_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -13359,7 +13606,8 @@ GW_INLINE void compute_d_block1_attention_out_W_tile(const int height, const int
 }
 
 /* The rows of a strip of compute_d_block1_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_out_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
+GW_INLINE void compute_d_block1_attention_out_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -13367,7 +13615,7 @@ GW_INLINE void compute_d_block1_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1, k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:32) */
+/* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1, k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_out_W(ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -13413,7 +13661,8 @@ static void compute_d_block1_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block1_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -13446,7 +13695,8 @@ GW_INLINE void compute_d_block1_attention_joined_tile(const int height, const in
 }
 
 /* The rows of a strip of compute_d_block1_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_attention_joined_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_attention_joined_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -13461,7 +13711,8 @@ GW_INLINE void compute_d_block1_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block1_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict d_x_2, float *restrict d_block1_attention_joined)
+GW_INLINE void compute_d_block1_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict d_x_2, float *restrict d_block1_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13489,7 +13740,7 @@ GW_INLINE void compute_d_block1_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2, j]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:32) */
+/* d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2, j]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_joined(ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -13522,7 +13773,7 @@ static void compute_d_block1_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]    adjoint of block1.attention_joined (small_gpt.py:32) */
+/* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]    adjoint of block1.attention_joined (small_gpt.py:37) */
 static void compute_d_block1_attention_mixed(ptrdiff_t rows, const float *restrict d_block1_attention_joined, float *restrict d_block1_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13555,7 +13806,8 @@ static void compute_d_block1_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block1_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -13588,7 +13840,8 @@ GW_INLINE void compute_d_block1_attention_mixed_weights_tile(const int height, c
 }
 
 /* The rows of a strip of compute_d_block1_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_attention_mixed_weights_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -13603,7 +13856,8 @@ GW_INLINE void compute_d_block1_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block1_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_v_heads, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights)
+GW_INLINE void compute_d_block1_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_v_heads, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13631,7 +13885,7 @@ GW_INLINE void compute_d_block1_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of block1.attention_mixed (small_gpt.py:32) */
+/* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of block1.attention_mixed (small_gpt.py:37) */
 static void compute_d_block1_attention_mixed_weights(ptrdiff_t rows, const float *restrict block1_attention_v_heads, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13684,7 +13938,8 @@ static void compute_d_block1_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block1_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
+GW_INLINE void compute_d_block1_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -13722,7 +13977,8 @@ GW_INLINE void compute_d_block1_attention_v_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block1_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block1_attention_v_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
+GW_INLINE void compute_d_block1_attention_v_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -13730,7 +13986,7 @@ GW_INLINE void compute_d_block1_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]    adjoint of block1.attention_mixed (small_gpt.py:32) */
+/* d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]    adjoint of block1.attention_mixed (small_gpt.py:37) */
 static void compute_d_block1_attention_v_heads(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13762,8 +14018,8 @@ static void compute_d_block1_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of block1.attention_mixed_weights (small_gpt.py:32)
-   then d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n, i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]    adjoint of block1.attention_mixed_weights (small_gpt.py:32) */
+/* d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of block1.attention_mixed_weights (small_gpt.py:37)
+   then d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n, i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]    adjoint of block1.attention_mixed_weights (small_gpt.py:37) */
 static void compute_d_block1_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed_weights, const float *restrict block1_attention_mixed_weights_sum, float *restrict d_block1_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13780,8 +14036,8 @@ static void compute_d_block1_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j] - block1.attention_mixed_weights_sum_max[n, i1, i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:32)
-   then d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block1.attention_mixed_scores[n, i1, i2, j]    adjoint of block1.attention_mixed_scores (small_gpt.py:32) */
+/* d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j] - block1.attention_mixed_weights_sum_max[n, i1, i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block1.attention_mixed_scores[n, i1, i2, j]    adjoint of block1.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block1_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block1_attention_mixed_weights_sum, const float *restrict block1_attention_mixed_weights_sum_max, const float *restrict block1_attention_mixed_scores, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed_weights, float *restrict d_block1_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13815,7 +14071,8 @@ static void compute_d_block1_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block1_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
+GW_INLINE void compute_d_block1_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -13853,7 +14110,8 @@ GW_INLINE void compute_d_block1_attention_k_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block1_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block1_attention_k_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
+GW_INLINE void compute_d_block1_attention_k_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -13861,7 +14119,7 @@ GW_INLINE void compute_d_block1_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block1.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block1.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_k_heads(ptrdiff_t rows, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13911,7 +14169,8 @@ static void compute_d_block1_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block1_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
+GW_INLINE void compute_d_block1_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -13949,7 +14208,8 @@ GW_INLINE void compute_d_block1_attention_q_heads_tile(const int height, const i
 }
 
 /* The rows of a strip of compute_d_block1_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block1_attention_q_heads_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
+GW_INLINE void compute_d_block1_attention_q_heads_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -13957,7 +14217,7 @@ GW_INLINE void compute_d_block1_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block1.attention_mixed_scores_sum (small_gpt.py:32) */
+/* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block1.attention_mixed_scores_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_q_heads(ptrdiff_t rows, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -13989,7 +14249,7 @@ static void compute_d_block1_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]    adjoint of block1.attention_v_heads (small_gpt.py:32) */
+/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]    adjoint of block1.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block1_attention_v(ptrdiff_t rows, const float *restrict d_block1_attention_v_heads, float *restrict d_block1_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -14002,7 +14262,7 @@ static void compute_d_block1_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v (small_gpt.py:32) */
+/* d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v (small_gpt.py:37) */
 static void compute_d_block1_attention_v_b(ptrdiff_t rows, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -14043,7 +14303,8 @@ static void compute_d_block1_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block1_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
+GW_INLINE void compute_d_block1_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14083,7 +14344,8 @@ GW_INLINE void compute_d_block1_attention_v_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block1_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_v_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
+GW_INLINE void compute_d_block1_attention_v_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -14091,7 +14353,7 @@ GW_INLINE void compute_d_block1_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:32) */
+/* d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_v_W(ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -14137,7 +14399,8 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block1_norm1_from_block1_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14170,7 +14433,8 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block1_norm1_from_block1_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -14185,7 +14449,8 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block1_norm1_from_block1_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -14213,7 +14478,7 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:32) */
+/* d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
 static void compute_d_block1_norm1_from_block1_attention_v_sum(ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14246,7 +14511,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]    adjoint of block1.attention_k_heads (small_gpt.py:32) */
+/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]    adjoint of block1.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block1_attention_k(ptrdiff_t rows, const float *restrict d_block1_attention_k_heads, float *restrict d_block1_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -14259,7 +14524,7 @@ static void compute_d_block1_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k (small_gpt.py:32) */
+/* d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k (small_gpt.py:37) */
 static void compute_d_block1_attention_k_b(ptrdiff_t rows, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -14300,7 +14565,8 @@ static void compute_d_block1_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block1_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
+GW_INLINE void compute_d_block1_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14340,7 +14606,8 @@ GW_INLINE void compute_d_block1_attention_k_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block1_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_k_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
+GW_INLINE void compute_d_block1_attention_k_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -14348,7 +14615,7 @@ GW_INLINE void compute_d_block1_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:32) */
+/* d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_k_W(ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -14394,7 +14661,8 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block1_norm1_from_block1_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14427,7 +14695,8 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(const int
 }
 
 /* The rows of a strip of compute_d_block1_norm1_from_block1_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -14442,7 +14711,8 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block1_norm1_from_block1_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -14470,7 +14740,7 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:32) */
+/* d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
 static void compute_d_block1_norm1_from_block1_attention_k_sum(ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14503,7 +14773,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]    adjoint of block1.attention_q_heads (small_gpt.py:32) */
+/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]    adjoint of block1.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block1_attention_q(ptrdiff_t rows, const float *restrict d_block1_attention_q_heads, float *restrict d_block1_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -14516,7 +14786,7 @@ static void compute_d_block1_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q (small_gpt.py:32) */
+/* d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q (small_gpt.py:37) */
 static void compute_d_block1_attention_q_b(ptrdiff_t rows, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
@@ -14557,7 +14827,8 @@ static void compute_d_block1_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block1_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
+GW_INLINE void compute_d_block1_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14597,7 +14868,8 @@ GW_INLINE void compute_d_block1_attention_q_W_tile(const int height, const int w
 }
 
 /* The rows of a strip of compute_d_block1_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_q_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
+GW_INLINE void compute_d_block1_attention_q_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -14605,7 +14877,7 @@ GW_INLINE void compute_d_block1_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:32) */
+/* d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block1_attention_q_W(ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -14652,7 +14924,8 @@ static void compute_d_block1_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block1_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t i1, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14685,7 +14958,8 @@ GW_INLINE void compute_d_block1_norm1_tile(const int height, const int width, pt
 }
 
 /* The rows of a strip of compute_d_block1_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -14700,7 +14974,8 @@ GW_INLINE void compute_d_block1_norm1_strip(const int width, ptrdiff_t first, pt
 }
 
 /* One row by four columns of compute_d_block1_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first, ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1)
+GW_INLINE void compute_d_block1_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -14728,8 +15003,8 @@ GW_INLINE void compute_d_block1_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:32)
-   then d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] + d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] + d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]    adjoint of block1.attention.v_sum, block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:32) */
+/* d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37)
+   then d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] + d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] + d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]    adjoint of block1.attention.v_sum, block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37) */
 static void compute_d_block1_norm1(ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14762,9 +15037,9 @@ static void compute_d_block1_norm1(ptrdiff_t rows, const float *restrict block1_
     }
 }
 
-/* d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:31)
-   then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:31)
-   then d_block1.norm1_mean_from_block1.norm1_var[n, i1] = d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]    adjoint of block1.norm1_var (small_gpt.py:31) */
+/* d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_mean_from_block1.norm1_var[n, i1] = d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]    adjoint of block1.norm1_var (small_gpt.py:36) */
 static void compute_d_block1_norm1_var(ptrdiff_t rows, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum, float *restrict d_block1_norm1_var, float *restrict d_block1_norm1_mean_from_block1_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -14802,7 +15077,8 @@ static void compute_d_block1_norm1_mean_from_block1_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block1_norm1_mean_from_block1_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -14835,7 +15111,8 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(const int heig
 }
 
 /* The rows of a strip of compute_d_block1_norm1_mean_from_block1_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_strip(const int width, ptrdiff_t first, ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -14850,7 +15127,8 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block1_norm1_mean_from_block1_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first, ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean)
+GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -14878,9 +15156,9 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:31)
-   then d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n, i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of block1.norm1 (small_gpt.py:31)
-   then d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] + d_block1.norm1_mean_from_block1.norm1_var[n, i1]    adjoint of block1.norm1, block1.norm1_var (small_gpt.py:31) */
+/* d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n, i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] + d_block1.norm1_mean_from_block1.norm1_var[n, i1]    adjoint of block1.norm1, block1.norm1_var (small_gpt.py:36) */
 static void compute_d_block1_norm1_mean_from_block1_norm1(ptrdiff_t rows, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -14913,7 +15191,7 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n, i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of block1.norm1 (small_gpt.py:31) */
+/* d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n, i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of block1.norm1 (small_gpt.py:36) */
 static void compute_d_block1_norm1_W(ptrdiff_t rows, const float *restrict block1_norm1_var, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -14936,7 +15214,7 @@ static void compute_d_block1_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:31) */
+/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36) */
 static void compute_d_block1_norm1_b(ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -14959,7 +15237,7 @@ static void compute_d_block1_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)    adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:33) */
+/* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)    adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38) */
 static void compute_d_x(ptrdiff_t rows, const float *restrict d_block1_norm1_mean, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict d_block1_norm1_var, const float *restrict block1_norm1_var, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict d_x_2, float *restrict d_x)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
@@ -14972,7 +15250,7 @@ static void compute_d_x(ptrdiff_t rows, const float *restrict d_block1_norm1_mea
     }
 }
 
-/* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:41) */
+/* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46) */
 static void compute_d_position(ptrdiff_t rows, const float *restrict d_x, float *restrict d_position)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14995,7 +15273,7 @@ static void compute_d_position(ptrdiff_t rows, const float *restrict d_x, float 
     }
 }
 
-/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint of token (small_gpt.py:40) */
+/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint of token (small_gpt.py:45) */
 static void compute_d_token_W(ptrdiff_t rows, const float *restrict d_x, const int32_t *restrict tokens, float *restrict d_token_W)
 {
     for (ptrdiff_t cell0 = 0; cell0 < 96; cell0++) {
@@ -15774,10 +16052,10 @@ static void compute_head_W_square(const float *restrict d_head_W, const float *r
     gradient_scale[0] = gradient_scale_at;
 }
 
-/* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:40)
-   then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]    AdamW update (small_gpt.py:40)
-   then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0, i1]    AdamW update (small_gpt.py:40)
-   then token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] - step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)    AdamW update (small_gpt.py:40) */
+/* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
+   then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]    AdamW update (small_gpt.py:45)
+   then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0, i1]    AdamW update (small_gpt.py:45)
+   then token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] - step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)    AdamW update (small_gpt.py:45) */
 static void compute_d_token_W_clipped(const float *restrict gradient_scale, const float *restrict d_token_W, float beta1, float *restrict token_W_m, float beta2, float *restrict token_W_v, float lr, float weight_decay, float *restrict token_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i0 = 0; i0 < 96; i0++) {
@@ -15793,10 +16071,10 @@ static void compute_d_token_W_clipped(const float *restrict gradient_scale, cons
     }
 }
 
-/* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update (small_gpt.py:41)
-   then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1, i2]    AdamW update (small_gpt.py:41)
-   then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1, i2]    AdamW update (small_gpt.py:41)
-   then position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] - step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)    AdamW update (small_gpt.py:41) */
+/* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update (small_gpt.py:46)
+   then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1, i2]    AdamW update (small_gpt.py:46)
+   then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1, i2]    AdamW update (small_gpt.py:46)
+   then position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] - step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)    AdamW update (small_gpt.py:46) */
 static void compute_d_position_clipped(const float *restrict gradient_scale, const float *restrict d_position, float beta1, float *restrict position_m, float beta2, float *restrict position_v, float lr, float weight_decay, float *restrict position, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -15812,10 +16090,10 @@ static void compute_d_position_clipped(const float *restrict gradient_scale, con
     }
 }
 
-/* d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]    AdamW update (small_gpt.py:31)
-   then block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] + beta1*block1.norm1.W.m[i2]    AdamW update (small_gpt.py:31)
-   then block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 + beta2*block1.norm1.W.v[i2]    AdamW update (small_gpt.py:31)
-   then block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] - step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] + beta1*block1.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 + beta2*block1.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] - step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block1_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm1_W, float beta1, float *restrict block1_norm1_W_m, float beta2, float *restrict block1_norm1_W_v, float lr, float weight_decay, float *restrict block1_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15829,10 +16107,10 @@ static void compute_d_block1_norm1_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]    AdamW update (small_gpt.py:31)
-   then block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] + beta1*block1.norm1.b.m[i2]    AdamW update (small_gpt.py:31)
-   then block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 + beta2*block1.norm1.b.v[i2]    AdamW update (small_gpt.py:31)
-   then block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] - step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] + beta1*block1.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 + beta2*block1.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] - step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block1_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm1_b, float beta1, float *restrict block1_norm1_b_m, float beta2, float *restrict block1_norm1_b_v, float lr, float weight_decay, float *restrict block1_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15846,10 +16124,10 @@ static void compute_d_block1_norm1_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] + beta1*block1.attention.q.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 + beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] - step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] + beta1*block1.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 + beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] - step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_q_W, float beta1, float *restrict block1_attention_q_W_m, float beta2, float *restrict block1_attention_q_W_v, float lr, float weight_decay, float *restrict block1_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15865,10 +16143,10 @@ static void compute_d_block1_attention_q_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] + beta1*block1.attention.q.b.m[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 + beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] - step_size*block1.attention.q.b.m_next[j]/(eps + sqrt(block1.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] + beta1*block1.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 + beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] - step_size*block1.attention.q.b.m_next[j]/(eps + sqrt(block1.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_q_b, float beta1, float *restrict block1_attention_q_b_m, float beta2, float *restrict block1_attention_q_b_v, float lr, float weight_decay, float *restrict block1_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15882,10 +16160,10 @@ static void compute_d_block1_attention_q_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] + beta1*block1.attention.k.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 + beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] - step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] + beta1*block1.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 + beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] - step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_k_W, float beta1, float *restrict block1_attention_k_W_m, float beta2, float *restrict block1_attention_k_W_v, float lr, float weight_decay, float *restrict block1_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15901,10 +16179,10 @@ static void compute_d_block1_attention_k_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] + beta1*block1.attention.k.b.m[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 + beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] - step_size*block1.attention.k.b.m_next[j]/(eps + sqrt(block1.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] + beta1*block1.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 + beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] - step_size*block1.attention.k.b.m_next[j]/(eps + sqrt(block1.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_k_b, float beta1, float *restrict block1_attention_k_b_m, float beta2, float *restrict block1_attention_k_b_v, float lr, float weight_decay, float *restrict block1_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15918,10 +16196,10 @@ static void compute_d_block1_attention_k_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] + beta1*block1.attention.v.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 + beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] - step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] + beta1*block1.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 + beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] - step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_v_W, float beta1, float *restrict block1_attention_v_W_m, float beta2, float *restrict block1_attention_v_W_v, float lr, float weight_decay, float *restrict block1_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15937,10 +16215,10 @@ static void compute_d_block1_attention_v_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] + beta1*block1.attention.v.b.m[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 + beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] - step_size*block1.attention.v.b.m_next[j]/(eps + sqrt(block1.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] + beta1*block1.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 + beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] - step_size*block1.attention.v.b.m_next[j]/(eps + sqrt(block1.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_v_b, float beta1, float *restrict block1_attention_v_b_m, float beta2, float *restrict block1_attention_v_b_v, float lr, float weight_decay, float *restrict block1_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15954,10 +16232,10 @@ static void compute_d_block1_attention_v_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] + beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k, j]**2 + beta2*block1.attention.out.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] - step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] + beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k, j]**2 + beta2*block1.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] - step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_out_W, float beta1, float *restrict block1_attention_out_W_m, float beta2, float *restrict block1_attention_out_W_v, float lr, float weight_decay, float *restrict block1_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15973,10 +16251,10 @@ static void compute_d_block1_attention_out_W_clipped(const float *restrict gradi
     }
 }
 
-/* d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] + beta1*block1.attention.out.b.m[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 + beta2*block1.attention.out.b.v[j]    AdamW update (small_gpt.py:32)
-   then block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] - step_size*block1.attention.out.b.m_next[j]/(eps + sqrt(block1.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] + beta1*block1.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 + beta2*block1.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] - step_size*block1.attention.out.b.m_next[j]/(eps + sqrt(block1.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_out_b, float beta1, float *restrict block1_attention_out_b_m, float beta2, float *restrict block1_attention_out_b_v, float lr, float weight_decay, float *restrict block1_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15990,10 +16268,10 @@ static void compute_d_block1_attention_out_b_clipped(const float *restrict gradi
     }
 }
 
-/* d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]    AdamW update (small_gpt.py:34)
-   then block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] + beta1*block1.norm2.W.m[i2]    AdamW update (small_gpt.py:34)
-   then block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 + beta2*block1.norm2.W.v[i2]    AdamW update (small_gpt.py:34)
-   then block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] - step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] + beta1*block1.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 + beta2*block1.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] - step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block1_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm2_W, float beta1, float *restrict block1_norm2_W_m, float beta2, float *restrict block1_norm2_W_v, float lr, float weight_decay, float *restrict block1_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16007,10 +16285,10 @@ static void compute_d_block1_norm2_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]    AdamW update (small_gpt.py:34)
-   then block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] + beta1*block1.norm2.b.m[i2]    AdamW update (small_gpt.py:34)
-   then block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 + beta2*block1.norm2.b.v[i2]    AdamW update (small_gpt.py:34)
-   then block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] - step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] + beta1*block1.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 + beta2*block1.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] - step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block1_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm2_b, float beta1, float *restrict block1_norm2_b_m, float beta2, float *restrict block1_norm2_b_v, float lr, float weight_decay, float *restrict block1_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16024,10 +16302,10 @@ static void compute_d_block1_norm2_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]    AdamW update (small_gpt.py:35)
-   then block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] + beta1*block1.up.W.m[k, j]    AdamW update (small_gpt.py:35)
-   then block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 + beta2*block1.up.W.v[k, j]    AdamW update (small_gpt.py:35)
-   then block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] - step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]    AdamW update (small_gpt.py:40)
+   then block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] + beta1*block1.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 + beta2*block1.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] - step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block1_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_up_W, float beta1, float *restrict block1_up_W_m, float beta2, float *restrict block1_up_W_v, float lr, float weight_decay, float *restrict block1_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16043,10 +16321,10 @@ static void compute_d_block1_up_W_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:35)
-   then block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]    AdamW update (small_gpt.py:35)
-   then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]    AdamW update (small_gpt.py:35)
-   then block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] - step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
+   then block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]    AdamW update (small_gpt.py:40)
+   then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]    AdamW update (small_gpt.py:40)
+   then block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] - step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block1_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_up_b, float beta1, float *restrict block1_up_b_m, float beta2, float *restrict block1_up_b_v, float lr, float weight_decay, float *restrict block1_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -16060,10 +16338,10 @@ static void compute_d_block1_up_b_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]    AdamW update (small_gpt.py:36)
-   then block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] + beta1*block1.down.W.m[k, j]    AdamW update (small_gpt.py:36)
-   then block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 + beta2*block1.down.W.v[k, j]    AdamW update (small_gpt.py:36)
-   then block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] - step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]    AdamW update (small_gpt.py:41)
+   then block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] + beta1*block1.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 + beta2*block1.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] - step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block1_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_down_W, float beta1, float *restrict block1_down_W_m, float beta2, float *restrict block1_down_W_v, float lr, float weight_decay, float *restrict block1_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -16079,10 +16357,10 @@ static void compute_d_block1_down_W_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update (small_gpt.py:36)
-   then block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] + beta1*block1.down.b.m[j]    AdamW update (small_gpt.py:36)
-   then block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 + beta2*block1.down.b.v[j]    AdamW update (small_gpt.py:36)
-   then block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] - step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update (small_gpt.py:41)
+   then block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] + beta1*block1.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 + beta2*block1.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] - step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block1_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_down_b, float beta1, float *restrict block1_down_b_m, float beta2, float *restrict block1_down_b_v, float lr, float weight_decay, float *restrict block1_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16096,10 +16374,10 @@ static void compute_d_block1_down_b_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]    AdamW update (small_gpt.py:31)
-   then block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] + beta1*block2.norm1.W.m[i2]    AdamW update (small_gpt.py:31)
-   then block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 + beta2*block2.norm1.W.v[i2]    AdamW update (small_gpt.py:31)
-   then block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] - step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] + beta1*block2.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 + beta2*block2.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] - step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block2_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm1_W, float beta1, float *restrict block2_norm1_W_m, float beta2, float *restrict block2_norm1_W_v, float lr, float weight_decay, float *restrict block2_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16113,10 +16391,10 @@ static void compute_d_block2_norm1_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]    AdamW update (small_gpt.py:31)
-   then block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] + beta1*block2.norm1.b.m[i2]    AdamW update (small_gpt.py:31)
-   then block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 + beta2*block2.norm1.b.v[i2]    AdamW update (small_gpt.py:31)
-   then block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] - step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] + beta1*block2.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 + beta2*block2.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] - step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block2_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm1_b, float beta1, float *restrict block2_norm1_b_m, float beta2, float *restrict block2_norm1_b_v, float lr, float weight_decay, float *restrict block2_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16130,10 +16408,10 @@ static void compute_d_block2_norm1_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] + beta1*block2.attention.q.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 + beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] - step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] + beta1*block2.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 + beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] - step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_q_W, float beta1, float *restrict block2_attention_q_W_m, float beta2, float *restrict block2_attention_q_W_v, float lr, float weight_decay, float *restrict block2_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16149,10 +16427,10 @@ static void compute_d_block2_attention_q_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] + beta1*block2.attention.q.b.m[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 + beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] - step_size*block2.attention.q.b.m_next[j]/(eps + sqrt(block2.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] + beta1*block2.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 + beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] - step_size*block2.attention.q.b.m_next[j]/(eps + sqrt(block2.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_q_b, float beta1, float *restrict block2_attention_q_b_m, float beta2, float *restrict block2_attention_q_b_v, float lr, float weight_decay, float *restrict block2_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16166,10 +16444,10 @@ static void compute_d_block2_attention_q_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] + beta1*block2.attention.k.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 + beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] - step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] + beta1*block2.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 + beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] - step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_k_W, float beta1, float *restrict block2_attention_k_W_m, float beta2, float *restrict block2_attention_k_W_v, float lr, float weight_decay, float *restrict block2_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16185,10 +16463,10 @@ static void compute_d_block2_attention_k_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] + beta1*block2.attention.k.b.m[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 + beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] - step_size*block2.attention.k.b.m_next[j]/(eps + sqrt(block2.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] + beta1*block2.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 + beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] - step_size*block2.attention.k.b.m_next[j]/(eps + sqrt(block2.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_k_b, float beta1, float *restrict block2_attention_k_b_m, float beta2, float *restrict block2_attention_k_b_v, float lr, float weight_decay, float *restrict block2_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16202,10 +16480,10 @@ static void compute_d_block2_attention_k_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] + beta1*block2.attention.v.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 + beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] - step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] + beta1*block2.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 + beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] - step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_v_W, float beta1, float *restrict block2_attention_v_W_m, float beta2, float *restrict block2_attention_v_W_v, float lr, float weight_decay, float *restrict block2_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16221,10 +16499,10 @@ static void compute_d_block2_attention_v_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] + beta1*block2.attention.v.b.m[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 + beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] - step_size*block2.attention.v.b.m_next[j]/(eps + sqrt(block2.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] + beta1*block2.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 + beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] - step_size*block2.attention.v.b.m_next[j]/(eps + sqrt(block2.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_v_b, float beta1, float *restrict block2_attention_v_b_m, float beta2, float *restrict block2_attention_v_b_v, float lr, float weight_decay, float *restrict block2_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16238,10 +16516,10 @@ static void compute_d_block2_attention_v_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] + beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k, j]**2 + beta2*block2.attention.out.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] - step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] + beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k, j]**2 + beta2*block2.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] - step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_out_W, float beta1, float *restrict block2_attention_out_W_m, float beta2, float *restrict block2_attention_out_W_v, float lr, float weight_decay, float *restrict block2_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16257,10 +16535,10 @@ static void compute_d_block2_attention_out_W_clipped(const float *restrict gradi
     }
 }
 
-/* d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] + beta1*block2.attention.out.b.m[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 + beta2*block2.attention.out.b.v[j]    AdamW update (small_gpt.py:32)
-   then block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] - step_size*block2.attention.out.b.m_next[j]/(eps + sqrt(block2.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] + beta1*block2.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 + beta2*block2.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] - step_size*block2.attention.out.b.m_next[j]/(eps + sqrt(block2.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_out_b, float beta1, float *restrict block2_attention_out_b_m, float beta2, float *restrict block2_attention_out_b_v, float lr, float weight_decay, float *restrict block2_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16274,10 +16552,10 @@ static void compute_d_block2_attention_out_b_clipped(const float *restrict gradi
     }
 }
 
-/* d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]    AdamW update (small_gpt.py:34)
-   then block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] + beta1*block2.norm2.W.m[i2]    AdamW update (small_gpt.py:34)
-   then block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 + beta2*block2.norm2.W.v[i2]    AdamW update (small_gpt.py:34)
-   then block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] - step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] + beta1*block2.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 + beta2*block2.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] - step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block2_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm2_W, float beta1, float *restrict block2_norm2_W_m, float beta2, float *restrict block2_norm2_W_v, float lr, float weight_decay, float *restrict block2_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16291,10 +16569,10 @@ static void compute_d_block2_norm2_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]    AdamW update (small_gpt.py:34)
-   then block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] + beta1*block2.norm2.b.m[i2]    AdamW update (small_gpt.py:34)
-   then block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 + beta2*block2.norm2.b.v[i2]    AdamW update (small_gpt.py:34)
-   then block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] - step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] + beta1*block2.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 + beta2*block2.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] - step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block2_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm2_b, float beta1, float *restrict block2_norm2_b_m, float beta2, float *restrict block2_norm2_b_v, float lr, float weight_decay, float *restrict block2_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16308,10 +16586,10 @@ static void compute_d_block2_norm2_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]    AdamW update (small_gpt.py:35)
-   then block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] + beta1*block2.up.W.m[k, j]    AdamW update (small_gpt.py:35)
-   then block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 + beta2*block2.up.W.v[k, j]    AdamW update (small_gpt.py:35)
-   then block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] - step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]    AdamW update (small_gpt.py:40)
+   then block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] + beta1*block2.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 + beta2*block2.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] - step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block2_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_up_W, float beta1, float *restrict block2_up_W_m, float beta2, float *restrict block2_up_W_v, float lr, float weight_decay, float *restrict block2_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16327,10 +16605,10 @@ static void compute_d_block2_up_W_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:35)
-   then block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]    AdamW update (small_gpt.py:35)
-   then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]    AdamW update (small_gpt.py:35)
-   then block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] - step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
+   then block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]    AdamW update (small_gpt.py:40)
+   then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]    AdamW update (small_gpt.py:40)
+   then block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] - step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block2_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_up_b, float beta1, float *restrict block2_up_b_m, float beta2, float *restrict block2_up_b_v, float lr, float weight_decay, float *restrict block2_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -16344,10 +16622,10 @@ static void compute_d_block2_up_b_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]    AdamW update (small_gpt.py:36)
-   then block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] + beta1*block2.down.W.m[k, j]    AdamW update (small_gpt.py:36)
-   then block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 + beta2*block2.down.W.v[k, j]    AdamW update (small_gpt.py:36)
-   then block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] - step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]    AdamW update (small_gpt.py:41)
+   then block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] + beta1*block2.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 + beta2*block2.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] - step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block2_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_down_W, float beta1, float *restrict block2_down_W_m, float beta2, float *restrict block2_down_W_v, float lr, float weight_decay, float *restrict block2_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -16363,10 +16641,10 @@ static void compute_d_block2_down_W_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update (small_gpt.py:36)
-   then block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] + beta1*block2.down.b.m[j]    AdamW update (small_gpt.py:36)
-   then block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 + beta2*block2.down.b.v[j]    AdamW update (small_gpt.py:36)
-   then block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] - step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update (small_gpt.py:41)
+   then block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] + beta1*block2.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 + beta2*block2.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] - step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block2_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_down_b, float beta1, float *restrict block2_down_b_m, float beta2, float *restrict block2_down_b_v, float lr, float weight_decay, float *restrict block2_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16380,10 +16658,10 @@ static void compute_d_block2_down_b_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]    AdamW update (small_gpt.py:31)
-   then block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] + beta1*block3.norm1.W.m[i2]    AdamW update (small_gpt.py:31)
-   then block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 + beta2*block3.norm1.W.v[i2]    AdamW update (small_gpt.py:31)
-   then block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] - step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] + beta1*block3.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 + beta2*block3.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] - step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block3_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm1_W, float beta1, float *restrict block3_norm1_W_m, float beta2, float *restrict block3_norm1_W_v, float lr, float weight_decay, float *restrict block3_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16397,10 +16675,10 @@ static void compute_d_block3_norm1_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]    AdamW update (small_gpt.py:31)
-   then block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] + beta1*block3.norm1.b.m[i2]    AdamW update (small_gpt.py:31)
-   then block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 + beta2*block3.norm1.b.v[i2]    AdamW update (small_gpt.py:31)
-   then block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] - step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] + beta1*block3.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 + beta2*block3.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] - step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block3_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm1_b, float beta1, float *restrict block3_norm1_b_m, float beta2, float *restrict block3_norm1_b_v, float lr, float weight_decay, float *restrict block3_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16414,10 +16692,10 @@ static void compute_d_block3_norm1_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] + beta1*block3.attention.q.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 + beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] - step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] + beta1*block3.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 + beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] - step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_q_W, float beta1, float *restrict block3_attention_q_W_m, float beta2, float *restrict block3_attention_q_W_v, float lr, float weight_decay, float *restrict block3_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16433,10 +16711,10 @@ static void compute_d_block3_attention_q_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] + beta1*block3.attention.q.b.m[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 + beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] - step_size*block3.attention.q.b.m_next[j]/(eps + sqrt(block3.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] + beta1*block3.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 + beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] - step_size*block3.attention.q.b.m_next[j]/(eps + sqrt(block3.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_q_b, float beta1, float *restrict block3_attention_q_b_m, float beta2, float *restrict block3_attention_q_b_v, float lr, float weight_decay, float *restrict block3_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16450,10 +16728,10 @@ static void compute_d_block3_attention_q_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] + beta1*block3.attention.k.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 + beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] - step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] + beta1*block3.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 + beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] - step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_k_W, float beta1, float *restrict block3_attention_k_W_m, float beta2, float *restrict block3_attention_k_W_v, float lr, float weight_decay, float *restrict block3_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16469,10 +16747,10 @@ static void compute_d_block3_attention_k_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] + beta1*block3.attention.k.b.m[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 + beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] - step_size*block3.attention.k.b.m_next[j]/(eps + sqrt(block3.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] + beta1*block3.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 + beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] - step_size*block3.attention.k.b.m_next[j]/(eps + sqrt(block3.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_k_b, float beta1, float *restrict block3_attention_k_b_m, float beta2, float *restrict block3_attention_k_b_v, float lr, float weight_decay, float *restrict block3_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16486,10 +16764,10 @@ static void compute_d_block3_attention_k_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] + beta1*block3.attention.v.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 + beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] - step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] + beta1*block3.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 + beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] - step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_v_W, float beta1, float *restrict block3_attention_v_W_m, float beta2, float *restrict block3_attention_v_W_v, float lr, float weight_decay, float *restrict block3_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16505,10 +16783,10 @@ static void compute_d_block3_attention_v_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] + beta1*block3.attention.v.b.m[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 + beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] - step_size*block3.attention.v.b.m_next[j]/(eps + sqrt(block3.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] + beta1*block3.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 + beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] - step_size*block3.attention.v.b.m_next[j]/(eps + sqrt(block3.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_v_b, float beta1, float *restrict block3_attention_v_b_m, float beta2, float *restrict block3_attention_v_b_v, float lr, float weight_decay, float *restrict block3_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16522,10 +16800,10 @@ static void compute_d_block3_attention_v_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] + beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k, j]**2 + beta2*block3.attention.out.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] - step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] + beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k, j]**2 + beta2*block3.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] - step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_out_W, float beta1, float *restrict block3_attention_out_W_m, float beta2, float *restrict block3_attention_out_W_v, float lr, float weight_decay, float *restrict block3_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16541,10 +16819,10 @@ static void compute_d_block3_attention_out_W_clipped(const float *restrict gradi
     }
 }
 
-/* d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] + beta1*block3.attention.out.b.m[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 + beta2*block3.attention.out.b.v[j]    AdamW update (small_gpt.py:32)
-   then block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] - step_size*block3.attention.out.b.m_next[j]/(eps + sqrt(block3.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] + beta1*block3.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 + beta2*block3.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] - step_size*block3.attention.out.b.m_next[j]/(eps + sqrt(block3.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_out_b, float beta1, float *restrict block3_attention_out_b_m, float beta2, float *restrict block3_attention_out_b_v, float lr, float weight_decay, float *restrict block3_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16558,10 +16836,10 @@ static void compute_d_block3_attention_out_b_clipped(const float *restrict gradi
     }
 }
 
-/* d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]    AdamW update (small_gpt.py:34)
-   then block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] + beta1*block3.norm2.W.m[i2]    AdamW update (small_gpt.py:34)
-   then block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 + beta2*block3.norm2.W.v[i2]    AdamW update (small_gpt.py:34)
-   then block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] - step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] + beta1*block3.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 + beta2*block3.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] - step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block3_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm2_W, float beta1, float *restrict block3_norm2_W_m, float beta2, float *restrict block3_norm2_W_v, float lr, float weight_decay, float *restrict block3_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16575,10 +16853,10 @@ static void compute_d_block3_norm2_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]    AdamW update (small_gpt.py:34)
-   then block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] + beta1*block3.norm2.b.m[i2]    AdamW update (small_gpt.py:34)
-   then block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 + beta2*block3.norm2.b.v[i2]    AdamW update (small_gpt.py:34)
-   then block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] - step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] + beta1*block3.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 + beta2*block3.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] - step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block3_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm2_b, float beta1, float *restrict block3_norm2_b_m, float beta2, float *restrict block3_norm2_b_v, float lr, float weight_decay, float *restrict block3_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16592,10 +16870,10 @@ static void compute_d_block3_norm2_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]    AdamW update (small_gpt.py:35)
-   then block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] + beta1*block3.up.W.m[k, j]    AdamW update (small_gpt.py:35)
-   then block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 + beta2*block3.up.W.v[k, j]    AdamW update (small_gpt.py:35)
-   then block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] - step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]    AdamW update (small_gpt.py:40)
+   then block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] + beta1*block3.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 + beta2*block3.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] - step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block3_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_up_W, float beta1, float *restrict block3_up_W_m, float beta2, float *restrict block3_up_W_v, float lr, float weight_decay, float *restrict block3_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16611,10 +16889,10 @@ static void compute_d_block3_up_W_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:35)
-   then block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]    AdamW update (small_gpt.py:35)
-   then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]    AdamW update (small_gpt.py:35)
-   then block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] - step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
+   then block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]    AdamW update (small_gpt.py:40)
+   then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]    AdamW update (small_gpt.py:40)
+   then block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] - step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block3_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_up_b, float beta1, float *restrict block3_up_b_m, float beta2, float *restrict block3_up_b_v, float lr, float weight_decay, float *restrict block3_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -16628,10 +16906,10 @@ static void compute_d_block3_up_b_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]    AdamW update (small_gpt.py:36)
-   then block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] + beta1*block3.down.W.m[k, j]    AdamW update (small_gpt.py:36)
-   then block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 + beta2*block3.down.W.v[k, j]    AdamW update (small_gpt.py:36)
-   then block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] - step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]    AdamW update (small_gpt.py:41)
+   then block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] + beta1*block3.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 + beta2*block3.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] - step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block3_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_down_W, float beta1, float *restrict block3_down_W_m, float beta2, float *restrict block3_down_W_v, float lr, float weight_decay, float *restrict block3_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -16647,10 +16925,10 @@ static void compute_d_block3_down_W_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update (small_gpt.py:36)
-   then block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] + beta1*block3.down.b.m[j]    AdamW update (small_gpt.py:36)
-   then block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 + beta2*block3.down.b.v[j]    AdamW update (small_gpt.py:36)
-   then block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] - step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update (small_gpt.py:41)
+   then block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] + beta1*block3.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 + beta2*block3.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] - step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block3_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_down_b, float beta1, float *restrict block3_down_b_m, float beta2, float *restrict block3_down_b_v, float lr, float weight_decay, float *restrict block3_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16664,10 +16942,10 @@ static void compute_d_block3_down_b_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]    AdamW update (small_gpt.py:31)
-   then block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] + beta1*block4.norm1.W.m[i2]    AdamW update (small_gpt.py:31)
-   then block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 + beta2*block4.norm1.W.v[i2]    AdamW update (small_gpt.py:31)
-   then block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] - step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] + beta1*block4.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 + beta2*block4.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] - step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block4_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm1_W, float beta1, float *restrict block4_norm1_W_m, float beta2, float *restrict block4_norm1_W_v, float lr, float weight_decay, float *restrict block4_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16681,10 +16959,10 @@ static void compute_d_block4_norm1_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]    AdamW update (small_gpt.py:31)
-   then block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] + beta1*block4.norm1.b.m[i2]    AdamW update (small_gpt.py:31)
-   then block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 + beta2*block4.norm1.b.v[i2]    AdamW update (small_gpt.py:31)
-   then block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] - step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:31) */
+/* d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] + beta1*block4.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 + beta2*block4.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] - step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
 static void compute_d_block4_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm1_b, float beta1, float *restrict block4_norm1_b_m, float beta2, float *restrict block4_norm1_b_v, float lr, float weight_decay, float *restrict block4_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16698,10 +16976,10 @@ static void compute_d_block4_norm1_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] + beta1*block4.attention.q.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 + beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] - step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] + beta1*block4.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 + beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] - step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_q_W, float beta1, float *restrict block4_attention_q_W_m, float beta2, float *restrict block4_attention_q_W_v, float lr, float weight_decay, float *restrict block4_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16717,10 +16995,10 @@ static void compute_d_block4_attention_q_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] + beta1*block4.attention.q.b.m[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 + beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] - step_size*block4.attention.q.b.m_next[j]/(eps + sqrt(block4.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] + beta1*block4.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 + beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] - step_size*block4.attention.q.b.m_next[j]/(eps + sqrt(block4.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_q_b, float beta1, float *restrict block4_attention_q_b_m, float beta2, float *restrict block4_attention_q_b_v, float lr, float weight_decay, float *restrict block4_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16734,10 +17012,10 @@ static void compute_d_block4_attention_q_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] + beta1*block4.attention.k.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 + beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] - step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] + beta1*block4.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 + beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] - step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_k_W, float beta1, float *restrict block4_attention_k_W_m, float beta2, float *restrict block4_attention_k_W_v, float lr, float weight_decay, float *restrict block4_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16753,10 +17031,10 @@ static void compute_d_block4_attention_k_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] + beta1*block4.attention.k.b.m[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 + beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] - step_size*block4.attention.k.b.m_next[j]/(eps + sqrt(block4.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] + beta1*block4.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 + beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] - step_size*block4.attention.k.b.m_next[j]/(eps + sqrt(block4.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_k_b, float beta1, float *restrict block4_attention_k_b_m, float beta2, float *restrict block4_attention_k_b_v, float lr, float weight_decay, float *restrict block4_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16770,10 +17048,10 @@ static void compute_d_block4_attention_k_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] + beta1*block4.attention.v.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 + beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] - step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] + beta1*block4.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 + beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] - step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_v_W, float beta1, float *restrict block4_attention_v_W_m, float beta2, float *restrict block4_attention_v_W_v, float lr, float weight_decay, float *restrict block4_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16789,10 +17067,10 @@ static void compute_d_block4_attention_v_W_clipped(const float *restrict gradien
     }
 }
 
-/* d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] + beta1*block4.attention.v.b.m[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 + beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] - step_size*block4.attention.v.b.m_next[j]/(eps + sqrt(block4.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] + beta1*block4.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 + beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] - step_size*block4.attention.v.b.m_next[j]/(eps + sqrt(block4.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_v_b, float beta1, float *restrict block4_attention_v_b_m, float beta2, float *restrict block4_attention_v_b_v, float lr, float weight_decay, float *restrict block4_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16806,10 +17084,10 @@ static void compute_d_block4_attention_v_b_clipped(const float *restrict gradien
     }
 }
 
-/* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] + beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k, j]**2 + beta2*block4.attention.out.W.v[k, j]    AdamW update (small_gpt.py:32)
-   then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] - step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] + beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k, j]**2 + beta2*block4.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] - step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_out_W, float beta1, float *restrict block4_attention_out_W_m, float beta2, float *restrict block4_attention_out_W_v, float lr, float weight_decay, float *restrict block4_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16825,10 +17103,10 @@ static void compute_d_block4_attention_out_W_clipped(const float *restrict gradi
     }
 }
 
-/* d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] + beta1*block4.attention.out.b.m[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 + beta2*block4.attention.out.b.v[j]    AdamW update (small_gpt.py:32)
-   then block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] - step_size*block4.attention.out.b.m_next[j]/(eps + sqrt(block4.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:32) */
+/* d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] + beta1*block4.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 + beta2*block4.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] - step_size*block4.attention.out.b.m_next[j]/(eps + sqrt(block4.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_out_b, float beta1, float *restrict block4_attention_out_b_m, float beta2, float *restrict block4_attention_out_b_v, float lr, float weight_decay, float *restrict block4_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16842,10 +17120,10 @@ static void compute_d_block4_attention_out_b_clipped(const float *restrict gradi
     }
 }
 
-/* d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]    AdamW update (small_gpt.py:34)
-   then block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] + beta1*block4.norm2.W.m[i2]    AdamW update (small_gpt.py:34)
-   then block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 + beta2*block4.norm2.W.v[i2]    AdamW update (small_gpt.py:34)
-   then block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] - step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] + beta1*block4.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 + beta2*block4.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] - step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block4_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm2_W, float beta1, float *restrict block4_norm2_W_m, float beta2, float *restrict block4_norm2_W_v, float lr, float weight_decay, float *restrict block4_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16859,10 +17137,10 @@ static void compute_d_block4_norm2_W_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]    AdamW update (small_gpt.py:34)
-   then block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] + beta1*block4.norm2.b.m[i2]    AdamW update (small_gpt.py:34)
-   then block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 + beta2*block4.norm2.b.v[i2]    AdamW update (small_gpt.py:34)
-   then block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] - step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:34) */
+/* d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] + beta1*block4.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 + beta2*block4.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] - step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
 static void compute_d_block4_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm2_b, float beta1, float *restrict block4_norm2_b_m, float beta2, float *restrict block4_norm2_b_v, float lr, float weight_decay, float *restrict block4_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16876,10 +17154,10 @@ static void compute_d_block4_norm2_b_clipped(const float *restrict gradient_scal
     }
 }
 
-/* d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]    AdamW update (small_gpt.py:35)
-   then block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] + beta1*block4.up.W.m[k, j]    AdamW update (small_gpt.py:35)
-   then block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 + beta2*block4.up.W.v[k, j]    AdamW update (small_gpt.py:35)
-   then block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] - step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]    AdamW update (small_gpt.py:40)
+   then block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] + beta1*block4.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 + beta2*block4.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] - step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block4_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_up_W, float beta1, float *restrict block4_up_W_m, float beta2, float *restrict block4_up_W_v, float lr, float weight_decay, float *restrict block4_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16895,10 +17173,10 @@ static void compute_d_block4_up_W_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:35)
-   then block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]    AdamW update (small_gpt.py:35)
-   then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]    AdamW update (small_gpt.py:35)
-   then block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] - step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:35) */
+/* d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
+   then block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]    AdamW update (small_gpt.py:40)
+   then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]    AdamW update (small_gpt.py:40)
+   then block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] - step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
 static void compute_d_block4_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_up_b, float beta1, float *restrict block4_up_b_m, float beta2, float *restrict block4_up_b_v, float lr, float weight_decay, float *restrict block4_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -16912,10 +17190,10 @@ static void compute_d_block4_up_b_clipped(const float *restrict gradient_scale, 
     }
 }
 
-/* d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]    AdamW update (small_gpt.py:36)
-   then block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] + beta1*block4.down.W.m[k, j]    AdamW update (small_gpt.py:36)
-   then block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 + beta2*block4.down.W.v[k, j]    AdamW update (small_gpt.py:36)
-   then block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] - step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]    AdamW update (small_gpt.py:41)
+   then block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] + beta1*block4.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 + beta2*block4.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] - step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block4_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_down_W, float beta1, float *restrict block4_down_W_m, float beta2, float *restrict block4_down_W_v, float lr, float weight_decay, float *restrict block4_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -16931,10 +17209,10 @@ static void compute_d_block4_down_W_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update (small_gpt.py:36)
-   then block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] + beta1*block4.down.b.m[j]    AdamW update (small_gpt.py:36)
-   then block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 + beta2*block4.down.b.v[j]    AdamW update (small_gpt.py:36)
-   then block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] - step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:36) */
+/* d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update (small_gpt.py:41)
+   then block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] + beta1*block4.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 + beta2*block4.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] - step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
 static void compute_d_block4_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_down_b, float beta1, float *restrict block4_down_b_m, float beta2, float *restrict block4_down_b_v, float lr, float weight_decay, float *restrict block4_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16948,10 +17226,10 @@ static void compute_d_block4_down_b_clipped(const float *restrict gradient_scale
     }
 }
 
-/* d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:44)
-   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW update (small_gpt.py:44)
-   then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]    AdamW update (small_gpt.py:44)
-   then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps + sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:44) */
+/* d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
+   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW update (small_gpt.py:49)
+   then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]    AdamW update (small_gpt.py:49)
+   then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps + sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
 static void compute_d_norm_W_clipped(const float *restrict gradient_scale, const float *restrict d_norm_W, float beta1, float *restrict norm_W_m, float beta2, float *restrict norm_W_v, float lr, float weight_decay, float *restrict norm_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16965,10 +17243,10 @@ static void compute_d_norm_W_clipped(const float *restrict gradient_scale, const
     }
 }
 
-/* d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:44)
-   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW update (small_gpt.py:44)
-   then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]    AdamW update (small_gpt.py:44)
-   then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps + sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:44) */
+/* d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
+   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW update (small_gpt.py:49)
+   then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]    AdamW update (small_gpt.py:49)
+   then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps + sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
 static void compute_d_norm_b_clipped(const float *restrict gradient_scale, const float *restrict d_norm_b, float beta1, float *restrict norm_b_m, float beta2, float *restrict norm_b_v, float lr, float weight_decay, float *restrict norm_b, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -16982,10 +17260,10 @@ static void compute_d_norm_b_clipped(const float *restrict gradient_scale, const
     }
 }
 
-/* d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:45)
-   then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]    AdamW update (small_gpt.py:45)
-   then head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]    AdamW update (small_gpt.py:45)
-   then head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k, j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:45) */
+/* d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
+   then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]    AdamW update (small_gpt.py:50)
+   then head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]    AdamW update (small_gpt.py:50)
+   then head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k, j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:50) */
 static void compute_d_head_W_clipped(const float *restrict gradient_scale, const float *restrict d_head_W, float beta1, float *restrict head_W_m, float beta2, float *restrict head_W_v, float lr, float weight_decay, float *restrict head_W, const float *restrict unbiased, float eps, const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -17027,7 +17305,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "a4ff9f120188ebc799cc9c8b88f530e2";
+    return "782b44ca620dda2888a17feed65bb68c";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -17037,20 +17315,10 @@ static double gw_product(double a, double b)
     return p;
 }
 
-/* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t gw_mix(uint64_t z)
-{
-    z ^= z >> 30;
-    z *= UINT64_C(0xbf58476d1ce4e5b9);
-    z ^= z >> 27;
-    z *= UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* Element i of a stream: 53 random bits. */
 static uint64_t gw_draw(uint64_t seed, uint64_t stream, uint64_t i)
 {
-    const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
+    const uint64_t golden = GW_GOLDEN;
     return gw_mix(gw_mix(gw_mix(seed + golden) + stream * golden) + (i + 1) * golden) >> 11;
 }
 
@@ -17143,199 +17411,199 @@ void small_gpt_init_params(uint64_t seed, const small_gpt_params *params)
         params->block1_norm1_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_norm1_b[i] = 0.0f;
+        params->block1_norm1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block1_attention_q_W[i] = (float)gw_normal(gw_draw(seed, 4, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_attention_q_b[i] = 0.0f;
+        params->block1_attention_q_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block1_attention_k_W[i] = (float)gw_normal(gw_draw(seed, 6, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_attention_k_b[i] = 0.0f;
+        params->block1_attention_k_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block1_attention_v_W[i] = (float)gw_normal(gw_draw(seed, 8, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_attention_v_b[i] = 0.0f;
+        params->block1_attention_v_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block1_attention_out_W[i] = (float)gw_normal(gw_draw(seed, 10, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_attention_out_b[i] = 0.0f;
+        params->block1_attention_out_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block1_norm2_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_norm2_b[i] = 0.0f;
+        params->block1_norm2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block1_up_W[i] = (float)gw_normal(gw_draw(seed, 14, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        params->block1_up_b[i] = 0.0f;
+        params->block1_up_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block1_down_W[i] = (float)gw_normal(gw_draw(seed, 16, (uint64_t)i), 0.0, 0.0625);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block1_down_b[i] = 0.0f;
+        params->block1_down_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block2_norm1_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_norm1_b[i] = 0.0f;
+        params->block2_norm1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block2_attention_q_W[i] = (float)gw_normal(gw_draw(seed, 20, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_attention_q_b[i] = 0.0f;
+        params->block2_attention_q_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block2_attention_k_W[i] = (float)gw_normal(gw_draw(seed, 22, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_attention_k_b[i] = 0.0f;
+        params->block2_attention_k_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block2_attention_v_W[i] = (float)gw_normal(gw_draw(seed, 24, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_attention_v_b[i] = 0.0f;
+        params->block2_attention_v_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block2_attention_out_W[i] = (float)gw_normal(gw_draw(seed, 26, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_attention_out_b[i] = 0.0f;
+        params->block2_attention_out_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block2_norm2_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_norm2_b[i] = 0.0f;
+        params->block2_norm2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block2_up_W[i] = (float)gw_normal(gw_draw(seed, 30, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        params->block2_up_b[i] = 0.0f;
+        params->block2_up_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block2_down_W[i] = (float)gw_normal(gw_draw(seed, 32, (uint64_t)i), 0.0, 0.0625);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block2_down_b[i] = 0.0f;
+        params->block2_down_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block3_norm1_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_norm1_b[i] = 0.0f;
+        params->block3_norm1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block3_attention_q_W[i] = (float)gw_normal(gw_draw(seed, 36, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_attention_q_b[i] = 0.0f;
+        params->block3_attention_q_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block3_attention_k_W[i] = (float)gw_normal(gw_draw(seed, 38, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_attention_k_b[i] = 0.0f;
+        params->block3_attention_k_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block3_attention_v_W[i] = (float)gw_normal(gw_draw(seed, 40, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_attention_v_b[i] = 0.0f;
+        params->block3_attention_v_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block3_attention_out_W[i] = (float)gw_normal(gw_draw(seed, 42, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_attention_out_b[i] = 0.0f;
+        params->block3_attention_out_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block3_norm2_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_norm2_b[i] = 0.0f;
+        params->block3_norm2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block3_up_W[i] = (float)gw_normal(gw_draw(seed, 46, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        params->block3_up_b[i] = 0.0f;
+        params->block3_up_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block3_down_W[i] = (float)gw_normal(gw_draw(seed, 48, (uint64_t)i), 0.0, 0.0625);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block3_down_b[i] = 0.0f;
+        params->block3_down_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block4_norm1_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_norm1_b[i] = 0.0f;
+        params->block4_norm1_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block4_attention_q_W[i] = (float)gw_normal(gw_draw(seed, 52, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_attention_q_b[i] = 0.0f;
+        params->block4_attention_q_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block4_attention_k_W[i] = (float)gw_normal(gw_draw(seed, 54, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_attention_k_b[i] = 0.0f;
+        params->block4_attention_k_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block4_attention_v_W[i] = (float)gw_normal(gw_draw(seed, 56, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_attention_v_b[i] = 0.0f;
+        params->block4_attention_v_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
         params->block4_attention_out_W[i] = (float)gw_normal(gw_draw(seed, 58, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_attention_out_b[i] = 0.0f;
+        params->block4_attention_out_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->block4_norm2_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_norm2_b[i] = 0.0f;
+        params->block4_norm2_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block4_up_W[i] = (float)gw_normal(gw_draw(seed, 62, (uint64_t)i), 0.0, 0.125);
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        params->block4_up_b[i] = 0.0f;
+        params->block4_up_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
         params->block4_down_W[i] = (float)gw_normal(gw_draw(seed, 64, (uint64_t)i), 0.0, 0.0625);
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->block4_down_b[i] = 0.0f;
+        params->block4_down_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
         params->norm_W[i] = 1.0f;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        params->norm_b[i] = 0.0f;
+        params->norm_b[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 12288; i++) {
         params->head_W[i] = (float)gw_normal(gw_draw(seed, 68, (uint64_t)i), 0.0, 0.02);
@@ -17345,421 +17613,421 @@ void small_gpt_init_params(uint64_t seed, const small_gpt_params *params)
 void small_gpt_init_state(const small_gpt_state *state)
 {
     for (ptrdiff_t i = 0; i < 1; i++) {
-        state->step[i] = 0.0f;
+        state->step[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 12288; i++) {
-        state->token_W_m[i] = 0.0f;
+        state->token_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 12288; i++) {
-        state->token_W_v[i] = 0.0f;
+        state->token_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 8192; i++) {
-        state->position_m[i] = 0.0f;
+        state->position_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 8192; i++) {
-        state->position_v[i] = 0.0f;
+        state->position_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm1_W_m[i] = 0.0f;
+        state->block1_norm1_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm1_W_v[i] = 0.0f;
+        state->block1_norm1_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm1_b_m[i] = 0.0f;
+        state->block1_norm1_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm1_b_v[i] = 0.0f;
+        state->block1_norm1_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_q_W_m[i] = 0.0f;
+        state->block1_attention_q_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_q_W_v[i] = 0.0f;
+        state->block1_attention_q_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_q_b_m[i] = 0.0f;
+        state->block1_attention_q_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_q_b_v[i] = 0.0f;
+        state->block1_attention_q_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_k_W_m[i] = 0.0f;
+        state->block1_attention_k_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_k_W_v[i] = 0.0f;
+        state->block1_attention_k_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_k_b_m[i] = 0.0f;
+        state->block1_attention_k_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_k_b_v[i] = 0.0f;
+        state->block1_attention_k_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_v_W_m[i] = 0.0f;
+        state->block1_attention_v_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_v_W_v[i] = 0.0f;
+        state->block1_attention_v_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_v_b_m[i] = 0.0f;
+        state->block1_attention_v_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_v_b_v[i] = 0.0f;
+        state->block1_attention_v_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_out_W_m[i] = 0.0f;
+        state->block1_attention_out_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block1_attention_out_W_v[i] = 0.0f;
+        state->block1_attention_out_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_out_b_m[i] = 0.0f;
+        state->block1_attention_out_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_attention_out_b_v[i] = 0.0f;
+        state->block1_attention_out_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm2_W_m[i] = 0.0f;
+        state->block1_norm2_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm2_W_v[i] = 0.0f;
+        state->block1_norm2_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm2_b_m[i] = 0.0f;
+        state->block1_norm2_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_norm2_b_v[i] = 0.0f;
+        state->block1_norm2_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block1_up_W_m[i] = 0.0f;
+        state->block1_up_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block1_up_W_v[i] = 0.0f;
+        state->block1_up_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block1_up_b_m[i] = 0.0f;
+        state->block1_up_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block1_up_b_v[i] = 0.0f;
+        state->block1_up_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block1_down_W_m[i] = 0.0f;
+        state->block1_down_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block1_down_W_v[i] = 0.0f;
+        state->block1_down_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_down_b_m[i] = 0.0f;
+        state->block1_down_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block1_down_b_v[i] = 0.0f;
+        state->block1_down_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm1_W_m[i] = 0.0f;
+        state->block2_norm1_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm1_W_v[i] = 0.0f;
+        state->block2_norm1_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm1_b_m[i] = 0.0f;
+        state->block2_norm1_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm1_b_v[i] = 0.0f;
+        state->block2_norm1_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_q_W_m[i] = 0.0f;
+        state->block2_attention_q_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_q_W_v[i] = 0.0f;
+        state->block2_attention_q_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_q_b_m[i] = 0.0f;
+        state->block2_attention_q_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_q_b_v[i] = 0.0f;
+        state->block2_attention_q_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_k_W_m[i] = 0.0f;
+        state->block2_attention_k_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_k_W_v[i] = 0.0f;
+        state->block2_attention_k_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_k_b_m[i] = 0.0f;
+        state->block2_attention_k_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_k_b_v[i] = 0.0f;
+        state->block2_attention_k_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_v_W_m[i] = 0.0f;
+        state->block2_attention_v_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_v_W_v[i] = 0.0f;
+        state->block2_attention_v_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_v_b_m[i] = 0.0f;
+        state->block2_attention_v_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_v_b_v[i] = 0.0f;
+        state->block2_attention_v_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_out_W_m[i] = 0.0f;
+        state->block2_attention_out_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block2_attention_out_W_v[i] = 0.0f;
+        state->block2_attention_out_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_out_b_m[i] = 0.0f;
+        state->block2_attention_out_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_attention_out_b_v[i] = 0.0f;
+        state->block2_attention_out_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm2_W_m[i] = 0.0f;
+        state->block2_norm2_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm2_W_v[i] = 0.0f;
+        state->block2_norm2_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm2_b_m[i] = 0.0f;
+        state->block2_norm2_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_norm2_b_v[i] = 0.0f;
+        state->block2_norm2_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block2_up_W_m[i] = 0.0f;
+        state->block2_up_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block2_up_W_v[i] = 0.0f;
+        state->block2_up_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block2_up_b_m[i] = 0.0f;
+        state->block2_up_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block2_up_b_v[i] = 0.0f;
+        state->block2_up_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block2_down_W_m[i] = 0.0f;
+        state->block2_down_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block2_down_W_v[i] = 0.0f;
+        state->block2_down_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_down_b_m[i] = 0.0f;
+        state->block2_down_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block2_down_b_v[i] = 0.0f;
+        state->block2_down_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm1_W_m[i] = 0.0f;
+        state->block3_norm1_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm1_W_v[i] = 0.0f;
+        state->block3_norm1_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm1_b_m[i] = 0.0f;
+        state->block3_norm1_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm1_b_v[i] = 0.0f;
+        state->block3_norm1_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_q_W_m[i] = 0.0f;
+        state->block3_attention_q_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_q_W_v[i] = 0.0f;
+        state->block3_attention_q_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_q_b_m[i] = 0.0f;
+        state->block3_attention_q_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_q_b_v[i] = 0.0f;
+        state->block3_attention_q_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_k_W_m[i] = 0.0f;
+        state->block3_attention_k_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_k_W_v[i] = 0.0f;
+        state->block3_attention_k_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_k_b_m[i] = 0.0f;
+        state->block3_attention_k_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_k_b_v[i] = 0.0f;
+        state->block3_attention_k_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_v_W_m[i] = 0.0f;
+        state->block3_attention_v_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_v_W_v[i] = 0.0f;
+        state->block3_attention_v_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_v_b_m[i] = 0.0f;
+        state->block3_attention_v_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_v_b_v[i] = 0.0f;
+        state->block3_attention_v_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_out_W_m[i] = 0.0f;
+        state->block3_attention_out_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block3_attention_out_W_v[i] = 0.0f;
+        state->block3_attention_out_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_out_b_m[i] = 0.0f;
+        state->block3_attention_out_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_attention_out_b_v[i] = 0.0f;
+        state->block3_attention_out_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm2_W_m[i] = 0.0f;
+        state->block3_norm2_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm2_W_v[i] = 0.0f;
+        state->block3_norm2_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm2_b_m[i] = 0.0f;
+        state->block3_norm2_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_norm2_b_v[i] = 0.0f;
+        state->block3_norm2_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block3_up_W_m[i] = 0.0f;
+        state->block3_up_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block3_up_W_v[i] = 0.0f;
+        state->block3_up_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block3_up_b_m[i] = 0.0f;
+        state->block3_up_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block3_up_b_v[i] = 0.0f;
+        state->block3_up_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block3_down_W_m[i] = 0.0f;
+        state->block3_down_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block3_down_W_v[i] = 0.0f;
+        state->block3_down_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_down_b_m[i] = 0.0f;
+        state->block3_down_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block3_down_b_v[i] = 0.0f;
+        state->block3_down_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm1_W_m[i] = 0.0f;
+        state->block4_norm1_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm1_W_v[i] = 0.0f;
+        state->block4_norm1_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm1_b_m[i] = 0.0f;
+        state->block4_norm1_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm1_b_v[i] = 0.0f;
+        state->block4_norm1_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_q_W_m[i] = 0.0f;
+        state->block4_attention_q_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_q_W_v[i] = 0.0f;
+        state->block4_attention_q_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_q_b_m[i] = 0.0f;
+        state->block4_attention_q_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_q_b_v[i] = 0.0f;
+        state->block4_attention_q_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_k_W_m[i] = 0.0f;
+        state->block4_attention_k_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_k_W_v[i] = 0.0f;
+        state->block4_attention_k_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_k_b_m[i] = 0.0f;
+        state->block4_attention_k_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_k_b_v[i] = 0.0f;
+        state->block4_attention_k_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_v_W_m[i] = 0.0f;
+        state->block4_attention_v_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_v_W_v[i] = 0.0f;
+        state->block4_attention_v_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_v_b_m[i] = 0.0f;
+        state->block4_attention_v_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_v_b_v[i] = 0.0f;
+        state->block4_attention_v_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_out_W_m[i] = 0.0f;
+        state->block4_attention_out_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 16384; i++) {
-        state->block4_attention_out_W_v[i] = 0.0f;
+        state->block4_attention_out_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_out_b_m[i] = 0.0f;
+        state->block4_attention_out_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_attention_out_b_v[i] = 0.0f;
+        state->block4_attention_out_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm2_W_m[i] = 0.0f;
+        state->block4_norm2_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm2_W_v[i] = 0.0f;
+        state->block4_norm2_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm2_b_m[i] = 0.0f;
+        state->block4_norm2_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_norm2_b_v[i] = 0.0f;
+        state->block4_norm2_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block4_up_W_m[i] = 0.0f;
+        state->block4_up_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block4_up_W_v[i] = 0.0f;
+        state->block4_up_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block4_up_b_m[i] = 0.0f;
+        state->block4_up_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 512; i++) {
-        state->block4_up_b_v[i] = 0.0f;
+        state->block4_up_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block4_down_W_m[i] = 0.0f;
+        state->block4_down_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 65536; i++) {
-        state->block4_down_W_v[i] = 0.0f;
+        state->block4_down_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_down_b_m[i] = 0.0f;
+        state->block4_down_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->block4_down_b_v[i] = 0.0f;
+        state->block4_down_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->norm_W_m[i] = 0.0f;
+        state->norm_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->norm_W_v[i] = 0.0f;
+        state->norm_W_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->norm_b_m[i] = 0.0f;
+        state->norm_b_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 128; i++) {
-        state->norm_b_v[i] = 0.0f;
+        state->norm_b_v[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 12288; i++) {
-        state->head_W_m[i] = 0.0f;
+        state->head_W_m[i] = 0;
     }
     for (ptrdiff_t i = 0; i < 12288; i++) {
-        state->head_W_v[i] = 0.0f;
+        state->head_W_v[i] = 0;
     }
 }
 

@@ -254,13 +254,14 @@ STATE_SHAPES = {
     "head.W.m": (128, 96),
     "head.W.v": (128, 96),
 }
+_OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.1, "clip_norm": 1.0}
 INDEX_LIMITS = {"tokens": 96, "targets": 96}
 WORKSPACE_BYTES = 44175424
 FLOPS_PER_STEP = 5464660314
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "a4ff9f120188ebc799cc9c8b88f530e2"
+BUILD_ID = "782b44ca620dda2888a17feed65bb68c"
 
 
 class BuildError(RuntimeError):
@@ -275,14 +276,14 @@ Outputs = namedtuple("Outputs", ["logits", ])
 
 def init_params(seed=0):
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
-    params = {name: np.empty(shape, DTYPE) for name, shape in PARAM_SHAPES.items()}
+    params = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in PARAM_SHAPES.items()}
     _c.init_params(int(seed) % 2**64, _struct(params.values()))
     return params
 
 
 def init_state(params):
     """New optimizer state, by name; plain gradient descent has none."""
-    state = {name: np.empty(shape, DTYPE) for name, shape in STATE_SHAPES.items()}
+    state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     _c.init_state(_struct(state.values()))
     return state
 
@@ -368,6 +369,7 @@ def train_epoch(params, state, tokens, targets, order, batch=None, lr=None, beta
 
 
 _Real = ctypes.c_float
+_TYPES = {name: np.dtype(_OTHER_TYPES.get(name, DTYPE)) for name in [*PARAM_SHAPES, *STATE_SHAPES]}
 _EXPECTED = {name: (shape, np.dtype(dtype)) for name, (shape, dtype) in INPUTS.items()}
 
 
@@ -445,7 +447,7 @@ class _Pointers:
                 wanted = ", ".join(self.shapes) or "nothing"
                 raise ValueError(f"{self.what} must hold exactly {wanted}; look at {name!r}")
         for name, shape in self.shapes.items():
-            _check(arrays[name], f"{self.what}[{name!r}]", shape, np.dtype(DTYPE), writable)
+            _check(arrays[name], f"{self.what}[{name!r}]", shape, _TYPES[name], writable)
         self.known = [(name, arrays[name]) for name in self.shapes]
         self.made, self.writable = _struct([array for _, array in self.known]), writable
         return self.made

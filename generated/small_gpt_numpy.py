@@ -690,16 +690,16 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block4_attention_k_b, block4_attention_v_W, block4_attention_v_b, block4_attention_out_W,
     block4_attention_out_b, block4_norm2_W, block4_norm2_b, block4_up_W, block4_up_b,
     block4_down_W, block4_down_b, norm_W, norm_b, head_W):
-    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:40
-    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:41
+    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
     x = token_W[tokens]
     x += position
 
-    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:31
-    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
     block1_norm1_mean = np.add.reduce(x, axis=2)
     block1_norm1_mean *= 0.0078125
     t = x - block1_norm1_mean[:, :, None]
@@ -709,7 +709,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_2 = 1e-05 + block1_norm1_var[:, :, None]
     np.sqrt(t_2, out=t_2)
     block1_norm1 = block1_norm1_W / t_2
@@ -718,46 +718,46 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block1_norm1 += block1_norm1_b
 
     # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_q = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_q_W).reshape(rows, 64, 128)
     block1_attention_q += block1_attention_q_b
 
     # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_k = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_k_W).reshape(rows, 64, 128)
     block1_attention_k += block1_attention_k_b
 
     # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_v_W).reshape(rows, 64, 128)
     block1_attention_v += block1_attention_v_b
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
         block1_attention_k_heads.transpose(0, 1, 3, 2))
     i2 = np.arange(64)[:, None]
@@ -767,11 +767,11 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
     #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block1_attention_mixed_weights_sum_max = np.maximum.reduce(block1_attention_mixed_scores,
         axis=3)
     t_4 = block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
@@ -780,7 +780,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
     #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block1_attention_mixed_weights = (
         block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -788,29 +788,29 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block1_attention_mixed_weights /= block1_attention_mixed_weights_sum[:, :, :, None]
 
     # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block1_attention_mixed = np.matmul(block1_attention_mixed_weights, block1_attention_v_heads)
 
     # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
     x_2 = np.matmul(block1_attention_joined.reshape(rows*64, 128),
         block1_attention_out_W).reshape(rows, 64, 128)
     x_2 += block1_attention_out_b
     x_2 += x
 
-    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:34
-    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
     block1_norm2_mean = np.add.reduce(x_2, axis=2)
     block1_norm2_mean *= 0.0078125
     t_5 = x_2 - block1_norm2_mean[:, :, None]
@@ -820,7 +820,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_6 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_6, out=t_6)
     block1_norm2 = block1_norm2_W / t_6
@@ -829,10 +829,10 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block1_norm2 += block1_norm2_b
 
     # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
     # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     small_gpt.py:35
+    #     small_gpt.py:40
     block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows, 64, 512)
     block1_up += block1_up_b
     h = 0.7071067811865476 * block1_up
@@ -843,18 +843,18 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     h = t_8
 
     # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-    #     [small_gpt.py:36]
-    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:36
-    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
     add = np.matmul(h.reshape(rows*64, 512), block1_down_W).reshape(rows, 64, 128)
     add += block1_down_b
     add += x_2
 
-    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:31
-    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
     block2_norm1_mean = np.add.reduce(add, axis=2)
     block2_norm1_mean *= 0.0078125
     t_9 = add - block2_norm1_mean[:, :, None]
@@ -864,7 +864,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_10 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_10, out=t_10)
     block2_norm1 = block2_norm1_W / t_10
@@ -873,46 +873,46 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block2_norm1 += block2_norm1_b
 
     # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_q = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_q_W).reshape(rows, 64, 128)
     block2_attention_q += block2_attention_q_b
 
     # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_k = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_k_W).reshape(rows, 64, 128)
     block2_attention_k += block2_attention_k_b
 
     # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_v_W).reshape(rows, 64, 128)
     block2_attention_v += block2_attention_v_b
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
         block2_attention_k_heads.transpose(0, 1, 3, 2))
     block2_attention_mixed_scores_sum *= 0.1767766952966369
@@ -920,11 +920,11 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
     #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block2_attention_mixed_weights_sum_max = np.maximum.reduce(block2_attention_mixed_scores,
         axis=3)
     t_12 = block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
@@ -933,7 +933,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
     #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block2_attention_mixed_weights = (
         block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -941,29 +941,29 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block2_attention_mixed_weights /= block2_attention_mixed_weights_sum[:, :, :, None]
 
     # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block2_attention_mixed = np.matmul(block2_attention_mixed_weights, block2_attention_v_heads)
 
     # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
     x_3 = np.matmul(block2_attention_joined.reshape(rows*64, 128),
         block2_attention_out_W).reshape(rows, 64, 128)
     x_3 += block2_attention_out_b
     x_3 += add
 
-    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:34
-    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
     block2_norm2_mean = np.add.reduce(x_3, axis=2)
     block2_norm2_mean *= 0.0078125
     t_13 = x_3 - block2_norm2_mean[:, :, None]
@@ -973,7 +973,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_14 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_14, out=t_14)
     block2_norm2 = block2_norm2_W / t_14
@@ -982,10 +982,10 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block2_norm2 += block2_norm2_b
 
     # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
     # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows, 64, 512)
     block2_up += block2_up_b
     h_2 = 0.7071067811865476 * block2_up
@@ -996,18 +996,18 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     h_2 = t_16
 
     # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-    #     [small_gpt.py:36]
-    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:36
-    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
     add_2 = np.matmul(h_2.reshape(rows*64, 512), block2_down_W).reshape(rows, 64, 128)
     add_2 += block2_down_b
     add_2 += x_3
 
-    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:31
-    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
     block3_norm1_mean = np.add.reduce(add_2, axis=2)
     block3_norm1_mean *= 0.0078125
     t_17 = add_2 - block3_norm1_mean[:, :, None]
@@ -1017,7 +1017,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_18 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_18, out=t_18)
     block3_norm1 = block3_norm1_W / t_18
@@ -1026,46 +1026,46 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block3_norm1 += block3_norm1_b
 
     # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_q = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_q_W).reshape(rows, 64, 128)
     block3_attention_q += block3_attention_q_b
 
     # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_k = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_k_W).reshape(rows, 64, 128)
     block3_attention_k += block3_attention_k_b
 
     # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_v_W).reshape(rows, 64, 128)
     block3_attention_v += block3_attention_v_b
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
         block3_attention_k_heads.transpose(0, 1, 3, 2))
     block3_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1073,11 +1073,11 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
     #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block3_attention_mixed_weights_sum_max = np.maximum.reduce(block3_attention_mixed_scores,
         axis=3)
     t_20 = block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
@@ -1086,7 +1086,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
     #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block3_attention_mixed_weights = (
         block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -1094,29 +1094,29 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block3_attention_mixed_weights /= block3_attention_mixed_weights_sum[:, :, :, None]
 
     # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block3_attention_mixed = np.matmul(block3_attention_mixed_weights, block3_attention_v_heads)
 
     # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
     x_4 = np.matmul(block3_attention_joined.reshape(rows*64, 128),
         block3_attention_out_W).reshape(rows, 64, 128)
     x_4 += block3_attention_out_b
     x_4 += add_2
 
-    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:34
-    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
     block3_norm2_mean = np.add.reduce(x_4, axis=2)
     block3_norm2_mean *= 0.0078125
     t_21 = x_4 - block3_norm2_mean[:, :, None]
@@ -1126,7 +1126,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_22 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_22, out=t_22)
     block3_norm2 = block3_norm2_W / t_22
@@ -1135,10 +1135,10 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block3_norm2 += block3_norm2_b
 
     # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
     # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows, 64, 512)
     block3_up += block3_up_b
     h_3 = 0.7071067811865476 * block3_up
@@ -1149,18 +1149,18 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     h_3 = t_24
 
     # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-    #     [small_gpt.py:36]
-    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:36
-    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
     add_3 = np.matmul(h_3.reshape(rows*64, 512), block3_down_W).reshape(rows, 64, 128)
     add_3 += block3_down_b
     add_3 += x_4
 
-    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:31
-    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
     block4_norm1_mean = np.add.reduce(add_3, axis=2)
     block4_norm1_mean *= 0.0078125
     t_25 = add_3 - block4_norm1_mean[:, :, None]
@@ -1170,7 +1170,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_26 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_26, out=t_26)
     block4_norm1 = block4_norm1_W / t_26
@@ -1179,46 +1179,46 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block4_norm1 += block4_norm1_b
 
     # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_q = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_q_W).reshape(rows, 64, 128)
     block4_attention_q += block4_attention_q_b
 
     # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_k = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_k_W).reshape(rows, 64, 128)
     block4_attention_k += block4_attention_k_b
 
     # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_v_W).reshape(rows, 64, 128)
     block4_attention_v += block4_attention_v_b
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
         block4_attention_k_heads.transpose(0, 1, 3, 2))
     block4_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1226,11 +1226,11 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
     #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block4_attention_mixed_weights_sum_max = np.maximum.reduce(block4_attention_mixed_scores,
         axis=3)
     t_28 = block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
@@ -1239,7 +1239,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
     #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block4_attention_mixed_weights = (
         block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -1247,29 +1247,29 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block4_attention_mixed_weights /= block4_attention_mixed_weights_sum[:, :, :, None]
 
     # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block4_attention_mixed = np.matmul(block4_attention_mixed_weights, block4_attention_v_heads)
 
     # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
     x_5 = np.matmul(block4_attention_joined.reshape(rows*64, 128),
         block4_attention_out_W).reshape(rows, 64, 128)
     x_5 += block4_attention_out_b
     x_5 += add_3
 
-    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:34
-    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
     block4_norm2_mean = np.add.reduce(x_5, axis=2)
     block4_norm2_mean *= 0.0078125
     t_29 = x_5 - block4_norm2_mean[:, :, None]
@@ -1279,7 +1279,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_30 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_30, out=t_30)
     block4_norm2 = block4_norm2_W / t_30
@@ -1288,10 +1288,10 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block4_norm2 += block4_norm2_b
 
     # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
     # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows, 64, 512)
     block4_up += block4_up_b
     h_4 = 0.7071067811865476 * block4_up
@@ -1302,18 +1302,18 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     h_4 = t_32
 
     # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-    #     [small_gpt.py:36]
-    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:36
-    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
     add_4 = np.matmul(h_4.reshape(rows*64, 512), block4_down_W).reshape(rows, 64, 128)
     add_4 += block4_down_b
     add_4 += x_5
 
-    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:44
-    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:44
+    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
     # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-    #     [small_gpt.py:44]
-    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:44
+    #     [small_gpt.py:49]
+    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
     norm_mean = np.add.reduce(add_4, axis=2)
     norm_mean *= 0.0078125
     t_33 = add_4 - norm_mean[:, :, None]
@@ -1322,7 +1322,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     norm_var *= 0.0078125
 
     # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-    #     1e-05) + norm.b[i2]  [small_gpt.py:44]
+    #     1e-05) + norm.b[i2]  [small_gpt.py:49]
     t_34 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_34, out=t_34)
     norm = norm_W / t_34
@@ -1330,7 +1330,7 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     norm *= t_35
     norm += norm_b
 
-    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:45
+    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
     head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
 
     return (head,)
@@ -1352,19 +1352,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block4_attention_k_W, block4_attention_k_b, block4_attention_v_W, block4_attention_v_b,
     block4_attention_out_W, block4_attention_out_b, block4_norm2_W, block4_norm2_b, block4_up_W,
     block4_up_b, block4_down_W, block4_down_b, norm_W, norm_b, head_W):
-    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:40
-    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:41
+    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
     x = token_W[tokens]
     x += position
 
-    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:31
-    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block1_norm1_mean = np.add.reduce(x, axis=2)
     block1_norm1_mean *= 0.0078125
     t = x - block1_norm1_mean[:, :, None]
@@ -1378,7 +1378,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_4 = 1e-05 + block1_norm1_var[:, :, None]
     np.sqrt(t_4, out=t_4)
     block1_norm1 = block1_norm1_W / t_4
@@ -1387,46 +1387,46 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block1_norm1 += block1_norm1_b
 
     # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_q = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_q_W).reshape(rows, 64, 128)
     block1_attention_q += block1_attention_q_b
 
     # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_k = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_k_W).reshape(rows, 64, 128)
     block1_attention_k += block1_attention_k_b
 
     # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_v_W).reshape(rows, 64, 128)
     block1_attention_v += block1_attention_v_b
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
         block1_attention_k_heads.transpose(0, 1, 3, 2))
     i2 = np.arange(64)[:, None]
@@ -1436,11 +1436,11 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
     #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block1_attention_mixed_weights_sum_max = np.maximum.reduce(block1_attention_mixed_scores,
         axis=3)
     t_6 = block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
@@ -1449,7 +1449,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
     #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block1_attention_mixed_weights = (
         block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -1457,32 +1457,32 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block1_attention_mixed_weights /= block1_attention_mixed_weights_sum[:, :, :, None]
 
     # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block1_attention_mixed = np.matmul(block1_attention_mixed_weights, block1_attention_v_heads)
 
     # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
     x_2 = np.matmul(block1_attention_joined.reshape(rows*64, 128),
         block1_attention_out_W).reshape(rows, 64, 128)
     x_2 += block1_attention_out_b
     x_2 += x
 
-    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:34
-    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block1_norm2_mean = np.add.reduce(x_2, axis=2)
     block1_norm2_mean *= 0.0078125
     t_7 = x_2 - block1_norm2_mean[:, :, None]
@@ -1496,7 +1496,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_10 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_10, out=t_10)
     block1_norm2 = block1_norm2_W / t_10
@@ -1505,10 +1505,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block1_norm2 += block1_norm2_b
 
     # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
     # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     small_gpt.py:35
+    #     small_gpt.py:40
     block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows, 64, 512)
     block1_up += block1_up_b
     h = 0.7071067811865476 * block1_up
@@ -1519,21 +1519,21 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     h = t_12
 
     # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-    #     [small_gpt.py:36]
-    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:36
-    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
     add = np.matmul(h.reshape(rows*64, 512), block1_down_W).reshape(rows, 64, 128)
     add += block1_down_b
     add += x_2
 
-    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:31
-    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block2_norm1_mean = np.add.reduce(add, axis=2)
     block2_norm1_mean *= 0.0078125
     t_13 = add - block2_norm1_mean[:, :, None]
@@ -1547,7 +1547,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_16 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_16, out=t_16)
     block2_norm1 = block2_norm1_W / t_16
@@ -1556,46 +1556,46 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block2_norm1 += block2_norm1_b
 
     # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_q = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_q_W).reshape(rows, 64, 128)
     block2_attention_q += block2_attention_q_b
 
     # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_k = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_k_W).reshape(rows, 64, 128)
     block2_attention_k += block2_attention_k_b
 
     # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_v_W).reshape(rows, 64, 128)
     block2_attention_v += block2_attention_v_b
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
         block2_attention_k_heads.transpose(0, 1, 3, 2))
     block2_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1603,11 +1603,11 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
     #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block2_attention_mixed_weights_sum_max = np.maximum.reduce(block2_attention_mixed_scores,
         axis=3)
     t_18 = block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
@@ -1616,7 +1616,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
     #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block2_attention_mixed_weights = (
         block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -1624,32 +1624,32 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block2_attention_mixed_weights /= block2_attention_mixed_weights_sum[:, :, :, None]
 
     # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block2_attention_mixed = np.matmul(block2_attention_mixed_weights, block2_attention_v_heads)
 
     # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
     x_3 = np.matmul(block2_attention_joined.reshape(rows*64, 128),
         block2_attention_out_W).reshape(rows, 64, 128)
     x_3 += block2_attention_out_b
     x_3 += add
 
-    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:34
-    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block2_norm2_mean = np.add.reduce(x_3, axis=2)
     block2_norm2_mean *= 0.0078125
     t_19 = x_3 - block2_norm2_mean[:, :, None]
@@ -1663,7 +1663,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_22 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_22, out=t_22)
     block2_norm2 = block2_norm2_W / t_22
@@ -1672,10 +1672,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block2_norm2 += block2_norm2_b
 
     # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
     # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows, 64, 512)
     block2_up += block2_up_b
     h_2 = 0.7071067811865476 * block2_up
@@ -1686,21 +1686,21 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     h_2 = t_24
 
     # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-    #     [small_gpt.py:36]
-    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:36
-    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
     add_2 = np.matmul(h_2.reshape(rows*64, 512), block2_down_W).reshape(rows, 64, 128)
     add_2 += block2_down_b
     add_2 += x_3
 
-    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:31
-    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block3_norm1_mean = np.add.reduce(add_2, axis=2)
     block3_norm1_mean *= 0.0078125
     t_25 = add_2 - block3_norm1_mean[:, :, None]
@@ -1714,7 +1714,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_28 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_28, out=t_28)
     block3_norm1 = block3_norm1_W / t_28
@@ -1723,46 +1723,46 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block3_norm1 += block3_norm1_b
 
     # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_q = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_q_W).reshape(rows, 64, 128)
     block3_attention_q += block3_attention_q_b
 
     # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_k = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_k_W).reshape(rows, 64, 128)
     block3_attention_k += block3_attention_k_b
 
     # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_v_W).reshape(rows, 64, 128)
     block3_attention_v += block3_attention_v_b
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
         block3_attention_k_heads.transpose(0, 1, 3, 2))
     block3_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1770,11 +1770,11 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
     #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block3_attention_mixed_weights_sum_max = np.maximum.reduce(block3_attention_mixed_scores,
         axis=3)
     t_30 = block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
@@ -1783,7 +1783,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
     #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block3_attention_mixed_weights = (
         block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -1791,32 +1791,32 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block3_attention_mixed_weights /= block3_attention_mixed_weights_sum[:, :, :, None]
 
     # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block3_attention_mixed = np.matmul(block3_attention_mixed_weights, block3_attention_v_heads)
 
     # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
     x_4 = np.matmul(block3_attention_joined.reshape(rows*64, 128),
         block3_attention_out_W).reshape(rows, 64, 128)
     x_4 += block3_attention_out_b
     x_4 += add_2
 
-    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:34
-    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block3_norm2_mean = np.add.reduce(x_4, axis=2)
     block3_norm2_mean *= 0.0078125
     t_31 = x_4 - block3_norm2_mean[:, :, None]
@@ -1830,7 +1830,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_34 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_34, out=t_34)
     block3_norm2 = block3_norm2_W / t_34
@@ -1839,10 +1839,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block3_norm2 += block3_norm2_b
 
     # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
     # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows, 64, 512)
     block3_up += block3_up_b
     h_3 = 0.7071067811865476 * block3_up
@@ -1853,21 +1853,21 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     h_3 = t_36
 
     # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-    #     [small_gpt.py:36]
-    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:36
-    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
     add_3 = np.matmul(h_3.reshape(rows*64, 512), block3_down_W).reshape(rows, 64, 128)
     add_3 += block3_down_b
     add_3 += x_4
 
-    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:31
-    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block4_norm1_mean = np.add.reduce(add_3, axis=2)
     block4_norm1_mean *= 0.0078125
     t_37 = add_3 - block4_norm1_mean[:, :, None]
@@ -1881,7 +1881,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_40 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_40, out=t_40)
     block4_norm1 = block4_norm1_W / t_40
@@ -1890,46 +1890,46 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block4_norm1 += block4_norm1_b
 
     # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_q = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_q_W).reshape(rows, 64, 128)
     block4_attention_q += block4_attention_q_b
 
     # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_k = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_k_W).reshape(rows, 64, 128)
     block4_attention_k += block4_attention_k_b
 
     # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_v_W).reshape(rows, 64, 128)
     block4_attention_v += block4_attention_v_b
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
         block4_attention_k_heads.transpose(0, 1, 3, 2))
     block4_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1937,11 +1937,11 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
     #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block4_attention_mixed_weights_sum_max = np.maximum.reduce(block4_attention_mixed_scores,
         axis=3)
     t_42 = block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
@@ -1950,7 +1950,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
     #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block4_attention_mixed_weights = (
         block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -1958,32 +1958,32 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block4_attention_mixed_weights /= block4_attention_mixed_weights_sum[:, :, :, None]
 
     # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block4_attention_mixed = np.matmul(block4_attention_mixed_weights, block4_attention_v_heads)
 
     # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
     x_5 = np.matmul(block4_attention_joined.reshape(rows*64, 128),
         block4_attention_out_W).reshape(rows, 64, 128)
     x_5 += block4_attention_out_b
     x_5 += add_3
 
-    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:34
-    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block4_norm2_mean = np.add.reduce(x_5, axis=2)
     block4_norm2_mean *= 0.0078125
     t_43 = x_5 - block4_norm2_mean[:, :, None]
@@ -1997,7 +1997,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_46 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_46, out=t_46)
     block4_norm2 = block4_norm2_W / t_46
@@ -2006,10 +2006,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block4_norm2 += block4_norm2_b
 
     # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
     # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows, 64, 512)
     block4_up += block4_up_b
     h_4 = 0.7071067811865476 * block4_up
@@ -2020,20 +2020,20 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     h_4 = t_48
 
     # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-    #     [small_gpt.py:36]
-    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:36
-    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
     add_4 = np.matmul(h_4.reshape(rows*64, 512), block4_down_W).reshape(rows, 64, 128)
     add_4 += block4_down_b
     add_4 += x_5
 
-    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:44
-    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:44
+    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
     # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-    #     [small_gpt.py:44]
-    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:44
+    #     [small_gpt.py:49]
+    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
     # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1,
-    #     i2]/64  [adjoint of norm_var (small_gpt.py:44)]
+    #     i2]/64  [adjoint of norm_var (small_gpt.py:49)]
     norm_mean = np.add.reduce(add_4, axis=2)
     norm_mean *= 0.0078125
     t_49 = add_4 - norm_mean[:, :, None]
@@ -2046,7 +2046,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_norm_mean_from_norm_var_sum = np.add.reduce(t_51, axis=2)
 
     # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-    #     1e-05) + norm.b[i2]  [small_gpt.py:44]
+    #     1e-05) + norm.b[i2]  [small_gpt.py:49]
     t_52 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_52, out=t_52)
     norm = norm_W / t_52
@@ -2054,15 +2054,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     norm *= t_53
     norm += norm_b
 
-    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:45
+    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
     head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
 
     # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of cross_entropy_sum,
-    #     against overflow (small_gpt.py:46)]
+    #     against overflow (small_gpt.py:51)]
     # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
-    #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:46)]
+    #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
     # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of cross_entropy
-    #     (small_gpt.py:46)]
+    #     (small_gpt.py:51)]
     cross_entropy_sum_max = np.maximum.reduce(head, axis=2)
     t_54 = head - cross_entropy_sum_max[:, :, None]
     np.exp(t_54, out=t_54)
@@ -2070,8 +2070,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_cross_entropy_sum = 0.015625 / np.float32(rows) / cross_entropy_sum
 
     # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
-    #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:46]
-    # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:46
+    #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
+    # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51
     n = np.arange(rows)[:, None]
     i1 = np.arange(64)
     t_55 = cross_entropy_sum_max - head[n, i1, targets]
@@ -2082,7 +2082,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] -
     #     cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (small_gpt.py:46)]
+    #     cross_entropy_sum (small_gpt.py:51)]
     d_head = head - cross_entropy_sum_max[:, :, None]
     np.exp(d_head, out=d_head)
     d_head *= d_cross_entropy_sum[:, :, None]
@@ -2091,19 +2091,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_head += t_57
 
     # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint of
-    #     head (small_gpt.py:45)]
+    #     head (small_gpt.py:50)]
     d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64), d_head.reshape(rows*64, 96))
 
     # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
-    #     (small_gpt.py:45)]
+    #     (small_gpt.py:50)]
     d_norm = np.matmul(d_head.reshape(rows*64, 96), head_W.T).reshape(rows, 64, 128)
 
     # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
-    #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:44)]
+    #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
     # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))  [adjoint of
-    #     norm (small_gpt.py:44)]
+    #     norm (small_gpt.py:49)]
     # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
-    #     [adjoint of norm_var (small_gpt.py:44)]
+    #     [adjoint of norm_var (small_gpt.py:49)]
     t_58 = add_4 - norm_mean[:, :, None]
     t_58 *= norm_W
     t_58 *= d_norm
@@ -2115,11 +2115,11 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_norm_mean_from_norm_var = d_norm_mean_from_norm_var_sum * d_norm_var
 
     # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]  [adjoint
-    #     of norm (small_gpt.py:44)]
+    #     of norm (small_gpt.py:49)]
     # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)
-    #     [adjoint of norm (small_gpt.py:44)]
+    #     [adjoint of norm (small_gpt.py:49)]
     # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
-    #     of norm, norm_var (small_gpt.py:44)]
+    #     of norm, norm_var (small_gpt.py:49)]
     d_norm_mean_from_norm_sum = np.einsum("a,nia->ni", norm_W, d_norm)
     d_norm_mean = 1e-05 + norm_var
     np.sqrt(d_norm_mean, out=d_norm_mean)
@@ -2128,7 +2128,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_norm_mean += d_norm_mean_from_norm_var
 
     # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n,
-    #     i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm (small_gpt.py:44)]
+    #     i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm (small_gpt.py:49)]
     t_59 = add_4 - norm_mean[:, :, None]
     t_60 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_60, out=t_60)
@@ -2137,12 +2137,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_norm_W = np.add.reduce(t_59, axis=(0, 1))
 
     # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
-    #     (small_gpt.py:44)]
+    #     (small_gpt.py:49)]
     d_norm_b = np.add.reduce(d_norm, axis=(0, 1))
 
     # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
     #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)
-    #     [adjoint of norm, norm_var, norm_mean (small_gpt.py:44)]
+    #     [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
     t_61 = 0.0078125 * d_norm_mean[:, :, None]
     d_add_4 = 0.015625 * add_4
     t_62 = 0.015625 * norm_mean[:, :, None]
@@ -2156,19 +2156,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add_4 += t_64
 
     # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of block4.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block4_down_b = np.add.reduce(d_add_4, axis=(0, 1))
 
     # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
-    #     [adjoint of block4.down_sum (small_gpt.py:36)]
+    #     [adjoint of block4.down_sum (small_gpt.py:41)]
     d_block4_down_W = np.matmul(h_4.transpose(2, 0, 1).reshape(512, rows*64),
         d_add_4.reshape(rows*64, 128))
 
     # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
-    #     block4.down_sum (small_gpt.py:36)]
+    #     block4.down_sum (small_gpt.py:41)]
     # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1,
-    #     i2]  [adjoint of h_4 (small_gpt.py:35)]
+    #     i2]  [adjoint of h_4 (small_gpt.py:40)]
     d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64, 512)
     d_block4_up = 0.7071067811865476 * block4_up
     t_65 = _erf(d_block4_up)
@@ -2184,27 +2184,27 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block4_up = t_65
 
     # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of block4.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block4_up_b = np.add.reduce(d_block4_up, axis=(0, 1))
 
     # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1,
-    #     j]  [adjoint of block4.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block4.up_sum (small_gpt.py:40)]
     d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_up.reshape(rows*64, 512))
 
     # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
-    #     [adjoint of block4.up_sum (small_gpt.py:35)]
+    #     [adjoint of block4.up_sum (small_gpt.py:40)]
     d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows, 64,
         128)
 
     # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
     # d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
     #     d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint
-    #     of block4.norm2_var (small_gpt.py:34)]
+    #     of block4.norm2_var (small_gpt.py:39)]
     t_68 = x_5 - block4_norm2_mean[:, :, None]
     t_68 *= block4_norm2_W
     t_68 *= d_block4_norm2
@@ -2218,12 +2218,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:34)]
+    #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
     # d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n,
-    #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
     # d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
     #     d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
-    #     block4.norm2_var (small_gpt.py:34)]
+    #     block4.norm2_var (small_gpt.py:39)]
     d_block4_norm2_mean_from_block4_norm2_sum = np.einsum("a,nia->ni", block4_norm2_W,
         d_block4_norm2)
     d_block4_norm2_mean = 1e-05 + block4_norm2_var
@@ -2235,7 +2235,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm2 (small_gpt.py:34)]
+    #     block4.norm2 (small_gpt.py:39)]
     t_69 = x_5 - block4_norm2_mean[:, :, None]
     t_70 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_70, out=t_70)
@@ -2244,13 +2244,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block4_norm2_W = np.add.reduce(t_69, axis=(0, 1))
 
     # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint of
-    #     block4.norm2 (small_gpt.py:34)]
+    #     block4.norm2 (small_gpt.py:39)]
     d_block4_norm2_b = np.add.reduce(d_block4_norm2, axis=(0, 1))
 
     # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0,
     #     i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] +
     #     block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41)]
     t_71 = 0.0078125 * d_block4_norm2_mean[:, :, None]
     d_x_5 = 0.015625 * x_5
     t_72 = 0.015625 * block4_norm2_mean[:, :, None]
@@ -2265,42 +2265,42 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_x_5 += d_add_4
 
     # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
-    #     block4.attention.out (small_gpt.py:32)]
+    #     block4.attention.out (small_gpt.py:37)]
     d_block4_attention_out_b = np.add.reduce(d_x_5, axis=(0, 1))
 
     # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1,
-    #     k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
     d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_5.reshape(rows*64, 128))
 
     # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
-    #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
     d_block4_attention_joined = np.matmul(d_x_5.reshape(rows*64, 128),
         block4_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block4.attention_joined (small_gpt.py:32)]
+    #     of block4.attention_joined (small_gpt.py:37)]
     d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block4.attention_mixed (small_gpt.py:32)]
+    #     block4.attention_mixed (small_gpt.py:37)]
     d_block4_attention_mixed_weights = np.matmul(d_block4_attention_mixed,
         block4_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block4.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
     d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block4_attention_mixed)
 
     # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
     # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block4.attention_mixed_weights (small_gpt.py:32)]
+    #     block4.attention_mixed_weights (small_gpt.py:37)]
     d_block4_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block4_attention_mixed_weights, d_block4_attention_mixed_weights)
     d_block4_attention_mixed_weights_sum /= block4_attention_mixed_weights_sum
@@ -2310,10 +2310,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     j] - block4.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
     #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores (small_gpt.py:32)]
+    #     block4.attention_mixed_scores (small_gpt.py:37)]
     d_block4_attention_mixed_scores_sum = (
         block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -2326,77 +2326,77 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1,
     #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block4_attention_q_heads)
 
     # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1,
     #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block4_attention_q_heads = np.matmul(d_block4_attention_mixed_scores_sum,
         block4_attention_k_heads)
 
     # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_v_heads (small_gpt.py:32)]
+    #     block4.attention_v_heads (small_gpt.py:37)]
     d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
-    #     [adjoint of block4.attention.v (small_gpt.py:32)]
+    #     [adjoint of block4.attention.v (small_gpt.py:37)]
     d_block4_attention_v_b = np.add.reduce(d_block4_attention_v, axis=(0, 1))
 
     # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
     d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_attention_v.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
-    #     block4.attention.v_sum (small_gpt.py:32)]
+    #     block4.attention.v_sum (small_gpt.py:37)]
     d_block4_norm1_from_block4_attention_v_sum = np.matmul(d_block4_attention_v.reshape(rows*64,
         128), block4_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_k_heads (small_gpt.py:32)]
+    #     block4.attention_k_heads (small_gpt.py:37)]
     d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
-    #     [adjoint of block4.attention.k (small_gpt.py:32)]
+    #     [adjoint of block4.attention.k (small_gpt.py:37)]
     d_block4_attention_k_b = np.add.reduce(d_block4_attention_k, axis=(0, 1))
 
     # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
     d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_attention_k.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
-    #     block4.attention.k_sum (small_gpt.py:32)]
+    #     block4.attention.k_sum (small_gpt.py:37)]
     d_block4_norm1_from_block4_attention_k_sum = np.matmul(d_block4_attention_k.reshape(rows*64,
         128), block4_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_q_heads (small_gpt.py:32)]
+    #     block4.attention_q_heads (small_gpt.py:37)]
     d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
-    #     [adjoint of block4.attention.q (small_gpt.py:32)]
+    #     [adjoint of block4.attention.q (small_gpt.py:37)]
     d_block4_attention_q_b = np.add.reduce(d_block4_attention_q, axis=(0, 1))
 
     # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
     d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_attention_q.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
-    #     block4.attention.q_sum (small_gpt.py:32)]
+    #     block4.attention.q_sum (small_gpt.py:37)]
     # d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
     #     d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
     #     d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
-    #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:32)]
+    #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)]
     d_block4_norm1 = np.matmul(d_block4_attention_q.reshape(rows*64, 128),
         block4_attention_q_W.T).reshape(rows, 64, 128)
     d_block4_norm1 += d_block4_norm1_from_block4_attention_k_sum
@@ -2404,12 +2404,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
     #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
-    #     of block4.norm1_var (small_gpt.py:31)]
+    #     of block4.norm1_var (small_gpt.py:36)]
     t_77 = add_3 - block4_norm1_mean[:, :, None]
     t_77 *= block4_norm1_W
     t_77 *= d_block4_norm1
@@ -2423,12 +2423,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:31)]
+    #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n,
-    #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
     #     d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
-    #     block4.norm1_var (small_gpt.py:31)]
+    #     block4.norm1_var (small_gpt.py:36)]
     d_block4_norm1_mean_from_block4_norm1_sum = np.einsum("a,nia->ni", block4_norm1_W,
         d_block4_norm1)
     d_block4_norm1_mean = 1e-05 + block4_norm1_var
@@ -2440,7 +2440,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm1 (small_gpt.py:31)]
+    #     block4.norm1 (small_gpt.py:36)]
     t_78 = add_3 - block4_norm1_mean[:, :, None]
     t_79 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_79, out=t_79)
@@ -2449,13 +2449,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block4_norm1_W = np.add.reduce(t_78, axis=(0, 1))
 
     # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint of
-    #     block4.norm1 (small_gpt.py:31)]
+    #     block4.norm1 (small_gpt.py:36)]
     d_block4_norm1_b = np.add.reduce(d_block4_norm1, axis=(0, 1))
 
     # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
     #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] +
     #     block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38)]
     t_80 = 0.0078125 * d_block4_norm1_mean[:, :, None]
     d_add_3 = 0.015625 * add_3
     t_81 = 0.015625 * block4_norm1_mean[:, :, None]
@@ -2470,19 +2470,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add_3 += d_x_5
 
     # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of block3.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block3_down_b = np.add.reduce(d_add_3, axis=(0, 1))
 
     # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
-    #     [adjoint of block3.down_sum (small_gpt.py:36)]
+    #     [adjoint of block3.down_sum (small_gpt.py:41)]
     d_block3_down_W = np.matmul(h_3.transpose(2, 0, 1).reshape(512, rows*64),
         d_add_3.reshape(rows*64, 128))
 
     # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
-    #     block3.down_sum (small_gpt.py:36)]
+    #     block3.down_sum (small_gpt.py:41)]
     # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1,
-    #     i2]  [adjoint of h_3 (small_gpt.py:35)]
+    #     i2]  [adjoint of h_3 (small_gpt.py:40)]
     d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64, 512)
     d_block3_up = 0.7071067811865476 * block3_up
     t_84 = _erf(d_block3_up)
@@ -2498,27 +2498,27 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block3_up = t_84
 
     # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of block3.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block3_up_b = np.add.reduce(d_block3_up, axis=(0, 1))
 
     # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1,
-    #     j]  [adjoint of block3.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block3.up_sum (small_gpt.py:40)]
     d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_up.reshape(rows*64, 512))
 
     # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
-    #     [adjoint of block3.up_sum (small_gpt.py:35)]
+    #     [adjoint of block3.up_sum (small_gpt.py:40)]
     d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows, 64,
         128)
 
     # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
     # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
     #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
-    #     of block3.norm2_var (small_gpt.py:34)]
+    #     of block3.norm2_var (small_gpt.py:39)]
     t_87 = x_4 - block3_norm2_mean[:, :, None]
     t_87 *= block3_norm2_W
     t_87 *= d_block3_norm2
@@ -2532,12 +2532,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:34)]
+    #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
     # d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n,
-    #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
     # d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
     #     d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
-    #     block3.norm2_var (small_gpt.py:34)]
+    #     block3.norm2_var (small_gpt.py:39)]
     d_block3_norm2_mean_from_block3_norm2_sum = np.einsum("a,nia->ni", block3_norm2_W,
         d_block3_norm2)
     d_block3_norm2_mean = 1e-05 + block3_norm2_var
@@ -2549,7 +2549,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm2 (small_gpt.py:34)]
+    #     block3.norm2 (small_gpt.py:39)]
     t_88 = x_4 - block3_norm2_mean[:, :, None]
     t_89 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_89, out=t_89)
@@ -2558,13 +2558,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block3_norm2_W = np.add.reduce(t_88, axis=(0, 1))
 
     # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint of
-    #     block3.norm2 (small_gpt.py:34)]
+    #     block3.norm2 (small_gpt.py:39)]
     d_block3_norm2_b = np.add.reduce(d_block3_norm2, axis=(0, 1))
 
     # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0,
     #     i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] +
     #     block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41)]
     t_90 = 0.0078125 * d_block3_norm2_mean[:, :, None]
     d_x_4 = 0.015625 * x_4
     t_91 = 0.015625 * block3_norm2_mean[:, :, None]
@@ -2579,42 +2579,42 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_x_4 += d_add_3
 
     # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
-    #     block3.attention.out (small_gpt.py:32)]
+    #     block3.attention.out (small_gpt.py:37)]
     d_block3_attention_out_b = np.add.reduce(d_x_4, axis=(0, 1))
 
     # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1,
-    #     k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
     d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_4.reshape(rows*64, 128))
 
     # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
-    #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
     d_block3_attention_joined = np.matmul(d_x_4.reshape(rows*64, 128),
         block3_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block3.attention_joined (small_gpt.py:32)]
+    #     of block3.attention_joined (small_gpt.py:37)]
     d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block3.attention_mixed (small_gpt.py:32)]
+    #     block3.attention_mixed (small_gpt.py:37)]
     d_block3_attention_mixed_weights = np.matmul(d_block3_attention_mixed,
         block3_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block3.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
     d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block3_attention_mixed)
 
     # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
     # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block3.attention_mixed_weights (small_gpt.py:32)]
+    #     block3.attention_mixed_weights (small_gpt.py:37)]
     d_block3_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block3_attention_mixed_weights, d_block3_attention_mixed_weights)
     d_block3_attention_mixed_weights_sum /= block3_attention_mixed_weights_sum
@@ -2624,10 +2624,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     j] - block3.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
     #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores (small_gpt.py:32)]
+    #     block3.attention_mixed_scores (small_gpt.py:37)]
     d_block3_attention_mixed_scores_sum = (
         block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -2640,77 +2640,77 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1,
     #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block3_attention_q_heads)
 
     # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1,
     #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block3_attention_q_heads = np.matmul(d_block3_attention_mixed_scores_sum,
         block3_attention_k_heads)
 
     # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_v_heads (small_gpt.py:32)]
+    #     block3.attention_v_heads (small_gpt.py:37)]
     d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
-    #     [adjoint of block3.attention.v (small_gpt.py:32)]
+    #     [adjoint of block3.attention.v (small_gpt.py:37)]
     d_block3_attention_v_b = np.add.reduce(d_block3_attention_v, axis=(0, 1))
 
     # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
     d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_attention_v.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
-    #     block3.attention.v_sum (small_gpt.py:32)]
+    #     block3.attention.v_sum (small_gpt.py:37)]
     d_block3_norm1_from_block3_attention_v_sum = np.matmul(d_block3_attention_v.reshape(rows*64,
         128), block3_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_k_heads (small_gpt.py:32)]
+    #     block3.attention_k_heads (small_gpt.py:37)]
     d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
-    #     [adjoint of block3.attention.k (small_gpt.py:32)]
+    #     [adjoint of block3.attention.k (small_gpt.py:37)]
     d_block3_attention_k_b = np.add.reduce(d_block3_attention_k, axis=(0, 1))
 
     # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
     d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_attention_k.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
-    #     block3.attention.k_sum (small_gpt.py:32)]
+    #     block3.attention.k_sum (small_gpt.py:37)]
     d_block3_norm1_from_block3_attention_k_sum = np.matmul(d_block3_attention_k.reshape(rows*64,
         128), block3_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_q_heads (small_gpt.py:32)]
+    #     block3.attention_q_heads (small_gpt.py:37)]
     d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
-    #     [adjoint of block3.attention.q (small_gpt.py:32)]
+    #     [adjoint of block3.attention.q (small_gpt.py:37)]
     d_block3_attention_q_b = np.add.reduce(d_block3_attention_q, axis=(0, 1))
 
     # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
     d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_attention_q.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
-    #     block3.attention.q_sum (small_gpt.py:32)]
+    #     block3.attention.q_sum (small_gpt.py:37)]
     # d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
     #     d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
     #     d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
-    #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:32)]
+    #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)]
     d_block3_norm1 = np.matmul(d_block3_attention_q.reshape(rows*64, 128),
         block3_attention_q_W.T).reshape(rows, 64, 128)
     d_block3_norm1 += d_block3_norm1_from_block3_attention_k_sum
@@ -2718,12 +2718,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
     #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
-    #     of block3.norm1_var (small_gpt.py:31)]
+    #     of block3.norm1_var (small_gpt.py:36)]
     t_96 = add_2 - block3_norm1_mean[:, :, None]
     t_96 *= block3_norm1_W
     t_96 *= d_block3_norm1
@@ -2737,12 +2737,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:31)]
+    #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n,
-    #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
     #     d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
-    #     block3.norm1_var (small_gpt.py:31)]
+    #     block3.norm1_var (small_gpt.py:36)]
     d_block3_norm1_mean_from_block3_norm1_sum = np.einsum("a,nia->ni", block3_norm1_W,
         d_block3_norm1)
     d_block3_norm1_mean = 1e-05 + block3_norm1_var
@@ -2754,7 +2754,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm1 (small_gpt.py:31)]
+    #     block3.norm1 (small_gpt.py:36)]
     t_97 = add_2 - block3_norm1_mean[:, :, None]
     t_98 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_98, out=t_98)
@@ -2763,13 +2763,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block3_norm1_W = np.add.reduce(t_97, axis=(0, 1))
 
     # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint of
-    #     block3.norm1 (small_gpt.py:31)]
+    #     block3.norm1 (small_gpt.py:36)]
     d_block3_norm1_b = np.add.reduce(d_block3_norm1, axis=(0, 1))
 
     # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
     #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] +
     #     block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38)]
     t_99 = 0.0078125 * d_block3_norm1_mean[:, :, None]
     d_add_2 = 0.015625 * add_2
     t_100 = 0.015625 * block3_norm1_mean[:, :, None]
@@ -2784,19 +2784,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add_2 += d_x_4
 
     # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of block2.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block2_down_b = np.add.reduce(d_add_2, axis=(0, 1))
 
     # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
-    #     [adjoint of block2.down_sum (small_gpt.py:36)]
+    #     [adjoint of block2.down_sum (small_gpt.py:41)]
     d_block2_down_W = np.matmul(h_2.transpose(2, 0, 1).reshape(512, rows*64),
         d_add_2.reshape(rows*64, 128))
 
     # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
-    #     block2.down_sum (small_gpt.py:36)]
+    #     block2.down_sum (small_gpt.py:41)]
     # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1,
-    #     i2]  [adjoint of h_2 (small_gpt.py:35)]
+    #     i2]  [adjoint of h_2 (small_gpt.py:40)]
     d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64, 512)
     d_block2_up = 0.7071067811865476 * block2_up
     t_103 = _erf(d_block2_up)
@@ -2812,27 +2812,27 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block2_up = t_103
 
     # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of block2.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block2_up_b = np.add.reduce(d_block2_up, axis=(0, 1))
 
     # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1,
-    #     j]  [adjoint of block2.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block2.up_sum (small_gpt.py:40)]
     d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_up.reshape(rows*64, 512))
 
     # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
-    #     [adjoint of block2.up_sum (small_gpt.py:35)]
+    #     [adjoint of block2.up_sum (small_gpt.py:40)]
     d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows, 64,
         128)
 
     # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
     # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
     #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
-    #     of block2.norm2_var (small_gpt.py:34)]
+    #     of block2.norm2_var (small_gpt.py:39)]
     t_106 = x_3 - block2_norm2_mean[:, :, None]
     t_106 *= block2_norm2_W
     t_106 *= d_block2_norm2
@@ -2846,12 +2846,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:34)]
+    #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
     # d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n,
-    #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
     # d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
     #     d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
-    #     block2.norm2_var (small_gpt.py:34)]
+    #     block2.norm2_var (small_gpt.py:39)]
     d_block2_norm2_mean_from_block2_norm2_sum = np.einsum("a,nia->ni", block2_norm2_W,
         d_block2_norm2)
     d_block2_norm2_mean = 1e-05 + block2_norm2_var
@@ -2863,7 +2863,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm2 (small_gpt.py:34)]
+    #     block2.norm2 (small_gpt.py:39)]
     t_107 = x_3 - block2_norm2_mean[:, :, None]
     t_108 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_108, out=t_108)
@@ -2872,13 +2872,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block2_norm2_W = np.add.reduce(t_107, axis=(0, 1))
 
     # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint of
-    #     block2.norm2 (small_gpt.py:34)]
+    #     block2.norm2 (small_gpt.py:39)]
     d_block2_norm2_b = np.add.reduce(d_block2_norm2, axis=(0, 1))
 
     # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0,
     #     i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] +
     #     block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41)]
     t_109 = 0.0078125 * d_block2_norm2_mean[:, :, None]
     d_x_3 = 0.015625 * x_3
     t_110 = 0.015625 * block2_norm2_mean[:, :, None]
@@ -2893,42 +2893,42 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_x_3 += d_add_2
 
     # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
-    #     block2.attention.out (small_gpt.py:32)]
+    #     block2.attention.out (small_gpt.py:37)]
     d_block2_attention_out_b = np.add.reduce(d_x_3, axis=(0, 1))
 
     # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1,
-    #     k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
     d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_3.reshape(rows*64, 128))
 
     # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
-    #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
     d_block2_attention_joined = np.matmul(d_x_3.reshape(rows*64, 128),
         block2_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block2.attention_joined (small_gpt.py:32)]
+    #     of block2.attention_joined (small_gpt.py:37)]
     d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block2.attention_mixed (small_gpt.py:32)]
+    #     block2.attention_mixed (small_gpt.py:37)]
     d_block2_attention_mixed_weights = np.matmul(d_block2_attention_mixed,
         block2_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block2.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
     d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block2_attention_mixed)
 
     # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
     # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block2.attention_mixed_weights (small_gpt.py:32)]
+    #     block2.attention_mixed_weights (small_gpt.py:37)]
     d_block2_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block2_attention_mixed_weights, d_block2_attention_mixed_weights)
     d_block2_attention_mixed_weights_sum /= block2_attention_mixed_weights_sum
@@ -2938,10 +2938,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     j] - block2.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
     #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores (small_gpt.py:32)]
+    #     block2.attention_mixed_scores (small_gpt.py:37)]
     d_block2_attention_mixed_scores_sum = (
         block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -2954,77 +2954,77 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1,
     #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block2_attention_q_heads)
 
     # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1,
     #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block2_attention_q_heads = np.matmul(d_block2_attention_mixed_scores_sum,
         block2_attention_k_heads)
 
     # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_v_heads (small_gpt.py:32)]
+    #     block2.attention_v_heads (small_gpt.py:37)]
     d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
-    #     [adjoint of block2.attention.v (small_gpt.py:32)]
+    #     [adjoint of block2.attention.v (small_gpt.py:37)]
     d_block2_attention_v_b = np.add.reduce(d_block2_attention_v, axis=(0, 1))
 
     # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
     d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_attention_v.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
-    #     block2.attention.v_sum (small_gpt.py:32)]
+    #     block2.attention.v_sum (small_gpt.py:37)]
     d_block2_norm1_from_block2_attention_v_sum = np.matmul(d_block2_attention_v.reshape(rows*64,
         128), block2_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_k_heads (small_gpt.py:32)]
+    #     block2.attention_k_heads (small_gpt.py:37)]
     d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
-    #     [adjoint of block2.attention.k (small_gpt.py:32)]
+    #     [adjoint of block2.attention.k (small_gpt.py:37)]
     d_block2_attention_k_b = np.add.reduce(d_block2_attention_k, axis=(0, 1))
 
     # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
     d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_attention_k.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
-    #     block2.attention.k_sum (small_gpt.py:32)]
+    #     block2.attention.k_sum (small_gpt.py:37)]
     d_block2_norm1_from_block2_attention_k_sum = np.matmul(d_block2_attention_k.reshape(rows*64,
         128), block2_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_q_heads (small_gpt.py:32)]
+    #     block2.attention_q_heads (small_gpt.py:37)]
     d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
-    #     [adjoint of block2.attention.q (small_gpt.py:32)]
+    #     [adjoint of block2.attention.q (small_gpt.py:37)]
     d_block2_attention_q_b = np.add.reduce(d_block2_attention_q, axis=(0, 1))
 
     # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
     d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_attention_q.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
-    #     block2.attention.q_sum (small_gpt.py:32)]
+    #     block2.attention.q_sum (small_gpt.py:37)]
     # d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
     #     d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
     #     d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
-    #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:32)]
+    #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)]
     d_block2_norm1 = np.matmul(d_block2_attention_q.reshape(rows*64, 128),
         block2_attention_q_W.T).reshape(rows, 64, 128)
     d_block2_norm1 += d_block2_norm1_from_block2_attention_k_sum
@@ -3032,12 +3032,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
     # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
     #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
-    #     of block2.norm1_var (small_gpt.py:31)]
+    #     of block2.norm1_var (small_gpt.py:36)]
     t_115 = add - block2_norm1_mean[:, :, None]
     t_115 *= block2_norm1_W
     t_115 *= d_block2_norm1
@@ -3051,12 +3051,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:31)]
+    #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
     # d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n,
-    #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
     # d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
     #     d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
-    #     block2.norm1_var (small_gpt.py:31)]
+    #     block2.norm1_var (small_gpt.py:36)]
     d_block2_norm1_mean_from_block2_norm1_sum = np.einsum("a,nia->ni", block2_norm1_W,
         d_block2_norm1)
     d_block2_norm1_mean = 1e-05 + block2_norm1_var
@@ -3068,7 +3068,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm1 (small_gpt.py:31)]
+    #     block2.norm1 (small_gpt.py:36)]
     t_116 = add - block2_norm1_mean[:, :, None]
     t_117 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_117, out=t_117)
@@ -3077,13 +3077,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block2_norm1_W = np.add.reduce(t_116, axis=(0, 1))
 
     # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint of
-    #     block2.norm1 (small_gpt.py:31)]
+    #     block2.norm1 (small_gpt.py:36)]
     d_block2_norm1_b = np.add.reduce(d_block2_norm1, axis=(0, 1))
 
     # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0,
     #     i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] +
     #     block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38)]
     t_118 = 0.0078125 * d_block2_norm1_mean[:, :, None]
     d_add = 0.015625 * add
     t_119 = 0.015625 * block2_norm1_mean[:, :, None]
@@ -3098,19 +3098,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add += d_x_3
 
     # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of block1.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block1_down_b = np.add.reduce(d_add, axis=(0, 1))
 
     # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]  [adjoint
-    #     of block1.down_sum (small_gpt.py:36)]
+    #     of block1.down_sum (small_gpt.py:41)]
     d_block1_down_W = np.matmul(h.transpose(2, 0, 1).reshape(512, rows*64),
         d_add.reshape(rows*64, 128))
 
     # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
-    #     block1.down_sum (small_gpt.py:36)]
+    #     block1.down_sum (small_gpt.py:41)]
     # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1,
-    #     i2]  [adjoint of h (small_gpt.py:35)]
+    #     i2]  [adjoint of h (small_gpt.py:40)]
     d_h = np.matmul(d_add.reshape(rows*64, 128), block1_down_W.T).reshape(rows, 64, 512)
     d_block1_up = 0.7071067811865476 * block1_up
     t_122 = _erf(d_block1_up)
@@ -3126,27 +3126,27 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block1_up = t_122
 
     # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of block1.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block1_up_b = np.add.reduce(d_block1_up, axis=(0, 1))
 
     # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1,
-    #     j]  [adjoint of block1.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block1.up_sum (small_gpt.py:40)]
     d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_up.reshape(rows*64, 512))
 
     # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
-    #     [adjoint of block1.up_sum (small_gpt.py:35)]
+    #     [adjoint of block1.up_sum (small_gpt.py:40)]
     d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows, 64,
         128)
 
     # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
     # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
     #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
-    #     of block1.norm2_var (small_gpt.py:34)]
+    #     of block1.norm2_var (small_gpt.py:39)]
     t_125 = x_2 - block1_norm2_mean[:, :, None]
     t_125 *= block1_norm2_W
     t_125 *= d_block1_norm2
@@ -3160,12 +3160,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:34)]
+    #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
     # d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n,
-    #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
     # d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
     #     d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
-    #     block1.norm2_var (small_gpt.py:34)]
+    #     block1.norm2_var (small_gpt.py:39)]
     d_block1_norm2_mean_from_block1_norm2_sum = np.einsum("a,nia->ni", block1_norm2_W,
         d_block1_norm2)
     d_block1_norm2_mean = 1e-05 + block1_norm2_var
@@ -3177,7 +3177,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm2 (small_gpt.py:34)]
+    #     block1.norm2 (small_gpt.py:39)]
     t_126 = x_2 - block1_norm2_mean[:, :, None]
     t_127 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_127, out=t_127)
@@ -3186,13 +3186,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block1_norm2_W = np.add.reduce(t_126, axis=(0, 1))
 
     # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint of
-    #     block1.norm2 (small_gpt.py:34)]
+    #     block1.norm2 (small_gpt.py:39)]
     d_block1_norm2_b = np.add.reduce(d_block1_norm2, axis=(0, 1))
 
     # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0,
     #     i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] +
     #     block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41)]
     t_128 = 0.0078125 * d_block1_norm2_mean[:, :, None]
     d_x_2 = 0.015625 * x_2
     t_129 = 0.015625 * block1_norm2_mean[:, :, None]
@@ -3207,42 +3207,42 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_x_2 += d_add
 
     # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
-    #     block1.attention.out (small_gpt.py:32)]
+    #     block1.attention.out (small_gpt.py:37)]
     d_block1_attention_out_b = np.add.reduce(d_x_2, axis=(0, 1))
 
     # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1,
-    #     k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
     d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_2.reshape(rows*64, 128))
 
     # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
-    #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
     d_block1_attention_joined = np.matmul(d_x_2.reshape(rows*64, 128),
         block1_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block1.attention_joined (small_gpt.py:32)]
+    #     of block1.attention_joined (small_gpt.py:37)]
     d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block1.attention_mixed (small_gpt.py:32)]
+    #     block1.attention_mixed (small_gpt.py:37)]
     d_block1_attention_mixed_weights = np.matmul(d_block1_attention_mixed,
         block1_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block1.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
     d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block1_attention_mixed)
 
     # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
     # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block1.attention_mixed_weights (small_gpt.py:32)]
+    #     block1.attention_mixed_weights (small_gpt.py:37)]
     d_block1_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block1_attention_mixed_weights, d_block1_attention_mixed_weights)
     d_block1_attention_mixed_weights_sum /= block1_attention_mixed_weights_sum
@@ -3252,10 +3252,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     j] - block1.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
     #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores (small_gpt.py:32)]
+    #     block1.attention_mixed_scores (small_gpt.py:37)]
     d_block1_attention_mixed_scores_sum = (
         block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -3268,77 +3268,77 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1,
     #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block1_attention_q_heads)
 
     # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1,
     #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block1_attention_q_heads = np.matmul(d_block1_attention_mixed_scores_sum,
         block1_attention_k_heads)
 
     # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_v_heads (small_gpt.py:32)]
+    #     block1.attention_v_heads (small_gpt.py:37)]
     d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
-    #     [adjoint of block1.attention.v (small_gpt.py:32)]
+    #     [adjoint of block1.attention.v (small_gpt.py:37)]
     d_block1_attention_v_b = np.add.reduce(d_block1_attention_v, axis=(0, 1))
 
     # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
     d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_attention_v.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
-    #     block1.attention.v_sum (small_gpt.py:32)]
+    #     block1.attention.v_sum (small_gpt.py:37)]
     d_block1_norm1_from_block1_attention_v_sum = np.matmul(d_block1_attention_v.reshape(rows*64,
         128), block1_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_k_heads (small_gpt.py:32)]
+    #     block1.attention_k_heads (small_gpt.py:37)]
     d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
-    #     [adjoint of block1.attention.k (small_gpt.py:32)]
+    #     [adjoint of block1.attention.k (small_gpt.py:37)]
     d_block1_attention_k_b = np.add.reduce(d_block1_attention_k, axis=(0, 1))
 
     # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
     d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_attention_k.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
-    #     block1.attention.k_sum (small_gpt.py:32)]
+    #     block1.attention.k_sum (small_gpt.py:37)]
     d_block1_norm1_from_block1_attention_k_sum = np.matmul(d_block1_attention_k.reshape(rows*64,
         128), block1_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_q_heads (small_gpt.py:32)]
+    #     block1.attention_q_heads (small_gpt.py:37)]
     d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
-    #     [adjoint of block1.attention.q (small_gpt.py:32)]
+    #     [adjoint of block1.attention.q (small_gpt.py:37)]
     d_block1_attention_q_b = np.add.reduce(d_block1_attention_q, axis=(0, 1))
 
     # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
     d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_attention_q.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
-    #     block1.attention.q_sum (small_gpt.py:32)]
+    #     block1.attention.q_sum (small_gpt.py:37)]
     # d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
     #     d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
     #     d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
-    #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:32)]
+    #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)]
     d_block1_norm1 = np.matmul(d_block1_attention_q.reshape(rows*64, 128),
         block1_attention_q_W.T).reshape(rows, 64, 128)
     d_block1_norm1 += d_block1_norm1_from_block1_attention_k_sum
@@ -3346,12 +3346,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
     # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
     #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
-    #     of block1.norm1_var (small_gpt.py:31)]
+    #     of block1.norm1_var (small_gpt.py:36)]
     t_134 = x - block1_norm1_mean[:, :, None]
     t_134 *= block1_norm1_W
     t_134 *= d_block1_norm1
@@ -3365,12 +3365,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     )
 
     # d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:31)]
+    #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
     # d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n,
-    #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:36)]
     # d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
     #     d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
-    #     block1.norm1_var (small_gpt.py:31)]
+    #     block1.norm1_var (small_gpt.py:36)]
     d_block1_norm1_mean_from_block1_norm1_sum = np.einsum("a,nia->ni", block1_norm1_W,
         d_block1_norm1)
     d_block1_norm1_mean = 1e-05 + block1_norm1_var
@@ -3382,7 +3382,7 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm1 (small_gpt.py:31)]
+    #     block1.norm1 (small_gpt.py:36)]
     t_135 = x - block1_norm1_mean[:, :, None]
     t_136 = 1e-05 + block1_norm1_var[:, :, None]
     np.sqrt(t_136, out=t_136)
@@ -3391,13 +3391,13 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block1_norm1_W = np.add.reduce(t_135, axis=(0, 1))
 
     # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint of
-    #     block1.norm1 (small_gpt.py:31)]
+    #     block1.norm1 (small_gpt.py:36)]
     d_block1_norm1_b = np.add.reduce(d_block1_norm1, axis=(0, 1))
 
     # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1]
     #     + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] +
     #     block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38)]
     t_137 = 0.0078125 * d_block1_norm1_mean[:, :, None]
     d_x = 0.015625 * x
     t_138 = 0.015625 * block1_norm1_mean[:, :, None]
@@ -3411,11 +3411,11 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_x += t_140
     d_x += d_x_2
 
-    # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:41)
+    # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
     d_position = np.add.reduce(d_x, axis=0)
 
     # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint of
-    #     token (small_gpt.py:40)]
+    #     token (small_gpt.py:45)]
     d_token_W = np.zeros((96, 128), np.float32)
     np.add.at(d_token_W, tokens, d_x)
 
@@ -3505,19 +3505,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block4_up_b_m, block4_up_b_v, block4_down_W_m, block4_down_W_v, block4_down_b_m,
     block4_down_b_v, norm_W_m, norm_W_v, norm_b_m, norm_b_v, head_W_m, head_W_v, lr, beta1, beta2,
     eps, weight_decay, clip_norm):
-    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:40
-    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:41
+    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
     x = token_W[tokens]
     x += position
 
-    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:31
-    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block1_norm1_mean = np.add.reduce(x, axis=2)
     block1_norm1_mean *= 0.0078125
     t = x - block1_norm1_mean[:, :, None]
@@ -3531,7 +3531,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_4 = 1e-05 + block1_norm1_var[:, :, None]
     np.sqrt(t_4, out=t_4)
     block1_norm1 = block1_norm1_W / t_4
@@ -3540,46 +3540,46 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block1_norm1 += block1_norm1_b
 
     # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_q = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_q_W).reshape(rows, 64, 128)
     block1_attention_q += block1_attention_q_b
 
     # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_k = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_k_W).reshape(rows, 64, 128)
     block1_attention_k += block1_attention_k_b
 
     # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_v_W).reshape(rows, 64, 128)
     block1_attention_v += block1_attention_v_b
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
         block1_attention_k_heads.transpose(0, 1, 3, 2))
     i2 = np.arange(64)[:, None]
@@ -3589,11 +3589,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
     #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block1_attention_mixed_weights_sum_max = np.maximum.reduce(block1_attention_mixed_scores,
         axis=3)
     t_6 = block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
@@ -3602,7 +3602,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
     #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block1_attention_mixed_weights = (
         block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -3610,32 +3610,32 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block1_attention_mixed_weights /= block1_attention_mixed_weights_sum[:, :, :, None]
 
     # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block1_attention_mixed = np.matmul(block1_attention_mixed_weights, block1_attention_v_heads)
 
     # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
     x_2 = np.matmul(block1_attention_joined.reshape(rows*64, 128),
         block1_attention_out_W).reshape(rows, 64, 128)
     x_2 += block1_attention_out_b
     x_2 += x
 
-    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:34
-    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block1_norm2_mean = np.add.reduce(x_2, axis=2)
     block1_norm2_mean *= 0.0078125
     t_7 = x_2 - block1_norm2_mean[:, :, None]
@@ -3649,7 +3649,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_10 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_10, out=t_10)
     block1_norm2 = block1_norm2_W / t_10
@@ -3658,10 +3658,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block1_norm2 += block1_norm2_b
 
     # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
     # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     small_gpt.py:35
+    #     small_gpt.py:40
     block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows, 64, 512)
     block1_up += block1_up_b
     h = 0.7071067811865476 * block1_up
@@ -3672,21 +3672,21 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     h = t_12
 
     # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-    #     [small_gpt.py:36]
-    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:36
-    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
     add = np.matmul(h.reshape(rows*64, 512), block1_down_W).reshape(rows, 64, 128)
     add += block1_down_b
     add += x_2
 
-    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:31
-    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block2_norm1_mean = np.add.reduce(add, axis=2)
     block2_norm1_mean *= 0.0078125
     t_13 = add - block2_norm1_mean[:, :, None]
@@ -3700,7 +3700,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_16 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_16, out=t_16)
     block2_norm1 = block2_norm1_W / t_16
@@ -3709,46 +3709,46 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block2_norm1 += block2_norm1_b
 
     # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_q = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_q_W).reshape(rows, 64, 128)
     block2_attention_q += block2_attention_q_b
 
     # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_k = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_k_W).reshape(rows, 64, 128)
     block2_attention_k += block2_attention_k_b
 
     # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_v_W).reshape(rows, 64, 128)
     block2_attention_v += block2_attention_v_b
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
         block2_attention_k_heads.transpose(0, 1, 3, 2))
     block2_attention_mixed_scores_sum *= 0.1767766952966369
@@ -3756,11 +3756,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
     #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block2_attention_mixed_weights_sum_max = np.maximum.reduce(block2_attention_mixed_scores,
         axis=3)
     t_18 = block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
@@ -3769,7 +3769,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
     #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block2_attention_mixed_weights = (
         block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -3777,32 +3777,32 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block2_attention_mixed_weights /= block2_attention_mixed_weights_sum[:, :, :, None]
 
     # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block2_attention_mixed = np.matmul(block2_attention_mixed_weights, block2_attention_v_heads)
 
     # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
     x_3 = np.matmul(block2_attention_joined.reshape(rows*64, 128),
         block2_attention_out_W).reshape(rows, 64, 128)
     x_3 += block2_attention_out_b
     x_3 += add
 
-    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:34
-    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block2_norm2_mean = np.add.reduce(x_3, axis=2)
     block2_norm2_mean *= 0.0078125
     t_19 = x_3 - block2_norm2_mean[:, :, None]
@@ -3816,7 +3816,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_22 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_22, out=t_22)
     block2_norm2 = block2_norm2_W / t_22
@@ -3825,10 +3825,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block2_norm2 += block2_norm2_b
 
     # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
     # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows, 64, 512)
     block2_up += block2_up_b
     h_2 = 0.7071067811865476 * block2_up
@@ -3839,21 +3839,21 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     h_2 = t_24
 
     # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-    #     [small_gpt.py:36]
-    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:36
-    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
     add_2 = np.matmul(h_2.reshape(rows*64, 512), block2_down_W).reshape(rows, 64, 128)
     add_2 += block2_down_b
     add_2 += x_3
 
-    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:31
-    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block3_norm1_mean = np.add.reduce(add_2, axis=2)
     block3_norm1_mean *= 0.0078125
     t_25 = add_2 - block3_norm1_mean[:, :, None]
@@ -3867,7 +3867,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_28 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_28, out=t_28)
     block3_norm1 = block3_norm1_W / t_28
@@ -3876,46 +3876,46 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block3_norm1 += block3_norm1_b
 
     # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_q = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_q_W).reshape(rows, 64, 128)
     block3_attention_q += block3_attention_q_b
 
     # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_k = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_k_W).reshape(rows, 64, 128)
     block3_attention_k += block3_attention_k_b
 
     # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_v_W).reshape(rows, 64, 128)
     block3_attention_v += block3_attention_v_b
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
         block3_attention_k_heads.transpose(0, 1, 3, 2))
     block3_attention_mixed_scores_sum *= 0.1767766952966369
@@ -3923,11 +3923,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
     #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block3_attention_mixed_weights_sum_max = np.maximum.reduce(block3_attention_mixed_scores,
         axis=3)
     t_30 = block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
@@ -3936,7 +3936,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
     #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block3_attention_mixed_weights = (
         block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -3944,32 +3944,32 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block3_attention_mixed_weights /= block3_attention_mixed_weights_sum[:, :, :, None]
 
     # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block3_attention_mixed = np.matmul(block3_attention_mixed_weights, block3_attention_v_heads)
 
     # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
     x_4 = np.matmul(block3_attention_joined.reshape(rows*64, 128),
         block3_attention_out_W).reshape(rows, 64, 128)
     x_4 += block3_attention_out_b
     x_4 += add_2
 
-    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:34
-    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block3_norm2_mean = np.add.reduce(x_4, axis=2)
     block3_norm2_mean *= 0.0078125
     t_31 = x_4 - block3_norm2_mean[:, :, None]
@@ -3983,7 +3983,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_34 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_34, out=t_34)
     block3_norm2 = block3_norm2_W / t_34
@@ -3992,10 +3992,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block3_norm2 += block3_norm2_b
 
     # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
     # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows, 64, 512)
     block3_up += block3_up_b
     h_3 = 0.7071067811865476 * block3_up
@@ -4006,21 +4006,21 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     h_3 = t_36
 
     # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-    #     [small_gpt.py:36]
-    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:36
-    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
     add_3 = np.matmul(h_3.reshape(rows*64, 512), block3_down_W).reshape(rows, 64, 128)
     add_3 += block3_down_b
     add_3 += x_4
 
-    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:31
-    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:31
+    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
     # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:31]
-    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:31
+    #     i1])**2  [small_gpt.py:36]
+    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
     # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
     #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     block4_norm1_mean = np.add.reduce(add_3, axis=2)
     block4_norm1_mean *= 0.0078125
     t_37 = add_3 - block4_norm1_mean[:, :, None]
@@ -4034,7 +4034,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-    #     [small_gpt.py:31]
+    #     [small_gpt.py:36]
     t_40 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_40, out=t_40)
     block4_norm1 = block4_norm1_W / t_40
@@ -4043,46 +4043,46 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block4_norm1 += block4_norm1_b
 
     # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_q = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_q_W).reshape(rows, 64, 128)
     block4_attention_q += block4_attention_q_b
 
     # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_k = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_k_W).reshape(rows, 64, 128)
     block4_attention_k += block4_attention_k_b
 
     # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_v_W).reshape(rows, 64, 128)
     block4_attention_v += block4_attention_v_b
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
 
     # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     # block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:32]
+    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
     block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
         block4_attention_k_heads.transpose(0, 1, 3, 2))
     block4_attention_mixed_scores_sum *= 0.1767766952966369
@@ -4090,11 +4090,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
     #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:32)]
+    #     against overflow (small_gpt.py:37)]
     # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
     #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
     #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:32)]
+    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
     block4_attention_mixed_weights_sum_max = np.maximum.reduce(block4_attention_mixed_scores,
         axis=3)
     t_42 = block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
@@ -4103,7 +4103,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
     #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:32]
+    #     i1, i2]  [small_gpt.py:37]
     block4_attention_mixed_weights = (
         block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -4111,32 +4111,32 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block4_attention_mixed_weights /= block4_attention_mixed_weights_sum[:, :, :, None]
 
     # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:32]
+    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
     block4_attention_mixed = np.matmul(block4_attention_mixed_weights, block4_attention_v_heads)
 
     # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:32]
+    #     [small_gpt.py:37]
     block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:32]
+    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
     # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:32]
-    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:33
+    #     j]  [small_gpt.py:37]
+    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
     x_5 = np.matmul(block4_attention_joined.reshape(rows*64, 128),
         block4_attention_out_W).reshape(rows, 64, 128)
     x_5 += block4_attention_out_b
     x_5 += add_3
 
-    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:34
-    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:34
+    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
     # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:34]
-    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:34
+    #     i1])**2  [small_gpt.py:39]
+    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
     # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
     #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     block4_norm2_mean = np.add.reduce(x_5, axis=2)
     block4_norm2_mean *= 0.0078125
     t_43 = x_5 - block4_norm2_mean[:, :, None]
@@ -4150,7 +4150,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-    #     [small_gpt.py:34]
+    #     [small_gpt.py:39]
     t_46 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_46, out=t_46)
     block4_norm2 = block4_norm2_W / t_46
@@ -4159,10 +4159,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block4_norm2 += block4_norm2_b
 
     # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-    #     [small_gpt.py:35]
-    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:35
+    #     [small_gpt.py:40]
+    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
     # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-    #     [small_gpt.py:35]
+    #     [small_gpt.py:40]
     block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows, 64, 512)
     block4_up += block4_up_b
     h_4 = 0.7071067811865476 * block4_up
@@ -4173,20 +4173,20 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     h_4 = t_48
 
     # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-    #     [small_gpt.py:36]
-    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:36
-    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:36
+    #     [small_gpt.py:41]
+    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
     add_4 = np.matmul(h_4.reshape(rows*64, 512), block4_down_W).reshape(rows, 64, 128)
     add_4 += block4_down_b
     add_4 += x_5
 
-    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:44
-    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:44
+    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
     # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-    #     [small_gpt.py:44]
-    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:44
+    #     [small_gpt.py:49]
+    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
     # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1,
-    #     i2]/64  [adjoint of norm_var (small_gpt.py:44)]
+    #     i2]/64  [adjoint of norm_var (small_gpt.py:49)]
     norm_mean = np.add.reduce(add_4, axis=2)
     norm_mean *= 0.0078125
     t_49 = add_4 - norm_mean[:, :, None]
@@ -4199,7 +4199,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_norm_mean_from_norm_var_sum = np.add.reduce(t_51, axis=2)
 
     # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-    #     1e-05) + norm.b[i2]  [small_gpt.py:44]
+    #     1e-05) + norm.b[i2]  [small_gpt.py:49]
     t_52 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_52, out=t_52)
     norm = norm_W / t_52
@@ -4207,15 +4207,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     norm *= t_53
     norm += norm_b
 
-    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:45
+    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
     head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
 
     # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of cross_entropy_sum,
-    #     against overflow (small_gpt.py:46)]
+    #     against overflow (small_gpt.py:51)]
     # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
-    #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:46)]
+    #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
     # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of cross_entropy
-    #     (small_gpt.py:46)]
+    #     (small_gpt.py:51)]
     cross_entropy_sum_max = np.maximum.reduce(head, axis=2)
     t_54 = head - cross_entropy_sum_max[:, :, None]
     np.exp(t_54, out=t_54)
@@ -4223,8 +4223,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_cross_entropy_sum = 0.015625 / np.float32(rows) / cross_entropy_sum
 
     # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
-    #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:46]
-    # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:46
+    #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
+    # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51
     n = np.arange(rows)[:, None]
     i1 = np.arange(64)
     t_55 = cross_entropy_sum_max - head[n, i1, targets]
@@ -4235,7 +4235,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] -
     #     cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (small_gpt.py:46)]
+    #     cross_entropy_sum (small_gpt.py:51)]
     d_head = head - cross_entropy_sum_max[:, :, None]
     np.exp(d_head, out=d_head)
     d_head *= d_cross_entropy_sum[:, :, None]
@@ -4244,19 +4244,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_head += t_57
 
     # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint of
-    #     head (small_gpt.py:45)]
+    #     head (small_gpt.py:50)]
     d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64), d_head.reshape(rows*64, 96))
 
     # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
-    #     (small_gpt.py:45)]
+    #     (small_gpt.py:50)]
     d_norm = np.matmul(d_head.reshape(rows*64, 96), head_W.T).reshape(rows, 64, 128)
 
     # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
-    #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:44)]
+    #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
     # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))  [adjoint of
-    #     norm (small_gpt.py:44)]
+    #     norm (small_gpt.py:49)]
     # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
-    #     [adjoint of norm_var (small_gpt.py:44)]
+    #     [adjoint of norm_var (small_gpt.py:49)]
     t_58 = add_4 - norm_mean[:, :, None]
     t_58 *= norm_W
     t_58 *= d_norm
@@ -4268,11 +4268,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_norm_mean_from_norm_var = d_norm_mean_from_norm_var_sum * d_norm_var
 
     # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]  [adjoint
-    #     of norm (small_gpt.py:44)]
+    #     of norm (small_gpt.py:49)]
     # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)
-    #     [adjoint of norm (small_gpt.py:44)]
+    #     [adjoint of norm (small_gpt.py:49)]
     # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
-    #     of norm, norm_var (small_gpt.py:44)]
+    #     of norm, norm_var (small_gpt.py:49)]
     d_norm_mean_from_norm_sum = np.einsum("a,nia->ni", norm_W, d_norm)
     d_norm_mean = 1e-05 + norm_var
     np.sqrt(d_norm_mean, out=d_norm_mean)
@@ -4281,7 +4281,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_norm_mean += d_norm_mean_from_norm_var
 
     # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n,
-    #     i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm (small_gpt.py:44)]
+    #     i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm (small_gpt.py:49)]
     t_59 = add_4 - norm_mean[:, :, None]
     t_60 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_60, out=t_60)
@@ -4290,12 +4290,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_norm_W = np.add.reduce(t_59, axis=(0, 1))
 
     # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
-    #     (small_gpt.py:44)]
+    #     (small_gpt.py:49)]
     d_norm_b = np.add.reduce(d_norm, axis=(0, 1))
 
     # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
     #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)
-    #     [adjoint of norm, norm_var, norm_mean (small_gpt.py:44)]
+    #     [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
     t_61 = 0.0078125 * d_norm_mean[:, :, None]
     d_add_4 = 0.015625 * add_4
     t_62 = 0.015625 * norm_mean[:, :, None]
@@ -4309,19 +4309,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add_4 += t_64
 
     # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of block4.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block4_down_b = np.add.reduce(d_add_4, axis=(0, 1))
 
     # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
-    #     [adjoint of block4.down_sum (small_gpt.py:36)]
+    #     [adjoint of block4.down_sum (small_gpt.py:41)]
     d_block4_down_W = np.matmul(h_4.transpose(2, 0, 1).reshape(512, rows*64),
         d_add_4.reshape(rows*64, 128))
 
     # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
-    #     block4.down_sum (small_gpt.py:36)]
+    #     block4.down_sum (small_gpt.py:41)]
     # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1,
-    #     i2]  [adjoint of h_4 (small_gpt.py:35)]
+    #     i2]  [adjoint of h_4 (small_gpt.py:40)]
     d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64, 512)
     d_block4_up = 0.7071067811865476 * block4_up
     t_65 = _erf(d_block4_up)
@@ -4337,27 +4337,27 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block4_up = t_65
 
     # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of block4.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block4_up_b = np.add.reduce(d_block4_up, axis=(0, 1))
 
     # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1,
-    #     j]  [adjoint of block4.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block4.up_sum (small_gpt.py:40)]
     d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_up.reshape(rows*64, 512))
 
     # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
-    #     [adjoint of block4.up_sum (small_gpt.py:35)]
+    #     [adjoint of block4.up_sum (small_gpt.py:40)]
     d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows, 64,
         128)
 
     # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
     # d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
     #     d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint
-    #     of block4.norm2_var (small_gpt.py:34)]
+    #     of block4.norm2_var (small_gpt.py:39)]
     t_68 = x_5 - block4_norm2_mean[:, :, None]
     t_68 *= block4_norm2_W
     t_68 *= d_block4_norm2
@@ -4371,12 +4371,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:34)]
+    #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
     # d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n,
-    #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
     # d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
     #     d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
-    #     block4.norm2_var (small_gpt.py:34)]
+    #     block4.norm2_var (small_gpt.py:39)]
     d_block4_norm2_mean_from_block4_norm2_sum = np.einsum("a,nia->ni", block4_norm2_W,
         d_block4_norm2)
     d_block4_norm2_mean = 1e-05 + block4_norm2_var
@@ -4388,7 +4388,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm2 (small_gpt.py:34)]
+    #     block4.norm2 (small_gpt.py:39)]
     t_69 = x_5 - block4_norm2_mean[:, :, None]
     t_70 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_70, out=t_70)
@@ -4397,13 +4397,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block4_norm2_W = np.add.reduce(t_69, axis=(0, 1))
 
     # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint of
-    #     block4.norm2 (small_gpt.py:34)]
+    #     block4.norm2 (small_gpt.py:39)]
     d_block4_norm2_b = np.add.reduce(d_block4_norm2, axis=(0, 1))
 
     # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0,
     #     i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] +
     #     block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41)]
     t_71 = 0.0078125 * d_block4_norm2_mean[:, :, None]
     d_x_5 = 0.015625 * x_5
     t_72 = 0.015625 * block4_norm2_mean[:, :, None]
@@ -4418,42 +4418,42 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_x_5 += d_add_4
 
     # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
-    #     block4.attention.out (small_gpt.py:32)]
+    #     block4.attention.out (small_gpt.py:37)]
     d_block4_attention_out_b = np.add.reduce(d_x_5, axis=(0, 1))
 
     # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1,
-    #     k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
     d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_5.reshape(rows*64, 128))
 
     # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
-    #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
     d_block4_attention_joined = np.matmul(d_x_5.reshape(rows*64, 128),
         block4_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block4.attention_joined (small_gpt.py:32)]
+    #     of block4.attention_joined (small_gpt.py:37)]
     d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block4.attention_mixed (small_gpt.py:32)]
+    #     block4.attention_mixed (small_gpt.py:37)]
     d_block4_attention_mixed_weights = np.matmul(d_block4_attention_mixed,
         block4_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block4.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
     d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block4_attention_mixed)
 
     # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
     # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block4.attention_mixed_weights (small_gpt.py:32)]
+    #     block4.attention_mixed_weights (small_gpt.py:37)]
     d_block4_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block4_attention_mixed_weights, d_block4_attention_mixed_weights)
     d_block4_attention_mixed_weights_sum /= block4_attention_mixed_weights_sum
@@ -4463,10 +4463,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     j] - block4.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
     #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores (small_gpt.py:32)]
+    #     block4.attention_mixed_scores (small_gpt.py:37)]
     d_block4_attention_mixed_scores_sum = (
         block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -4479,77 +4479,77 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1,
     #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block4_attention_q_heads)
 
     # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1,
     #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block4_attention_q_heads = np.matmul(d_block4_attention_mixed_scores_sum,
         block4_attention_k_heads)
 
     # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_v_heads (small_gpt.py:32)]
+    #     block4.attention_v_heads (small_gpt.py:37)]
     d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
-    #     [adjoint of block4.attention.v (small_gpt.py:32)]
+    #     [adjoint of block4.attention.v (small_gpt.py:37)]
     d_block4_attention_v_b = np.add.reduce(d_block4_attention_v, axis=(0, 1))
 
     # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
     d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_attention_v.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
-    #     block4.attention.v_sum (small_gpt.py:32)]
+    #     block4.attention.v_sum (small_gpt.py:37)]
     d_block4_norm1_from_block4_attention_v_sum = np.matmul(d_block4_attention_v.reshape(rows*64,
         128), block4_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_k_heads (small_gpt.py:32)]
+    #     block4.attention_k_heads (small_gpt.py:37)]
     d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
-    #     [adjoint of block4.attention.k (small_gpt.py:32)]
+    #     [adjoint of block4.attention.k (small_gpt.py:37)]
     d_block4_attention_k_b = np.add.reduce(d_block4_attention_k, axis=(0, 1))
 
     # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
     d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_attention_k.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
-    #     block4.attention.k_sum (small_gpt.py:32)]
+    #     block4.attention.k_sum (small_gpt.py:37)]
     d_block4_norm1_from_block4_attention_k_sum = np.matmul(d_block4_attention_k.reshape(rows*64,
         128), block4_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_q_heads (small_gpt.py:32)]
+    #     block4.attention_q_heads (small_gpt.py:37)]
     d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
-    #     [adjoint of block4.attention.q (small_gpt.py:32)]
+    #     [adjoint of block4.attention.q (small_gpt.py:37)]
     d_block4_attention_q_b = np.add.reduce(d_block4_attention_q, axis=(0, 1))
 
     # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
     d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block4_attention_q.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
-    #     block4.attention.q_sum (small_gpt.py:32)]
+    #     block4.attention.q_sum (small_gpt.py:37)]
     # d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
     #     d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
     #     d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
-    #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:32)]
+    #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)]
     d_block4_norm1 = np.matmul(d_block4_attention_q.reshape(rows*64, 128),
         block4_attention_q_W.T).reshape(rows, 64, 128)
     d_block4_norm1 += d_block4_norm1_from_block4_attention_k_sum
@@ -4557,12 +4557,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
     #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
-    #     of block4.norm1_var (small_gpt.py:31)]
+    #     of block4.norm1_var (small_gpt.py:36)]
     t_77 = add_3 - block4_norm1_mean[:, :, None]
     t_77 *= block4_norm1_W
     t_77 *= d_block4_norm1
@@ -4576,12 +4576,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:31)]
+    #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n,
-    #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
     #     d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
-    #     block4.norm1_var (small_gpt.py:31)]
+    #     block4.norm1_var (small_gpt.py:36)]
     d_block4_norm1_mean_from_block4_norm1_sum = np.einsum("a,nia->ni", block4_norm1_W,
         d_block4_norm1)
     d_block4_norm1_mean = 1e-05 + block4_norm1_var
@@ -4593,7 +4593,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n,
     #     i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm1 (small_gpt.py:31)]
+    #     block4.norm1 (small_gpt.py:36)]
     t_78 = add_3 - block4_norm1_mean[:, :, None]
     t_79 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_79, out=t_79)
@@ -4602,13 +4602,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block4_norm1_W = np.add.reduce(t_78, axis=(0, 1))
 
     # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint of
-    #     block4.norm1 (small_gpt.py:31)]
+    #     block4.norm1 (small_gpt.py:36)]
     d_block4_norm1_b = np.add.reduce(d_block4_norm1, axis=(0, 1))
 
     # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
     #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] +
     #     block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38)]
     t_80 = 0.0078125 * d_block4_norm1_mean[:, :, None]
     d_add_3 = 0.015625 * add_3
     t_81 = 0.015625 * block4_norm1_mean[:, :, None]
@@ -4623,19 +4623,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add_3 += d_x_5
 
     # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of block3.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block3_down_b = np.add.reduce(d_add_3, axis=(0, 1))
 
     # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
-    #     [adjoint of block3.down_sum (small_gpt.py:36)]
+    #     [adjoint of block3.down_sum (small_gpt.py:41)]
     d_block3_down_W = np.matmul(h_3.transpose(2, 0, 1).reshape(512, rows*64),
         d_add_3.reshape(rows*64, 128))
 
     # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
-    #     block3.down_sum (small_gpt.py:36)]
+    #     block3.down_sum (small_gpt.py:41)]
     # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1,
-    #     i2]  [adjoint of h_3 (small_gpt.py:35)]
+    #     i2]  [adjoint of h_3 (small_gpt.py:40)]
     d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64, 512)
     d_block3_up = 0.7071067811865476 * block3_up
     t_84 = _erf(d_block3_up)
@@ -4651,27 +4651,27 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block3_up = t_84
 
     # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of block3.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block3_up_b = np.add.reduce(d_block3_up, axis=(0, 1))
 
     # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1,
-    #     j]  [adjoint of block3.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block3.up_sum (small_gpt.py:40)]
     d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_up.reshape(rows*64, 512))
 
     # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
-    #     [adjoint of block3.up_sum (small_gpt.py:35)]
+    #     [adjoint of block3.up_sum (small_gpt.py:40)]
     d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows, 64,
         128)
 
     # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
     # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
     #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
-    #     of block3.norm2_var (small_gpt.py:34)]
+    #     of block3.norm2_var (small_gpt.py:39)]
     t_87 = x_4 - block3_norm2_mean[:, :, None]
     t_87 *= block3_norm2_W
     t_87 *= d_block3_norm2
@@ -4685,12 +4685,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:34)]
+    #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
     # d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n,
-    #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
     # d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
     #     d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
-    #     block3.norm2_var (small_gpt.py:34)]
+    #     block3.norm2_var (small_gpt.py:39)]
     d_block3_norm2_mean_from_block3_norm2_sum = np.einsum("a,nia->ni", block3_norm2_W,
         d_block3_norm2)
     d_block3_norm2_mean = 1e-05 + block3_norm2_var
@@ -4702,7 +4702,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm2 (small_gpt.py:34)]
+    #     block3.norm2 (small_gpt.py:39)]
     t_88 = x_4 - block3_norm2_mean[:, :, None]
     t_89 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_89, out=t_89)
@@ -4711,13 +4711,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block3_norm2_W = np.add.reduce(t_88, axis=(0, 1))
 
     # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint of
-    #     block3.norm2 (small_gpt.py:34)]
+    #     block3.norm2 (small_gpt.py:39)]
     d_block3_norm2_b = np.add.reduce(d_block3_norm2, axis=(0, 1))
 
     # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0,
     #     i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] +
     #     block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41)]
     t_90 = 0.0078125 * d_block3_norm2_mean[:, :, None]
     d_x_4 = 0.015625 * x_4
     t_91 = 0.015625 * block3_norm2_mean[:, :, None]
@@ -4732,42 +4732,42 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_x_4 += d_add_3
 
     # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
-    #     block3.attention.out (small_gpt.py:32)]
+    #     block3.attention.out (small_gpt.py:37)]
     d_block3_attention_out_b = np.add.reduce(d_x_4, axis=(0, 1))
 
     # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1,
-    #     k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
     d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_4.reshape(rows*64, 128))
 
     # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
-    #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
     d_block3_attention_joined = np.matmul(d_x_4.reshape(rows*64, 128),
         block3_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block3.attention_joined (small_gpt.py:32)]
+    #     of block3.attention_joined (small_gpt.py:37)]
     d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block3.attention_mixed (small_gpt.py:32)]
+    #     block3.attention_mixed (small_gpt.py:37)]
     d_block3_attention_mixed_weights = np.matmul(d_block3_attention_mixed,
         block3_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block3.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
     d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block3_attention_mixed)
 
     # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
     # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block3.attention_mixed_weights (small_gpt.py:32)]
+    #     block3.attention_mixed_weights (small_gpt.py:37)]
     d_block3_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block3_attention_mixed_weights, d_block3_attention_mixed_weights)
     d_block3_attention_mixed_weights_sum /= block3_attention_mixed_weights_sum
@@ -4777,10 +4777,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     j] - block3.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
     #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores (small_gpt.py:32)]
+    #     block3.attention_mixed_scores (small_gpt.py:37)]
     d_block3_attention_mixed_scores_sum = (
         block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -4793,77 +4793,77 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1,
     #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block3_attention_q_heads)
 
     # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1,
     #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block3_attention_q_heads = np.matmul(d_block3_attention_mixed_scores_sum,
         block3_attention_k_heads)
 
     # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_v_heads (small_gpt.py:32)]
+    #     block3.attention_v_heads (small_gpt.py:37)]
     d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
-    #     [adjoint of block3.attention.v (small_gpt.py:32)]
+    #     [adjoint of block3.attention.v (small_gpt.py:37)]
     d_block3_attention_v_b = np.add.reduce(d_block3_attention_v, axis=(0, 1))
 
     # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
     d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_attention_v.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
-    #     block3.attention.v_sum (small_gpt.py:32)]
+    #     block3.attention.v_sum (small_gpt.py:37)]
     d_block3_norm1_from_block3_attention_v_sum = np.matmul(d_block3_attention_v.reshape(rows*64,
         128), block3_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_k_heads (small_gpt.py:32)]
+    #     block3.attention_k_heads (small_gpt.py:37)]
     d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
-    #     [adjoint of block3.attention.k (small_gpt.py:32)]
+    #     [adjoint of block3.attention.k (small_gpt.py:37)]
     d_block3_attention_k_b = np.add.reduce(d_block3_attention_k, axis=(0, 1))
 
     # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
     d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_attention_k.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
-    #     block3.attention.k_sum (small_gpt.py:32)]
+    #     block3.attention.k_sum (small_gpt.py:37)]
     d_block3_norm1_from_block3_attention_k_sum = np.matmul(d_block3_attention_k.reshape(rows*64,
         128), block3_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_q_heads (small_gpt.py:32)]
+    #     block3.attention_q_heads (small_gpt.py:37)]
     d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
-    #     [adjoint of block3.attention.q (small_gpt.py:32)]
+    #     [adjoint of block3.attention.q (small_gpt.py:37)]
     d_block3_attention_q_b = np.add.reduce(d_block3_attention_q, axis=(0, 1))
 
     # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
     d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block3_attention_q.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
-    #     block3.attention.q_sum (small_gpt.py:32)]
+    #     block3.attention.q_sum (small_gpt.py:37)]
     # d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
     #     d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
     #     d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
-    #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:32)]
+    #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)]
     d_block3_norm1 = np.matmul(d_block3_attention_q.reshape(rows*64, 128),
         block3_attention_q_W.T).reshape(rows, 64, 128)
     d_block3_norm1 += d_block3_norm1_from_block3_attention_k_sum
@@ -4871,12 +4871,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
     #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
-    #     of block3.norm1_var (small_gpt.py:31)]
+    #     of block3.norm1_var (small_gpt.py:36)]
     t_96 = add_2 - block3_norm1_mean[:, :, None]
     t_96 *= block3_norm1_W
     t_96 *= d_block3_norm1
@@ -4890,12 +4890,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:31)]
+    #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n,
-    #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
     #     d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
-    #     block3.norm1_var (small_gpt.py:31)]
+    #     block3.norm1_var (small_gpt.py:36)]
     d_block3_norm1_mean_from_block3_norm1_sum = np.einsum("a,nia->ni", block3_norm1_W,
         d_block3_norm1)
     d_block3_norm1_mean = 1e-05 + block3_norm1_var
@@ -4907,7 +4907,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n,
     #     i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm1 (small_gpt.py:31)]
+    #     block3.norm1 (small_gpt.py:36)]
     t_97 = add_2 - block3_norm1_mean[:, :, None]
     t_98 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_98, out=t_98)
@@ -4916,13 +4916,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block3_norm1_W = np.add.reduce(t_97, axis=(0, 1))
 
     # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint of
-    #     block3.norm1 (small_gpt.py:31)]
+    #     block3.norm1 (small_gpt.py:36)]
     d_block3_norm1_b = np.add.reduce(d_block3_norm1, axis=(0, 1))
 
     # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
     #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] +
     #     block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38)]
     t_99 = 0.0078125 * d_block3_norm1_mean[:, :, None]
     d_add_2 = 0.015625 * add_2
     t_100 = 0.015625 * block3_norm1_mean[:, :, None]
@@ -4937,19 +4937,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add_2 += d_x_4
 
     # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of block2.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block2_down_b = np.add.reduce(d_add_2, axis=(0, 1))
 
     # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
-    #     [adjoint of block2.down_sum (small_gpt.py:36)]
+    #     [adjoint of block2.down_sum (small_gpt.py:41)]
     d_block2_down_W = np.matmul(h_2.transpose(2, 0, 1).reshape(512, rows*64),
         d_add_2.reshape(rows*64, 128))
 
     # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
-    #     block2.down_sum (small_gpt.py:36)]
+    #     block2.down_sum (small_gpt.py:41)]
     # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1,
-    #     i2]  [adjoint of h_2 (small_gpt.py:35)]
+    #     i2]  [adjoint of h_2 (small_gpt.py:40)]
     d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64, 512)
     d_block2_up = 0.7071067811865476 * block2_up
     t_103 = _erf(d_block2_up)
@@ -4965,27 +4965,27 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block2_up = t_103
 
     # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of block2.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block2_up_b = np.add.reduce(d_block2_up, axis=(0, 1))
 
     # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1,
-    #     j]  [adjoint of block2.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block2.up_sum (small_gpt.py:40)]
     d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_up.reshape(rows*64, 512))
 
     # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
-    #     [adjoint of block2.up_sum (small_gpt.py:35)]
+    #     [adjoint of block2.up_sum (small_gpt.py:40)]
     d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows, 64,
         128)
 
     # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
     # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
     #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
-    #     of block2.norm2_var (small_gpt.py:34)]
+    #     of block2.norm2_var (small_gpt.py:39)]
     t_106 = x_3 - block2_norm2_mean[:, :, None]
     t_106 *= block2_norm2_W
     t_106 *= d_block2_norm2
@@ -4999,12 +4999,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:34)]
+    #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
     # d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n,
-    #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
     # d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
     #     d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
-    #     block2.norm2_var (small_gpt.py:34)]
+    #     block2.norm2_var (small_gpt.py:39)]
     d_block2_norm2_mean_from_block2_norm2_sum = np.einsum("a,nia->ni", block2_norm2_W,
         d_block2_norm2)
     d_block2_norm2_mean = 1e-05 + block2_norm2_var
@@ -5016,7 +5016,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm2 (small_gpt.py:34)]
+    #     block2.norm2 (small_gpt.py:39)]
     t_107 = x_3 - block2_norm2_mean[:, :, None]
     t_108 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_108, out=t_108)
@@ -5025,13 +5025,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block2_norm2_W = np.add.reduce(t_107, axis=(0, 1))
 
     # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint of
-    #     block2.norm2 (small_gpt.py:34)]
+    #     block2.norm2 (small_gpt.py:39)]
     d_block2_norm2_b = np.add.reduce(d_block2_norm2, axis=(0, 1))
 
     # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0,
     #     i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] +
     #     block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41)]
     t_109 = 0.0078125 * d_block2_norm2_mean[:, :, None]
     d_x_3 = 0.015625 * x_3
     t_110 = 0.015625 * block2_norm2_mean[:, :, None]
@@ -5046,42 +5046,42 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_x_3 += d_add_2
 
     # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
-    #     block2.attention.out (small_gpt.py:32)]
+    #     block2.attention.out (small_gpt.py:37)]
     d_block2_attention_out_b = np.add.reduce(d_x_3, axis=(0, 1))
 
     # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1,
-    #     k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
     d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_3.reshape(rows*64, 128))
 
     # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
-    #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
     d_block2_attention_joined = np.matmul(d_x_3.reshape(rows*64, 128),
         block2_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block2.attention_joined (small_gpt.py:32)]
+    #     of block2.attention_joined (small_gpt.py:37)]
     d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block2.attention_mixed (small_gpt.py:32)]
+    #     block2.attention_mixed (small_gpt.py:37)]
     d_block2_attention_mixed_weights = np.matmul(d_block2_attention_mixed,
         block2_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block2.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
     d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block2_attention_mixed)
 
     # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
     # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block2.attention_mixed_weights (small_gpt.py:32)]
+    #     block2.attention_mixed_weights (small_gpt.py:37)]
     d_block2_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block2_attention_mixed_weights, d_block2_attention_mixed_weights)
     d_block2_attention_mixed_weights_sum /= block2_attention_mixed_weights_sum
@@ -5091,10 +5091,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     j] - block2.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
     #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores (small_gpt.py:32)]
+    #     block2.attention_mixed_scores (small_gpt.py:37)]
     d_block2_attention_mixed_scores_sum = (
         block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -5107,77 +5107,77 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1,
     #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block2_attention_q_heads)
 
     # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1,
     #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block2_attention_q_heads = np.matmul(d_block2_attention_mixed_scores_sum,
         block2_attention_k_heads)
 
     # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_v_heads (small_gpt.py:32)]
+    #     block2.attention_v_heads (small_gpt.py:37)]
     d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
-    #     [adjoint of block2.attention.v (small_gpt.py:32)]
+    #     [adjoint of block2.attention.v (small_gpt.py:37)]
     d_block2_attention_v_b = np.add.reduce(d_block2_attention_v, axis=(0, 1))
 
     # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
     d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_attention_v.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
-    #     block2.attention.v_sum (small_gpt.py:32)]
+    #     block2.attention.v_sum (small_gpt.py:37)]
     d_block2_norm1_from_block2_attention_v_sum = np.matmul(d_block2_attention_v.reshape(rows*64,
         128), block2_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_k_heads (small_gpt.py:32)]
+    #     block2.attention_k_heads (small_gpt.py:37)]
     d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
-    #     [adjoint of block2.attention.k (small_gpt.py:32)]
+    #     [adjoint of block2.attention.k (small_gpt.py:37)]
     d_block2_attention_k_b = np.add.reduce(d_block2_attention_k, axis=(0, 1))
 
     # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
     d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_attention_k.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
-    #     block2.attention.k_sum (small_gpt.py:32)]
+    #     block2.attention.k_sum (small_gpt.py:37)]
     d_block2_norm1_from_block2_attention_k_sum = np.matmul(d_block2_attention_k.reshape(rows*64,
         128), block2_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_q_heads (small_gpt.py:32)]
+    #     block2.attention_q_heads (small_gpt.py:37)]
     d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
-    #     [adjoint of block2.attention.q (small_gpt.py:32)]
+    #     [adjoint of block2.attention.q (small_gpt.py:37)]
     d_block2_attention_q_b = np.add.reduce(d_block2_attention_q, axis=(0, 1))
 
     # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
     d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block2_attention_q.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
-    #     block2.attention.q_sum (small_gpt.py:32)]
+    #     block2.attention.q_sum (small_gpt.py:37)]
     # d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
     #     d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
     #     d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
-    #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:32)]
+    #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)]
     d_block2_norm1 = np.matmul(d_block2_attention_q.reshape(rows*64, 128),
         block2_attention_q_W.T).reshape(rows, 64, 128)
     d_block2_norm1 += d_block2_norm1_from_block2_attention_k_sum
@@ -5185,12 +5185,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
     # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
     #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
-    #     of block2.norm1_var (small_gpt.py:31)]
+    #     of block2.norm1_var (small_gpt.py:36)]
     t_115 = add - block2_norm1_mean[:, :, None]
     t_115 *= block2_norm1_W
     t_115 *= d_block2_norm1
@@ -5204,12 +5204,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:31)]
+    #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
     # d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n,
-    #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
     # d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
     #     d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
-    #     block2.norm1_var (small_gpt.py:31)]
+    #     block2.norm1_var (small_gpt.py:36)]
     d_block2_norm1_mean_from_block2_norm1_sum = np.einsum("a,nia->ni", block2_norm1_W,
         d_block2_norm1)
     d_block2_norm1_mean = 1e-05 + block2_norm1_var
@@ -5221,7 +5221,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n,
     #     i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm1 (small_gpt.py:31)]
+    #     block2.norm1 (small_gpt.py:36)]
     t_116 = add - block2_norm1_mean[:, :, None]
     t_117 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_117, out=t_117)
@@ -5230,13 +5230,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block2_norm1_W = np.add.reduce(t_116, axis=(0, 1))
 
     # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint of
-    #     block2.norm1 (small_gpt.py:31)]
+    #     block2.norm1 (small_gpt.py:36)]
     d_block2_norm1_b = np.add.reduce(d_block2_norm1, axis=(0, 1))
 
     # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0,
     #     i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] +
     #     block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38)]
     t_118 = 0.0078125 * d_block2_norm1_mean[:, :, None]
     d_add = 0.015625 * add
     t_119 = 0.015625 * block2_norm1_mean[:, :, None]
@@ -5251,19 +5251,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add += d_x_3
 
     # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of block1.down
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     d_block1_down_b = np.add.reduce(d_add, axis=(0, 1))
 
     # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]  [adjoint
-    #     of block1.down_sum (small_gpt.py:36)]
+    #     of block1.down_sum (small_gpt.py:41)]
     d_block1_down_W = np.matmul(h.transpose(2, 0, 1).reshape(512, rows*64),
         d_add.reshape(rows*64, 128))
 
     # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
-    #     block1.down_sum (small_gpt.py:36)]
+    #     block1.down_sum (small_gpt.py:41)]
     # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
     #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1,
-    #     i2]  [adjoint of h (small_gpt.py:35)]
+    #     i2]  [adjoint of h (small_gpt.py:40)]
     d_h = np.matmul(d_add.reshape(rows*64, 128), block1_down_W.T).reshape(rows, 64, 512)
     d_block1_up = 0.7071067811865476 * block1_up
     t_122 = _erf(d_block1_up)
@@ -5279,27 +5279,27 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block1_up = t_122
 
     # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of block1.up
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     d_block1_up_b = np.add.reduce(d_block1_up, axis=(0, 1))
 
     # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1,
-    #     j]  [adjoint of block1.up_sum (small_gpt.py:35)]
+    #     j]  [adjoint of block1.up_sum (small_gpt.py:40)]
     d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_up.reshape(rows*64, 512))
 
     # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
-    #     [adjoint of block1.up_sum (small_gpt.py:35)]
+    #     [adjoint of block1.up_sum (small_gpt.py:40)]
     d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows, 64,
         128)
 
     # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:34)]
+    #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
     # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
     #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
-    #     of block1.norm2_var (small_gpt.py:34)]
+    #     of block1.norm2_var (small_gpt.py:39)]
     t_125 = x_2 - block1_norm2_mean[:, :, None]
     t_125 *= block1_norm2_W
     t_125 *= d_block1_norm2
@@ -5313,12 +5313,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:34)]
+    #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
     # d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n,
-    #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:34)]
+    #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
     # d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
     #     d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
-    #     block1.norm2_var (small_gpt.py:34)]
+    #     block1.norm2_var (small_gpt.py:39)]
     d_block1_norm2_mean_from_block1_norm2_sum = np.einsum("a,nia->ni", block1_norm2_W,
         d_block1_norm2)
     d_block1_norm2_mean = 1e-05 + block1_norm2_var
@@ -5330,7 +5330,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm2 (small_gpt.py:34)]
+    #     block1.norm2 (small_gpt.py:39)]
     t_126 = x_2 - block1_norm2_mean[:, :, None]
     t_127 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_127, out=t_127)
@@ -5339,13 +5339,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block1_norm2_W = np.add.reduce(t_126, axis=(0, 1))
 
     # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint of
-    #     block1.norm2 (small_gpt.py:34)]
+    #     block1.norm2 (small_gpt.py:39)]
     d_block1_norm2_b = np.add.reduce(d_block1_norm2, axis=(0, 1))
 
     # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0,
     #     i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] +
     #     block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:36)]
+    #     [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41)]
     t_128 = 0.0078125 * d_block1_norm2_mean[:, :, None]
     d_x_2 = 0.015625 * x_2
     t_129 = 0.015625 * block1_norm2_mean[:, :, None]
@@ -5360,42 +5360,42 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_x_2 += d_add
 
     # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
-    #     block1.attention.out (small_gpt.py:32)]
+    #     block1.attention.out (small_gpt.py:37)]
     d_block1_attention_out_b = np.add.reduce(d_x_2, axis=(0, 1))
 
     # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1,
-    #     k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:32)]
+    #     k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
     d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0, 1).reshape(128,
         rows*64), d_x_2.reshape(rows*64, 128))
 
     # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
-    #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:32)]
+    #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
     d_block1_attention_joined = np.matmul(d_x_2.reshape(rows*64, 128),
         block1_attention_out_W.T).reshape(rows, 64, 128)
 
     # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block1.attention_joined (small_gpt.py:32)]
+    #     of block1.attention_joined (small_gpt.py:37)]
     d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
         1, 3)
 
     # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block1.attention_mixed (small_gpt.py:32)]
+    #     block1.attention_mixed (small_gpt.py:37)]
     d_block1_attention_mixed_weights = np.matmul(d_block1_attention_mixed,
         block1_attention_v_heads.transpose(0, 1, 3, 2))
 
     # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block1.attention_mixed (small_gpt.py:32)]
+    #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
     d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1, 3, 2),
         d_block1_attention_mixed)
 
     # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:32)]
+    #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
     # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
     #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block1.attention_mixed_weights (small_gpt.py:32)]
+    #     block1.attention_mixed_weights (small_gpt.py:37)]
     d_block1_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
         block1_attention_mixed_weights, d_block1_attention_mixed_weights)
     d_block1_attention_mixed_weights_sum /= block1_attention_mixed_weights_sum
@@ -5405,10 +5405,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     j] - block1.attention_mixed_weights_sum_max[n, i1,
     #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
     #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:32)]
+    #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
     # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
     #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores (small_gpt.py:32)]
+    #     block1.attention_mixed_scores (small_gpt.py:37)]
     d_block1_attention_mixed_scores_sum = (
         block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
     )
@@ -5421,77 +5421,77 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1,
     #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0, 1, 3,
         2), block1_attention_q_heads)
 
     # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1,
     #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:32)]
+    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block1_attention_q_heads = np.matmul(d_block1_attention_mixed_scores_sum,
         block1_attention_k_heads)
 
     # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_v_heads (small_gpt.py:32)]
+    #     block1.attention_v_heads (small_gpt.py:37)]
     d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
-    #     [adjoint of block1.attention.v (small_gpt.py:32)]
+    #     [adjoint of block1.attention.v (small_gpt.py:37)]
     d_block1_attention_v_b = np.add.reduce(d_block1_attention_v, axis=(0, 1))
 
     # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:32)]
+    #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
     d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_attention_v.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
-    #     block1.attention.v_sum (small_gpt.py:32)]
+    #     block1.attention.v_sum (small_gpt.py:37)]
     d_block1_norm1_from_block1_attention_v_sum = np.matmul(d_block1_attention_v.reshape(rows*64,
         128), block1_attention_v_W.T).reshape(rows, 64, 128)
 
     # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_k_heads (small_gpt.py:32)]
+    #     block1.attention_k_heads (small_gpt.py:37)]
     d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
-    #     [adjoint of block1.attention.k (small_gpt.py:32)]
+    #     [adjoint of block1.attention.k (small_gpt.py:37)]
     d_block1_attention_k_b = np.add.reduce(d_block1_attention_k, axis=(0, 1))
 
     # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:32)]
+    #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
     d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_attention_k.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
-    #     block1.attention.k_sum (small_gpt.py:32)]
+    #     block1.attention.k_sum (small_gpt.py:37)]
     d_block1_norm1_from_block1_attention_k_sum = np.matmul(d_block1_attention_k.reshape(rows*64,
         128), block1_attention_k_W.T).reshape(rows, 64, 128)
 
     # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_q_heads (small_gpt.py:32)]
+    #     block1.attention_q_heads (small_gpt.py:37)]
     d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
         8192).reshape(rows, 64, 128)
 
     # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
-    #     [adjoint of block1.attention.q (small_gpt.py:32)]
+    #     [adjoint of block1.attention.q (small_gpt.py:37)]
     d_block1_attention_q_b = np.add.reduce(d_block1_attention_q, axis=(0, 1))
 
     # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:32)]
+    #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
     d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
         d_block1_attention_q.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
-    #     block1.attention.q_sum (small_gpt.py:32)]
+    #     block1.attention.q_sum (small_gpt.py:37)]
     # d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
     #     d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
     #     d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
-    #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:32)]
+    #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)]
     d_block1_norm1 = np.matmul(d_block1_attention_q.reshape(rows*64, 128),
         block1_attention_q_W.T).reshape(rows, 64, 128)
     d_block1_norm1 += d_block1_norm1_from_block1_attention_k_sum
@@ -5499,12 +5499,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:31)]
+    #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
     # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
     #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
-    #     of block1.norm1_var (small_gpt.py:31)]
+    #     of block1.norm1_var (small_gpt.py:36)]
     t_134 = x - block1_norm1_mean[:, :, None]
     t_134 *= block1_norm1_W
     t_134 *= d_block1_norm1
@@ -5518,12 +5518,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     )
 
     # d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:31)]
+    #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
     # d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n,
-    #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:31)]
+    #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:36)]
     # d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
     #     d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
-    #     block1.norm1_var (small_gpt.py:31)]
+    #     block1.norm1_var (small_gpt.py:36)]
     d_block1_norm1_mean_from_block1_norm1_sum = np.einsum("a,nia->ni", block1_norm1_W,
         d_block1_norm1)
     d_block1_norm1_mean = 1e-05 + block1_norm1_var
@@ -5535,7 +5535,7 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
     #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm1 (small_gpt.py:31)]
+    #     block1.norm1 (small_gpt.py:36)]
     t_135 = x - block1_norm1_mean[:, :, None]
     t_136 = 1e-05 + block1_norm1_var[:, :, None]
     np.sqrt(t_136, out=t_136)
@@ -5544,13 +5544,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block1_norm1_W = np.add.reduce(t_135, axis=(0, 1))
 
     # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint of
-    #     block1.norm1 (small_gpt.py:31)]
+    #     block1.norm1 (small_gpt.py:36)]
     d_block1_norm1_b = np.add.reduce(d_block1_norm1, axis=(0, 1))
 
     # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1]
     #     + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] +
     #     block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:33)]
+    #     [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38)]
     t_137 = 0.0078125 * d_block1_norm1_mean[:, :, None]
     d_x = 0.015625 * x
     t_138 = 0.015625 * block1_norm1_mean[:, :, None]
@@ -5564,11 +5564,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_x += t_140
     d_x += d_x_2
 
-    # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:41)
+    # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
     d_position = np.add.reduce(d_x, axis=0)
 
     # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint of
-    #     token (small_gpt.py:40)]
+    #     token (small_gpt.py:45)]
     d_token_W = np.zeros((96, 128), np.float32)
     np.add.at(d_token_W, tokens, d_x)
 
@@ -5874,13 +5874,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     gradient_scale = clip_norm / (1e-06 + gradient_norm)
     gradient_scale = np.where(gradient_scale < 1.0, gradient_scale, 1.0)[()]
 
-    # d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:40)
+    # d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
     # token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]
-    #     [AdamW update (small_gpt.py:40)]
+    #     [AdamW update (small_gpt.py:45)]
     # token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0, i1]
-    #     [AdamW update (small_gpt.py:40)]
+    #     [AdamW update (small_gpt.py:45)]
     # token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] - step_size*token.W.m_next[i0,
-    #     i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW update (small_gpt.py:40)]
+    #     i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW update (small_gpt.py:45)]
     d_token_W_clipped = gradient_scale * d_token_W
     token_W_m_next = (1.0 - beta1) * d_token_W_clipped
     t_141 = beta1 * token_W_m
@@ -5898,13 +5898,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(token_W_next, t_142, out=token_W)
 
     # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
-    #     (small_gpt.py:41)
+    #     (small_gpt.py:46)
     # position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1, i2]
-    #     [AdamW update (small_gpt.py:41)]
+    #     [AdamW update (small_gpt.py:46)]
     # position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1, i2]
-    #     [AdamW update (small_gpt.py:41)]
+    #     [AdamW update (small_gpt.py:46)]
     # position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] - step_size*position.m_next[i1,
-    #     i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW update (small_gpt.py:41)]
+    #     i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW update (small_gpt.py:46)]
     d_position_clipped = gradient_scale * d_position
     position_m_next = (1.0 - beta1) * d_position_clipped
     t_143 = beta1 * position_m
@@ -5922,14 +5922,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(position_next, t_144, out=position)
 
     # d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] +
-    #     beta1*block1.norm1.W.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block1.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
     # block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 +
-    #     beta2*block1.norm1.W.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block1.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
     # block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] -
     #     step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block1_norm1_W_clipped = gradient_scale * d_block1_norm1_W
     block1_norm1_W_m_next = (1.0 - beta1) * d_block1_norm1_W_clipped
     t_145 = beta1 * block1_norm1_W_m
@@ -5947,14 +5947,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_norm1_W_next, t_146, out=block1_norm1_W)
 
     # d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] +
-    #     beta1*block1.norm1.b.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block1.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
     # block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 +
-    #     beta2*block1.norm1.b.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block1.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
     # block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] -
     #     step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block1_norm1_b_clipped = gradient_scale * d_block1_norm1_b
     block1_norm1_b_m_next = (1.0 - beta1) * d_block1_norm1_b_clipped
     t_147 = beta1 * block1_norm1_b_m
@@ -5972,14 +5972,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_norm1_b_next, t_148, out=block1_norm1_b)
 
     # d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
-    #     beta1*block1.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
     #     step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_q_W_clipped = gradient_scale * d_block1_attention_q_W
     block1_attention_q_W_m_next = (1.0 - beta1) * d_block1_attention_q_W_clipped
     t_149 = beta1 * block1_attention_q_W_m
@@ -5997,14 +5997,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_q_W_next, t_150, out=block1_attention_q_W)
 
     # d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] +
-    #     beta1*block1.attention.q.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 +
-    #     beta2*block1.attention.q.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] -
     #     step_size*block1.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block1.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_q_b_clipped = gradient_scale * d_block1_attention_q_b
     block1_attention_q_b_m_next = (1.0 - beta1) * d_block1_attention_q_b_clipped
     t_151 = beta1 * block1_attention_q_b_m
@@ -6022,14 +6022,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_q_b_next, t_152, out=block1_attention_q_b)
 
     # d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
-    #     beta1*block1.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
     #     step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_k_W_clipped = gradient_scale * d_block1_attention_k_W
     block1_attention_k_W_m_next = (1.0 - beta1) * d_block1_attention_k_W_clipped
     t_153 = beta1 * block1_attention_k_W_m
@@ -6047,14 +6047,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_k_W_next, t_154, out=block1_attention_k_W)
 
     # d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] +
-    #     beta1*block1.attention.k.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 +
-    #     beta2*block1.attention.k.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] -
     #     step_size*block1.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block1.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_k_b_clipped = gradient_scale * d_block1_attention_k_b
     block1_attention_k_b_m_next = (1.0 - beta1) * d_block1_attention_k_b_clipped
     t_155 = beta1 * block1_attention_k_b_m
@@ -6072,14 +6072,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_k_b_next, t_156, out=block1_attention_k_b)
 
     # d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
-    #     beta1*block1.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
     #     step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_v_W_clipped = gradient_scale * d_block1_attention_v_W
     block1_attention_v_W_m_next = (1.0 - beta1) * d_block1_attention_v_W_clipped
     t_157 = beta1 * block1_attention_v_W_m
@@ -6097,14 +6097,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_v_W_next, t_158, out=block1_attention_v_W)
 
     # d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] +
-    #     beta1*block1.attention.v.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 +
-    #     beta2*block1.attention.v.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] -
     #     step_size*block1.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block1.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_v_b_clipped = gradient_scale * d_block1_attention_v_b
     block1_attention_v_b_m_next = (1.0 - beta1) * d_block1_attention_v_b_clipped
     t_159 = beta1 * block1_attention_v_b_m
@@ -6122,14 +6122,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_v_b_next, t_160, out=block1_attention_v_b)
 
     # d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] +
-    #     beta1*block1.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] -
     #     step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_out_W_clipped = gradient_scale * d_block1_attention_out_W
     block1_attention_out_W_m_next = (1.0 - beta1) * d_block1_attention_out_W_clipped
     t_161 = beta1 * block1_attention_out_W_m
@@ -6148,14 +6148,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_out_W_next, t_162, out=block1_attention_out_W)
 
     # d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
-    #     beta1*block1.attention.out.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block1.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 +
-    #     beta2*block1.attention.out.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block1.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
     #     step_size*block1.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block1.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block1_attention_out_b_clipped = gradient_scale * d_block1_attention_out_b
     block1_attention_out_b_m_next = (1.0 - beta1) * d_block1_attention_out_b_clipped
     t_163 = beta1 * block1_attention_out_b_m
@@ -6174,14 +6174,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_attention_out_b_next, t_164, out=block1_attention_out_b)
 
     # d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] +
-    #     beta1*block1.norm2.W.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block1.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
     # block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 +
-    #     beta2*block1.norm2.W.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block1.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
     # block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] -
     #     step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block1_norm2_W_clipped = gradient_scale * d_block1_norm2_W
     block1_norm2_W_m_next = (1.0 - beta1) * d_block1_norm2_W_clipped
     t_165 = beta1 * block1_norm2_W_m
@@ -6199,14 +6199,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_norm2_W_next, t_166, out=block1_norm2_W)
 
     # d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] +
-    #     beta1*block1.norm2.b.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block1.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
     # block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 +
-    #     beta2*block1.norm2.b.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block1.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
     # block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] -
     #     step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block1_norm2_b_clipped = gradient_scale * d_block1_norm2_b
     block1_norm2_b_m_next = (1.0 - beta1) * d_block1_norm2_b_clipped
     t_167 = beta1 * block1_norm2_b_m
@@ -6224,14 +6224,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_norm2_b_next, t_168, out=block1_norm2_b)
 
     # d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     # block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] + beta1*block1.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 + beta2*block1.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:35)]
+    #     j]  [AdamW update (small_gpt.py:40)]
     # block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] -
     #     step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block1_up_W_clipped = gradient_scale * d_block1_up_W
     block1_up_W_m_next = (1.0 - beta1) * d_block1_up_W_clipped
     t_169 = beta1 * block1_up_W_m
@@ -6248,14 +6248,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_170 *= block1_up_W_m
     np.subtract(block1_up_W_next, t_170, out=block1_up_W)
 
-    # d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:35)
+    # d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
     # block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     # block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
     #     step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block1_up_b_clipped = gradient_scale * d_block1_up_b
     block1_up_b_m_next = (1.0 - beta1) * d_block1_up_b_clipped
     t_171 = beta1 * block1_up_b_m
@@ -6273,14 +6273,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_up_b_next, t_172, out=block1_up_b)
 
     # d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     # block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] +
-    #     beta1*block1.down.W.m[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta1*block1.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
     # block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 +
-    #     beta2*block1.down.W.v[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta2*block1.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
     # block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] -
     #     step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     d_block1_down_W_clipped = gradient_scale * d_block1_down_W
     block1_down_W_m_next = (1.0 - beta1) * d_block1_down_W_clipped
     t_173 = beta1 * block1_down_W_m
@@ -6298,14 +6298,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_down_W_next, t_174, out=block1_down_W)
 
     # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
-    #     (small_gpt.py:36)
+    #     (small_gpt.py:41)
     # block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] + beta1*block1.down.b.m[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 + beta2*block1.down.b.v[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] -
     #     step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:36)]
+    #     update (small_gpt.py:41)]
     d_block1_down_b_clipped = gradient_scale * d_block1_down_b
     block1_down_b_m_next = (1.0 - beta1) * d_block1_down_b_clipped
     t_175 = beta1 * block1_down_b_m
@@ -6323,14 +6323,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_down_b_next, t_176, out=block1_down_b)
 
     # d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] +
-    #     beta1*block2.norm1.W.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block2.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
     # block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 +
-    #     beta2*block2.norm1.W.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block2.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
     # block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] -
     #     step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block2_norm1_W_clipped = gradient_scale * d_block2_norm1_W
     block2_norm1_W_m_next = (1.0 - beta1) * d_block2_norm1_W_clipped
     t_177 = beta1 * block2_norm1_W_m
@@ -6348,14 +6348,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_norm1_W_next, t_178, out=block2_norm1_W)
 
     # d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] +
-    #     beta1*block2.norm1.b.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block2.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
     # block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 +
-    #     beta2*block2.norm1.b.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block2.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
     # block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] -
     #     step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block2_norm1_b_clipped = gradient_scale * d_block2_norm1_b
     block2_norm1_b_m_next = (1.0 - beta1) * d_block2_norm1_b_clipped
     t_179 = beta1 * block2_norm1_b_m
@@ -6373,14 +6373,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_norm1_b_next, t_180, out=block2_norm1_b)
 
     # d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
-    #     beta1*block2.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
     #     step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_q_W_clipped = gradient_scale * d_block2_attention_q_W
     block2_attention_q_W_m_next = (1.0 - beta1) * d_block2_attention_q_W_clipped
     t_181 = beta1 * block2_attention_q_W_m
@@ -6398,14 +6398,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_q_W_next, t_182, out=block2_attention_q_W)
 
     # d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] +
-    #     beta1*block2.attention.q.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 +
-    #     beta2*block2.attention.q.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] -
     #     step_size*block2.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block2.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_q_b_clipped = gradient_scale * d_block2_attention_q_b
     block2_attention_q_b_m_next = (1.0 - beta1) * d_block2_attention_q_b_clipped
     t_183 = beta1 * block2_attention_q_b_m
@@ -6423,14 +6423,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_q_b_next, t_184, out=block2_attention_q_b)
 
     # d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
-    #     beta1*block2.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
     #     step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_k_W_clipped = gradient_scale * d_block2_attention_k_W
     block2_attention_k_W_m_next = (1.0 - beta1) * d_block2_attention_k_W_clipped
     t_185 = beta1 * block2_attention_k_W_m
@@ -6448,14 +6448,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_k_W_next, t_186, out=block2_attention_k_W)
 
     # d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] +
-    #     beta1*block2.attention.k.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 +
-    #     beta2*block2.attention.k.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] -
     #     step_size*block2.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block2.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_k_b_clipped = gradient_scale * d_block2_attention_k_b
     block2_attention_k_b_m_next = (1.0 - beta1) * d_block2_attention_k_b_clipped
     t_187 = beta1 * block2_attention_k_b_m
@@ -6473,14 +6473,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_k_b_next, t_188, out=block2_attention_k_b)
 
     # d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
-    #     beta1*block2.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
     #     step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_v_W_clipped = gradient_scale * d_block2_attention_v_W
     block2_attention_v_W_m_next = (1.0 - beta1) * d_block2_attention_v_W_clipped
     t_189 = beta1 * block2_attention_v_W_m
@@ -6498,14 +6498,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_v_W_next, t_190, out=block2_attention_v_W)
 
     # d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] +
-    #     beta1*block2.attention.v.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 +
-    #     beta2*block2.attention.v.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] -
     #     step_size*block2.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block2.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_v_b_clipped = gradient_scale * d_block2_attention_v_b
     block2_attention_v_b_m_next = (1.0 - beta1) * d_block2_attention_v_b_clipped
     t_191 = beta1 * block2_attention_v_b_m
@@ -6523,14 +6523,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_v_b_next, t_192, out=block2_attention_v_b)
 
     # d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] +
-    #     beta1*block2.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] -
     #     step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_out_W_clipped = gradient_scale * d_block2_attention_out_W
     block2_attention_out_W_m_next = (1.0 - beta1) * d_block2_attention_out_W_clipped
     t_193 = beta1 * block2_attention_out_W_m
@@ -6549,14 +6549,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_out_W_next, t_194, out=block2_attention_out_W)
 
     # d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
-    #     beta1*block2.attention.out.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block2.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 +
-    #     beta2*block2.attention.out.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block2.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
     #     step_size*block2.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block2.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block2_attention_out_b_clipped = gradient_scale * d_block2_attention_out_b
     block2_attention_out_b_m_next = (1.0 - beta1) * d_block2_attention_out_b_clipped
     t_195 = beta1 * block2_attention_out_b_m
@@ -6575,14 +6575,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_attention_out_b_next, t_196, out=block2_attention_out_b)
 
     # d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] +
-    #     beta1*block2.norm2.W.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block2.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
     # block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 +
-    #     beta2*block2.norm2.W.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block2.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
     # block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] -
     #     step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block2_norm2_W_clipped = gradient_scale * d_block2_norm2_W
     block2_norm2_W_m_next = (1.0 - beta1) * d_block2_norm2_W_clipped
     t_197 = beta1 * block2_norm2_W_m
@@ -6600,14 +6600,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_norm2_W_next, t_198, out=block2_norm2_W)
 
     # d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] +
-    #     beta1*block2.norm2.b.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block2.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
     # block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 +
-    #     beta2*block2.norm2.b.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block2.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
     # block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] -
     #     step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block2_norm2_b_clipped = gradient_scale * d_block2_norm2_b
     block2_norm2_b_m_next = (1.0 - beta1) * d_block2_norm2_b_clipped
     t_199 = beta1 * block2_norm2_b_m
@@ -6625,14 +6625,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_norm2_b_next, t_200, out=block2_norm2_b)
 
     # d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     # block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] + beta1*block2.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 + beta2*block2.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:35)]
+    #     j]  [AdamW update (small_gpt.py:40)]
     # block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] -
     #     step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block2_up_W_clipped = gradient_scale * d_block2_up_W
     block2_up_W_m_next = (1.0 - beta1) * d_block2_up_W_clipped
     t_201 = beta1 * block2_up_W_m
@@ -6649,14 +6649,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_202 *= block2_up_W_m
     np.subtract(block2_up_W_next, t_202, out=block2_up_W)
 
-    # d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:35)
+    # d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
     # block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     # block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
     #     step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block2_up_b_clipped = gradient_scale * d_block2_up_b
     block2_up_b_m_next = (1.0 - beta1) * d_block2_up_b_clipped
     t_203 = beta1 * block2_up_b_m
@@ -6674,14 +6674,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_up_b_next, t_204, out=block2_up_b)
 
     # d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     # block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] +
-    #     beta1*block2.down.W.m[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta1*block2.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
     # block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 +
-    #     beta2*block2.down.W.v[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta2*block2.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
     # block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] -
     #     step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     d_block2_down_W_clipped = gradient_scale * d_block2_down_W
     block2_down_W_m_next = (1.0 - beta1) * d_block2_down_W_clipped
     t_205 = beta1 * block2_down_W_m
@@ -6699,14 +6699,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_down_W_next, t_206, out=block2_down_W)
 
     # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
-    #     (small_gpt.py:36)
+    #     (small_gpt.py:41)
     # block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] + beta1*block2.down.b.m[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 + beta2*block2.down.b.v[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] -
     #     step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:36)]
+    #     update (small_gpt.py:41)]
     d_block2_down_b_clipped = gradient_scale * d_block2_down_b
     block2_down_b_m_next = (1.0 - beta1) * d_block2_down_b_clipped
     t_207 = beta1 * block2_down_b_m
@@ -6724,14 +6724,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_down_b_next, t_208, out=block2_down_b)
 
     # d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] +
-    #     beta1*block3.norm1.W.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block3.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
     # block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 +
-    #     beta2*block3.norm1.W.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block3.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
     # block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] -
     #     step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block3_norm1_W_clipped = gradient_scale * d_block3_norm1_W
     block3_norm1_W_m_next = (1.0 - beta1) * d_block3_norm1_W_clipped
     t_209 = beta1 * block3_norm1_W_m
@@ -6749,14 +6749,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_norm1_W_next, t_210, out=block3_norm1_W)
 
     # d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] +
-    #     beta1*block3.norm1.b.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block3.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
     # block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 +
-    #     beta2*block3.norm1.b.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block3.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
     # block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] -
     #     step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block3_norm1_b_clipped = gradient_scale * d_block3_norm1_b
     block3_norm1_b_m_next = (1.0 - beta1) * d_block3_norm1_b_clipped
     t_211 = beta1 * block3_norm1_b_m
@@ -6774,14 +6774,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_norm1_b_next, t_212, out=block3_norm1_b)
 
     # d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
-    #     beta1*block3.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
     #     step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_q_W_clipped = gradient_scale * d_block3_attention_q_W
     block3_attention_q_W_m_next = (1.0 - beta1) * d_block3_attention_q_W_clipped
     t_213 = beta1 * block3_attention_q_W_m
@@ -6799,14 +6799,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_q_W_next, t_214, out=block3_attention_q_W)
 
     # d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] +
-    #     beta1*block3.attention.q.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 +
-    #     beta2*block3.attention.q.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] -
     #     step_size*block3.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block3.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_q_b_clipped = gradient_scale * d_block3_attention_q_b
     block3_attention_q_b_m_next = (1.0 - beta1) * d_block3_attention_q_b_clipped
     t_215 = beta1 * block3_attention_q_b_m
@@ -6824,14 +6824,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_q_b_next, t_216, out=block3_attention_q_b)
 
     # d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
-    #     beta1*block3.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
     #     step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_k_W_clipped = gradient_scale * d_block3_attention_k_W
     block3_attention_k_W_m_next = (1.0 - beta1) * d_block3_attention_k_W_clipped
     t_217 = beta1 * block3_attention_k_W_m
@@ -6849,14 +6849,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_k_W_next, t_218, out=block3_attention_k_W)
 
     # d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] +
-    #     beta1*block3.attention.k.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 +
-    #     beta2*block3.attention.k.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] -
     #     step_size*block3.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block3.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_k_b_clipped = gradient_scale * d_block3_attention_k_b
     block3_attention_k_b_m_next = (1.0 - beta1) * d_block3_attention_k_b_clipped
     t_219 = beta1 * block3_attention_k_b_m
@@ -6874,14 +6874,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_k_b_next, t_220, out=block3_attention_k_b)
 
     # d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
-    #     beta1*block3.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
     #     step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_v_W_clipped = gradient_scale * d_block3_attention_v_W
     block3_attention_v_W_m_next = (1.0 - beta1) * d_block3_attention_v_W_clipped
     t_221 = beta1 * block3_attention_v_W_m
@@ -6899,14 +6899,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_v_W_next, t_222, out=block3_attention_v_W)
 
     # d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] +
-    #     beta1*block3.attention.v.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 +
-    #     beta2*block3.attention.v.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] -
     #     step_size*block3.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block3.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_v_b_clipped = gradient_scale * d_block3_attention_v_b
     block3_attention_v_b_m_next = (1.0 - beta1) * d_block3_attention_v_b_clipped
     t_223 = beta1 * block3_attention_v_b_m
@@ -6924,14 +6924,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_v_b_next, t_224, out=block3_attention_v_b)
 
     # d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] +
-    #     beta1*block3.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] -
     #     step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_out_W_clipped = gradient_scale * d_block3_attention_out_W
     block3_attention_out_W_m_next = (1.0 - beta1) * d_block3_attention_out_W_clipped
     t_225 = beta1 * block3_attention_out_W_m
@@ -6950,14 +6950,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_out_W_next, t_226, out=block3_attention_out_W)
 
     # d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
-    #     beta1*block3.attention.out.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block3.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 +
-    #     beta2*block3.attention.out.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block3.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
     #     step_size*block3.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block3.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block3_attention_out_b_clipped = gradient_scale * d_block3_attention_out_b
     block3_attention_out_b_m_next = (1.0 - beta1) * d_block3_attention_out_b_clipped
     t_227 = beta1 * block3_attention_out_b_m
@@ -6976,14 +6976,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_attention_out_b_next, t_228, out=block3_attention_out_b)
 
     # d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] +
-    #     beta1*block3.norm2.W.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block3.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
     # block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 +
-    #     beta2*block3.norm2.W.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block3.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
     # block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] -
     #     step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block3_norm2_W_clipped = gradient_scale * d_block3_norm2_W
     block3_norm2_W_m_next = (1.0 - beta1) * d_block3_norm2_W_clipped
     t_229 = beta1 * block3_norm2_W_m
@@ -7001,14 +7001,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_norm2_W_next, t_230, out=block3_norm2_W)
 
     # d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] +
-    #     beta1*block3.norm2.b.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block3.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
     # block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 +
-    #     beta2*block3.norm2.b.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block3.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
     # block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] -
     #     step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block3_norm2_b_clipped = gradient_scale * d_block3_norm2_b
     block3_norm2_b_m_next = (1.0 - beta1) * d_block3_norm2_b_clipped
     t_231 = beta1 * block3_norm2_b_m
@@ -7026,14 +7026,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_norm2_b_next, t_232, out=block3_norm2_b)
 
     # d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     # block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] + beta1*block3.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 + beta2*block3.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:35)]
+    #     j]  [AdamW update (small_gpt.py:40)]
     # block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] -
     #     step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block3_up_W_clipped = gradient_scale * d_block3_up_W
     block3_up_W_m_next = (1.0 - beta1) * d_block3_up_W_clipped
     t_233 = beta1 * block3_up_W_m
@@ -7050,14 +7050,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_234 *= block3_up_W_m
     np.subtract(block3_up_W_next, t_234, out=block3_up_W)
 
-    # d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:35)
+    # d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
     # block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     # block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
     #     step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block3_up_b_clipped = gradient_scale * d_block3_up_b
     block3_up_b_m_next = (1.0 - beta1) * d_block3_up_b_clipped
     t_235 = beta1 * block3_up_b_m
@@ -7075,14 +7075,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_up_b_next, t_236, out=block3_up_b)
 
     # d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     # block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] +
-    #     beta1*block3.down.W.m[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta1*block3.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
     # block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 +
-    #     beta2*block3.down.W.v[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta2*block3.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
     # block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] -
     #     step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     d_block3_down_W_clipped = gradient_scale * d_block3_down_W
     block3_down_W_m_next = (1.0 - beta1) * d_block3_down_W_clipped
     t_237 = beta1 * block3_down_W_m
@@ -7100,14 +7100,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_down_W_next, t_238, out=block3_down_W)
 
     # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
-    #     (small_gpt.py:36)
+    #     (small_gpt.py:41)
     # block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] + beta1*block3.down.b.m[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 + beta2*block3.down.b.v[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] -
     #     step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:36)]
+    #     update (small_gpt.py:41)]
     d_block3_down_b_clipped = gradient_scale * d_block3_down_b
     block3_down_b_m_next = (1.0 - beta1) * d_block3_down_b_clipped
     t_239 = beta1 * block3_down_b_m
@@ -7125,14 +7125,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_down_b_next, t_240, out=block3_down_b)
 
     # d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] +
-    #     beta1*block4.norm1.W.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block4.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
     # block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 +
-    #     beta2*block4.norm1.W.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block4.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
     # block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] -
     #     step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block4_norm1_W_clipped = gradient_scale * d_block4_norm1_W
     block4_norm1_W_m_next = (1.0 - beta1) * d_block4_norm1_W_clipped
     t_241 = beta1 * block4_norm1_W_m
@@ -7150,14 +7150,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_norm1_W_next, t_242, out=block4_norm1_W)
 
     # d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:31)]
+    #     (small_gpt.py:36)]
     # block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] +
-    #     beta1*block4.norm1.b.m[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta1*block4.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
     # block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 +
-    #     beta2*block4.norm1.b.v[i2]  [AdamW update (small_gpt.py:31)]
+    #     beta2*block4.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
     # block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] -
     #     step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:31)]
+    #     [AdamW update (small_gpt.py:36)]
     d_block4_norm1_b_clipped = gradient_scale * d_block4_norm1_b
     block4_norm1_b_m_next = (1.0 - beta1) * d_block4_norm1_b_clipped
     t_243 = beta1 * block4_norm1_b_m
@@ -7175,14 +7175,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_norm1_b_next, t_244, out=block4_norm1_b)
 
     # d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
-    #     beta1*block4.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
     #     step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_q_W_clipped = gradient_scale * d_block4_attention_q_W
     block4_attention_q_W_m_next = (1.0 - beta1) * d_block4_attention_q_W_clipped
     t_245 = beta1 * block4_attention_q_W_m
@@ -7200,14 +7200,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_q_W_next, t_246, out=block4_attention_q_W)
 
     # d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] +
-    #     beta1*block4.attention.q.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 +
-    #     beta2*block4.attention.q.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] -
     #     step_size*block4.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block4.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_q_b_clipped = gradient_scale * d_block4_attention_q_b
     block4_attention_q_b_m_next = (1.0 - beta1) * d_block4_attention_q_b_clipped
     t_247 = beta1 * block4_attention_q_b_m
@@ -7225,14 +7225,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_q_b_next, t_248, out=block4_attention_q_b)
 
     # d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
-    #     beta1*block4.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
     #     step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_k_W_clipped = gradient_scale * d_block4_attention_k_W
     block4_attention_k_W_m_next = (1.0 - beta1) * d_block4_attention_k_W_clipped
     t_249 = beta1 * block4_attention_k_W_m
@@ -7250,14 +7250,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_k_W_next, t_250, out=block4_attention_k_W)
 
     # d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] +
-    #     beta1*block4.attention.k.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 +
-    #     beta2*block4.attention.k.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] -
     #     step_size*block4.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block4.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_k_b_clipped = gradient_scale * d_block4_attention_k_b
     block4_attention_k_b_m_next = (1.0 - beta1) * d_block4_attention_k_b_clipped
     t_251 = beta1 * block4_attention_k_b_m
@@ -7275,14 +7275,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_k_b_next, t_252, out=block4_attention_k_b)
 
     # d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
-    #     beta1*block4.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
     #     step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_v_W_clipped = gradient_scale * d_block4_attention_v_W
     block4_attention_v_W_m_next = (1.0 - beta1) * d_block4_attention_v_W_clipped
     t_253 = beta1 * block4_attention_v_W_m
@@ -7300,14 +7300,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_v_W_next, t_254, out=block4_attention_v_W)
 
     # d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:32)]
+    #     (small_gpt.py:37)]
     # block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] +
-    #     beta1*block4.attention.v.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 +
-    #     beta2*block4.attention.v.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] -
     #     step_size*block4.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block4.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_v_b_clipped = gradient_scale * d_block4_attention_v_b
     block4_attention_v_b_m_next = (1.0 - beta1) * d_block4_attention_v_b_clipped
     t_255 = beta1 * block4_attention_v_b_m
@@ -7325,14 +7325,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_v_b_next, t_256, out=block4_attention_v_b)
 
     # d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] +
-    #     beta1*block4.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] -
     #     step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_out_W_clipped = gradient_scale * d_block4_attention_out_W
     block4_attention_out_W_m_next = (1.0 - beta1) * d_block4_attention_out_W_clipped
     t_257 = beta1 * block4_attention_out_W_m
@@ -7351,14 +7351,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_out_W_next, t_258, out=block4_attention_out_W)
 
     # d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:32)]
+    #     update (small_gpt.py:37)]
     # block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
-    #     beta1*block4.attention.out.b.m[j]  [AdamW update (small_gpt.py:32)]
+    #     beta1*block4.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 +
-    #     beta2*block4.attention.out.b.v[j]  [AdamW update (small_gpt.py:32)]
+    #     beta2*block4.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
     #     step_size*block4.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:32)]
+    #     sqrt(block4.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
     d_block4_attention_out_b_clipped = gradient_scale * d_block4_attention_out_b
     block4_attention_out_b_m_next = (1.0 - beta1) * d_block4_attention_out_b_clipped
     t_259 = beta1 * block4_attention_out_b_m
@@ -7377,14 +7377,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_attention_out_b_next, t_260, out=block4_attention_out_b)
 
     # d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] +
-    #     beta1*block4.norm2.W.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block4.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
     # block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 +
-    #     beta2*block4.norm2.W.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block4.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
     # block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] -
     #     step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block4_norm2_W_clipped = gradient_scale * d_block4_norm2_W
     block4_norm2_W_m_next = (1.0 - beta1) * d_block4_norm2_W_clipped
     t_261 = beta1 * block4_norm2_W_m
@@ -7402,14 +7402,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_norm2_W_next, t_262, out=block4_norm2_W)
 
     # d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:34)]
+    #     (small_gpt.py:39)]
     # block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] +
-    #     beta1*block4.norm2.b.m[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta1*block4.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
     # block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 +
-    #     beta2*block4.norm2.b.v[i2]  [AdamW update (small_gpt.py:34)]
+    #     beta2*block4.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
     # block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] -
     #     step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:34)]
+    #     [AdamW update (small_gpt.py:39)]
     d_block4_norm2_b_clipped = gradient_scale * d_block4_norm2_b
     block4_norm2_b_m_next = (1.0 - beta1) * d_block4_norm2_b_clipped
     t_263 = beta1 * block4_norm2_b_m
@@ -7427,14 +7427,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_norm2_b_next, t_264, out=block4_norm2_b)
 
     # d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:35)]
+    #     (small_gpt.py:40)]
     # block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] + beta1*block4.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 + beta2*block4.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:35)]
+    #     j]  [AdamW update (small_gpt.py:40)]
     # block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] -
     #     step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block4_up_W_clipped = gradient_scale * d_block4_up_W
     block4_up_W_m_next = (1.0 - beta1) * d_block4_up_W_clipped
     t_265 = beta1 * block4_up_W_m
@@ -7451,14 +7451,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_266 *= block4_up_W_m
     np.subtract(block4_up_W_next, t_266, out=block4_up_W)
 
-    # d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:35)
+    # d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
     # block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     # block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]
-    #     [AdamW update (small_gpt.py:35)]
+    #     [AdamW update (small_gpt.py:40)]
     # block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
     #     step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:35)]
+    #     update (small_gpt.py:40)]
     d_block4_up_b_clipped = gradient_scale * d_block4_up_b
     block4_up_b_m_next = (1.0 - beta1) * d_block4_up_b_clipped
     t_267 = beta1 * block4_up_b_m
@@ -7476,14 +7476,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_up_b_next, t_268, out=block4_up_b)
 
     # d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:36)]
+    #     (small_gpt.py:41)]
     # block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] +
-    #     beta1*block4.down.W.m[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta1*block4.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
     # block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 +
-    #     beta2*block4.down.W.v[k, j]  [AdamW update (small_gpt.py:36)]
+    #     beta2*block4.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
     # block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] -
     #     step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     d_block4_down_W_clipped = gradient_scale * d_block4_down_W
     block4_down_W_m_next = (1.0 - beta1) * d_block4_down_W_clipped
     t_269 = beta1 * block4_down_W_m
@@ -7501,14 +7501,14 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_down_W_next, t_270, out=block4_down_W)
 
     # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
-    #     (small_gpt.py:36)
+    #     (small_gpt.py:41)
     # block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] + beta1*block4.down.b.m[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 + beta2*block4.down.b.v[j]
-    #     [AdamW update (small_gpt.py:36)]
+    #     [AdamW update (small_gpt.py:41)]
     # block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] -
     #     step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:36)]
+    #     update (small_gpt.py:41)]
     d_block4_down_b_clipped = gradient_scale * d_block4_down_b
     block4_down_b_m_next = (1.0 - beta1) * d_block4_down_b_clipped
     t_271 = beta1 * block4_down_b_m
@@ -7525,13 +7525,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_272 *= block4_down_b_m
     np.subtract(block4_down_b_next, t_272, out=block4_down_b)
 
-    # d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:44)
+    # d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
     # norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]  [AdamW update
-    #     (small_gpt.py:44)]
+    #     (small_gpt.py:49)]
     # norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]  [AdamW update
-    #     (small_gpt.py:44)]
+    #     (small_gpt.py:49)]
     # norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps +
-    #     sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:44)]
+    #     sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
     d_norm_W_clipped = gradient_scale * d_norm_W
     norm_W_m_next = (1.0 - beta1) * d_norm_W_clipped
     t_273 = beta1 * norm_W_m
@@ -7548,13 +7548,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_274 *= norm_W_m
     np.subtract(norm_W_next, t_274, out=norm_W)
 
-    # d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:44)
+    # d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
     # norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]  [AdamW update
-    #     (small_gpt.py:44)]
+    #     (small_gpt.py:49)]
     # norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]  [AdamW update
-    #     (small_gpt.py:44)]
+    #     (small_gpt.py:49)]
     # norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps +
-    #     sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:44)]
+    #     sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
     d_norm_b_clipped = gradient_scale * d_norm_b
     norm_b_m_next = (1.0 - beta1) * d_norm_b_clipped
     t_275 = beta1 * norm_b_m
@@ -7571,13 +7571,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_276 *= norm_b_m
     np.subtract(norm_b_next, t_276, out=norm_b)
 
-    # d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:45)
+    # d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
     # head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]  [AdamW update
-    #     (small_gpt.py:45)]
+    #     (small_gpt.py:50)]
     # head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]  [AdamW
-    #     update (small_gpt.py:45)]
+    #     update (small_gpt.py:50)]
     # head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k, j]/(eps +
-    #     sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:45)]
+    #     sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)]
     d_head_W_clipped = gradient_scale * d_head_W
     head_W_m_next = (1.0 - beta1) * d_head_W_clipped
     t_277 = beta1 * head_W_m
