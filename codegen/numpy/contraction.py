@@ -126,6 +126,8 @@ def _product(total: Sum, groups: list[Factor]) -> Expr:
 
 def _alone(total: Sum, group: Factor) -> Expr:
     """One operand: two plain arrays multiplied and added by einsum, anything else by add.reduce."""
+    if group.product.is_number and not group.masks:
+        return group.product
     factors = _plain_factors(group)
     if factors and not group.masks:
         return _einsum(total, [Factor(f, _axes(f, total)) for f in factors])

@@ -24,6 +24,7 @@ from codegen.numpy.writer import (
     AND,
     ATOM,
     COMPARED,
+    LOOSE,
     NEGATED,
     OR,
     PRODUCT,
@@ -33,7 +34,7 @@ from codegen.numpy.writer import (
     Writer,
 )
 from ir.affine import linear
-from ir.expression import Random, symbols_of
+from ir.expression import Access, Random, symbols_of
 
 INFIX = {
     "add": ("+", SUM),
@@ -59,7 +60,8 @@ OWN = {"erf", "erfc"}
 class Evaluation:
     """The statements of one body. Its first array gets `name`, a name that is reserved for it.
 
-    `owned` are arrays of earlier statements that end here: they may be overwritten.
+    `owned` are arrays of earlier statements that end here: they may be overwritten, unless the
+    body reads them in two ways, where the second would find what the first left.
     """
 
     def __init__(
@@ -80,14 +82,12 @@ class Evaluation:
 
     def of(self, expr: sympy.Basic) -> Operand:
         """The value of a body or a condition; inline text, or the name of an array."""
-        op = self.lowering.lower(expr)
-        self._count(op)
+        op = self._begin(expr)
         return self._solid(self._take(op))
 
     def into(self, expr: sympy.Basic, place: str) -> None:
         """Writes the value of a body to an array that exists."""
-        op = self.lowering.lower(expr)
-        self._count(op)
+        op = self._begin(expr)
         if op.name in FLAT or not self.frame:
             self.w.say(f"{place}[...] = {self._solid(self._take(op)).text}")
             return
@@ -96,6 +96,14 @@ class Evaluation:
             self._overwrite(op.name, args, place)
         else:
             self.w.say(f"{place}[...] = {self._inline(op.name, args).text}")
+
+    def _begin(self, expr: sympy.Basic) -> Op:
+        """The graph, its uses counted; what it reads in one way only may be overwritten."""
+        op = self.lowering.lower(expr)
+        self._count(op)
+        reads = Counter(self.w.arrays[a.tensor].text for a in expr.atoms(Access))
+        self.owned = frozenset(text for text in self.owned if reads[text] == 1)
+        return op
 
     def _count(self, op: Op) -> None:
         """How often each distinct operation is used: the last use may overwrite it."""
@@ -252,7 +260,8 @@ class Evaluation:
             return Operand(f"-{args[0].within(NEGATED)}", axes, NEGATED, computed=True)
         if name == "logical_not":
             word = "~" if axes else "not "
-            return Operand(f"{word}{args[0].within(ATOM)}", axes, NEGATED, computed=True)
+            tight = NEGATED if axes else LOOSE
+            return Operand(f"{word}{args[0].within(ATOM)}", axes, tight, computed=True)
         listed = ", ".join(a.text for a in args)
         function = self.w.helper(name) if name in OWN else f"np.{name}"
         return Operand(f"{function}({listed})", axes, computed=True)
@@ -305,11 +314,12 @@ class Evaluation:
         axes = frozenset().union(*(self._axes(value) for value, _ in op.leaf.args))
         name = self._next_name(axes)
         word, known = "if", self.w.known
-        for arg, (_, condition) in zip(op.args, op.leaf.args, strict=True):
+        for arg, branch in zip(op.args, op.leaf.args, strict=True):
+            condition = branch[1]
             test = truth(self.w, condition)
             header = "else:" if condition == sympy.true else f"{word} {test}:"
             self._branch(name, header if word != "if" or header != "else:" else "if True:",
-                         arg, condition, axes)
+                         arg, branch, axes)
             self.w.known = (*self.w.known, sympy.Not(condition))
             word = "elif"
         if op.leaf.args[-1][1] != sympy.true:
@@ -322,17 +332,21 @@ class Evaluation:
         return frozenset(symbols_of([value]) & self.lowering.axes)
 
     def _branch(
-        self, name: str, header: str, arg: Op, condition: sympy.Basic,
+        self, name: str, header: str, arg: Op, branch: tuple[sympy.Basic, sympy.Basic],
         axes: frozenset[sympy.Symbol],
     ) -> None:
-        memo, free = self.memo, self.free
+        """One branch. What it takes, another branch or a later statement may need as it was."""
+        expr, condition = branch
+        memo, free, uses = self.memo, self.free, self.uses.copy()
         self.memo = {op: replace(o, temporary=False) for op, o in memo.items()}
         self.free, owned, self.owned = [], self.owned, frozenset()
         with self.w.block(header):
             self.w.known = (*self.w.known, condition)
             value = self._take(arg)
             self.w.say(f"{name} = {self._filled(value, axes)}")
-        self.memo, self.free, self.owned = memo, free, owned
+        if not value.computed and not value.temporary:
+            self.w.fresh -= {self.w.arrays[a.tensor].text for a in expr.atoms(Access)}
+        self.memo, self.free, self.owned, self.uses = memo, free, owned, uses
 
     def _filled(self, value: Operand, axes: frozenset[sympy.Symbol]) -> str:
         """The text of a branch, as large as the other branches."""

@@ -143,14 +143,18 @@ def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool
     scatter = member.reduce == "scatter"
     whole = scatter or found.axes == frozenset(r.index for r in member.indices)
     result = keep and member.name in w.program.results()
-    if text != name:
+    shared = not found.temporary and not found.computed
+    if text == name and whole:
+        if result and shared and not scatter and member.reduce != "argmax":
+            w.say(f"{name} = {name}.copy()")
+    else:
         if found.literal or not whole:
             text = f"np.full({shape}, {text}, np.{member.dtype})"
         elif member.dtype.startswith("int"):
             text = f"np.asarray({text}).astype(np.{member.dtype})"
-        elif not found.temporary and not found.computed and (result or _may_change(w, member)):
+        elif shared and (result or _may_change(w, member)):
             text = f"{found.within(100)}.copy()"
-        elif not found.temporary and not found.computed:
+        elif shared:
             w.fresh -= {w.arrays[name].text for name in member.reads()}
         if found.temporary and text == found.text:
             _rename(w, text, name)

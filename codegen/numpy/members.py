@@ -41,7 +41,7 @@ def value(
     fixed = [c for c in d.where if lowering.is_fixed(c)]
     masks = [c for c in d.where if c not in fixed]
     if not fixed:
-        return _reduction(w, d, space, masks, name)
+        return _reduction(w, d, space, masks, name, owned)
     return _guarded(w, d, space, sympy.And(*fixed), masks, name)
 
 
@@ -60,8 +60,12 @@ def _guarded(
     with w.block(f"if {truth(w, test)}:"):
         w.known = (*w.known, test)
         found = _reduction(w, d, space, masks, name)
-        if found.text != name:
+        whole = found.axes == frozenset(r.index for r in space) and not found.literal
+        if not whole:
+            w.say(f"{name} = np.full({shape}, {found.text}, np.{d.dtype})")
+        elif found.text != name:
             w.say(f"{name} = {found.text}")
+            w.fresh -= {w.arrays[tensor].text for tensor in d.reads()}
     with w.block("else:"):
         w.say(f"{name} = np.full({shape}, {EMPTY[str(d.reduce)]}, np.{d.dtype})")
     w.fresh.discard(name)
@@ -69,19 +73,24 @@ def _guarded(
 
 
 def _reduction(
-    w: Writer, d: Definition, space: Frame, masks: list[Any], name: str
+    w: Writer, d: Definition, space: Frame, masks: list[Any], name: str,
+    owned: frozenset[str] = frozenset(),
 ) -> Operand:
     if d.reduce == "sum":
-        return _sum(w, d, space, masks, name)
+        return _sum(w, d, space, masks, name, owned)
     if d.reduce == "max":
         return _max(w, d, space, masks, name)
     return _argmax(w, d, space, masks, name)
 
 
-def _sum(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) -> Operand:
+def _sum(
+    w: Writer, d: Definition, space: Frame, masks: list[Any], name: str, owned: frozenset[str]
+) -> Operand:
+    """The sum, then the factors that it does not touch: only the sum's own arrays end there."""
+    before = frozenset(w.fresh)
     result = write_sum(w, d, space, masks, name)
     taken = any(a.tensor == name for a in result.atoms(Access))
-    owned = frozenset(a.tensor for a in result.atoms(Access) if a.tensor in w.fresh)
+    owned |= w.fresh - before
     real = d.dtype.startswith("float")
     return Evaluation(w, space, "" if taken else name, owned, real).of(result)
 

@@ -149,6 +149,12 @@ class Lowering:
             result = Op("where", (self.lower(condition), self.lower(value), result))
         return result
 
+    def either(self, expr: sympy.ITE) -> Op:
+        """What SymPy makes of a comparison of a Piecewise."""
+        test, first, second = (self.lower(a) for a in expr.args)
+        other = Op("logical_and", (Op("logical_not", (test,)), second))
+        return Op("logical_or", (Op("logical_and", (test, first)), other))
+
     def is_fixed(self, condition: Any) -> bool:
         """Whether it is one truth for the whole array, known to Python."""
         return not condition.has(Access) and not symbols_of([condition]) & self.axes
@@ -163,6 +169,7 @@ RULES: dict[Any, Callable[[Lowering, Any], Op]] = {
     sympy.Mul: Lowering.product,
     sympy.Pow: Lowering.power,
     sympy.Piecewise: Lowering.piecewise,
+    sympy.ITE: Lowering.either,
     sympy.core.relational.Relational: Lowering.condition,
     sympy.logic.boolalg.BooleanAtom: lambda lowering, expr: Op("truth", (), bool(expr)),
 }

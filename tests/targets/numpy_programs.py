@@ -45,7 +45,7 @@ from tests.targets.programs import (
 
 N = BATCH
 e, f = index_symbol("e"), index_symbol("f")
-am = T("am")
+am, h, w = T("am"), T("h"), T("w")
 
 
 def one(name: str, made: Definition, limits: dict[str, int] | None = None, **shapes: Any) -> Case:
@@ -334,9 +334,64 @@ def _chains() -> list[Case]:
     ]
 
 
+def _kept() -> list[Case]:
+    """Arrays that a later statement, kernel or result still needs, and must not be overwritten."""
+    wave = sympy.exp(v(n))
+    return [
+        Case("sum_without_its_index", (
+            define("z", over(n, N), wave),
+            total("y", over(n, N), over(k, 5), sympy.exp(z(n))),
+            define("h", over(n, N), y(n) + z(n)),
+            total("g", over(k, 5), over(n, N), z(n) * y(n)),
+        ), {"v": (N,)}, kernels=(("y", "h"),), temporaries=("z", "y")),
+        Case("sum_without_its_index_alone", (
+            define("z", over(n, N), wave),
+            total("y", over(n, N), over(k, 5), z(n)),
+            total("h", over(k, 5), over(n, N), z(n)),
+        ), {"v": (N,)}, temporaries=("z",)),
+        Case("local_factor_outside", (
+            define("z", over(n, N), wave),
+            total("y", over(n, N), over(j, 3), sympy.sin(z(n)) * x(n, j)),
+            total("w", over(n, N), over(j, 3), sympy.cos(z(n)) * z(n) * x(n, j)),
+            define("h", over(n, N), w(n) + y(n)),
+        ), {"v": (N,), "x": (N, 3)}, kernels=(("z", "y", "w", "h"),),
+           temporaries=("z", "y", "w")),
+        Case("read_in_two_ways", (
+            define("z", over(n, N, j, 3), sympy.exp(x(n, j))),
+            define("y", over(n, N, j, 3), sympy.sin(z(n, j)) + z(n, 2 - j)),
+        ), {"x": (N, 3)}, kernels=(("z", "y"),), temporaries=("z",)),
+        Case("branch_is_a_name", (
+            define("z", over(n, N), wave),
+            define("y", over(n, N), guarded(Lt(N, 3), z(n), 2 * z(n))),
+            define("h", over(n, N), 1 + z(n)),
+            define("g", over(n, N), y(n) * h(n)),
+        ), {"v": (N,)}, kernels=(("z", "y", "h", "g"),), temporaries=("z", "y")),
+        Case("branches_share", (
+            define("y", over(n, N), sympy.sin(wave) + guarded(
+                Lt(N, 3), sympy.cos(wave) * v(n), sympy.cos(wave) + 2)
+                + wave ** 2 + sympy.tanh(wave)),
+        ), {"v": (N,)}),
+        Case("branch_is_an_input", (
+            define("y", over(n, N), guarded(Lt(N, 3), v(n), 2 * v(n))),
+        ), {"v": (N,)}),
+        Case("sum_narrower_than_its_array", (
+            total("z", over(n, N, i, 2), over(k, 3), b(k)),
+            total("y", over(n, N, i, 2), over(k, 3), x(n, k)),
+            total("h", over(n, N, i, 2), over(k, 3), sympy.Integer(2), Lt(N, 3)),
+            define("g", over(n, N, i, 2), z(n, i) * y(n, i) + h(n, i)),
+        ), {"x": (N, 3), "b": (3,)}, kernels=(("z", "y", "h", "g"),)),
+        Case("truth_of_a_number", (
+            define("y", (), 3 * b(0) * guarded(Not(Or(b(0) > 0, b(1) > b(0))), 1)),
+        ), {"b": (2,)}),
+        Case("mask_of_a_choice", (
+            total("y", over(n, N), over(k, 3), x(n, k), guarded(v(n) > 0, x(n, k), b(k)) > 0),
+        ), {"x": (N, 3), "v": (N,), "b": (3,)}),
+    ]
+
+
 MORE = tuple(
     case
-    for group in (_views, _contractions, _windows, _choices, _gathers, _recurrences, _chains)
+    for group in (_views, _contractions, _windows, _choices, _gathers, _recurrences, _chains, _kept)
     for case in group()
 )
 
