@@ -56,12 +56,20 @@ def make_view(module: Module) -> ModuleView:
         gradient_names=tuple(p.name for p in whole.parameters if p.name in gradients),
         starts=tuple(starts),
         state_starts=tuple(state_starts),
+        words=_has_words(module),
         draws=frozenset(t.init.kind for t in whole.parameters + whole.state if t.init),
         helpers=frozenset().union(*(f.helpers for f in functions)),
         forward=by_kind.get(id(module.forward)),
         gradient=by_kind.get(id(module.gradient)),
         step=by_kind.get(id(module.step)),
     )
+
+
+def _has_words(module: Module) -> bool:
+    """Whether a caller's seed or count of steps goes into a program or the state."""
+    state = module.step.program.state if module.step else ()
+    scalars = [t for t, _ in module.gradient.program.scalars] if module.gradient else []
+    return any(_is_count(t) for t in (*state, *scalars))
 
 
 def real_type(program: Program) -> DType:
@@ -79,11 +87,20 @@ def _program(name: str, schedule: Schedule, function: Function) -> ProgramView:
     names = [identifier(t.name) for t in (*owned, *scalars)]
     return ProgramView(
         inputs=tuple(_array(t) for t in program.inputs),
-        fixed=tuple(_literal(t, v) for t, v in fixed),
+        counts=tuple(t.name for t, _ in fixed if program.gradients and _is_count(t)),
+        fixed=tuple(
+            f"_word({t.name})" if program.gradients and _is_count(t) else _literal(t, v)
+            for t, v in fixed
+        ),
         head=tuple(wrapped(f"def {name}({', '.join(['rows', *names])}):")),
         statements=function.lines,
         results=tuple(wrapped(f"    return {_results(program, function.places)}")),
     )
+
+
+def _is_count(tensor: Tensor) -> bool:
+    """Whether the tensor is the seed or a count of steps, which a caller may want to choose."""
+    return tensor.dtype == "int64" and tensor.name.isidentifier()
 
 
 def _literal(tensor: Tensor, value: float) -> str:
@@ -132,6 +149,8 @@ def _shape(shape: Shape) -> str:
 def _start(stream: int, tensor: Tensor) -> StartView:
     """The initial value of an array; its stream is its position in the declaration."""
     shape, init = _shape(tensor.shape), tensor.init
+    if tensor.role == "state" and tensor.name == "seed" and _is_count(tensor):
+        return StartView(tensor.name, "np.array(_word(seed))")
     if init is None or init.kind == "zeros":
         dtype = "DTYPE" if tensor.dtype.startswith("float") else f"np.{tensor.dtype}"
         return StartView(tensor.name, f"np.zeros({shape}, {dtype})")

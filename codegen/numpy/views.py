@@ -40,10 +40,12 @@ class SettingView:
 class ProgramView:
     """A private function: what it is given, its statements, the lines that return.
 
-    `fixed` are arguments that are always the same.
+    `counts` are keywords of the caller, whole numbers with default 0; `fixed` are the arguments
+    made of them, and those that are always the same.
     """
 
     inputs: tuple[ArrayView, ...]
+    counts: tuple[str, ...]
     fixed: tuple[str, ...]
     head: tuple[str, ...]
     statements: tuple[str, ...]
@@ -73,6 +75,7 @@ class ModuleView:
     starts: tuple[StartView, ...]
     state_starts: tuple[StartView, ...]
     draws: frozenset[str]
+    words: bool
     helpers: frozenset[str]
     forward: ProgramView | None
     gradient: ProgramView | None

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 
+import gradwright as gw
 from codegen.numpy.emit import emit
 from compiler.pipeline import module as lowered
 from ir.kernel import Module
@@ -57,6 +59,7 @@ def test_every_case_as_the_interpreter_says(case: Case, real: str) -> None:
             result = getattr(found, public)
             assert result.dtype == program.dtype_of(name), public
             close(result, expected[name], real)
+            assert not any(np.shares_memory(result, array) for array in values.values())
         for name, array in values.items():
             np.testing.assert_array_equal(array, before[name])
 
@@ -75,6 +78,69 @@ def test_gradients_of_index_notation(name: str) -> None:
     for of, definition in module.gradient.program.gradients:
         close(grads[of], expected[definition], "float64")
     assert any(np.any(g) for g in grads.values())
+
+
+# ---------------------------------------------------------------- networks of the front end
+
+
+@gw.network
+def smoothed(x: gw.f32["batch", 4], label: gw.i32["batch"]) -> Any:
+    """A loss with a sum whose term lacks the summed index, in its adjoint."""
+    logits = gw.linear(x, 5, name="fc")
+    return gw.outputs(loss=gw.cross_entropy(logits, label, label_smoothing=0.1))
+
+
+@gw.network
+def thinned(x: gw.f32["batch", 4], label: gw.i32["batch"]) -> Any:
+    """Random numbers: a seed and a count of steps in the state."""
+    (n, j), hidden = gw.indices("n j"), gw.linear(x, 6, name="fc1")
+    kept = sympy.Piecewise((hidden[n, j], gw.random(n, j) < 0.5), (0, True))
+    logits = gw.linear(gw.define((n, j), kept, name="kept"), 5, name="fc2")
+    return gw.outputs(loss=gw.cross_entropy(logits, label))
+
+
+def emitted(network: Any) -> ModuleType:
+    ((name, text),) = gw.emit(network, target="numpy", batch=4, dtype="float64").items()
+    made = ModuleType(name.removesuffix(".py"))
+    exec(compile(text, name, "exec"), made.__dict__)
+    return made
+
+
+FOUR = np.random.default_rng(0).normal(size=(4, 4)), np.array([0, 1, 4, 2], "int32")
+
+
+def test_label_smoothing_keeps_the_arrays_that_it_reads_again() -> None:
+    program, _ = smoothed.traced(dtype="float64", batch=4)
+    gradient = lowered(program, None, content_hash="0" * 64, version="test").gradient
+    assert gradient is not None
+    model = emitted(smoothed)
+    params = model.init_params(1)
+    given = dict(zip(model.INPUTS, FOUR, strict=True))
+    expected = interpret(gradient.program, {**params, **given}, 4)
+    loss, grads = model.value_and_grad(params, *FOUR)
+    assert loss == pytest.approx(float(expected[str(gradient.program.loss)]), rel=1e-12)
+    for of, definition in gradient.program.gradients:
+        close(grads[of], expected[definition], "float64")
+
+
+def test_the_caller_chooses_the_seed_and_the_step_of_random_draws() -> None:
+    model = emitted(thinned)
+    params = model.init_params(1)
+    assert "seed" not in emitted(smoothed).init_state(params, seed=5)
+    losses = set()
+    for seed in (0, 7, -1):
+        state = model.init_state(params, seed=seed)
+        assert (state["seed"].dtype, state["seed"].shape) == (np.int64, ())
+        assert int(state["seed"]) == seed
+        for step in range(2):
+            loss, _ = model.value_and_grad(params, *FOUR, seed=seed, step=step)
+            trained = {name: p.copy() for name, p in params.items()}
+            assert model.train_step(trained, state, *FOUR) == loss
+            losses.add(loss)
+    assert len(losses) == 6
+    assert model.value_and_grad(params, *FOUR)[0] in losses
+    same = model.value_and_grad(params, *FOUR, seed=2**64 - 1)[0]
+    assert same == model.value_and_grad(params, *FOUR, seed=-1)[0]
 
 
 # ---------------------------------------------------------------- a whole network
