@@ -188,8 +188,6 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         _array(public, program.shape_of(d), program.dtype_of(d)) for public, d in program.outputs
     )
     spelled, copies = _buffers(program)
-    if not program.updates:
-        spelled |= {t.name: _literal(t, value) for t, value in program.scalars}
     temporaries = tuple(_temporary(program, n, o) for n, o in schedule.offsets.items())
     spelled |= {n: identifier(n) for n in schedule.offsets}
     spelled[PANEL] = PANEL
@@ -207,6 +205,9 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         statements=tuple(statements),
         saving=f"{schedule.workspace_bytes} bytes, {saved} saved by reuse",
         needs_params="params->" in text,
+        counters=()
+        if program.updates
+        else _settings(program, ScalarPrinter(str, {}, kernels.real)),
     )
 
 
@@ -217,13 +218,6 @@ def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], i
         views.append(TemporaryView(C_TYPES[kernels.real], name, start, f"[{elements}]"))
         start += _aligned(elements * BYTES[kernels.real])
     return tuple(views), start
-
-
-def _literal(tensor: Tensor, value: float) -> str:
-    """A run-time scalar's default, where no caller gives another."""
-    if tensor.dtype.startswith("int"):
-        return str(int(value))
-    return ScalarPrinter(str, {}, tensor.dtype).number(value)
 
 
 def _buffers(program: Program) -> tuple[dict[str, str], list[str]]:

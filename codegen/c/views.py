@@ -90,6 +90,7 @@ class ProgramView:
     statements: tuple[str, ...]
     saving: str
     needs_params: bool
+    counters: tuple[HyperparameterView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
