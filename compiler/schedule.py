@@ -25,14 +25,17 @@ from sympy import Expr, Integer, Symbol
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import guarded, hoisted
 from compiler.contraction import (
+    DEEPEST,
     Contraction,
     dot_index,
+    inner_products,
     panel_elements,
     panel_of,
     recognise,
     terms,
 )
 from ir.affine import Facts
+from ir.bounds import doubts
 from ir.expression import Access, accesses, index_symbol, tensor_symbol, value_accesses
 from ir.kernel import Kernel
 from ir.loops import (
@@ -54,6 +57,7 @@ from ir.program import Definition, DType, Program, Range
 
 CHUNK = 64  # elements of a row that stay in locals: 4 or 8 cache lines
 PANEL = "gw_panel"
+LONG_ROW = 16  # a shorter row is left for inner products, if there are any
 WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
 
 
@@ -93,6 +97,11 @@ class Scope:
     def facts(self, member: Definition) -> Facts:
         batch = self.program.batch
         return Facts(member.ranges, self.program.limits, batch.maximum if batch else None)
+
+    @property
+    def largest(self) -> int:
+        batch = self.program.batch
+        return (batch.maximum if batch else None) or 1
 
     def stored_at(self, member: Definition) -> Access:
         """The element of the buffer that the member writes."""
@@ -149,6 +158,8 @@ def _member(
     kind, start = _kind(member)
     inner: tuple[Statement, ...] = (*loads, Accumulate(value, kind, body))
     loops = bounds.reduction_loops(here, scope.facts(here), inner)
+    if member.dtype.startswith("float"):
+        loops = inner_products(loops)
     return [Local(value, member.dtype, start, changes=True), *loops]
 
 
@@ -190,13 +201,23 @@ def _contraction(scope: Scope) -> Contraction | None:
     own = {scope.homes.get(m.name, m.name) for m in scope.members}
     if found is None or own & {found.left.tensor, found.right.tensor} & set(scope.kernel.stored):
         return None
-    return None if {found.left, found.right} & {m.access() for m in scope.members} else found
+    if {found.left, found.right} & {m.access() for m in scope.members}:
+        return None
+    return found if _fits(scope, found) else None
+
+
+def _fits(scope: Scope, found: Contraction) -> bool:
+    """A panel is not too deep; without the column's conditions, the left operand is in bounds."""
+    if found.direct:
+        return True
+    panel = panel_of(found, scope.facts(found.member), PANEL, scope.largest)
+    assert panel is not None
+    known = scope.facts(found.member).assuming(found.without_column.where)
+    return panel.depth <= DEEPEST and not list(doubts(found.left, known, scope.program.shape_of))
 
 
 def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
     """Loops over the other output indices around one plane of rows and columns."""
-    batch = scope.program.batch
-    largest = (batch.maximum if batch else None) or 1
     outer = tuple(r for r in scope.kernel.space if r not in (found.row, found.column))
     tile = Symbol(f"{found.member.name}_tile", real=True)
     value = found.factor * Access(tile, found.row.index, found.column.index)
@@ -209,7 +230,7 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
         found.lanes,
         sum_of,
         tuple(_epilogue(scope, {found.member.name: value})),
-        panel_of(found, PANEL, largest),
+        panel_of(found, scope.facts(found.member), PANEL, scope.largest),
         dot_index(found, sum_of),
     )
     return _nested(outer, (plane,))
@@ -242,7 +263,15 @@ def _row_index(scope: Scope) -> Range | None:
             return None
         if not _unit_stride(member, row.index):
             return None
+        if isinstance(row.size, int) and row.size < LONG_ROW and _inner_product(member):
+            return None
     return row
+
+
+def _inner_product(member: Definition) -> bool:
+    """Whether all operands run at unit stride along the innermost index of the sum."""
+    last = member.over[-1].index
+    return {stride_of(a, last) for a in value_accesses(member.body)} == {1}
 
 
 def _unit_stride(member: Definition, index: Symbol) -> bool:

@@ -10,6 +10,7 @@
                 | Choose best place value position                    running argmax
                 | Contract row column { Statement… } epilogue { Statement… }    a register-tiled sum
                 | MultiplyAdd left right                              the one term inside a Contract
+                | Dot place factor left right index                   an inner product
     place     ::= Access of a parameter or of a local array | Symbol of a scalar local
     value     ::= SymPy expression; its leaves are numbers, index symbols, sizes and places
 
@@ -133,11 +134,17 @@ class MultiplyAdd:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A strip of `right` copied so that columns are adjacent; `position` is the row in it."""
+    """A strip of `right` copied so that columns are adjacent; `position` is the row in it.
+
+    `terms` are the loops that copy, in which a condition may hold the column. If one does, the
+    panel is `padded`: what no term copies is zero.
+    """
 
     name: str
     depth: int
     position: Expr
+    terms: tuple[Statement, ...]
+    padded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +166,24 @@ class Contract:
     dots: Symbol | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """`place += factor * sum of left * right` for the index from max(lower) to min(upper).
+
+    Both operands have unit stride along the index; the factor does not hold it.
+    """
+
+    place: Place
+    factor: Expr
+    left: Access
+    right: Access
+    index: Symbol
+    lower: tuple[Expr, ...]
+    upper: tuple[Expr, ...]
+
+
 Statement: TypeAlias = (
-    For | If | Local | Position | Store | Accumulate | Choose | Contract | MultiplyAdd
+    For | If | Local | Position | Store | Accumulate | Choose | Contract | MultiplyAdd | Dot
 )
 
 
@@ -192,6 +215,7 @@ def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
         elif isinstance(statement, Contract):
             yield from walk(statement.terms)
             yield from walk(statement.epilogue)
+            yield from walk(statement.panel.terms if statement.panel else ())
 
 
 def stride_of(access: Access, index: Symbol) -> int | None:

@@ -60,6 +60,7 @@ class PlaneView:
     column_first: str
     columns: str
     panel: str
+    padded: int
     tile_terms: tuple[str, ...]
     pack_terms: tuple[str, ...]
     dot_terms: tuple[str, ...]
@@ -141,7 +142,8 @@ class Plane:
             columns=str(column.size),
             panel=contract.panel.name if contract.panel else "",
             tile_terms=tile_terms,
-            pack_terms=self._sum(self._pack_term) if contract.panel else (),
+            pack_terms=self._pack() if contract.panel else (),
+            padded=contract.panel.depth if contract.panel and contract.panel.padded else 0,
             dot_terms=dot_terms,
             epilogue=epilogue,
         )
@@ -181,8 +183,14 @@ class Plane:
             "}",
         ]
 
+    def _pack(self) -> tuple[str, ...]:
+        """The loops that copy one column of a panel."""
+        assert self.contract.panel is not None
+        self.printer.term = self._pack_term
+        return tuple(line for s in self.contract.panel.terms for line in self.printer.lines(s))
+
     def _pack_term(self, term: MultiplyAdd) -> list[str]:
-        return [f"{self._panel('lane')} = {self._right(term, 'from')};"]
+        return [f"{self._panel('lane')} = {self.printer.scalars.element(term.right)};"]
 
     def _panel(self, lane: str) -> str:
         panel = self.contract.panel

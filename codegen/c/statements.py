@@ -26,6 +26,7 @@ from ir.loops import (
     Accumulate,
     Choose,
     Contract,
+    Dot,
     For,
     If,
     Local,
@@ -192,6 +193,8 @@ class StatementPrinter:
                 return [DRIVE]
             case MultiplyAdd():
                 return self.term(statement)
+            case Dot():
+                return self._dot(statement)
         assert_never(statement)
 
     def plane(self, nest: Nest, declared: dict[str, str]) -> PlaneView | None:
@@ -264,6 +267,24 @@ class StatementPrinter:
             return f"{place} += {value};"
         self.scalars.helpers.add("gw_larger")
         return f"{place} = gw_larger({place}, {value});"
+
+    def _dot(self, statement: Dot) -> list[str]:
+        index = self.spell(statement.index)
+        left = self.scalars.element(statement.left)
+        right = self.scalars.element(statement.right)
+        self.scalars.helpers |= {"gw_dot", "gw_vec8", "gw_dots"}
+        factor = self.scalars.value(statement.factor)
+        factor = "" if statement.factor == 1 else f"({factor}) * "
+        end = self._extreme(statement.upper, "gw_least")
+        start = self._extreme(statement.lower, "gw_most")
+        product = f"{factor}gw_dot(&{left}, &{right}, {index}_end - {index})"
+        inner = [
+            f"const ptrdiff_t {index} = {start}, {index}_end = {end};",
+            f"if ({index} < {index}_end) {{",
+            f"{INDENT}{self._place(statement.place)} += {product};",
+            "}",
+        ]
+        return ["{", *(INDENT + line for line in inner), "}"]
 
     def _choose(self, statement: Choose) -> list[str]:
         best, place = self.spell(statement.best), self.spell(statement.place)

@@ -172,9 +172,9 @@ def _within(e: Any, size: Any) -> tuple[Any, ...]:
     return (e >= 0, e < size)
 
 
-def convolution(stride: int, dilation: int, padding: int) -> Case:
+def convolution(stride: int, dilation: int, padding: int, channels: int = 2, out: int = 3) -> Case:
     """y[n, o, p, q] and the gradient of its input, sizes that the stride need not divide."""
-    size, taps, channels, out = 7, 3, 2, 3
+    size, taps = 7, 3
     count = (size + 2 * padding - dilation * (taps - 1) - 1) // stride + 1
     o = index_symbol("o")
     row, column = p * stride + r * dilation - padding, q * stride + s * dilation - padding
@@ -208,7 +208,7 @@ def convolution(stride: int, dilation: int, padding: int) -> Case:
         *_within(column, size),
     )
     return Case(
-        f"conv_{stride}{dilation}{padding}",
+        f"conv_{stride}{dilation}{padding}_{channels}_{out}",
         (forward, backward, weights),
         {
             "x": (BATCH, channels, size, size),
@@ -290,11 +290,29 @@ CASES = (
         {"b": (9,), "v": (20,), "W": (9, 20)},
     ),
     Case(
+        "inner_products",
+        (
+            total(
+                "y",
+                over(i, 2, s, 3),
+                over(n, BATCH, q, 20),
+                g(n, i, q) * x(n, q + s - 1) * b(i),
+                *_within(q + s - 1, 20),
+            ),
+            total("z", over(i, 2), over(n, BATCH, q, 20), g(n, i, q) * x(n, q), q < 4 * n),
+            total("w", (), over(q, 20), x(0, q) ** 2),
+        ),
+        {"x": (BATCH, 20), "g": (BATCH, 2, 20), "b": (2,)},
+    ),
+    Case(
         "long_row",
         (total("y", over(n, BATCH, j, 920), over(k, 2), x(n, k) * W(k, j)),),
         {"x": (BATCH, 2), "W": (2, 920)},
     ),
-    *(convolution(*sizes) for sizes in ((1, 1, 0), (2, 1, 1), (3, 2, 2), (2, 2, 0))),
+    *(
+        convolution(*sizes)
+        for sizes in ((1, 1, 0), (2, 1, 1), (3, 2, 2), (2, 2, 0), (1, 1, 1, 4, 9), (2, 1, 1, 5, 4))
+    ),
     Case(
         "pool",
         (
