@@ -11,7 +11,7 @@
      fc2.b[84] float32
      fc3.W[84][10] float32
      fc3.b[10] float32
-   Operations of one training step with 64 rows: 181583094. Workspace: 4154688 bytes.
+   Operations of one training step with 64 rows: 181583094. Workspace: 4208448 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c lenet5.c
    Call:     see lenet5.h, or import lenet5_c from Python.
    Content:  736dfd144112fc08980b2803b0b626ab890d9a0a2263096f6486cf5185e7e420
@@ -78,7 +78,8 @@ static inline unsigned char *gw_aligned(void *workspace)
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
 #define GW_EACH(lanes, statement) statement
 #define GW_LANE(v) (*v)
-#define GW_COPY(type, to, from) *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
+#define GW_COPY(type, to, from) \
+    *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) *v = (type){0}
 #if defined(__AVX512F__)
 enum { GW_LANES = 16, GW_ROWS = 8, GW_STRIP = 3 };
@@ -164,38 +165,143 @@ GW_INLINE float gw_total8(const gw_vec8 *v)
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
+/* The inner product of two rows: eight lanes, then what is left one by one. */
+static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
+{
+    gw_vec8 sum, left, right;
+    gw_zero8(&sum);
+    ptrdiff_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        gw_load8(&left, a + i);
+        gw_load8(&right, b + i);
+        gw_add_product8(&sum, &left, &right);
+    }
+    float rest = 0;
+    for (; i < count; i++) {
+        rest += a[i]*b[i];
+    }
+    return gw_total8(&sum) + rest;
+}
+
 /* How many of the vectors that are left the next strip takes: never one alone if it can be helped. */
 static inline int gw_strip(int left)
 {
     return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
 }
 
-/* conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0 and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]    lenet5.py:18
+/* conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0 and p + r - 2 < 28
+       and q + s - 2 >= 0 and q + s - 2 < 28 of conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]
+       lenet5.py:18
    then conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
    then relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])    lenet5.py:28 */
-static void compute_conv1(ptrdiff_t rows, const float *restrict conv1_W, const float *restrict x, const float *restrict conv1_b, float *restrict relu)
+/* What compute_conv1 does with its sum at one point. */
+GW_INLINE void compute_conv1_point(float value, ptrdiff_t o, ptrdiff_t q,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_b, float *restrict relu)
+{
+    const float conv1_sum = value;
+    const float conv1 = conv1_sum + conv1_b[o];
+    const float relu_at = (conv1 <= 0.0f ? 0.0f : conv1);
+    relu[n*4704 + o*784 + p*28 + q] = relu_at;
+}
+
+/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
+static void compute_conv1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_b, float *restrict relu)
+{
+    for (int r = 0; r < height; r++, row += span) {
+        for (ptrdiff_t i = first; i < end; i++) {
+            compute_conv1_point(row[i - first], o_first + r, i, n, p, conv1_b, relu);
+        }
+    }
+}
+
+/* A tile of compute_conv1: `height` rows by `width` vectors in registers, then its epilogue. */
+GW_INLINE void compute_conv1_tile(
+    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_W, const float *restrict conv1_b,
+    float *restrict relu, float *restrict gw_panel)
+{
+    const ptrdiff_t span = width * GW_LANES;
+    const ptrdiff_t end = gw_least(first + span, 28);
+    const ptrdiff_t q_first = first;
+    gw_vec sum[GW_ROWS][GW_WIDE];
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            gw_zero(&sum[r][v]);
+        }
+    }
+    for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
+        for (ptrdiff_t r_ = gw_most(0, 2 - p), r__end = gw_least(5, 30 - p); r_ < r__end; r_++) {
+            for (ptrdiff_t s = 0; s < 5; s++) {
+                gw_vec right[GW_WIDE];
+                for (int v = 0; v < width; v++) {
+                    gw_load(&right[v], &gw_panel[(25*c_ + 5*r_ + s)*width*GW_LANES + v*GW_LANES]);
+                }
+                for (int r = 0; r < height; r++) {
+                    const float left = conv1_W[(o_first + r)*25 + c_*25 + r_*5 + s];
+                    for (int v = 0; v < width; v++) {
+                        gw_multiply_add(&sum[r][v], left, &right[v]);
+                    }
+                }
+            }
+        }
+    }
+    float tile[GW_ROWS * GW_WIDE * GW_LANES];
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
+        }
+    }
+    compute_conv1_finish(tile + first - q_first, height, span, o_first, first, end, n, p, conv1_b, relu);
+}
+
+/* The rows of a strip of compute_conv1 that fill a tile, then those that are left. */
+GW_INLINE void compute_conv1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_W, const float *restrict conv1_b,
+    float *restrict relu, float *restrict gw_panel)
+{
+    ptrdiff_t done = 0;
+    for (; done + GW_ROWS <= 6; done += GW_ROWS) {
+        compute_conv1_tile(GW_ROWS, width, done, first, n, p, conv1_W, conv1_b, relu, gw_panel);
+    }
+    for (; done + 2 <= 6; done += 2) {
+        compute_conv1_tile(2, width, done, first, n, p, conv1_W, conv1_b, relu, gw_panel);
+    }
+    if (done < 6) {
+        compute_conv1_tile(1, width, done, first, n, p, conv1_W, conv1_b, relu, gw_panel);
+    }
+}
+
+static void compute_conv1(
+    ptrdiff_t rows, const float *restrict conv1_W, const float *restrict x,
+    const float *restrict conv1_b, float *restrict relu, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t o = 0; o < 6; o++) {
-            for (ptrdiff_t p = 0; p < 28; p++) {
-                float conv1_sum_row[28];
-                for (ptrdiff_t i = 0; i < 28; i++) {
-                    conv1_sum_row[i] = 0.0f;
+        for (ptrdiff_t p = 0; p < 28; p++) {
+            enum { vectors = (28 + GW_LANES - 1) / GW_LANES };
+            for (int column = 0, width; column < vectors; column += width) {
+                width = gw_strip(vectors - column);
+                const ptrdiff_t first = column * GW_LANES;
+                for (ptrdiff_t i = 0; i < 25 * width * GW_LANES; i++) {
+                    gw_panel[i] = 0;
                 }
-                for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-                    for (ptrdiff_t r_ = gw_most(0, 2 - p), r__end = gw_least(5, 30 - p); r_ < r__end; r_++) {
-                        for (ptrdiff_t s = 0; s < 5; s++) {
-                            for (ptrdiff_t q = gw_most(0, 2 - s), q_end = gw_least(28, 30 - s); q < q_end; q++) {
-                                conv1_sum_row[q] += conv1_W[o*25 + c_*25 + r_*5 + s]*x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2];
+                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
+                    const ptrdiff_t q = gw_least(first + lane, 28 - 1);
+                    for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
+                        for (ptrdiff_t r_ = gw_most(0, 2 - p), r__end = gw_least(5, 30 - p); r_ < r__end; r_++) {
+                            for (ptrdiff_t s = gw_most(0, 2 - q), s_end = gw_least(5, 30 - q); s < s_end; s++) {
+                                gw_panel[(25*c_ + 5*r_ + s)*width*GW_LANES + lane] = x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2];
                             }
                         }
                     }
                 }
-                for (ptrdiff_t q = 0; q < 28; q++) {
-                    const float conv1_sum = conv1_sum_row[q];
-                    const float conv1 = conv1_sum + conv1_b[o];
-                    const float relu_at = (conv1 <= 0.0f ? 0.0f : conv1);
-                    relu[n*4704 + o*784 + p*28 + q] = relu_at;
+                if (width == 1) {
+                    compute_conv1_strip(1, first, n, p, conv1_W, conv1_b, relu, gw_panel);
+                } else if (width == 2) {
+                    compute_conv1_strip(2, first, n, p, conv1_W, conv1_b, relu, gw_panel);
+                } else {
+                    compute_conv1_strip(GW_STRIP, first, n, p, conv1_W, conv1_b, relu, gw_panel);
                 }
             }
         }
@@ -222,8 +328,13 @@ static void compute_h(ptrdiff_t rows, const float *restrict relu, float *restric
     }
 }
 
+/* conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c, p + r, q +
+       s]    lenet5.py:18
+   then conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+   then relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])    lenet5.py:29 */
 /* What compute_conv2 does with its sum at one point. */
-GW_INLINE void compute_conv2_point(float value, ptrdiff_t o, ptrdiff_t q, ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
+GW_INLINE void compute_conv2_point(float value, ptrdiff_t o, ptrdiff_t q,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
 {
     const float conv2_sum = value;
     const float conv2 = conv2_sum + conv2_b[o];
@@ -232,7 +343,9 @@ GW_INLINE void compute_conv2_point(float value, ptrdiff_t o, ptrdiff_t q, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_conv2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
+static void compute_conv2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -242,7 +355,10 @@ static void compute_conv2_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_conv2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_conv2_tile(const int height, const int width, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, const float *restrict h, const float *restrict conv2_b, float *restrict relu_2)
+GW_INLINE void compute_conv2_tile(
+    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, const float *restrict h,
+    const float *restrict conv2_b, float *restrict relu_2)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -284,7 +400,9 @@ GW_INLINE void compute_conv2_tile(const int height, const int width, ptrdiff_t o
 }
 
 /* The rows of a strip of compute_conv2 that fill a tile. */
-GW_INLINE void compute_conv2_strip(const int width, ptrdiff_t first, ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, const float *restrict h, const float *restrict conv2_b, float *restrict relu_2)
+GW_INLINE void compute_conv2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, const float *restrict h,
+    const float *restrict conv2_b, float *restrict relu_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 16; done += GW_ROWS) {
@@ -292,10 +410,9 @@ GW_INLINE void compute_conv2_strip(const int width, ptrdiff_t first, ptrdiff_t n
     }
 }
 
-/* conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c, p + r, q + s]    lenet5.py:18
-   then conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-   then relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])    lenet5.py:29 */
-static void compute_conv2(ptrdiff_t rows, const float *restrict conv2_W, const float *restrict h, const float *restrict conv2_b, float *restrict relu_2)
+static void compute_conv2(
+    ptrdiff_t rows, const float *restrict conv2_W, const float *restrict h,
+    const float *restrict conv2_b, float *restrict relu_2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
@@ -357,8 +474,12 @@ static void compute_flatten(ptrdiff_t rows, const float *restrict h_2, float *re
     }
 }
 
+/* fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
+   then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
+   then h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30 */
 /* What compute_fc1 does with its sum at one point. */
-GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j, const float *restrict fc1_b, float *restrict h_3)
+GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j,
+    const float *restrict fc1_b, float *restrict h_3)
 {
     const float fc1_sum = value;
     const float fc1 = fc1_sum + fc1_b[j];
@@ -367,7 +488,9 @@ GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j, const fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, const float *restrict fc1_b, float *restrict h_3)
+static void compute_fc1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict fc1_b, float *restrict h_3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -377,7 +500,10 @@ static void compute_fc1_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_fc1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict fc1_W, const float *restrict flatten, const float *restrict fc1_b, float *restrict h_3)
+GW_INLINE void compute_fc1_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict fc1_W, const float *restrict flatten, const float *restrict fc1_b,
+    float *restrict h_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 120);
@@ -415,7 +541,9 @@ GW_INLINE void compute_fc1_tile(const int height, const int width, ptrdiff_t n_f
 }
 
 /* The rows of a strip of compute_fc1 that fill a tile. */
-GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict fc1_W, const float *restrict flatten, const float *restrict fc1_b, float *restrict h_3)
+GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict fc1_W, const float *restrict flatten,
+    const float *restrict fc1_b, float *restrict h_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -423,10 +551,9 @@ GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first, ptrdiff_t row
     }
 }
 
-/* fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-   then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-   then h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30 */
-static void compute_fc1(ptrdiff_t rows, const float *restrict fc1_W, const float *restrict flatten, const float *restrict fc1_b, float *restrict h_3)
+static void compute_fc1(
+    ptrdiff_t rows, const float *restrict fc1_W, const float *restrict flatten,
+    const float *restrict fc1_b, float *restrict h_3)
 {
     enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -453,8 +580,12 @@ static void compute_fc1(ptrdiff_t rows, const float *restrict fc1_W, const float
     }
 }
 
+/* fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
+   then fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
+   then h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31 */
 /* What compute_fc2 does with its sum at one point. */
-GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j, const float *restrict fc2_b, float *restrict h_4)
+GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j,
+    const float *restrict fc2_b, float *restrict h_4)
 {
     const float fc2_sum = value;
     const float fc2 = fc2_sum + fc2_b[j];
@@ -463,7 +594,9 @@ GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j, const fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, const float *restrict fc2_b, float *restrict h_4)
+static void compute_fc2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict fc2_b, float *restrict h_4)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -473,7 +606,10 @@ static void compute_fc2_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_fc2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict fc2_W, const float *restrict h_3, const float *restrict fc2_b, float *restrict h_4)
+GW_INLINE void compute_fc2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict fc2_W, const float *restrict h_3, const float *restrict fc2_b,
+    float *restrict h_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 84);
@@ -511,7 +647,9 @@ GW_INLINE void compute_fc2_tile(const int height, const int width, ptrdiff_t n_f
 }
 
 /* The rows of a strip of compute_fc2 that fill a tile. */
-GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h_3, const float *restrict fc2_b, float *restrict h_4)
+GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h_3,
+    const float *restrict fc2_b, float *restrict h_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -519,10 +657,9 @@ GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first, ptrdiff_t row
     }
 }
 
-/* fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-   then fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-   then h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31 */
-static void compute_fc2(ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h_3, const float *restrict fc2_b, float *restrict h_4)
+static void compute_fc2(
+    ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h_3,
+    const float *restrict fc2_b, float *restrict h_4)
 {
     enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -549,8 +686,11 @@ static void compute_fc2(ptrdiff_t rows, const float *restrict fc2_W, const float
     }
 }
 
+/* fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
+   then fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23 */
 /* What compute_fc3 does with its sum at one point. */
-GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j, const float *restrict fc3_b, float *restrict fc3)
+GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     const float fc3_sum = value;
     const float fc3_at = fc3_sum + fc3_b[j];
@@ -558,7 +698,9 @@ GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j, const fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc3_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, const float *restrict fc3_b, float *restrict fc3)
+static void compute_fc3_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -568,7 +710,10 @@ static void compute_fc3_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_fc3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc3_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict fc3_W, const float *restrict h_4, const float *restrict fc3_b, float *restrict fc3)
+GW_INLINE void compute_fc3_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict fc3_W, const float *restrict h_4, const float *restrict fc3_b,
+    float *restrict fc3)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -606,7 +751,9 @@ GW_INLINE void compute_fc3_tile(const int height, const int width, ptrdiff_t n_f
 }
 
 /* The rows of a strip of compute_fc3 that fill a tile. */
-GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_4, const float *restrict fc3_b, float *restrict fc3)
+GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_4,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -614,9 +761,9 @@ GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first, ptrdiff_t row
     }
 }
 
-/* fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-   then fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23 */
-static void compute_fc3(ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_4, const float *restrict fc3_b, float *restrict fc3)
+static void compute_fc3(
+    ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_4,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
@@ -644,8 +791,10 @@ static void compute_fc3(ptrdiff_t rows, const float *restrict fc3_W, const float
 }
 
 /* h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    lenet5.py:28
-   then h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    argmax of h (lenet5.py:28) */
-static void compute_h_3(ptrdiff_t rows, const float *restrict relu, float *restrict h, int32_t *restrict h_argmax)
+   then h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+       argmax of h (lenet5.py:28) */
+static void compute_h_3(
+    ptrdiff_t rows, const float *restrict relu, float *restrict h, int32_t *restrict h_argmax)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 6; i1++) {
@@ -657,7 +806,6 @@ static void compute_h_3(ptrdiff_t rows, const float *restrict relu, float *restr
                             h_at = gw_larger(h_at, relu[n*4704 + i1*784 + (2*p + r_)*28 + 2*q + s]);
                         }
                     }
-                    h[n*1176 + i1*196 + p*14 + q] = h_at;
                     float h_argmax_best = -INFINITY;
                     int32_t h_argmax_at = -1;
                     for (ptrdiff_t r_ = 0; r_ < 2; r_++) {
@@ -670,6 +818,7 @@ static void compute_h_3(ptrdiff_t rows, const float *restrict relu, float *restr
                         }
                     }
                     h_argmax_at = (int32_t)((h_argmax_at < 0 ? 0 : h_argmax_at));
+                    h[n*1176 + i1*196 + p*14 + q] = h_at;
                     h_argmax[n*1176 + i1*196 + p*14 + q] = (int32_t)(h_argmax_at);
                 }
             }
@@ -678,8 +827,11 @@ static void compute_h_3(ptrdiff_t rows, const float *restrict relu, float *restr
 }
 
 /* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    lenet5.py:29
-   then h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    argmax of h_2 (lenet5.py:29) */
-static void compute_h_2_2(ptrdiff_t rows, const float *restrict relu_2, float *restrict h_2, int32_t *restrict h_2_argmax)
+   then h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+       argmax of h_2 (lenet5.py:29) */
+static void compute_h_2_2(
+    ptrdiff_t rows, const float *restrict relu_2, float *restrict h_2,
+    int32_t *restrict h_2_argmax)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 16; i1++) {
@@ -691,7 +843,6 @@ static void compute_h_2_2(ptrdiff_t rows, const float *restrict relu_2, float *r
                             h_2_at = gw_larger(h_2_at, relu_2[n*1600 + i1*100 + (2*p + r_)*10 + 2*q + s]);
                         }
                     }
-                    h_2[n*400 + i1*25 + p*5 + q] = h_2_at;
                     float h_2_argmax_best = -INFINITY;
                     int32_t h_2_argmax_at = -1;
                     for (ptrdiff_t r_ = 0; r_ < 2; r_++) {
@@ -704,6 +855,7 @@ static void compute_h_2_2(ptrdiff_t rows, const float *restrict relu_2, float *r
                         }
                     }
                     h_2_argmax_at = (int32_t)((h_2_argmax_at < 0 ? 0 : h_2_argmax_at));
+                    h_2[n*400 + i1*25 + p*5 + q] = h_2_at;
                     h_2_argmax[n*400 + i1*25 + p*5 + q] = (int32_t)(h_2_argmax_at);
                 }
             }
@@ -711,30 +863,39 @@ static void compute_h_2_2(ptrdiff_t rows, const float *restrict relu_2, float *r
     }
 }
 
-/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum, against overflow (lenet5.py:33)
-   then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])    divided by exp(cross_entropy_sum_max) (lenet5.py:33)
-   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy (lenet5.py:33) */
-static void compute_cross_entropy_sum(ptrdiff_t rows, const float *restrict fc3, float *restrict cross_entropy_sum_max, float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
+/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum, against
+       overflow (lenet5.py:33)
+   then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+       divided by exp(cross_entropy_sum_max) (lenet5.py:33)
+   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy
+       (lenet5.py:33) */
+static void compute_cross_entropy_sum(
+    ptrdiff_t rows, const float *restrict fc3, float *restrict cross_entropy_sum_max,
+    float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         float cross_entropy_sum_max_at = -INFINITY;
         for (ptrdiff_t k = 0; k < 10; k++) {
             cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, fc3[n*10 + k]);
         }
-        cross_entropy_sum_max[n] = cross_entropy_sum_max_at;
         float cross_entropy_sum_at = 0.0f;
         for (ptrdiff_t k = 0; k < 10; k++) {
             cross_entropy_sum_at += expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
         }
-        cross_entropy_sum[n] = cross_entropy_sum_at;
         const float d_cross_entropy_sum_at = 1.0f/(cross_entropy_sum_at*(float)rows);
+        cross_entropy_sum_max[n] = cross_entropy_sum_max_at;
+        cross_entropy_sum[n] = cross_entropy_sum_at;
         d_cross_entropy_sum[n] = d_cross_entropy_sum_at;
     }
 }
 
-/* cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) + cross_entropy_sum_max[n] - fc3[n, label[n]]    lenet5.py:33
+/* cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
+       cross_entropy_sum_max[n] - fc3[n, label[n]]    lenet5.py:33
    then cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33 */
-static void compute_cross_entropy(ptrdiff_t rows, const float *restrict fc3, const int32_t *restrict label, const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum, float *restrict cross_entropy)
+static void compute_cross_entropy(
+    ptrdiff_t rows, const float *restrict fc3, const int32_t *restrict label,
+    const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum,
+    float *restrict cross_entropy)
 {
     float cross_entropy_sum_2 = 0.0f;
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -744,8 +905,13 @@ static void compute_cross_entropy(ptrdiff_t rows, const float *restrict fc3, con
     cross_entropy[0] = cross_entropy_at;
 }
 
-/* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] - cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy, cross_entropy_sum (lenet5.py:33) */
-static void compute_d_fc3(ptrdiff_t rows, const float *restrict d_cross_entropy_sum, const float *restrict cross_entropy_sum_max, const float *restrict fc3, const int32_t *restrict label, float *restrict d_fc3)
+/* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy,
+       cross_entropy_sum (lenet5.py:33) */
+static void compute_d_fc3(
+    ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
+    const float *restrict cross_entropy_sum_max, const float *restrict fc3,
+    const int32_t *restrict label, float *restrict d_fc3)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
@@ -773,15 +939,20 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
     }
 }
 
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
+       (lenet5.py:23) */
 /* What compute_d_fc3_W does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_fc3_W)
+GW_INLINE void compute_d_fc3_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_fc3_W)
 {
     const float d_fc3_W_at = value;
     d_fc3_W[k*10 + j] = d_fc3_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_fc3_W)
+static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_fc3_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -791,7 +962,10 @@ static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span,
 }
 
 /* A tile of compute_d_fc3_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc3_W)
+GW_INLINE void compute_d_fc3_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4,
+    float *restrict d_fc3_W)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -829,7 +1003,9 @@ GW_INLINE void compute_d_fc3_W_tile(const int height, const int width, ptrdiff_t
 }
 
 /* The rows of a strip of compute_d_fc3_W that fill a tile. */
-GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc3_W)
+GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4,
+    float *restrict d_fc3_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 84; done += GW_ROWS) {
@@ -837,8 +1013,9 @@ GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum (lenet5.py:23) */
-static void compute_d_fc3_W(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc3_W)
+static void compute_d_fc3_W(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4,
+    float *restrict d_fc3_W)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
@@ -865,8 +1042,13 @@ static void compute_d_fc3_W(ptrdiff_t rows, const float *restrict d_fc3, const f
     }
 }
 
+/* d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum
+       (lenet5.py:23)
+   then d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4
+       (lenet5.py:31) */
 /* What compute_d_h_4 does with its sum at one point. */
-GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i1, const float *restrict h_4, float *restrict d_fc2)
+GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i1,
+    const float *restrict h_4, float *restrict d_fc2)
 {
     const float d_h_4 = value;
     const float d_fc2_at = d_h_4*(h_4[i0*84 + i1] <= 0.0f ? 0.0f : 1.0f);
@@ -874,7 +1056,9 @@ GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i1, cons
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, const float *restrict h_4, float *restrict d_fc2)
+static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict h_4, float *restrict d_fc2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -884,7 +1068,10 @@ static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_4: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc2, float *restrict gw_panel)
+GW_INLINE void compute_d_h_4_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc2,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 84);
@@ -917,7 +1104,9 @@ GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i
 }
 
 /* The rows of a strip of compute_d_h_4 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc2, float *restrict gw_panel)
+GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc2,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -931,18 +1120,18 @@ GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first, ptrdiff_t r
     }
 }
 
-/* d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum (lenet5.py:23)
-   then d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4 (lenet5.py:31) */
-static void compute_d_h_4(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W, const float *restrict h_4, float *restrict d_fc2, float *restrict gw_panel)
+static void compute_d_h_4(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
+    const float *restrict h_4, float *restrict d_fc2, float *restrict gw_panel)
 {
     enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
         width = gw_strip(vectors - column);
         const ptrdiff_t first = column * GW_LANES;
         for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-            const ptrdiff_t from = gw_least(first + lane, 84 - 1);
+            const ptrdiff_t i1 = gw_least(first + lane, 84 - 1);
             for (ptrdiff_t j = 0; j < 10; j++) {
-                gw_panel[j*width*GW_LANES + lane] = fc3_W[from*10 + j];
+                gw_panel[j*width*GW_LANES + lane] = fc3_W[i1*10 + j];
             }
         }
         if (width == 1) {
@@ -976,15 +1165,20 @@ static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *
     }
 }
 
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
+       (lenet5.py:23) */
 /* What compute_d_fc2_W does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_fc2_W)
+GW_INLINE void compute_d_fc2_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_fc2_W)
 {
     const float d_fc2_W_at = value;
     d_fc2_W[k*84 + j] = d_fc2_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_fc2_W)
+static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_fc2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -994,7 +1188,10 @@ static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span,
 }
 
 /* A tile of compute_d_fc2_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc2_W)
+GW_INLINE void compute_d_fc2_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3,
+    float *restrict d_fc2_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 84);
@@ -1032,7 +1229,9 @@ GW_INLINE void compute_d_fc2_W_tile(const int height, const int width, ptrdiff_t
 }
 
 /* The rows of a strip of compute_d_fc2_W that fill a tile. */
-GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc2_W)
+GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3,
+    float *restrict d_fc2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 120; done += GW_ROWS) {
@@ -1040,8 +1239,9 @@ GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum (lenet5.py:23) */
-static void compute_d_fc2_W(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc2_W)
+static void compute_d_fc2_W(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3,
+    float *restrict d_fc2_W)
 {
     enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1068,8 +1268,13 @@ static void compute_d_fc2_W(ptrdiff_t rows, const float *restrict d_fc2, const f
     }
 }
 
+/* d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
+       (lenet5.py:23)
+   then d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]    adjoint of h_3
+       (lenet5.py:30) */
 /* What compute_d_h_3 does with its sum at one point. */
-GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i1, const float *restrict h_3, float *restrict d_fc1)
+GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i1,
+    const float *restrict h_3, float *restrict d_fc1)
 {
     const float d_h_3 = value;
     const float d_fc1_at = d_h_3*(h_3[i0*120 + i1] <= 0.0f ? 0.0f : 1.0f);
@@ -1077,7 +1282,9 @@ GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i1, cons
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, const float *restrict h_3, float *restrict d_fc1)
+static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict h_3, float *restrict d_fc1)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1087,7 +1294,10 @@ static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc1, float *restrict gw_panel)
+GW_INLINE void compute_d_h_3_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc1,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 120);
@@ -1120,7 +1330,9 @@ GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i
 }
 
 /* The rows of a strip of compute_d_h_3 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc1, float *restrict gw_panel)
+GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc1,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1135,7 +1347,10 @@ GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first, ptrdiff_t r
 }
 
 /* One row by four columns of compute_d_h_3, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_t new_first, const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h_3, float *restrict d_fc1)
+GW_INLINE void compute_d_h_3_dots(
+    ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h_3,
+    float *restrict d_fc1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -1163,9 +1378,9 @@ GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdif
     }
 }
 
-/* d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum (lenet5.py:23)
-   then d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]    adjoint of h_3 (lenet5.py:30) */
-static void compute_d_h_3(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h_3, float *restrict d_fc1, float *restrict gw_panel)
+static void compute_d_h_3(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
+    const float *restrict h_3, float *restrict d_fc1, float *restrict gw_panel)
 {
     enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
     if (rows < GW_FEW_ROWS) {
@@ -1179,9 +1394,9 @@ static void compute_d_h_3(ptrdiff_t rows, const float *restrict d_fc2, const flo
             width = gw_strip(vectors - column);
             const ptrdiff_t first = column * GW_LANES;
             for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                const ptrdiff_t from = gw_least(first + lane, 120 - 1);
+                const ptrdiff_t i1 = gw_least(first + lane, 120 - 1);
                 for (ptrdiff_t j = 0; j < 84; j++) {
-                    gw_panel[j*width*GW_LANES + lane] = fc2_W[from*84 + j];
+                    gw_panel[j*width*GW_LANES + lane] = fc2_W[i1*84 + j];
                 }
             }
             if (width == 1) {
@@ -1216,15 +1431,20 @@ static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *
     }
 }
 
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum
+       (lenet5.py:23) */
 /* What compute_d_fc1_W does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_fc1_W)
+GW_INLINE void compute_d_fc1_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_fc1_W)
 {
     const float d_fc1_W_at = value;
     d_fc1_W[k*120 + j] = d_fc1_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_fc1_W)
+static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_fc1_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1234,7 +1454,10 @@ static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span,
 }
 
 /* A tile of compute_d_fc1_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float *restrict d_fc1_W)
+GW_INLINE void compute_d_fc1_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
+    float *restrict d_fc1_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 120);
@@ -1272,7 +1495,9 @@ GW_INLINE void compute_d_fc1_W_tile(const int height, const int width, ptrdiff_t
 }
 
 /* The rows of a strip of compute_d_fc1_W that fill a tile. */
-GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float *restrict d_fc1_W)
+GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
+    float *restrict d_fc1_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 400; done += GW_ROWS) {
@@ -1280,8 +1505,9 @@ GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum (lenet5.py:23) */
-static void compute_d_fc1_W(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float *restrict d_fc1_W)
+static void compute_d_fc1_W(
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
+    float *restrict d_fc1_W)
 {
     enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1308,15 +1534,20 @@ static void compute_d_fc1_W(ptrdiff_t rows, const float *restrict d_fc1, const f
     }
 }
 
+/* d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]    adjoint of fc1_sum
+       (lenet5.py:23) */
 /* What compute_d_flatten does with its sum at one point. */
-GW_INLINE void compute_d_flatten_point(float value, ptrdiff_t n, ptrdiff_t k, float *restrict d_flatten)
+GW_INLINE void compute_d_flatten_point(float value, ptrdiff_t n, ptrdiff_t k,
+    float *restrict d_flatten)
 {
     const float d_flatten_at = value;
     d_flatten[n*400 + k] = d_flatten_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_flatten_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_flatten)
+static void compute_d_flatten_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_flatten)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1326,7 +1557,9 @@ static void compute_d_flatten_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_flatten: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_flatten_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict d_fc1, float *restrict d_flatten, float *restrict gw_panel)
+GW_INLINE void compute_d_flatten_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict d_fc1, float *restrict d_flatten, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 400);
@@ -1359,7 +1592,9 @@ GW_INLINE void compute_d_flatten_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_flatten that fill a tile, then those that are left. */
-GW_INLINE void compute_d_flatten_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_flatten, float *restrict gw_panel)
+GW_INLINE void compute_d_flatten_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_flatten,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1374,7 +1609,9 @@ GW_INLINE void compute_d_flatten_strip(const int width, ptrdiff_t first, ptrdiff
 }
 
 /* One row by four columns of compute_d_flatten, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_flatten_dots(ptrdiff_t n_first, ptrdiff_t k_first, ptrdiff_t new_first, const float *restrict d_fc1, const float *restrict fc1_W, float *restrict d_flatten)
+GW_INLINE void compute_d_flatten_dots(
+    ptrdiff_t n_first, ptrdiff_t k_first, ptrdiff_t new_first,
+    const float *restrict d_fc1, const float *restrict fc1_W, float *restrict d_flatten)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -1402,8 +1639,9 @@ GW_INLINE void compute_d_flatten_dots(ptrdiff_t n_first, ptrdiff_t k_first, ptrd
     }
 }
 
-/* d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]    adjoint of fc1_sum (lenet5.py:23) */
-static void compute_d_flatten(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict fc1_W, float *restrict d_flatten, float *restrict gw_panel)
+static void compute_d_flatten(
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict fc1_W,
+    float *restrict d_flatten, float *restrict gw_panel)
 {
     enum { vectors = (400 + GW_LANES - 1) / GW_LANES };
     if (rows < GW_FEW_ROWS) {
@@ -1417,9 +1655,9 @@ static void compute_d_flatten(ptrdiff_t rows, const float *restrict d_fc1, const
             width = gw_strip(vectors - column);
             const ptrdiff_t first = column * GW_LANES;
             for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                const ptrdiff_t from = gw_least(first + lane, 400 - 1);
+                const ptrdiff_t k = gw_least(first + lane, 400 - 1);
                 for (ptrdiff_t j = 0; j < 120; j++) {
-                    gw_panel[j*width*GW_LANES + lane] = fc1_W[from*120 + j];
+                    gw_panel[j*width*GW_LANES + lane] = fc1_W[k*120 + j];
                 }
             }
             if (width == 1) {
@@ -1448,9 +1686,13 @@ static void compute_d_h_2(ptrdiff_t rows, const float *restrict d_flatten, float
     }
 }
 
-/* d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_2_argmax[i0, i1, i2//2, i3//2] else 0)    adjoint of h_2 (lenet5.py:29)
-   then d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0, i1, i2, i3]    adjoint of relu_2 (lenet5.py:29) */
-static void compute_d_relu_2(ptrdiff_t rows, const float *restrict d_h_2, const int32_t *restrict h_2_argmax, const float *restrict relu_2, float *restrict d_conv2)
+/* d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_2_argmax[i0,
+       i1, i2//2, i3//2] else 0)    adjoint of h_2 (lenet5.py:29)
+   then d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0, i1, i2,
+       i3]    adjoint of relu_2 (lenet5.py:29) */
+static void compute_d_relu_2(
+    ptrdiff_t rows, const float *restrict d_h_2, const int32_t *restrict h_2_argmax,
+    const float *restrict relu_2, float *restrict d_conv2)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 16; i1++) {
@@ -1466,8 +1708,10 @@ static void compute_d_relu_2(ptrdiff_t rows, const float *restrict d_h_2, const 
     }
 }
 
-/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2 (lenet5.py:18) */
-static void compute_d_conv2_b(ptrdiff_t rows, const float *restrict d_conv2, float *restrict d_conv2_b)
+/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2
+       (lenet5.py:18) */
+static void compute_d_conv2_b(
+    ptrdiff_t rows, const float *restrict d_conv2, float *restrict d_conv2_b)
 {
     for (ptrdiff_t o = 0; o < 16; o++) {
         float d_conv2_b_at = 0.0f;
@@ -1482,15 +1726,20 @@ static void compute_d_conv2_b(ptrdiff_t rows, const float *restrict d_conv2, flo
     }
 }
 
+/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
+       r, q + s]    adjoint of conv2_sum (lenet5.py:18) */
 /* What compute_d_conv2_W does with its sum at one point. */
-GW_INLINE void compute_d_conv2_W_point(float value, ptrdiff_t o, ptrdiff_t s, ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
+GW_INLINE void compute_d_conv2_W_point(float value, ptrdiff_t o, ptrdiff_t s,
+    ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
 {
     const float d_conv2_W_at = value;
     d_conv2_W[o*150 + c_*25 + r_*5 + s] = d_conv2_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_conv2_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
+static void compute_d_conv2_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1500,7 +1749,10 @@ static void compute_d_conv2_W_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_conv2_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_conv2_W_tile(const int height, const int width, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float *restrict d_conv2_W)
+GW_INLINE void compute_d_conv2_W_tile(
+    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
+    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
+    const float *restrict h, float *restrict d_conv2_W)
 {
     const ptrdiff_t span = width * 4;
     const ptrdiff_t end = gw_least(first + span, 5);
@@ -1542,7 +1794,9 @@ GW_INLINE void compute_d_conv2_W_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_conv2_W that fill a tile. */
-GW_INLINE void compute_d_conv2_W_strip(const int width, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float *restrict d_conv2_W)
+GW_INLINE void compute_d_conv2_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
+    const float *restrict h, float *restrict d_conv2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 16; done += GW_ROWS) {
@@ -1550,8 +1804,9 @@ GW_INLINE void compute_d_conv2_W_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p + r, q + s]    adjoint of conv2_sum (lenet5.py:18) */
-static void compute_d_conv2_W(ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float *restrict d_conv2_W)
+static void compute_d_conv2_W(
+    ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h,
+    float *restrict d_conv2_W)
 {
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -1582,37 +1837,128 @@ static void compute_d_conv2_W(ptrdiff_t rows, const float *restrict d_conv2, con
     }
 }
 
-/* d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s < 10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q - s]    adjoint of conv2_sum (lenet5.py:18) */
-static void compute_d_h(ptrdiff_t rows, const float *restrict conv2_W, const float *restrict d_conv2, float *restrict d_h)
+/* d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s < 10 and p - r >= 0
+       and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q - s]    adjoint of conv2_sum
+       (lenet5.py:18) */
+/* What compute_d_h does with its sum at one point. */
+GW_INLINE void compute_d_h_point(float value, ptrdiff_t i1, ptrdiff_t q,
+    ptrdiff_t n, ptrdiff_t p, float *restrict d_h)
+{
+    const float d_h_at = value;
+    d_h[n*1176 + i1*196 + p*14 + q] = d_h_at;
+}
+
+/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
+static void compute_d_h_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i1_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t p, float *restrict d_h)
+{
+    for (int r = 0; r < height; r++, row += span) {
+        for (ptrdiff_t i = first; i < end; i++) {
+            compute_d_h_point(row[i - first], i1_first + r, i, n, p, d_h);
+        }
+    }
+}
+
+/* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
+GW_INLINE void compute_d_h_tile(
+    const int height, const int width, ptrdiff_t i1_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, float *restrict d_h,
+    float *restrict gw_panel)
+{
+    const ptrdiff_t span = width * 8;
+    const ptrdiff_t end = gw_least(first + span, 14);
+    const ptrdiff_t q_first = first;
+    gw_vec8 sum[GW_ROWS][GW_WIDE];
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            gw_zero8(&sum[r][v]);
+        }
+    }
+    for (ptrdiff_t o = 0; o < 16; o++) {
+        for (ptrdiff_t r_ = gw_most(0, p - 9), r__end = gw_least(5, p + 1); r_ < r__end; r_++) {
+            for (ptrdiff_t s = 0; s < 5; s++) {
+                gw_vec8 right[GW_WIDE];
+                for (int v = 0; v < width; v++) {
+                    gw_load8(&right[v], &gw_panel[(25*o + 5*r_ + s)*width*8 + v*8]);
+                }
+                for (int r = 0; r < height; r++) {
+                    const float left = conv2_W[o*150 + (i1_first + r)*25 + r_*5 + s];
+                    for (int v = 0; v < width; v++) {
+                        gw_multiply_add8(&sum[r][v], left, &right[v]);
+                    }
+                }
+            }
+        }
+    }
+    float tile[GW_ROWS * GW_WIDE * 8];
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            gw_store8(&tile[r*span + v*8], &sum[r][v]);
+        }
+    }
+    compute_d_h_finish(tile + first - q_first, height, span, i1_first, first, end, n, p, d_h);
+}
+
+/* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
+GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, float *restrict d_h,
+    float *restrict gw_panel)
+{
+    ptrdiff_t done = 0;
+    for (; done + GW_ROWS <= 6; done += GW_ROWS) {
+        compute_d_h_tile(GW_ROWS, width, done, first, n, p, conv2_W, d_h, gw_panel);
+    }
+    for (; done + 2 <= 6; done += 2) {
+        compute_d_h_tile(2, width, done, first, n, p, conv2_W, d_h, gw_panel);
+    }
+    if (done < 6) {
+        compute_d_h_tile(1, width, done, first, n, p, conv2_W, d_h, gw_panel);
+    }
+}
+
+static void compute_d_h(
+    ptrdiff_t rows, const float *restrict conv2_W, const float *restrict d_conv2,
+    float *restrict d_h, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 6; i1++) {
-            for (ptrdiff_t p = 0; p < 14; p++) {
-                float d_h_row[14];
-                for (ptrdiff_t i = 0; i < 14; i++) {
-                    d_h_row[i] = 0.0f;
+        for (ptrdiff_t p = 0; p < 14; p++) {
+            enum { vectors = (14 + 8 - 1) / 8 };
+            for (int column = 0, width; column < vectors; column += width) {
+                width = gw_strip(vectors - column);
+                const ptrdiff_t first = column * 8;
+                for (ptrdiff_t i = 0; i < 400 * width * 8; i++) {
+                    gw_panel[i] = 0;
                 }
-                for (ptrdiff_t o = 0; o < 16; o++) {
-                    for (ptrdiff_t r_ = gw_most(0, p - 9), r__end = gw_least(5, p + 1); r_ < r__end; r_++) {
-                        for (ptrdiff_t s = 0; s < 5; s++) {
-                            for (ptrdiff_t q = gw_most(0, s), q_end = gw_least(14, s + 10); q < q_end; q++) {
-                                d_h_row[q] += conv2_W[o*150 + i1*25 + r_*5 + s]*d_conv2[n*1600 + o*100 + (p - r_)*10 + q - s];
+                for (ptrdiff_t lane = 0; lane < width * 8; lane++) {
+                    const ptrdiff_t q = gw_least(first + lane, 14 - 1);
+                    for (ptrdiff_t o = 0; o < 16; o++) {
+                        for (ptrdiff_t r_ = gw_most(0, p - 9), r__end = gw_least(5, p + 1); r_ < r__end; r_++) {
+                            for (ptrdiff_t s = gw_most(0, q - 9), s_end = gw_least(5, q + 1); s < s_end; s++) {
+                                gw_panel[(25*o + 5*r_ + s)*width*8 + lane] = d_conv2[n*1600 + o*100 + (p - r_)*10 + q - s];
                             }
                         }
                     }
                 }
-                for (ptrdiff_t q = 0; q < 14; q++) {
-                    const float d_h_at = d_h_row[q];
-                    d_h[n*1176 + i1*196 + p*14 + q] = d_h_at;
+                if (width == 1) {
+                    compute_d_h_strip(1, first, n, p, conv2_W, d_h, gw_panel);
+                } else if (width == 2) {
+                    compute_d_h_strip(2, first, n, p, conv2_W, d_h, gw_panel);
+                } else {
+                    compute_d_h_strip(GW_STRIP, first, n, p, conv2_W, d_h, gw_panel);
                 }
             }
         }
     }
 }
 
-/* d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_argmax[i0, i1, i2//2, i3//2] else 0)    adjoint of h (lenet5.py:28)
-   then d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1, i2, i3]    adjoint of relu (lenet5.py:28) */
-static void compute_d_relu(ptrdiff_t rows, const float *restrict d_h, const int32_t *restrict h_argmax, const float *restrict relu, float *restrict d_conv1)
+/* d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_argmax[i0, i1,
+       i2//2, i3//2] else 0)    adjoint of h (lenet5.py:28)
+   then d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1, i2, i3]
+       adjoint of relu (lenet5.py:28) */
+static void compute_d_relu(
+    ptrdiff_t rows, const float *restrict d_h, const int32_t *restrict h_argmax,
+    const float *restrict relu, float *restrict d_conv1)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 6; i1++) {
@@ -1628,8 +1974,10 @@ static void compute_d_relu(ptrdiff_t rows, const float *restrict d_h, const int3
     }
 }
 
-/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1 (lenet5.py:18) */
-static void compute_d_conv1_b(ptrdiff_t rows, const float *restrict d_conv1, float *restrict d_conv1_b)
+/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1
+       (lenet5.py:18) */
+static void compute_d_conv1_b(
+    ptrdiff_t rows, const float *restrict d_conv1, float *restrict d_conv1_b)
 {
     for (ptrdiff_t o = 0; o < 6; o++) {
         float d_conv1_b_at = 0.0f;
@@ -1644,27 +1992,28 @@ static void compute_d_conv1_b(ptrdiff_t rows, const float *restrict d_conv1, flo
     }
 }
 
-/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum (lenet5.py:18) */
-static void compute_d_conv1_W(ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x, float *restrict d_conv1_W)
+/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 <
+       28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s -
+       2]    adjoint of conv1_sum (lenet5.py:18) */
+static void compute_d_conv1_W(
+    ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x,
+    float *restrict d_conv1_W)
 {
     for (ptrdiff_t o = 0; o < 6; o++) {
         for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
             for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-                float d_conv1_W_row[5];
-                for (ptrdiff_t i = 0; i < 5; i++) {
-                    d_conv1_W_row[i] = 0.0f;
-                }
-                for (ptrdiff_t n = 0; n < rows; n++) {
-                    for (ptrdiff_t p = gw_most(0, 2 - r_), p_end = gw_least(28, 30 - r_); p < p_end; p++) {
-                        for (ptrdiff_t q = 0; q < 28; q++) {
-                            for (ptrdiff_t s = gw_most(0, 2 - q), s_end = gw_least(5, 30 - q); s < s_end; s++) {
-                                d_conv1_W_row[s] += d_conv1[n*4704 + o*784 + p*28 + q]*x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2];
+                for (ptrdiff_t s = 0; s < 5; s++) {
+                    float d_conv1_W_at = 0.0f;
+                    for (ptrdiff_t n = 0; n < rows; n++) {
+                        for (ptrdiff_t p = gw_most(0, 2 - r_), p_end = gw_least(28, 30 - r_); p < p_end; p++) {
+                            {
+                                const ptrdiff_t q = gw_most(0, 2 - s), q_end = gw_least(28, 30 - s);
+                                if (q < q_end) {
+                                    d_conv1_W_at += gw_dot(&d_conv1[n*4704 + o*784 + p*28 + q], &x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2], q_end - q);
+                                }
                             }
                         }
                     }
-                }
-                for (ptrdiff_t s = 0; s < 5; s++) {
-                    const float d_conv1_W_at = d_conv1_W_row[s];
                     d_conv1_W[o*25 + c_*25 + r_*5 + s] = d_conv1_W_at;
                 }
             }
@@ -1673,7 +2022,8 @@ static void compute_d_conv1_W(ptrdiff_t rows, const float *restrict d_conv1, con
 }
 
 /* step_size = lr/(1 - beta1**(step + 1))    once a step */
-static void compute_step_size(float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
+static void compute_step_size(
+    float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
 {
     const float step_size_at = lr/(1.0f - powf(beta1, 1.0f + (float)step[0]));
     step_size[0] = step_size_at;
@@ -1688,9 +2038,14 @@ static void compute_unbiased(float beta2, const int64_t *restrict step, float *r
 
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
    then fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
-   then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update (lenet5.py:23)
-   then fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float beta1, float *restrict fc3_b_m, float beta2, float *restrict fc3_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_b)
+   then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update
+       (lenet5.py:23)
+   then fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps +
+       sqrt(fc3.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc3_b_2(
+    ptrdiff_t rows, const float *restrict d_fc3, float beta1, float *restrict fc3_b_m, float beta2,
+    float *restrict fc3_b_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict fc3_b)
 {
     float d_fc3_b_row[10];
     for (ptrdiff_t i = 0; i < 10; i++) {
@@ -1704,28 +2059,43 @@ static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float
     for (ptrdiff_t j = 0; j < 10; j++) {
         const float d_fc3_b = d_fc3_b_row[j];
         const float fc3_b_m_next = d_fc3_b*(1.0f - beta1) + beta1*fc3_b_m[j];
-        fc3_b_m[j] = fc3_b_m_next;
         const float fc3_b_v_next = (d_fc3_b*d_fc3_b)*(1.0f - beta2) + beta2*fc3_b_v[j];
-        fc3_b_v[j] = fc3_b_v_next;
         const float fc3_b_next = fc3_b[j] - fc3_b_m_next*step_size[0]/(sqrtf(fc3_b_v_next)/unbiased[0] + eps);
+        fc3_b_m[j] = fc3_b_m_next;
+        fc3_b_v[j] = fc3_b_v_next;
         fc3_b[j] = fc3_b_next;
     }
 }
 
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
+       (lenet5.py:23)
+   then fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]    Adam update
+       (lenet5.py:23)
+   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam update
+       (lenet5.py:23)
+   then fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
+       j])/unbiased)    Adam update (lenet5.py:23) */
 /* What compute_d_fc3_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
+GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict fc3_W)
 {
     const float d_fc3_W = value;
     const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
-    fc3_W_m[k*10 + j] = fc3_W_m_next;
     const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
-    fc3_W_v[k*10 + j] = fc3_W_v_next;
     const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+    fc3_W_m[k*10 + j] = fc3_W_m_next;
+    fc3_W_v[k*10 + j] = fc3_W_v_next;
     fc3_W[k*10 + j] = fc3_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
+static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict fc3_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1735,7 +2105,11 @@ static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_fc3_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
+GW_INLINE void compute_d_fc3_W_2_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1,
+    float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -1773,7 +2147,10 @@ GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_fc3_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
+GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1,
+    float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 84; done += GW_ROWS) {
@@ -1781,11 +2158,10 @@ GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum (lenet5.py:23)
-   then fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]    Adam update (lenet5.py:23)
-   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam update (lenet5.py:23)
-   then fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc3_W)
+static void compute_d_fc3_W_2(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1,
+    float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc3_W)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1814,9 +2190,14 @@ static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const
 
 /* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
    then fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
-   then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update (lenet5.py:23)
-   then fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float beta1, float *restrict fc2_b_m, float beta2, float *restrict fc2_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_b)
+   then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update
+       (lenet5.py:23)
+   then fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps +
+       sqrt(fc2.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc2_b_2(
+    ptrdiff_t rows, const float *restrict d_fc2, float beta1, float *restrict fc2_b_m, float beta2,
+    float *restrict fc2_b_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 84; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 84);
@@ -1832,29 +2213,44 @@ static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float
         for (ptrdiff_t j = j_chunk; j < j_end; j++) {
             const float d_fc2_b = d_fc2_b_row[j - j_chunk];
             const float fc2_b_m_next = d_fc2_b*(1.0f - beta1) + beta1*fc2_b_m[j];
-            fc2_b_m[j] = fc2_b_m_next;
             const float fc2_b_v_next = (d_fc2_b*d_fc2_b)*(1.0f - beta2) + beta2*fc2_b_v[j];
-            fc2_b_v[j] = fc2_b_v_next;
             const float fc2_b_next = fc2_b[j] - fc2_b_m_next*step_size[0]/(sqrtf(fc2_b_v_next)/unbiased[0] + eps);
+            fc2_b_m[j] = fc2_b_m_next;
+            fc2_b_v[j] = fc2_b_v_next;
             fc2_b[j] = fc2_b_next;
         }
     }
 }
 
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
+       (lenet5.py:23)
+   then fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]    Adam update
+       (lenet5.py:23)
+   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam update
+       (lenet5.py:23)
+   then fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
+       j])/unbiased)    Adam update (lenet5.py:23) */
 /* What compute_d_fc2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
+GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict fc2_W)
 {
     const float d_fc2_W = value;
     const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
-    fc2_W_m[k*84 + j] = fc2_W_m_next;
     const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
-    fc2_W_v[k*84 + j] = fc2_W_v_next;
     const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+    fc2_W_m[k*84 + j] = fc2_W_m_next;
+    fc2_W_v[k*84 + j] = fc2_W_v_next;
     fc2_W[k*84 + j] = fc2_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
+static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict fc2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1864,7 +2260,11 @@ static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_fc2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
+GW_INLINE void compute_d_fc2_W_2_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1,
+    float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 84);
@@ -1902,7 +2302,10 @@ GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_fc2_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
+GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1,
+    float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 120; done += GW_ROWS) {
@@ -1910,11 +2313,10 @@ GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum (lenet5.py:23)
-   then fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]    Adam update (lenet5.py:23)
-   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam update (lenet5.py:23)
-   then fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc2_W)
+static void compute_d_fc2_W_2(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1,
+    float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc2_W)
 {
     enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1943,9 +2345,14 @@ static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const
 
 /* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
    then fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
-   then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update (lenet5.py:23)
-   then fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float beta1, float *restrict fc1_b_m, float beta2, float *restrict fc1_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_b)
+   then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update
+       (lenet5.py:23)
+   then fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps +
+       sqrt(fc1.b.v_next[j])/unbiased)    Adam update (lenet5.py:23) */
+static void compute_d_fc1_b_2(
+    ptrdiff_t rows, const float *restrict d_fc1, float beta1, float *restrict fc1_b_m, float beta2,
+    float *restrict fc1_b_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 120; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 120);
@@ -1961,29 +2368,44 @@ static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float
         for (ptrdiff_t j = j_chunk; j < j_end; j++) {
             const float d_fc1_b = d_fc1_b_row[j - j_chunk];
             const float fc1_b_m_next = d_fc1_b*(1.0f - beta1) + beta1*fc1_b_m[j];
-            fc1_b_m[j] = fc1_b_m_next;
             const float fc1_b_v_next = (d_fc1_b*d_fc1_b)*(1.0f - beta2) + beta2*fc1_b_v[j];
-            fc1_b_v[j] = fc1_b_v_next;
             const float fc1_b_next = fc1_b[j] - fc1_b_m_next*step_size[0]/(sqrtf(fc1_b_v_next)/unbiased[0] + eps);
+            fc1_b_m[j] = fc1_b_m_next;
+            fc1_b_v[j] = fc1_b_v_next;
             fc1_b[j] = fc1_b_next;
         }
     }
 }
 
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum
+       (lenet5.py:23)
+   then fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]    Adam update
+       (lenet5.py:23)
+   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam update
+       (lenet5.py:23)
+   then fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
+       j])/unbiased)    Adam update (lenet5.py:23) */
 /* What compute_d_fc1_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
+GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict fc1_W)
 {
     const float d_fc1_W = value;
     const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
-    fc1_W_m[k*120 + j] = fc1_W_m_next;
     const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
-    fc1_W_v[k*120 + j] = fc1_W_v_next;
     const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+    fc1_W_m[k*120 + j] = fc1_W_m_next;
+    fc1_W_v[k*120 + j] = fc1_W_v_next;
     fc1_W[k*120 + j] = fc1_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
+static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict fc1_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1993,7 +2415,11 @@ static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_fc1_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
+GW_INLINE void compute_d_fc1_W_2_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
+    float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 120);
@@ -2031,7 +2457,10 @@ GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_fc1_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
+GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
+    float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 400; done += GW_ROWS) {
@@ -2039,11 +2468,10 @@ GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum (lenet5.py:23)
-   then fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]    Adam update (lenet5.py:23)
-   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam update (lenet5.py:23)
-   then fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k, j])/unbiased)    Adam update (lenet5.py:23) */
-static void compute_d_fc1_W_2(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict fc1_W)
+static void compute_d_fc1_W_2(
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
+    float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
+    float eps, const float *restrict step_size, float *restrict fc1_W)
 {
     enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -2070,11 +2498,18 @@ static void compute_d_fc1_W_2(ptrdiff_t rows, const float *restrict d_fc1, const
     }
 }
 
-/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2 (lenet5.py:18)
-   then conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update (lenet5.py:18)
-   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam update (lenet5.py:18)
-   then conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps + sqrt(conv2.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_d_conv2_b_2(ptrdiff_t rows, const float *restrict d_conv2, float beta1, float *restrict conv2_b_m, float beta2, float *restrict conv2_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_b)
+/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2
+       (lenet5.py:18)
+   then conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update
+       (lenet5.py:18)
+   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam update
+       (lenet5.py:18)
+   then conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
+       sqrt(conv2.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv2_b_2(
+    ptrdiff_t rows, const float *restrict d_conv2, float beta1, float *restrict conv2_b_m,
+    float beta2, float *restrict conv2_b_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict conv2_b)
 {
     for (ptrdiff_t o = 0; o < 16; o++) {
         float d_conv2_b = 0.0f;
@@ -2086,28 +2521,43 @@ static void compute_d_conv2_b_2(ptrdiff_t rows, const float *restrict d_conv2, f
             }
         }
         const float conv2_b_m_next = d_conv2_b*(1.0f - beta1) + beta1*conv2_b_m[o];
-        conv2_b_m[o] = conv2_b_m_next;
         const float conv2_b_v_next = (d_conv2_b*d_conv2_b)*(1.0f - beta2) + beta2*conv2_b_v[o];
-        conv2_b_v[o] = conv2_b_v_next;
         const float conv2_b_next = conv2_b[o] - conv2_b_m_next*step_size[0]/(sqrtf(conv2_b_v_next)/unbiased[0] + eps);
+        conv2_b_m[o] = conv2_b_m_next;
+        conv2_b_v[o] = conv2_b_v_next;
         conv2_b[o] = conv2_b_next;
     }
 }
 
+/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
+       r, q + s]    adjoint of conv2_sum (lenet5.py:18)
+   then conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
+       s]    Adam update (lenet5.py:18)
+   then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c,
+       r, s]    Adam update (lenet5.py:18)
+   then conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps
+       + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
 /* What compute_d_conv2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_conv2_W_2_point(float value, ptrdiff_t o, ptrdiff_t s, ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
+GW_INLINE void compute_d_conv2_W_2_point(float value, ptrdiff_t o, ptrdiff_t s,
+    ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2,
+    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict conv2_W)
 {
     const float d_conv2_W = value;
     const float conv2_W_m_next = d_conv2_W*(1.0f - beta1) + beta1*conv2_W_m[o*150 + c_*25 + r_*5 + s];
-    conv2_W_m[o*150 + c_*25 + r_*5 + s] = conv2_W_m_next;
     const float conv2_W_v_next = (d_conv2_W*d_conv2_W)*(1.0f - beta2) + beta2*conv2_W_v[o*150 + c_*25 + r_*5 + s];
-    conv2_W_v[o*150 + c_*25 + r_*5 + s] = conv2_W_v_next;
     const float conv2_W_next = conv2_W[o*150 + c_*25 + r_*5 + s] - conv2_W_m_next*step_size[0]/(sqrtf(conv2_W_v_next)/unbiased[0] + eps);
+    conv2_W_m[o*150 + c_*25 + r_*5 + s] = conv2_W_m_next;
+    conv2_W_v[o*150 + c_*25 + r_*5 + s] = conv2_W_v_next;
     conv2_W[o*150 + c_*25 + r_*5 + s] = conv2_W_next;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_conv2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
+static void compute_d_conv2_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2,
+    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict conv2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2117,7 +2567,12 @@ static void compute_d_conv2_W_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_d_conv2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_conv2_W_2_tile(const int height, const int width, ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
+GW_INLINE void compute_d_conv2_W_2_tile(
+    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
+    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
+    const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2,
+    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict conv2_W)
 {
     const ptrdiff_t span = width * 4;
     const ptrdiff_t end = gw_least(first + span, 5);
@@ -2159,7 +2614,11 @@ GW_INLINE void compute_d_conv2_W_2_tile(const int height, const int width, ptrdi
 }
 
 /* The rows of a strip of compute_d_conv2_W_2 that fill a tile. */
-GW_INLINE void compute_d_conv2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
+GW_INLINE void compute_d_conv2_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
+    const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2,
+    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict conv2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 16; done += GW_ROWS) {
@@ -2167,11 +2626,11 @@ GW_INLINE void compute_d_conv2_W_2_strip(const int width, ptrdiff_t first, ptrdi
     }
 }
 
-/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p + r, q + s]    adjoint of conv2_sum (lenet5.py:18)
-   then conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r, s]    Adam update (lenet5.py:18)
-   then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c, r, s]    Adam update (lenet5.py:18)
-   then conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv2_W)
+static void compute_d_conv2_W_2(
+    ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1,
+    float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict conv2_W)
 {
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -2202,11 +2661,18 @@ static void compute_d_conv2_W_2(ptrdiff_t rows, const float *restrict d_conv2, c
     }
 }
 
-/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1 (lenet5.py:18)
-   then conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update (lenet5.py:18)
-   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam update (lenet5.py:18)
-   then conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps + sqrt(conv1.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_d_conv1_b_2(ptrdiff_t rows, const float *restrict d_conv1, float beta1, float *restrict conv1_b_m, float beta2, float *restrict conv1_b_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv1_b)
+/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1
+       (lenet5.py:18)
+   then conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update
+       (lenet5.py:18)
+   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam update
+       (lenet5.py:18)
+   then conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
+       sqrt(conv1.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv1_b_2(
+    ptrdiff_t rows, const float *restrict d_conv1, float beta1, float *restrict conv1_b_m,
+    float beta2, float *restrict conv1_b_v, const float *restrict unbiased, float eps,
+    const float *restrict step_size, float *restrict conv1_b)
 {
     for (ptrdiff_t o = 0; o < 6; o++) {
         float d_conv1_b = 0.0f;
@@ -2218,43 +2684,49 @@ static void compute_d_conv1_b_2(ptrdiff_t rows, const float *restrict d_conv1, f
             }
         }
         const float conv1_b_m_next = d_conv1_b*(1.0f - beta1) + beta1*conv1_b_m[o];
-        conv1_b_m[o] = conv1_b_m_next;
         const float conv1_b_v_next = (d_conv1_b*d_conv1_b)*(1.0f - beta2) + beta2*conv1_b_v[o];
-        conv1_b_v[o] = conv1_b_v_next;
         const float conv1_b_next = conv1_b[o] - conv1_b_m_next*step_size[0]/(sqrtf(conv1_b_v_next)/unbiased[0] + eps);
+        conv1_b_m[o] = conv1_b_m_next;
+        conv1_b_v[o] = conv1_b_v_next;
         conv1_b[o] = conv1_b_next;
     }
 }
 
-/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum (lenet5.py:18)
-   then conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r, s]    Adam update (lenet5.py:18)
-   then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c, r, s]    Adam update (lenet5.py:18)
-   then conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
-static void compute_d_conv1_W_2(ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x, float beta1, float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v, const float *restrict unbiased, float eps, const float *restrict step_size, float *restrict conv1_W)
+/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 <
+       28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s -
+       2]    adjoint of conv1_sum (lenet5.py:18)
+   then conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r,
+       s]    Adam update (lenet5.py:18)
+   then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c,
+       r, s]    Adam update (lenet5.py:18)
+   then conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps
+       + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
+static void compute_d_conv1_W_2(
+    ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x, float beta1,
+    float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v,
+    const float *restrict unbiased, float eps, const float *restrict step_size,
+    float *restrict conv1_W)
 {
     for (ptrdiff_t o = 0; o < 6; o++) {
         for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
             for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-                float d_conv1_W_row[5];
-                for (ptrdiff_t i = 0; i < 5; i++) {
-                    d_conv1_W_row[i] = 0.0f;
-                }
-                for (ptrdiff_t n = 0; n < rows; n++) {
-                    for (ptrdiff_t p = gw_most(0, 2 - r_), p_end = gw_least(28, 30 - r_); p < p_end; p++) {
-                        for (ptrdiff_t q = 0; q < 28; q++) {
-                            for (ptrdiff_t s = gw_most(0, 2 - q), s_end = gw_least(5, 30 - q); s < s_end; s++) {
-                                d_conv1_W_row[s] += d_conv1[n*4704 + o*784 + p*28 + q]*x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2];
+                for (ptrdiff_t s = 0; s < 5; s++) {
+                    float d_conv1_W = 0.0f;
+                    for (ptrdiff_t n = 0; n < rows; n++) {
+                        for (ptrdiff_t p = gw_most(0, 2 - r_), p_end = gw_least(28, 30 - r_); p < p_end; p++) {
+                            {
+                                const ptrdiff_t q = gw_most(0, 2 - s), q_end = gw_least(28, 30 - s);
+                                if (q < q_end) {
+                                    d_conv1_W += gw_dot(&d_conv1[n*4704 + o*784 + p*28 + q], &x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2], q_end - q);
+                                }
                             }
                         }
                     }
-                }
-                for (ptrdiff_t s = 0; s < 5; s++) {
-                    const float d_conv1_W = d_conv1_W_row[s];
                     const float conv1_W_m_next = d_conv1_W*(1.0f - beta1) + beta1*conv1_W_m[o*25 + c_*25 + r_*5 + s];
-                    conv1_W_m[o*25 + c_*25 + r_*5 + s] = conv1_W_m_next;
                     const float conv1_W_v_next = (d_conv1_W*d_conv1_W)*(1.0f - beta2) + beta2*conv1_W_v[o*25 + c_*25 + r_*5 + s];
-                    conv1_W_v[o*25 + c_*25 + r_*5 + s] = conv1_W_v_next;
                     const float conv1_W_next = conv1_W[o*25 + c_*25 + r_*5 + s] - conv1_W_m_next*step_size[0]/(sqrtf(conv1_W_v_next)/unbiased[0] + eps);
+                    conv1_W_m[o*25 + c_*25 + r_*5 + s] = conv1_W_m_next;
+                    conv1_W_v[o*25 + c_*25 + r_*5 + s] = conv1_W_v_next;
                     conv1_W[o*25 + c_*25 + r_*5 + s] = conv1_W_next;
                 }
             }
@@ -2288,7 +2760,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "c9b71e4b7318b171a06a4bb067d7fdec";
+    return "5b00566b30efbaeaa242de29c3729ca5";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -2430,7 +2902,8 @@ int lenet5_forward(
     float *const h_3 = (float *)(void *)(base + 102400); /* [rows][120] */
     float *const h_2 = (float *)(void *)(base + 409600); /* [rows][16][5][5] */
     float *const h = (float *)(void *)(base + 1204224); /* [rows][6][14][14] */
-    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu);
+    float *const gw_panel = (float *)(void *)(base + 1505280); /* [1200] */
+    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_panel);
     compute_h(rows, relu, h);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
     compute_h_2(rows, relu_2, h_2);
@@ -2478,8 +2951,8 @@ int lenet5_value_and_grad(
     int32_t *const h_2_argmax = (int32_t *)(void *)(base + 2709504); /* [rows][16][5][5] */
     float *const d_h = (float *)(void *)(base + 2709504); /* [rows][6][14][14] */
     float *const d_h_2 = (float *)(void *)(base + 2811904); /* [rows][16][5][5] */
-    float *const gw_panel = (float *)(void *)(base + 3010560); /* [5760] */
-    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu);
+    float *const gw_panel = (float *)(void *)(base + 3010560); /* [19200] */
+    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_panel);
     compute_h_3(rows, relu, h, h_argmax);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
     compute_h_2_2(rows, relu_2, h_2, h_2_argmax);
@@ -2503,7 +2976,7 @@ int lenet5_value_and_grad(
     compute_d_relu_2(rows, d_h_2, h_2_argmax, relu_2, d_conv2);
     compute_d_conv2_b(rows, d_conv2, grads->conv2_b);
     compute_d_conv2_W(rows, d_conv2, h, grads->conv2_W);
-    compute_d_h(rows, params->conv2_W, d_conv2, d_h);
+    compute_d_h(rows, params->conv2_W, d_conv2, d_h, gw_panel);
     compute_d_relu(rows, d_h, h_argmax, relu, d_conv1);
     compute_d_conv1_b(rows, d_conv1, grads->conv1_b);
     compute_d_conv1_W(rows, d_conv1, x, grads->conv1_W);
@@ -2553,8 +3026,8 @@ int lenet5_train_step(
     float *const h_4 = (float *)(void *)(base + 3885056); /* [rows][84] */
     float *const d_fc2 = (float *)(void *)(base + 3906560); /* [rows][84] */
     float *const d_fc3 = (float *)(void *)(base + 3928064); /* [rows][10] */
-    float *const gw_panel = (float *)(void *)(base + 3930624); /* [5760] */
-    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu);
+    float *const gw_panel = (float *)(void *)(base + 3930624); /* [19200] */
+    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_panel);
     compute_h_3(rows, relu, h, h_argmax);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
     compute_h_2_2(rows, relu_2, h_2, h_2_argmax);
@@ -2570,7 +3043,7 @@ int lenet5_train_step(
     compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_panel);
     compute_d_h_2(rows, d_flatten, d_h_2);
     compute_d_relu_2(rows, d_h_2, h_2_argmax, relu_2, d_conv2);
-    compute_d_h(rows, params->conv2_W, d_conv2, d_h);
+    compute_d_h(rows, params->conv2_W, d_conv2, d_h, gw_panel);
     compute_d_relu(rows, d_h, h_argmax, relu, d_conv1);
     compute_step_size(beta1, state->step, lr, step_size);
     compute_unbiased(beta2, state->step, unbiased);
@@ -2625,8 +3098,8 @@ int lenet5_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    float *const x_rows = (float *)(void *)(base + 3953664);
-    int32_t *const label_rows = (int32_t *)(void *)(base + 4154368);
+    float *const x_rows = (float *)(void *)(base + 4007424);
+    int32_t *const label_rows = (int32_t *)(void *)(base + 4208128);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(x, x_rows, 1, total, 784 * sizeof *x, order + first, rows);

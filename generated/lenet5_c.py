@@ -80,11 +80,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 4154688
+WORKSPACE_BYTES = 4208448
 FLOPS_PER_STEP = 181583094
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "c9b71e4b7318b171a06a4bb067d7fdec"
+BUILD_ID = "5b00566b30efbaeaa242de29c3729ca5"
 
 
 class BuildError(RuntimeError):
@@ -104,10 +104,12 @@ def init_params(seed=0):
     return params
 
 
-def init_state(params):
-    """New optimizer state, by name; plain gradient descent has none."""
+def init_state(params, seed=0):
+    """New optimizer state, by name (plain gradient descent has none); the seed is dropout's."""
     state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     _c.init_state(_struct(state.values()))
+    if "seed" in state:
+        state["seed"][...] = seed
     return state
 
 
@@ -414,9 +416,12 @@ class _Library:
         self.init_params = self._function("init_params", [ctypes.c_uint64, array], None)
         self.init_state = self._function("init_state", [array], None)
         self.forward = self._function(
-            "forward", [array] * 3 + [size, array])
+            "forward", [array] * 2
+            + [ctypes.c_int64] * 0
+            + [array] * 1 + [size, array])
         self.value_and_grad = self._function(
-            "value_and_grad", [array] * 5 + [size, array])
+            "value_and_grad", [array] * 3
+            + [ctypes.c_int64] * 0 + [array, array, size, array])
         inputs = [array] * 2
         self.train_step = self._function(
             "train_step", [array, *state, *inputs, *settings, array, size, array])

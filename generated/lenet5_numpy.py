@@ -130,8 +130,8 @@ def init_params(seed=0):
     }
 
 
-def init_state(params):
-    """New optimizer state, by name; plain gradient descent has none."""
+def init_state(params, seed=0):
+    """New state, by name: the optimizer's, none for plain descent; the seed of random draws."""
     return {
         "step": np.zeros((), np.int64),
         "conv1.W.m": np.zeros((6, 1, 5, 5), DTYPE),
@@ -911,6 +911,11 @@ def _indices(array, name, limit):
     if array.size and array.view(f"u{array.itemsize}").max() >= limit:
         wrong = array[(array < 0) | (array >= limit)]
         raise ValueError(f"{name} must be between 0 and {limit - 1}, found {wrong[0]}")
+
+
+def _word(number):
+    """A whole number as the int64 that has its last 64 bits."""
+    return np.uint64(int(number) % 2**64).astype(np.int64)
 
 
 _OTHERS = {"step": "int64"}

@@ -57,7 +57,8 @@ static inline unsigned char *gw_aligned(void *workspace)
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
 #define GW_EACH(lanes, statement) statement
 #define GW_LANE(v) (*v)
-#define GW_COPY(type, to, from) *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
+#define GW_COPY(type, to, from) \
+    *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) *v = (type){0}
 #if defined(__AVX512F__)
 enum { GW_LANES = 16, GW_ROWS = 8, GW_STRIP = 3 };
@@ -131,8 +132,12 @@ static inline int gw_strip(int left)
     return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
 }
 
+/* fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
+   then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
+   then h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15 */
 /* What compute_fc1 does with its sum at one point. */
-GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j, const float *restrict fc1_b, float *restrict h)
+GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j,
+    const float *restrict fc1_b, float *restrict h)
 {
     const float fc1_sum = value;
     const float fc1 = fc1_sum + fc1_b[j];
@@ -141,7 +146,9 @@ GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j, const fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, const float *restrict fc1_b, float *restrict h)
+static void compute_fc1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict fc1_b, float *restrict h)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -151,7 +158,10 @@ static void compute_fc1_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_fc1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict fc1_W, const float *restrict x, const float *restrict fc1_b, float *restrict h)
+GW_INLINE void compute_fc1_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict fc1_W, const float *restrict x, const float *restrict fc1_b,
+    float *restrict h)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 100);
@@ -189,7 +199,9 @@ GW_INLINE void compute_fc1_tile(const int height, const int width, ptrdiff_t n_f
 }
 
 /* The rows of a strip of compute_fc1 that fill a tile. */
-GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x, const float *restrict fc1_b, float *restrict h)
+GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x,
+    const float *restrict fc1_b, float *restrict h)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -197,10 +209,9 @@ GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first, ptrdiff_t row
     }
 }
 
-/* fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
-   then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
-   then h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15 */
-static void compute_fc1(ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x, const float *restrict fc1_b, float *restrict h)
+static void compute_fc1(
+    ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x,
+    const float *restrict fc1_b, float *restrict h)
 {
     enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -227,8 +238,12 @@ static void compute_fc1(ptrdiff_t rows, const float *restrict fc1_W, const float
     }
 }
 
+/* fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
+   then fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
+   then h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16 */
 /* What compute_fc2 does with its sum at one point. */
-GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j, const float *restrict fc2_b, float *restrict h_2)
+GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j,
+    const float *restrict fc2_b, float *restrict h_2)
 {
     const float fc2_sum = value;
     const float fc2 = fc2_sum + fc2_b[j];
@@ -237,7 +252,9 @@ GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j, const fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, const float *restrict fc2_b, float *restrict h_2)
+static void compute_fc2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict fc2_b, float *restrict h_2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -247,7 +264,10 @@ static void compute_fc2_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_fc2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict fc2_W, const float *restrict h, const float *restrict fc2_b, float *restrict h_2)
+GW_INLINE void compute_fc2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict fc2_W, const float *restrict h, const float *restrict fc2_b,
+    float *restrict h_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 200);
@@ -285,7 +305,9 @@ GW_INLINE void compute_fc2_tile(const int height, const int width, ptrdiff_t n_f
 }
 
 /* The rows of a strip of compute_fc2 that fill a tile. */
-GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h, const float *restrict fc2_b, float *restrict h_2)
+GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h,
+    const float *restrict fc2_b, float *restrict h_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -293,10 +315,9 @@ GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first, ptrdiff_t row
     }
 }
 
-/* fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
-   then fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
-   then h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16 */
-static void compute_fc2(ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h, const float *restrict fc2_b, float *restrict h_2)
+static void compute_fc2(
+    ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h,
+    const float *restrict fc2_b, float *restrict h_2)
 {
     enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -323,8 +344,11 @@ static void compute_fc2(ptrdiff_t rows, const float *restrict fc2_W, const float
     }
 }
 
+/* fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
+   then fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17 */
 /* What compute_fc3 does with its sum at one point. */
-GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j, const float *restrict fc3_b, float *restrict fc3)
+GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     const float fc3_sum = value;
     const float fc3_at = fc3_sum + fc3_b[j];
@@ -332,7 +356,9 @@ GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j, const fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc3_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, const float *restrict fc3_b, float *restrict fc3)
+static void compute_fc3_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -342,7 +368,10 @@ static void compute_fc3_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_fc3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc3_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first, const float *restrict fc3_W, const float *restrict h_2, const float *restrict fc3_b, float *restrict fc3)
+GW_INLINE void compute_fc3_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    const float *restrict fc3_W, const float *restrict h_2, const float *restrict fc3_b,
+    float *restrict fc3)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -380,7 +409,9 @@ GW_INLINE void compute_fc3_tile(const int height, const int width, ptrdiff_t n_f
 }
 
 /* The rows of a strip of compute_fc3 that fill a tile. */
-GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_2, const float *restrict fc3_b, float *restrict fc3)
+GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_2,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -388,9 +419,9 @@ GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first, ptrdiff_t row
     }
 }
 
-/* fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
-   then fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17 */
-static void compute_fc3(ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_2, const float *restrict fc3_b, float *restrict fc3)
+static void compute_fc3(
+    ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_2,
+    const float *restrict fc3_b, float *restrict fc3)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
@@ -417,30 +448,39 @@ static void compute_fc3(ptrdiff_t rows, const float *restrict fc3_W, const float
     }
 }
 
-/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum, against overflow (mnist_mlp.py:18)
-   then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])    divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)
-   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy (mnist_mlp.py:18) */
-static void compute_cross_entropy_sum(ptrdiff_t rows, const float *restrict fc3, float *restrict cross_entropy_sum_max, float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
+/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum, against
+       overflow (mnist_mlp.py:18)
+   then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+       divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)
+   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy
+       (mnist_mlp.py:18) */
+static void compute_cross_entropy_sum(
+    ptrdiff_t rows, const float *restrict fc3, float *restrict cross_entropy_sum_max,
+    float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         float cross_entropy_sum_max_at = -INFINITY;
         for (ptrdiff_t k = 0; k < 10; k++) {
             cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, fc3[n*10 + k]);
         }
-        cross_entropy_sum_max[n] = cross_entropy_sum_max_at;
         float cross_entropy_sum_at = 0.0f;
         for (ptrdiff_t k = 0; k < 10; k++) {
             cross_entropy_sum_at += expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
         }
-        cross_entropy_sum[n] = cross_entropy_sum_at;
         const float d_cross_entropy_sum_at = 1.0f/(cross_entropy_sum_at*(float)rows);
+        cross_entropy_sum_max[n] = cross_entropy_sum_max_at;
+        cross_entropy_sum[n] = cross_entropy_sum_at;
         d_cross_entropy_sum[n] = d_cross_entropy_sum_at;
     }
 }
 
-/* cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) + cross_entropy_sum_max[n] - fc3[n, label[n]]    mnist_mlp.py:18
+/* cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
+       cross_entropy_sum_max[n] - fc3[n, label[n]]    mnist_mlp.py:18
    then cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18 */
-static void compute_cross_entropy(ptrdiff_t rows, const float *restrict fc3, const int32_t *restrict label, const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum, float *restrict cross_entropy)
+static void compute_cross_entropy(
+    ptrdiff_t rows, const float *restrict fc3, const int32_t *restrict label,
+    const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum,
+    float *restrict cross_entropy)
 {
     float cross_entropy_sum_2 = 0.0f;
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -450,8 +490,13 @@ static void compute_cross_entropy(ptrdiff_t rows, const float *restrict fc3, con
     cross_entropy[0] = cross_entropy_at;
 }
 
-/* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] - cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy, cross_entropy_sum (mnist_mlp.py:18) */
-static void compute_d_fc3(ptrdiff_t rows, const float *restrict d_cross_entropy_sum, const float *restrict cross_entropy_sum_max, const float *restrict fc3, const int32_t *restrict label, float *restrict d_fc3)
+/* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy,
+       cross_entropy_sum (mnist_mlp.py:18) */
+static void compute_d_fc3(
+    ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
+    const float *restrict cross_entropy_sum_max, const float *restrict fc3,
+    const int32_t *restrict label, float *restrict d_fc3)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
@@ -479,15 +524,20 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
     }
 }
 
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
+       (mnist_mlp.py:17) */
 /* What compute_d_fc3_W does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_fc3_W)
+GW_INLINE void compute_d_fc3_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_fc3_W)
 {
     const float d_fc3_W_at = value;
     d_fc3_W[k*10 + j] = d_fc3_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_fc3_W)
+static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_fc3_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -497,7 +547,10 @@ static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span,
 }
 
 /* A tile of compute_d_fc3_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc3_W)
+GW_INLINE void compute_d_fc3_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
+    float *restrict d_fc3_W)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -535,7 +588,9 @@ GW_INLINE void compute_d_fc3_W_tile(const int height, const int width, ptrdiff_t
 }
 
 /* The rows of a strip of compute_d_fc3_W that fill a tile. */
-GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc3_W)
+GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
+    float *restrict d_fc3_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 200; done += GW_ROWS) {
@@ -543,8 +598,9 @@ GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum (mnist_mlp.py:17) */
-static void compute_d_fc3_W(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc3_W)
+static void compute_d_fc3_W(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
+    float *restrict d_fc3_W)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
@@ -571,8 +627,13 @@ static void compute_d_fc3_W(ptrdiff_t rows, const float *restrict d_fc3, const f
     }
 }
 
+/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum
+       (mnist_mlp.py:17)
+   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
+       (mnist_mlp.py:16) */
 /* What compute_d_h_2 does with its sum at one point. */
-GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i1, const float *restrict h_2, float *restrict d_fc2)
+GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i1,
+    const float *restrict h_2, float *restrict d_fc2)
 {
     const float d_h_2 = value;
     const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
@@ -580,7 +641,9 @@ GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i1, cons
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, const float *restrict h_2, float *restrict d_fc2)
+static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict h_2, float *restrict d_fc2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -590,7 +653,10 @@ static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc2, float *restrict gw_panel)
+GW_INLINE void compute_d_h_2_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc2,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 200);
@@ -623,7 +689,9 @@ GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i
 }
 
 /* The rows of a strip of compute_d_h_2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc2, float *restrict gw_panel)
+GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc2,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -637,18 +705,18 @@ GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first, ptrdiff_t r
     }
 }
 
-/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum (mnist_mlp.py:17)
-   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2 (mnist_mlp.py:16) */
-static void compute_d_h_2(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W, const float *restrict h_2, float *restrict d_fc2, float *restrict gw_panel)
+static void compute_d_h_2(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
+    const float *restrict h_2, float *restrict d_fc2, float *restrict gw_panel)
 {
     enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
         width = gw_strip(vectors - column);
         const ptrdiff_t first = column * GW_LANES;
         for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-            const ptrdiff_t from = gw_least(first + lane, 200 - 1);
+            const ptrdiff_t i1 = gw_least(first + lane, 200 - 1);
             for (ptrdiff_t j = 0; j < 10; j++) {
-                gw_panel[j*width*GW_LANES + lane] = fc3_W[from*10 + j];
+                gw_panel[j*width*GW_LANES + lane] = fc3_W[i1*10 + j];
             }
         }
         if (width == 1) {
@@ -682,15 +750,20 @@ static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *
     }
 }
 
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
+       (mnist_mlp.py:16) */
 /* What compute_d_fc2_W does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_fc2_W)
+GW_INLINE void compute_d_fc2_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_fc2_W)
 {
     const float d_fc2_W_at = value;
     d_fc2_W[k*200 + j] = d_fc2_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_fc2_W)
+static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_fc2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -700,7 +773,9 @@ static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span,
 }
 
 /* A tile of compute_d_fc2_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
+GW_INLINE void compute_d_fc2_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 200);
@@ -738,7 +813,8 @@ GW_INLINE void compute_d_fc2_W_tile(const int height, const int width, ptrdiff_t
 }
 
 /* The rows of a strip of compute_d_fc2_W that fill a tile. */
-GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
+GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 100; done += GW_ROWS) {
@@ -746,8 +822,8 @@ GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum (mnist_mlp.py:16) */
-static void compute_d_fc2_W(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
+static void compute_d_fc2_W(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
 {
     enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -774,8 +850,12 @@ static void compute_d_fc2_W(ptrdiff_t rows, const float *restrict d_fc2, const f
     }
 }
 
+/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
+       (mnist_mlp.py:16)
+   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h (mnist_mlp.py:15) */
 /* What compute_d_h does with its sum at one point. */
-GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i1, const float *restrict h, float *restrict d_fc1)
+GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i1,
+    const float *restrict h, float *restrict d_fc1)
 {
     const float d_h = value;
     const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
@@ -783,7 +863,9 @@ GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i1, const 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, const float *restrict h, float *restrict d_fc1)
+static void compute_d_h_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    const float *restrict h, float *restrict d_fc1)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -793,7 +875,10 @@ static void compute_d_h_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc1, float *restrict gw_panel)
+GW_INLINE void compute_d_h_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    const float *restrict d_fc2, const float *restrict h, float *restrict d_fc1,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 100);
@@ -826,7 +911,9 @@ GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_
 }
 
 /* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc1, float *restrict gw_panel)
+GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc1,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -841,7 +928,10 @@ GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first, ptrdiff_t row
 }
 
 /* One row by four columns of compute_d_h, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_t new_first, const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h, float *restrict d_fc1)
+GW_INLINE void compute_d_h_dots(
+    ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h,
+    float *restrict d_fc1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -869,9 +959,9 @@ GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_
     }
 }
 
-/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum (mnist_mlp.py:16)
-   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h (mnist_mlp.py:15) */
-static void compute_d_h(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h, float *restrict d_fc1, float *restrict gw_panel)
+static void compute_d_h(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
+    const float *restrict h, float *restrict d_fc1, float *restrict gw_panel)
 {
     enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
     if (rows < GW_FEW_ROWS) {
@@ -885,9 +975,9 @@ static void compute_d_h(ptrdiff_t rows, const float *restrict d_fc2, const float
             width = gw_strip(vectors - column);
             const ptrdiff_t first = column * GW_LANES;
             for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                const ptrdiff_t from = gw_least(first + lane, 100 - 1);
+                const ptrdiff_t i1 = gw_least(first + lane, 100 - 1);
                 for (ptrdiff_t j = 0; j < 200; j++) {
-                    gw_panel[j*width*GW_LANES + lane] = fc2_W[from*200 + j];
+                    gw_panel[j*width*GW_LANES + lane] = fc2_W[i1*200 + j];
                 }
             }
             if (width == 1) {
@@ -922,15 +1012,20 @@ static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *
     }
 }
 
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
+       (mnist_mlp.py:15) */
 /* What compute_d_fc1_W does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_fc1_W)
+GW_INLINE void compute_d_fc1_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_fc1_W)
 {
     const float d_fc1_W_at = value;
     d_fc1_W[k*100 + j] = d_fc1_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_fc1_W)
+static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_fc1_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -940,7 +1035,9 @@ static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span,
 }
 
 /* A tile of compute_d_fc1_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
+GW_INLINE void compute_d_fc1_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 100);
@@ -978,7 +1075,8 @@ GW_INLINE void compute_d_fc1_W_tile(const int height, const int width, ptrdiff_t
 }
 
 /* The rows of a strip of compute_d_fc1_W that fill a tile. */
-GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
+GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 784; done += GW_ROWS) {
@@ -986,8 +1084,8 @@ GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first, ptrdiff_t
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum (mnist_mlp.py:15) */
-static void compute_d_fc1_W(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
+static void compute_d_fc1_W(
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
 {
     enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1016,7 +1114,8 @@ static void compute_d_fc1_W(ptrdiff_t rows, const float *restrict d_fc1, const f
 
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
    then fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17) */
-static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float lr, float *restrict fc3_b)
+static void compute_d_fc3_b_2(
+    ptrdiff_t rows, const float *restrict d_fc3, float lr, float *restrict fc3_b)
 {
     float d_fc3_b_row[10];
     for (ptrdiff_t i = 0; i < 10; i++) {
@@ -1034,8 +1133,12 @@ static void compute_d_fc3_b_2(ptrdiff_t rows, const float *restrict d_fc3, float
     }
 }
 
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
+       (mnist_mlp.py:17)
+   then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
 /* What compute_d_fc3_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float lr, float *restrict fc3_W)
+GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float lr, float *restrict fc3_W)
 {
     const float d_fc3_W = value;
     const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
@@ -1043,7 +1146,9 @@ GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float lr, float *restrict fc3_W)
+static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float lr, float *restrict fc3_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1053,7 +1158,10 @@ static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_fc3_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr, float *restrict fc3_W)
+GW_INLINE void compute_d_fc3_W_2_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
+    float *restrict fc3_W)
 {
     const ptrdiff_t span = width * 8;
     const ptrdiff_t end = gw_least(first + span, 10);
@@ -1091,7 +1199,9 @@ GW_INLINE void compute_d_fc3_W_2_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_fc3_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr, float *restrict fc3_W)
+GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
+    float *restrict fc3_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 200; done += GW_ROWS) {
@@ -1099,9 +1209,9 @@ GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum (mnist_mlp.py:17)
-   then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
-static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr, float *restrict fc3_W)
+static void compute_d_fc3_W_2(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
+    float *restrict fc3_W)
 {
     enum { vectors = (10 + 8 - 1) / 8 };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1130,7 +1240,8 @@ static void compute_d_fc3_W_2(ptrdiff_t rows, const float *restrict d_fc3, const
 
 /* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
    then fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16) */
-static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float lr, float *restrict fc2_b)
+static void compute_d_fc2_b_2(
+    ptrdiff_t rows, const float *restrict d_fc2, float lr, float *restrict fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 200);
@@ -1151,8 +1262,12 @@ static void compute_d_fc2_b_2(ptrdiff_t rows, const float *restrict d_fc2, float
     }
 }
 
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
+       (mnist_mlp.py:16)
+   then fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16) */
 /* What compute_d_fc2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float lr, float *restrict fc2_W)
+GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float lr, float *restrict fc2_W)
 {
     const float d_fc2_W = value;
     const float fc2_W_next = fc2_W[k*200 + j] - d_fc2_W*lr;
@@ -1160,7 +1275,9 @@ GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float lr, float *restrict fc2_W)
+static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float lr, float *restrict fc2_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1170,7 +1287,10 @@ static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_fc2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr, float *restrict fc2_W)
+GW_INLINE void compute_d_fc2_W_2_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
+    float *restrict fc2_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 200);
@@ -1208,7 +1328,9 @@ GW_INLINE void compute_d_fc2_W_2_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_fc2_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr, float *restrict fc2_W)
+GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
+    float *restrict fc2_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 100; done += GW_ROWS) {
@@ -1216,9 +1338,9 @@ GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum (mnist_mlp.py:16)
-   then fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16) */
-static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr, float *restrict fc2_W)
+static void compute_d_fc2_W_2(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
+    float *restrict fc2_W)
 {
     enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1247,7 +1369,8 @@ static void compute_d_fc2_W_2(ptrdiff_t rows, const float *restrict d_fc2, const
 
 /* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
    then fc1.b_next[j] = fc1.b[j] - lr*d_fc1.b[j]    SGD update (mnist_mlp.py:15) */
-static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float lr, float *restrict fc1_b)
+static void compute_d_fc1_b_2(
+    ptrdiff_t rows, const float *restrict d_fc1, float lr, float *restrict fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 100);
@@ -1268,8 +1391,12 @@ static void compute_d_fc1_b_2(ptrdiff_t rows, const float *restrict d_fc1, float
     }
 }
 
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
+       (mnist_mlp.py:15)
+   then fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15) */
 /* What compute_d_fc1_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, float lr, float *restrict fc1_W)
+GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float lr, float *restrict fc1_W)
 {
     const float d_fc1_W = value;
     const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
@@ -1277,7 +1404,9 @@ GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j, fl
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float lr, float *restrict fc1_W)
+static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float lr, float *restrict fc1_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1287,7 +1416,10 @@ static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_d_fc1_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr, float *restrict fc1_W)
+GW_INLINE void compute_d_fc1_W_2_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
+    float *restrict fc1_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 100);
@@ -1325,7 +1457,9 @@ GW_INLINE void compute_d_fc1_W_2_tile(const int height, const int width, ptrdiff
 }
 
 /* The rows of a strip of compute_d_fc1_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first, ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr, float *restrict fc1_W)
+GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
+    float *restrict fc1_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 784; done += GW_ROWS) {
@@ -1333,9 +1467,9 @@ GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first, ptrdiff
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum (mnist_mlp.py:15)
-   then fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15) */
-static void compute_d_fc1_W_2(ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr, float *restrict fc1_W)
+static void compute_d_fc1_W_2(
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
+    float *restrict fc1_W)
 {
     enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -1381,7 +1515,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "d0c92523484d9c70cbdc2bc730d87e88";
+    return "aae683b8bb1dae6bd466b9a6c6aa5d93";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -59,7 +59,7 @@ WORKSPACE_BYTES = 701504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "d0c92523484d9c70cbdc2bc730d87e88"
+BUILD_ID = "aae683b8bb1dae6bd466b9a6c6aa5d93"
 
 
 class BuildError(RuntimeError):
@@ -79,8 +79,8 @@ def init_params(seed=0):
     return params
 
 
-def init_state(params):
-    """New optimizer state, by name; plain gradient descent has none."""
+def init_state(params, seed=0):
+    """New optimizer state, by name (plain gradient descent has none); the seed is dropout's."""
     state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     return state
 
@@ -381,9 +381,12 @@ class _Library:
         self.error_text = self._function("error_text", [ctypes.c_int], ctypes.c_char_p)
         self.init_params = self._function("init_params", [ctypes.c_uint64, array], None)
         self.forward = self._function(
-            "forward", [array] * 3 + [size, array])
+            "forward", [array] * 2
+            + [ctypes.c_int64] * 0
+            + [array] * 1 + [size, array])
         self.value_and_grad = self._function(
-            "value_and_grad", [array] * 5 + [size, array])
+            "value_and_grad", [array] * 3
+            + [ctypes.c_int64] * 0 + [array, array, size, array])
         inputs = [array] * 2
         self.train_step = self._function(
             "train_step", [array, *state, *inputs, *settings, array, size, array])

@@ -92,8 +92,8 @@ def init_params(seed=0):
     }
 
 
-def init_state(params):
-    """New optimizer state, by name; plain gradient descent has none."""
+def init_state(params, seed=0):
+    """New state, by name: the optimizer's, none for plain descent; the seed of random draws."""
     return {}
 
 

@@ -137,7 +137,8 @@ static inline unsigned char *gw_aligned(void *workspace)
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
 #define GW_EACH(lanes, statement) statement
 #define GW_LANE(v) (*v)
-#define GW_COPY(type, to, from) *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
+#define GW_COPY(type, to, from) \
+    *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) *v = (type){0}
 #if defined(__AVX512F__)
 enum { GW_LANES = 16, GW_ROWS = 8, GW_STRIP = 3 };
@@ -197,6 +198,24 @@ GW_INLINE float gw_total8(const gw_vec8 *v)
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
+/* The inner product of two rows: eight lanes, then what is left one by one. */
+static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
+{
+    gw_vec8 sum, left, right;
+    gw_zero8(&sum);
+    ptrdiff_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        gw_load8(&left, a + i);
+        gw_load8(&right, b + i);
+        gw_add_product8(&sum, &left, &right);
+    }
+    float rest = 0;
+    for (; i < count; i++) {
+        rest += a[i]*b[i];
+    }
+    return gw_total8(&sum) + rest;
+}
+
 /* How many of the vectors that are left the next strip takes: never one alone if it can be helped. */
 static inline int gw_strip(int left)
 {
@@ -205,7 +224,9 @@ static inline int gw_strip(int left)
 
 /* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
    then x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46 */
-static void compute_token(ptrdiff_t rows, const float *restrict token_W, const int32_t *restrict tokens, const float *restrict position, float *restrict x)
+static void compute_token(
+    ptrdiff_t rows, const float *restrict token_W, const int32_t *restrict tokens,
+    const float *restrict position, float *restrict x)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -220,9 +241,12 @@ static void compute_token(ptrdiff_t rows, const float *restrict token_W, const i
 
 /* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
    then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+       i1])**2    small_gpt.py:36
    then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
-static void compute_block1_norm1_mean(ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean, float *restrict block1_norm1_var)
+static void compute_block1_norm1_mean(
+    ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean,
+    float *restrict block1_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -231,19 +255,25 @@ static void compute_block1_norm1_mean(ptrdiff_t rows, const float *restrict x, f
                 block1_norm1_mean_sum += x[n*8192 + i1*128 + i2];
             }
             const float block1_norm1_mean_at = 0.0078125f*block1_norm1_mean_sum;
-            block1_norm1_mean[n*64 + i1] = block1_norm1_mean_at;
             float block1_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block1_norm1_var_sum += gw_square(x[n*8192 + i1*128 + i2] - block1_norm1_mean_at);
             }
             const float block1_norm1_var_at = 0.0078125f*block1_norm1_var_sum;
+            block1_norm1_mean[n*64 + i1] = block1_norm1_mean_at;
             block1_norm1_var[n*64 + i1] = block1_norm1_var_at;
         }
     }
 }
 
-/* block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n, i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]    small_gpt.py:36 */
-static void compute_block1_norm1(ptrdiff_t rows, const float *restrict block1_norm1_var, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict block1_norm1_W, const float *restrict block1_norm1_b, float *restrict block1_norm1)
+/* block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
+       i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
+       small_gpt.py:36 */
+static void compute_block1_norm1(
+    ptrdiff_t rows, const float *restrict block1_norm1_var,
+    const float *restrict block1_norm1_mean, const float *restrict x,
+    const float *restrict block1_norm1_W, const float *restrict block1_norm1_b,
+    float *restrict block1_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -255,8 +285,13 @@ static void compute_block1_norm1(ptrdiff_t rows, const float *restrict block1_no
     }
 }
 
+/* block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
+       j]*block1.norm1[n, i1, k]    small_gpt.py:37
+   then block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block1_attention_q does with its sum at one point. */
-GW_INLINE void compute_block1_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+GW_INLINE void compute_block1_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     const float block1_attention_q_sum = value;
     const float block1_attention_q_at = block1_attention_q_sum + block1_attention_q_b[j];
@@ -264,7 +299,9 @@ GW_INLINE void compute_block1_attention_q_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_q_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+static void compute_block1_attention_q_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -274,8 +311,10 @@ static void compute_block1_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block1_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+GW_INLINE void compute_block1_attention_q_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict block1_norm1,
+    const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -314,7 +353,9 @@ GW_INLINE void compute_block1_attention_q_tile(const int height, const int width
 
 /* The rows of a strip of compute_block1_attention_q that fill a tile. */
 GW_INLINE void compute_block1_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_q_W,
+    const float *restrict block1_norm1, const float *restrict block1_attention_q_b,
+    float *restrict block1_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -322,9 +363,9 @@ GW_INLINE void compute_block1_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:37
-   then block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block1_attention_q(ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
+static void compute_block1_attention_q(
+    ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1,
+    const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -353,8 +394,11 @@ static void compute_block1_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block1_attention_q_heads(ptrdiff_t rows, const float *restrict block1_attention_q, float *restrict block1_attention_q_heads)
+/* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block1_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_q,
+    float *restrict block1_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -368,8 +412,13 @@ static void compute_block1_attention_q_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
+       j]*block1.norm1[n, i1, k]    small_gpt.py:37
+   then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block1_attention_k does with its sum at one point. */
-GW_INLINE void compute_block1_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+GW_INLINE void compute_block1_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     const float block1_attention_k_sum = value;
     const float block1_attention_k_at = block1_attention_k_sum + block1_attention_k_b[j];
@@ -377,7 +426,9 @@ GW_INLINE void compute_block1_attention_k_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_k_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+static void compute_block1_attention_k_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -387,8 +438,10 @@ static void compute_block1_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block1_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+GW_INLINE void compute_block1_attention_k_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict block1_norm1,
+    const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -427,7 +480,9 @@ GW_INLINE void compute_block1_attention_k_tile(const int height, const int width
 
 /* The rows of a strip of compute_block1_attention_k that fill a tile. */
 GW_INLINE void compute_block1_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_k_W,
+    const float *restrict block1_norm1, const float *restrict block1_attention_k_b,
+    float *restrict block1_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -435,9 +490,9 @@ GW_INLINE void compute_block1_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:37
-   then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block1_attention_k(ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
+static void compute_block1_attention_k(
+    ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1,
+    const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -466,8 +521,11 @@ static void compute_block1_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block1_attention_k_heads(ptrdiff_t rows, const float *restrict block1_attention_k, float *restrict block1_attention_k_heads)
+/* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block1_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_k,
+    float *restrict block1_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -481,8 +539,13 @@ static void compute_block1_attention_k_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
+       j]*block1.norm1[n, i1, k]    small_gpt.py:37
+   then block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block1_attention_v does with its sum at one point. */
-GW_INLINE void compute_block1_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+GW_INLINE void compute_block1_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     const float block1_attention_v_sum = value;
     const float block1_attention_v_at = block1_attention_v_sum + block1_attention_v_b[j];
@@ -490,7 +553,9 @@ GW_INLINE void compute_block1_attention_v_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_v_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+static void compute_block1_attention_v_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -500,8 +565,10 @@ static void compute_block1_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block1_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+GW_INLINE void compute_block1_attention_v_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict block1_norm1,
+    const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -540,7 +607,9 @@ GW_INLINE void compute_block1_attention_v_tile(const int height, const int width
 
 /* The rows of a strip of compute_block1_attention_v that fill a tile. */
 GW_INLINE void compute_block1_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_v_W,
+    const float *restrict block1_norm1, const float *restrict block1_attention_v_b,
+    float *restrict block1_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -548,9 +617,9 @@ GW_INLINE void compute_block1_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k, j]*block1.norm1[n, i1, k]    small_gpt.py:37
-   then block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block1_attention_v(ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
+static void compute_block1_attention_v(
+    ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1,
+    const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -579,8 +648,11 @@ static void compute_block1_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block1_attention_v_heads(ptrdiff_t rows, const float *restrict block1_attention_v, float *restrict block1_attention_v_heads)
+/* block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block1_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_v,
+    float *restrict block1_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -594,8 +666,15 @@ static void compute_block1_attention_v_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+       block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
+       small_gpt.py:37
+   then block1.attention_mixed_scores[n, i1, i2, j] =
+       (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
+       small_gpt.py:37 */
 /* What compute_block1_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block1_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
+GW_INLINE void compute_block1_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
 {
     const float block1_attention_mixed_scores_sum = value;
     const float block1_attention_mixed_scores_at = (i2 >= j ? 0.125f*block1_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
@@ -603,7 +682,9 @@ GW_INLINE void compute_block1_attention_mixed_scores_point(float value, ptrdiff_
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
+static void compute_block1_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -613,8 +694,10 @@ static void compute_block1_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block1_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block1_attention_mixed_scores_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
+    float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -648,7 +731,8 @@ GW_INLINE void compute_block1_attention_mixed_scores_tile(const int height, cons
 
 /* The rows of a strip of compute_block1_attention_mixed_scores that fill a tile, then those that are left. */
 GW_INLINE void compute_block1_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
+    float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -663,8 +747,10 @@ GW_INLINE void compute_block1_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block1_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block1_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores)
+GW_INLINE void compute_block1_attention_mixed_scores_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads,
+    const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -692,9 +778,10 @@ GW_INLINE void compute_block1_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
-   then block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
-static void compute_block1_attention_mixed_scores(ptrdiff_t rows, const float *restrict block1_attention_k_heads, const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
+static void compute_block1_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict block1_attention_k_heads,
+    const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores,
+    float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -710,9 +797,9 @@ static void compute_block1_attention_mixed_scores(ptrdiff_t rows, const float *r
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block1_attention_k_heads[n*8192 + i1*2048 + from*32 + d];
+                            gw_panel[d*width*GW_LANES + lane] = block1_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                         }
                     }
                     if (width == 1) {
@@ -728,9 +815,16 @@ static void compute_block1_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block1.attention_mixed_scores[n, i1, i2, k]    shift of block1.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
-   then block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block1.attention_mixed_scores[n, i1, i2, k] - block1.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37) */
-static void compute_block1_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block1_attention_mixed_scores, float *restrict block1_attention_mixed_weights_sum_max, float *restrict block1_attention_mixed_weights_sum)
+/* block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+       block1.attention_mixed_scores[n, i1, i2, k]    shift of block1.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)
+   then block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+       exp(block1.attention_mixed_scores[n, i1, i2, k] - block1.attention_mixed_weights_sum_max[n,
+       i1, i2])    divided by exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+static void compute_block1_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed_scores,
+    float *restrict block1_attention_mixed_weights_sum_max,
+    float *restrict block1_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -739,19 +833,25 @@ static void compute_block1_attention_mixed_weights_sum(ptrdiff_t rows, const flo
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block1_attention_mixed_weights_sum_max_at = gw_larger(block1_attention_mixed_weights_sum_max_at, block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
-                block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_max_at;
                 float block1_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block1_attention_mixed_weights_sum_at += expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block1_attention_mixed_weights_sum_max_at);
                 }
+                block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_max_at;
                 block1_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_at;
             }
         }
     }
 }
 
-/* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j] - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
-static void compute_block1_attention_mixed_weights(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum, const float *restrict block1_attention_mixed_weights_sum_max, const float *restrict block1_attention_mixed_scores, float *restrict block1_attention_mixed_weights)
+/* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
+       - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block1_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum,
+    const float *restrict block1_attention_mixed_weights_sum_max,
+    const float *restrict block1_attention_mixed_scores,
+    float *restrict block1_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -765,15 +865,20 @@ static void compute_block1_attention_mixed_weights(ptrdiff_t rows, const float *
     }
 }
 
+/* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n, i1,
+       i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block1_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block1_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e, ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
+GW_INLINE void compute_block1_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
 {
     const float block1_attention_mixed_at = value;
     block1_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block1_attention_mixed_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_mixed_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
+static void compute_block1_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -783,8 +888,10 @@ static void compute_block1_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block1_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
+GW_INLINE void compute_block1_attention_mixed_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
+    const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -823,7 +930,8 @@ GW_INLINE void compute_block1_attention_mixed_tile(const int height, const int w
 
 /* The rows of a strip of compute_block1_attention_mixed that fill a tile. */
 GW_INLINE void compute_block1_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
+    const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -831,8 +939,9 @@ GW_INLINE void compute_block1_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n, i1, i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-static void compute_block1_attention_mixed(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights, const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
+static void compute_block1_attention_mixed(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
+    const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -863,8 +972,11 @@ static void compute_block1_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
-static void compute_block1_attention_joined(ptrdiff_t rows, const float *restrict block1_attention_mixed, float *restrict block1_attention_joined)
+/* block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
+       small_gpt.py:37 */
+static void compute_block1_attention_joined(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed,
+    float *restrict block1_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -876,8 +988,15 @@ static void compute_block1_attention_joined(ptrdiff_t rows, const float *restric
     }
 }
 
+/* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
+       j]*block1.attention_joined[n, i1, k]    small_gpt.py:37
+   then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
 /* What compute_block1_attention_out does with its sum at one point. */
-GW_INLINE void compute_block1_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+GW_INLINE void compute_block1_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_attention_out_b, const float *restrict x,
+    float *restrict x_2)
 {
     const float block1_attention_out_sum = value;
     const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
@@ -886,7 +1005,10 @@ GW_INLINE void compute_block1_attention_out_point(float value, ptrdiff_t n, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_out_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+static void compute_block1_attention_out_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_attention_out_b, const float *restrict x,
+    float *restrict x_2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -896,8 +1018,11 @@ static void compute_block1_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block1_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+GW_INLINE void compute_block1_attention_out_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_attention_out_W,
+    const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
+    const float *restrict x, float *restrict x_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -936,7 +1061,9 @@ GW_INLINE void compute_block1_attention_out_tile(const int height, const int wid
 
 /* The rows of a strip of compute_block1_attention_out that fill a tile. */
 GW_INLINE void compute_block1_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_out_W,
+    const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
+    const float *restrict x, float *restrict x_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -944,10 +1071,10 @@ GW_INLINE void compute_block1_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k, j]*block1.attention_joined[n, i1, k]    small_gpt.py:37
-   then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1, j]    small_gpt.py:37
-   then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
-static void compute_block1_attention_out(ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b, const float *restrict x, float *restrict x_2)
+static void compute_block1_attention_out(
+    ptrdiff_t rows, const float *restrict block1_attention_out_W,
+    const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
+    const float *restrict x, float *restrict x_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -978,9 +1105,12 @@ static void compute_block1_attention_out(ptrdiff_t rows, const float *restrict b
 
 /* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
    then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
-static void compute_block1_norm2_mean(ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean, float *restrict block1_norm2_var)
+static void compute_block1_norm2_mean(
+    ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean,
+    float *restrict block1_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -989,19 +1119,25 @@ static void compute_block1_norm2_mean(ptrdiff_t rows, const float *restrict x_2,
                 block1_norm2_mean_sum += x_2[n*8192 + i1*128 + i2];
             }
             const float block1_norm2_mean_at = 0.0078125f*block1_norm2_mean_sum;
-            block1_norm2_mean[n*64 + i1] = block1_norm2_mean_at;
             float block1_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block1_norm2_var_sum += gw_square(x_2[n*8192 + i1*128 + i2] - block1_norm2_mean_at);
             }
             const float block1_norm2_var_at = 0.0078125f*block1_norm2_var_sum;
+            block1_norm2_mean[n*64 + i1] = block1_norm2_mean_at;
             block1_norm2_var[n*64 + i1] = block1_norm2_var_at;
         }
     }
 }
 
-/* block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]    small_gpt.py:39 */
-static void compute_block1_norm2(ptrdiff_t rows, const float *restrict block1_norm2_var, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict block1_norm2_W, const float *restrict block1_norm2_b, float *restrict block1_norm2)
+/* block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
+       i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
+       small_gpt.py:39 */
+static void compute_block1_norm2(
+    ptrdiff_t rows, const float *restrict block1_norm2_var,
+    const float *restrict block1_norm2_mean, const float *restrict x_2,
+    const float *restrict block1_norm2_W, const float *restrict block1_norm2_b,
+    float *restrict block1_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1013,8 +1149,14 @@ static void compute_block1_norm2(ptrdiff_t rows, const float *restrict block1_no
     }
 }
 
+/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
+       small_gpt.py:40
+   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block1_up does with its sum at one point. */
-GW_INLINE void compute_block1_up_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
+GW_INLINE void compute_block1_up_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
 {
     const float block1_up_sum = value;
     const float block1_up = block1_up_sum + block1_up_b[j];
@@ -1023,7 +1165,9 @@ GW_INLINE void compute_block1_up_point(float value, ptrdiff_t n, ptrdiff_t j, pt
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_up_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
+static void compute_block1_up_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1033,8 +1177,10 @@ static void compute_block1_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block1_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
+GW_INLINE void compute_block1_up_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2,
+    const float *restrict block1_up_b, float *restrict h)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -1073,7 +1219,8 @@ GW_INLINE void compute_block1_up_tile(const int height, const int width, ptrdiff
 
 /* The rows of a strip of compute_block1_up that fill a tile. */
 GW_INLINE void compute_block1_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W,
+    const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1081,10 +1228,9 @@ GW_INLINE void compute_block1_up_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]    small_gpt.py:40
-   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block1_up(ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
+static void compute_block1_up(
+    ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
+    const float *restrict block1_up_b, float *restrict h)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -1113,8 +1259,14 @@ static void compute_block1_up(ptrdiff_t rows, const float *restrict block1_up_W,
     }
 }
 
+/* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
+       small_gpt.py:41
+   then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+   then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
 /* What compute_block1_down does with its sum at one point. */
-GW_INLINE void compute_block1_down_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+GW_INLINE void compute_block1_down_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_down_b, const float *restrict x_2,
+    float *restrict add)
 {
     const float block1_down_sum = value;
     const float block1_down = block1_down_sum + block1_down_b[j];
@@ -1123,7 +1275,10 @@ GW_INLINE void compute_block1_down_point(float value, ptrdiff_t n, ptrdiff_t j, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_down_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+static void compute_block1_down_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_down_b, const float *restrict x_2,
+    float *restrict add)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1133,8 +1288,10 @@ static void compute_block1_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block1_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+GW_INLINE void compute_block1_down_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict h,
+    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1173,7 +1330,8 @@ GW_INLINE void compute_block1_down_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block1_down that fill a tile. */
 GW_INLINE void compute_block1_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
+    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1181,10 +1339,9 @@ GW_INLINE void compute_block1_down_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]    small_gpt.py:41
-   then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
-   then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
-static void compute_block1_down(ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h, const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+static void compute_block1_down(
+    ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
+    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -1215,9 +1372,12 @@ static void compute_block1_down(ptrdiff_t rows, const float *restrict block1_dow
 
 /* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
    then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+       i1])**2    small_gpt.py:36
    then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
-static void compute_block2_norm1_mean(ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean, float *restrict block2_norm1_var)
+static void compute_block2_norm1_mean(
+    ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean,
+    float *restrict block2_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1226,19 +1386,25 @@ static void compute_block2_norm1_mean(ptrdiff_t rows, const float *restrict add,
                 block2_norm1_mean_sum += add[n*8192 + i1*128 + i2];
             }
             const float block2_norm1_mean_at = 0.0078125f*block2_norm1_mean_sum;
-            block2_norm1_mean[n*64 + i1] = block2_norm1_mean_at;
             float block2_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block2_norm1_var_sum += gw_square(add[n*8192 + i1*128 + i2] - block2_norm1_mean_at);
             }
             const float block2_norm1_var_at = 0.0078125f*block2_norm1_var_sum;
+            block2_norm1_mean[n*64 + i1] = block2_norm1_mean_at;
             block2_norm1_var[n*64 + i1] = block2_norm1_var_at;
         }
     }
 }
 
-/* block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n, i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]    small_gpt.py:36 */
-static void compute_block2_norm1(ptrdiff_t rows, const float *restrict block2_norm1_var, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict block2_norm1_W, const float *restrict block2_norm1_b, float *restrict block2_norm1)
+/* block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
+       i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
+       small_gpt.py:36 */
+static void compute_block2_norm1(
+    ptrdiff_t rows, const float *restrict block2_norm1_var,
+    const float *restrict block2_norm1_mean, const float *restrict add,
+    const float *restrict block2_norm1_W, const float *restrict block2_norm1_b,
+    float *restrict block2_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1250,8 +1416,13 @@ static void compute_block2_norm1(ptrdiff_t rows, const float *restrict block2_no
     }
 }
 
+/* block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
+       j]*block2.norm1[n, i1, k]    small_gpt.py:37
+   then block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block2_attention_q does with its sum at one point. */
-GW_INLINE void compute_block2_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+GW_INLINE void compute_block2_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     const float block2_attention_q_sum = value;
     const float block2_attention_q_at = block2_attention_q_sum + block2_attention_q_b[j];
@@ -1259,7 +1430,9 @@ GW_INLINE void compute_block2_attention_q_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_q_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+static void compute_block2_attention_q_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1269,8 +1442,10 @@ static void compute_block2_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block2_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+GW_INLINE void compute_block2_attention_q_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict block2_norm1,
+    const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1309,7 +1484,9 @@ GW_INLINE void compute_block2_attention_q_tile(const int height, const int width
 
 /* The rows of a strip of compute_block2_attention_q that fill a tile. */
 GW_INLINE void compute_block2_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_q_W,
+    const float *restrict block2_norm1, const float *restrict block2_attention_q_b,
+    float *restrict block2_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1317,9 +1494,9 @@ GW_INLINE void compute_block2_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:37
-   then block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block2_attention_q(ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
+static void compute_block2_attention_q(
+    ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1,
+    const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -1348,8 +1525,11 @@ static void compute_block2_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block2_attention_q_heads(ptrdiff_t rows, const float *restrict block2_attention_q, float *restrict block2_attention_q_heads)
+/* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block2_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_q,
+    float *restrict block2_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1363,8 +1543,13 @@ static void compute_block2_attention_q_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
+       j]*block2.norm1[n, i1, k]    small_gpt.py:37
+   then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block2_attention_k does with its sum at one point. */
-GW_INLINE void compute_block2_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+GW_INLINE void compute_block2_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     const float block2_attention_k_sum = value;
     const float block2_attention_k_at = block2_attention_k_sum + block2_attention_k_b[j];
@@ -1372,7 +1557,9 @@ GW_INLINE void compute_block2_attention_k_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_k_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+static void compute_block2_attention_k_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1382,8 +1569,10 @@ static void compute_block2_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block2_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+GW_INLINE void compute_block2_attention_k_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict block2_norm1,
+    const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1422,7 +1611,9 @@ GW_INLINE void compute_block2_attention_k_tile(const int height, const int width
 
 /* The rows of a strip of compute_block2_attention_k that fill a tile. */
 GW_INLINE void compute_block2_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_k_W,
+    const float *restrict block2_norm1, const float *restrict block2_attention_k_b,
+    float *restrict block2_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1430,9 +1621,9 @@ GW_INLINE void compute_block2_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:37
-   then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block2_attention_k(ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
+static void compute_block2_attention_k(
+    ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1,
+    const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -1461,8 +1652,11 @@ static void compute_block2_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block2_attention_k_heads(ptrdiff_t rows, const float *restrict block2_attention_k, float *restrict block2_attention_k_heads)
+/* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block2_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_k,
+    float *restrict block2_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1476,8 +1670,13 @@ static void compute_block2_attention_k_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
+       j]*block2.norm1[n, i1, k]    small_gpt.py:37
+   then block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block2_attention_v does with its sum at one point. */
-GW_INLINE void compute_block2_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+GW_INLINE void compute_block2_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     const float block2_attention_v_sum = value;
     const float block2_attention_v_at = block2_attention_v_sum + block2_attention_v_b[j];
@@ -1485,7 +1684,9 @@ GW_INLINE void compute_block2_attention_v_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_v_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+static void compute_block2_attention_v_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1495,8 +1696,10 @@ static void compute_block2_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block2_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+GW_INLINE void compute_block2_attention_v_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict block2_norm1,
+    const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1535,7 +1738,9 @@ GW_INLINE void compute_block2_attention_v_tile(const int height, const int width
 
 /* The rows of a strip of compute_block2_attention_v that fill a tile. */
 GW_INLINE void compute_block2_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_v_W,
+    const float *restrict block2_norm1, const float *restrict block2_attention_v_b,
+    float *restrict block2_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1543,9 +1748,9 @@ GW_INLINE void compute_block2_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k, j]*block2.norm1[n, i1, k]    small_gpt.py:37
-   then block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block2_attention_v(ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
+static void compute_block2_attention_v(
+    ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1,
+    const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -1574,8 +1779,11 @@ static void compute_block2_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block2_attention_v_heads(ptrdiff_t rows, const float *restrict block2_attention_v, float *restrict block2_attention_v_heads)
+/* block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block2_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_v,
+    float *restrict block2_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1589,8 +1797,15 @@ static void compute_block2_attention_v_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+       block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
+       small_gpt.py:37
+   then block2.attention_mixed_scores[n, i1, i2, j] =
+       (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
+       small_gpt.py:37 */
 /* What compute_block2_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block2_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
+GW_INLINE void compute_block2_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
 {
     const float block2_attention_mixed_scores_sum = value;
     const float block2_attention_mixed_scores_at = (i2 >= j ? 0.125f*block2_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
@@ -1598,7 +1813,9 @@ GW_INLINE void compute_block2_attention_mixed_scores_point(float value, ptrdiff_
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
+static void compute_block2_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1608,8 +1825,10 @@ static void compute_block2_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block2_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block2_attention_mixed_scores_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
+    float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -1643,7 +1862,8 @@ GW_INLINE void compute_block2_attention_mixed_scores_tile(const int height, cons
 
 /* The rows of a strip of compute_block2_attention_mixed_scores that fill a tile, then those that are left. */
 GW_INLINE void compute_block2_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
+    float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -1658,8 +1878,10 @@ GW_INLINE void compute_block2_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block2_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block2_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores)
+GW_INLINE void compute_block2_attention_mixed_scores_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads,
+    const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -1687,9 +1909,10 @@ GW_INLINE void compute_block2_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
-   then block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
-static void compute_block2_attention_mixed_scores(ptrdiff_t rows, const float *restrict block2_attention_k_heads, const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
+static void compute_block2_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict block2_attention_k_heads,
+    const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores,
+    float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1705,9 +1928,9 @@ static void compute_block2_attention_mixed_scores(ptrdiff_t rows, const float *r
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block2_attention_k_heads[n*8192 + i1*2048 + from*32 + d];
+                            gw_panel[d*width*GW_LANES + lane] = block2_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                         }
                     }
                     if (width == 1) {
@@ -1723,9 +1946,16 @@ static void compute_block2_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block2.attention_mixed_scores[n, i1, i2, k]    shift of block2.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
-   then block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block2.attention_mixed_scores[n, i1, i2, k] - block2.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37) */
-static void compute_block2_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block2_attention_mixed_scores, float *restrict block2_attention_mixed_weights_sum_max, float *restrict block2_attention_mixed_weights_sum)
+/* block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+       block2.attention_mixed_scores[n, i1, i2, k]    shift of block2.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)
+   then block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+       exp(block2.attention_mixed_scores[n, i1, i2, k] - block2.attention_mixed_weights_sum_max[n,
+       i1, i2])    divided by exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+static void compute_block2_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed_scores,
+    float *restrict block2_attention_mixed_weights_sum_max,
+    float *restrict block2_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1734,19 +1964,25 @@ static void compute_block2_attention_mixed_weights_sum(ptrdiff_t rows, const flo
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block2_attention_mixed_weights_sum_max_at = gw_larger(block2_attention_mixed_weights_sum_max_at, block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
-                block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_max_at;
                 float block2_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block2_attention_mixed_weights_sum_at += expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block2_attention_mixed_weights_sum_max_at);
                 }
+                block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_max_at;
                 block2_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_at;
             }
         }
     }
 }
 
-/* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j] - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
-static void compute_block2_attention_mixed_weights(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum, const float *restrict block2_attention_mixed_weights_sum_max, const float *restrict block2_attention_mixed_scores, float *restrict block2_attention_mixed_weights)
+/* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
+       - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block2_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum,
+    const float *restrict block2_attention_mixed_weights_sum_max,
+    const float *restrict block2_attention_mixed_scores,
+    float *restrict block2_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1760,15 +1996,20 @@ static void compute_block2_attention_mixed_weights(ptrdiff_t rows, const float *
     }
 }
 
+/* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n, i1,
+       i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block2_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block2_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e, ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
+GW_INLINE void compute_block2_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
 {
     const float block2_attention_mixed_at = value;
     block2_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block2_attention_mixed_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_mixed_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
+static void compute_block2_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1778,8 +2019,10 @@ static void compute_block2_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block2_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
+GW_INLINE void compute_block2_attention_mixed_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
+    const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -1818,7 +2061,8 @@ GW_INLINE void compute_block2_attention_mixed_tile(const int height, const int w
 
 /* The rows of a strip of compute_block2_attention_mixed that fill a tile. */
 GW_INLINE void compute_block2_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
+    const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -1826,8 +2070,9 @@ GW_INLINE void compute_block2_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n, i1, i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-static void compute_block2_attention_mixed(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights, const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
+static void compute_block2_attention_mixed(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
+    const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -1858,8 +2103,11 @@ static void compute_block2_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
-static void compute_block2_attention_joined(ptrdiff_t rows, const float *restrict block2_attention_mixed, float *restrict block2_attention_joined)
+/* block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
+       small_gpt.py:37 */
+static void compute_block2_attention_joined(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed,
+    float *restrict block2_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1871,8 +2119,15 @@ static void compute_block2_attention_joined(ptrdiff_t rows, const float *restric
     }
 }
 
+/* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
+       j]*block2.attention_joined[n, i1, k]    small_gpt.py:37
+   then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
 /* What compute_block2_attention_out does with its sum at one point. */
-GW_INLINE void compute_block2_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+GW_INLINE void compute_block2_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_attention_out_b, const float *restrict add,
+    float *restrict x_3)
 {
     const float block2_attention_out_sum = value;
     const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
@@ -1881,7 +2136,10 @@ GW_INLINE void compute_block2_attention_out_point(float value, ptrdiff_t n, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_out_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+static void compute_block2_attention_out_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_attention_out_b, const float *restrict add,
+    float *restrict x_3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -1891,8 +2149,11 @@ static void compute_block2_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block2_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+GW_INLINE void compute_block2_attention_out_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_attention_out_W,
+    const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
+    const float *restrict add, float *restrict x_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -1931,7 +2192,9 @@ GW_INLINE void compute_block2_attention_out_tile(const int height, const int wid
 
 /* The rows of a strip of compute_block2_attention_out that fill a tile. */
 GW_INLINE void compute_block2_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_out_W,
+    const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
+    const float *restrict add, float *restrict x_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -1939,10 +2202,10 @@ GW_INLINE void compute_block2_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k, j]*block2.attention_joined[n, i1, k]    small_gpt.py:37
-   then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1, j]    small_gpt.py:37
-   then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
-static void compute_block2_attention_out(ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b, const float *restrict add, float *restrict x_3)
+static void compute_block2_attention_out(
+    ptrdiff_t rows, const float *restrict block2_attention_out_W,
+    const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
+    const float *restrict add, float *restrict x_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -1973,9 +2236,12 @@ static void compute_block2_attention_out(ptrdiff_t rows, const float *restrict b
 
 /* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
    then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
-static void compute_block2_norm2_mean(ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean, float *restrict block2_norm2_var)
+static void compute_block2_norm2_mean(
+    ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean,
+    float *restrict block2_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -1984,19 +2250,25 @@ static void compute_block2_norm2_mean(ptrdiff_t rows, const float *restrict x_3,
                 block2_norm2_mean_sum += x_3[n*8192 + i1*128 + i2];
             }
             const float block2_norm2_mean_at = 0.0078125f*block2_norm2_mean_sum;
-            block2_norm2_mean[n*64 + i1] = block2_norm2_mean_at;
             float block2_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block2_norm2_var_sum += gw_square(x_3[n*8192 + i1*128 + i2] - block2_norm2_mean_at);
             }
             const float block2_norm2_var_at = 0.0078125f*block2_norm2_var_sum;
+            block2_norm2_mean[n*64 + i1] = block2_norm2_mean_at;
             block2_norm2_var[n*64 + i1] = block2_norm2_var_at;
         }
     }
 }
 
-/* block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]    small_gpt.py:39 */
-static void compute_block2_norm2(ptrdiff_t rows, const float *restrict block2_norm2_var, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict block2_norm2_W, const float *restrict block2_norm2_b, float *restrict block2_norm2)
+/* block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
+       i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
+       small_gpt.py:39 */
+static void compute_block2_norm2(
+    ptrdiff_t rows, const float *restrict block2_norm2_var,
+    const float *restrict block2_norm2_mean, const float *restrict x_3,
+    const float *restrict block2_norm2_W, const float *restrict block2_norm2_b,
+    float *restrict block2_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2008,8 +2280,14 @@ static void compute_block2_norm2(ptrdiff_t rows, const float *restrict block2_no
     }
 }
 
+/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
+       small_gpt.py:40
+   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block2_up does with its sum at one point. */
-GW_INLINE void compute_block2_up_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
+GW_INLINE void compute_block2_up_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
 {
     const float block2_up_sum = value;
     const float block2_up = block2_up_sum + block2_up_b[j];
@@ -2018,7 +2296,9 @@ GW_INLINE void compute_block2_up_point(float value, ptrdiff_t n, ptrdiff_t j, pt
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_up_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
+static void compute_block2_up_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2028,8 +2308,10 @@ static void compute_block2_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block2_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
+GW_INLINE void compute_block2_up_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2,
+    const float *restrict block2_up_b, float *restrict h_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -2068,7 +2350,8 @@ GW_INLINE void compute_block2_up_tile(const int height, const int width, ptrdiff
 
 /* The rows of a strip of compute_block2_up that fill a tile. */
 GW_INLINE void compute_block2_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W,
+    const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2076,10 +2359,9 @@ GW_INLINE void compute_block2_up_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]    small_gpt.py:40
-   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block2_up(ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
+static void compute_block2_up(
+    ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
+    const float *restrict block2_up_b, float *restrict h_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -2108,8 +2390,14 @@ static void compute_block2_up(ptrdiff_t rows, const float *restrict block2_up_W,
     }
 }
 
+/* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
+       small_gpt.py:41
+   then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+   then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
 /* What compute_block2_down does with its sum at one point. */
-GW_INLINE void compute_block2_down_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+GW_INLINE void compute_block2_down_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_down_b, const float *restrict x_3,
+    float *restrict add_2)
 {
     const float block2_down_sum = value;
     const float block2_down = block2_down_sum + block2_down_b[j];
@@ -2118,7 +2406,10 @@ GW_INLINE void compute_block2_down_point(float value, ptrdiff_t n, ptrdiff_t j, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_down_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+static void compute_block2_down_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_down_b, const float *restrict x_3,
+    float *restrict add_2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2128,8 +2419,10 @@ static void compute_block2_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block2_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+GW_INLINE void compute_block2_down_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict h_2,
+    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2168,7 +2461,8 @@ GW_INLINE void compute_block2_down_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block2_down that fill a tile. */
 GW_INLINE void compute_block2_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
+    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2176,10 +2470,9 @@ GW_INLINE void compute_block2_down_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]    small_gpt.py:41
-   then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
-   then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
-static void compute_block2_down(ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2, const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+static void compute_block2_down(
+    ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
+    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -2210,9 +2503,12 @@ static void compute_block2_down(ptrdiff_t rows, const float *restrict block2_dow
 
 /* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
    then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
+       block3.norm1_mean[n, i1])**2    small_gpt.py:36
    then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
-static void compute_block3_norm1_mean(ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean, float *restrict block3_norm1_var)
+static void compute_block3_norm1_mean(
+    ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean,
+    float *restrict block3_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2221,19 +2517,25 @@ static void compute_block3_norm1_mean(ptrdiff_t rows, const float *restrict add_
                 block3_norm1_mean_sum += add_2[n*8192 + i1*128 + i2];
             }
             const float block3_norm1_mean_at = 0.0078125f*block3_norm1_mean_sum;
-            block3_norm1_mean[n*64 + i1] = block3_norm1_mean_at;
             float block3_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block3_norm1_var_sum += gw_square(add_2[n*8192 + i1*128 + i2] - block3_norm1_mean_at);
             }
             const float block3_norm1_var_at = 0.0078125f*block3_norm1_var_sum;
+            block3_norm1_mean[n*64 + i1] = block3_norm1_mean_at;
             block3_norm1_var[n*64 + i1] = block3_norm1_var_at;
         }
     }
 }
 
-/* block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]    small_gpt.py:36 */
-static void compute_block3_norm1(ptrdiff_t rows, const float *restrict block3_norm1_var, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict block3_norm1_W, const float *restrict block3_norm1_b, float *restrict block3_norm1)
+/* block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
+       i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
+       small_gpt.py:36 */
+static void compute_block3_norm1(
+    ptrdiff_t rows, const float *restrict block3_norm1_var,
+    const float *restrict block3_norm1_mean, const float *restrict add_2,
+    const float *restrict block3_norm1_W, const float *restrict block3_norm1_b,
+    float *restrict block3_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2245,8 +2547,13 @@ static void compute_block3_norm1(ptrdiff_t rows, const float *restrict block3_no
     }
 }
 
+/* block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
+       j]*block3.norm1[n, i1, k]    small_gpt.py:37
+   then block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block3_attention_q does with its sum at one point. */
-GW_INLINE void compute_block3_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+GW_INLINE void compute_block3_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     const float block3_attention_q_sum = value;
     const float block3_attention_q_at = block3_attention_q_sum + block3_attention_q_b[j];
@@ -2254,7 +2561,9 @@ GW_INLINE void compute_block3_attention_q_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_q_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+static void compute_block3_attention_q_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2264,8 +2573,10 @@ static void compute_block3_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block3_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+GW_INLINE void compute_block3_attention_q_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict block3_norm1,
+    const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2304,7 +2615,9 @@ GW_INLINE void compute_block3_attention_q_tile(const int height, const int width
 
 /* The rows of a strip of compute_block3_attention_q that fill a tile. */
 GW_INLINE void compute_block3_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_q_W,
+    const float *restrict block3_norm1, const float *restrict block3_attention_q_b,
+    float *restrict block3_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2312,9 +2625,9 @@ GW_INLINE void compute_block3_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:37
-   then block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block3_attention_q(ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
+static void compute_block3_attention_q(
+    ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1,
+    const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -2343,8 +2656,11 @@ static void compute_block3_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block3_attention_q_heads(ptrdiff_t rows, const float *restrict block3_attention_q, float *restrict block3_attention_q_heads)
+/* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block3_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_q,
+    float *restrict block3_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2358,8 +2674,13 @@ static void compute_block3_attention_q_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
+       j]*block3.norm1[n, i1, k]    small_gpt.py:37
+   then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block3_attention_k does with its sum at one point. */
-GW_INLINE void compute_block3_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+GW_INLINE void compute_block3_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     const float block3_attention_k_sum = value;
     const float block3_attention_k_at = block3_attention_k_sum + block3_attention_k_b[j];
@@ -2367,7 +2688,9 @@ GW_INLINE void compute_block3_attention_k_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_k_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+static void compute_block3_attention_k_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2377,8 +2700,10 @@ static void compute_block3_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block3_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+GW_INLINE void compute_block3_attention_k_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict block3_norm1,
+    const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2417,7 +2742,9 @@ GW_INLINE void compute_block3_attention_k_tile(const int height, const int width
 
 /* The rows of a strip of compute_block3_attention_k that fill a tile. */
 GW_INLINE void compute_block3_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_k_W,
+    const float *restrict block3_norm1, const float *restrict block3_attention_k_b,
+    float *restrict block3_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2425,9 +2752,9 @@ GW_INLINE void compute_block3_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:37
-   then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block3_attention_k(ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
+static void compute_block3_attention_k(
+    ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1,
+    const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -2456,8 +2783,11 @@ static void compute_block3_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block3_attention_k_heads(ptrdiff_t rows, const float *restrict block3_attention_k, float *restrict block3_attention_k_heads)
+/* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block3_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_k,
+    float *restrict block3_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2471,8 +2801,13 @@ static void compute_block3_attention_k_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
+       j]*block3.norm1[n, i1, k]    small_gpt.py:37
+   then block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block3_attention_v does with its sum at one point. */
-GW_INLINE void compute_block3_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+GW_INLINE void compute_block3_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     const float block3_attention_v_sum = value;
     const float block3_attention_v_at = block3_attention_v_sum + block3_attention_v_b[j];
@@ -2480,7 +2815,9 @@ GW_INLINE void compute_block3_attention_v_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_v_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+static void compute_block3_attention_v_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2490,8 +2827,10 @@ static void compute_block3_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block3_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+GW_INLINE void compute_block3_attention_v_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict block3_norm1,
+    const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2530,7 +2869,9 @@ GW_INLINE void compute_block3_attention_v_tile(const int height, const int width
 
 /* The rows of a strip of compute_block3_attention_v that fill a tile. */
 GW_INLINE void compute_block3_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_v_W,
+    const float *restrict block3_norm1, const float *restrict block3_attention_v_b,
+    float *restrict block3_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2538,9 +2879,9 @@ GW_INLINE void compute_block3_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k, j]*block3.norm1[n, i1, k]    small_gpt.py:37
-   then block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block3_attention_v(ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
+static void compute_block3_attention_v(
+    ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1,
+    const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -2569,8 +2910,11 @@ static void compute_block3_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block3_attention_v_heads(ptrdiff_t rows, const float *restrict block3_attention_v, float *restrict block3_attention_v_heads)
+/* block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block3_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_v,
+    float *restrict block3_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2584,8 +2928,15 @@ static void compute_block3_attention_v_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+       block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
+       small_gpt.py:37
+   then block3.attention_mixed_scores[n, i1, i2, j] =
+       (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
+       small_gpt.py:37 */
 /* What compute_block3_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block3_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
+GW_INLINE void compute_block3_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
 {
     const float block3_attention_mixed_scores_sum = value;
     const float block3_attention_mixed_scores_at = (i2 >= j ? 0.125f*block3_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
@@ -2593,7 +2944,9 @@ GW_INLINE void compute_block3_attention_mixed_scores_point(float value, ptrdiff_
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
+static void compute_block3_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2603,8 +2956,10 @@ static void compute_block3_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block3_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block3_attention_mixed_scores_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
+    float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -2638,7 +2993,8 @@ GW_INLINE void compute_block3_attention_mixed_scores_tile(const int height, cons
 
 /* The rows of a strip of compute_block3_attention_mixed_scores that fill a tile, then those that are left. */
 GW_INLINE void compute_block3_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
+    float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -2653,8 +3009,10 @@ GW_INLINE void compute_block3_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block3_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block3_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores)
+GW_INLINE void compute_block3_attention_mixed_scores_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads,
+    const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -2682,9 +3040,10 @@ GW_INLINE void compute_block3_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
-   then block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
-static void compute_block3_attention_mixed_scores(ptrdiff_t rows, const float *restrict block3_attention_k_heads, const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
+static void compute_block3_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict block3_attention_k_heads,
+    const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores,
+    float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2700,9 +3059,9 @@ static void compute_block3_attention_mixed_scores(ptrdiff_t rows, const float *r
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block3_attention_k_heads[n*8192 + i1*2048 + from*32 + d];
+                            gw_panel[d*width*GW_LANES + lane] = block3_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                         }
                     }
                     if (width == 1) {
@@ -2718,9 +3077,16 @@ static void compute_block3_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block3.attention_mixed_scores[n, i1, i2, k]    shift of block3.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
-   then block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block3.attention_mixed_scores[n, i1, i2, k] - block3.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37) */
-static void compute_block3_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block3_attention_mixed_scores, float *restrict block3_attention_mixed_weights_sum_max, float *restrict block3_attention_mixed_weights_sum)
+/* block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+       block3.attention_mixed_scores[n, i1, i2, k]    shift of block3.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)
+   then block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+       exp(block3.attention_mixed_scores[n, i1, i2, k] - block3.attention_mixed_weights_sum_max[n,
+       i1, i2])    divided by exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+static void compute_block3_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed_scores,
+    float *restrict block3_attention_mixed_weights_sum_max,
+    float *restrict block3_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2729,19 +3095,25 @@ static void compute_block3_attention_mixed_weights_sum(ptrdiff_t rows, const flo
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block3_attention_mixed_weights_sum_max_at = gw_larger(block3_attention_mixed_weights_sum_max_at, block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
-                block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_max_at;
                 float block3_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block3_attention_mixed_weights_sum_at += expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block3_attention_mixed_weights_sum_max_at);
                 }
+                block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_max_at;
                 block3_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_at;
             }
         }
     }
 }
 
-/* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j] - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
-static void compute_block3_attention_mixed_weights(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum, const float *restrict block3_attention_mixed_weights_sum_max, const float *restrict block3_attention_mixed_scores, float *restrict block3_attention_mixed_weights)
+/* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
+       - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block3_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum,
+    const float *restrict block3_attention_mixed_weights_sum_max,
+    const float *restrict block3_attention_mixed_scores,
+    float *restrict block3_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2755,15 +3127,20 @@ static void compute_block3_attention_mixed_weights(ptrdiff_t rows, const float *
     }
 }
 
+/* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n, i1,
+       i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block3_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block3_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e, ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
+GW_INLINE void compute_block3_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
 {
     const float block3_attention_mixed_at = value;
     block3_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block3_attention_mixed_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_mixed_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
+static void compute_block3_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2773,8 +3150,10 @@ static void compute_block3_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block3_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
+GW_INLINE void compute_block3_attention_mixed_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
+    const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -2813,7 +3192,8 @@ GW_INLINE void compute_block3_attention_mixed_tile(const int height, const int w
 
 /* The rows of a strip of compute_block3_attention_mixed that fill a tile. */
 GW_INLINE void compute_block3_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
+    const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -2821,8 +3201,9 @@ GW_INLINE void compute_block3_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n, i1, i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-static void compute_block3_attention_mixed(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights, const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
+static void compute_block3_attention_mixed(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
+    const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -2853,8 +3234,11 @@ static void compute_block3_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
-static void compute_block3_attention_joined(ptrdiff_t rows, const float *restrict block3_attention_mixed, float *restrict block3_attention_joined)
+/* block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
+       small_gpt.py:37 */
+static void compute_block3_attention_joined(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed,
+    float *restrict block3_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2866,8 +3250,15 @@ static void compute_block3_attention_joined(ptrdiff_t rows, const float *restric
     }
 }
 
+/* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
+       j]*block3.attention_joined[n, i1, k]    small_gpt.py:37
+   then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
 /* What compute_block3_attention_out does with its sum at one point. */
-GW_INLINE void compute_block3_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+GW_INLINE void compute_block3_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_attention_out_b, const float *restrict add_2,
+    float *restrict x_4)
 {
     const float block3_attention_out_sum = value;
     const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
@@ -2876,7 +3267,10 @@ GW_INLINE void compute_block3_attention_out_point(float value, ptrdiff_t n, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_out_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+static void compute_block3_attention_out_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_attention_out_b, const float *restrict add_2,
+    float *restrict x_4)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -2886,8 +3280,11 @@ static void compute_block3_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block3_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+GW_INLINE void compute_block3_attention_out_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_attention_out_W,
+    const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
+    const float *restrict add_2, float *restrict x_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -2926,7 +3323,9 @@ GW_INLINE void compute_block3_attention_out_tile(const int height, const int wid
 
 /* The rows of a strip of compute_block3_attention_out that fill a tile. */
 GW_INLINE void compute_block3_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_out_W,
+    const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
+    const float *restrict add_2, float *restrict x_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -2934,10 +3333,10 @@ GW_INLINE void compute_block3_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k, j]*block3.attention_joined[n, i1, k]    small_gpt.py:37
-   then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1, j]    small_gpt.py:37
-   then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
-static void compute_block3_attention_out(ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b, const float *restrict add_2, float *restrict x_4)
+static void compute_block3_attention_out(
+    ptrdiff_t rows, const float *restrict block3_attention_out_W,
+    const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
+    const float *restrict add_2, float *restrict x_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -2968,9 +3367,12 @@ static void compute_block3_attention_out(ptrdiff_t rows, const float *restrict b
 
 /* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
    then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
-static void compute_block3_norm2_mean(ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean, float *restrict block3_norm2_var)
+static void compute_block3_norm2_mean(
+    ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean,
+    float *restrict block3_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -2979,19 +3381,25 @@ static void compute_block3_norm2_mean(ptrdiff_t rows, const float *restrict x_4,
                 block3_norm2_mean_sum += x_4[n*8192 + i1*128 + i2];
             }
             const float block3_norm2_mean_at = 0.0078125f*block3_norm2_mean_sum;
-            block3_norm2_mean[n*64 + i1] = block3_norm2_mean_at;
             float block3_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block3_norm2_var_sum += gw_square(x_4[n*8192 + i1*128 + i2] - block3_norm2_mean_at);
             }
             const float block3_norm2_var_at = 0.0078125f*block3_norm2_var_sum;
+            block3_norm2_mean[n*64 + i1] = block3_norm2_mean_at;
             block3_norm2_var[n*64 + i1] = block3_norm2_var_at;
         }
     }
 }
 
-/* block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]    small_gpt.py:39 */
-static void compute_block3_norm2(ptrdiff_t rows, const float *restrict block3_norm2_var, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict block3_norm2_W, const float *restrict block3_norm2_b, float *restrict block3_norm2)
+/* block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
+       i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
+       small_gpt.py:39 */
+static void compute_block3_norm2(
+    ptrdiff_t rows, const float *restrict block3_norm2_var,
+    const float *restrict block3_norm2_mean, const float *restrict x_4,
+    const float *restrict block3_norm2_W, const float *restrict block3_norm2_b,
+    float *restrict block3_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3003,8 +3411,14 @@ static void compute_block3_norm2(ptrdiff_t rows, const float *restrict block3_no
     }
 }
 
+/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
+       small_gpt.py:40
+   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block3_up does with its sum at one point. */
-GW_INLINE void compute_block3_up_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
+GW_INLINE void compute_block3_up_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
 {
     const float block3_up_sum = value;
     const float block3_up = block3_up_sum + block3_up_b[j];
@@ -3013,7 +3427,9 @@ GW_INLINE void compute_block3_up_point(float value, ptrdiff_t n, ptrdiff_t j, pt
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_up_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
+static void compute_block3_up_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3023,8 +3439,10 @@ static void compute_block3_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block3_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
+GW_INLINE void compute_block3_up_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2,
+    const float *restrict block3_up_b, float *restrict h_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -3063,7 +3481,8 @@ GW_INLINE void compute_block3_up_tile(const int height, const int width, ptrdiff
 
 /* The rows of a strip of compute_block3_up that fill a tile. */
 GW_INLINE void compute_block3_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W,
+    const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3071,10 +3490,9 @@ GW_INLINE void compute_block3_up_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]    small_gpt.py:40
-   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block3_up(ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
+static void compute_block3_up(
+    ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
+    const float *restrict block3_up_b, float *restrict h_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -3103,8 +3521,14 @@ static void compute_block3_up(ptrdiff_t rows, const float *restrict block3_up_W,
     }
 }
 
+/* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
+       small_gpt.py:41
+   then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+   then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
 /* What compute_block3_down does with its sum at one point. */
-GW_INLINE void compute_block3_down_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+GW_INLINE void compute_block3_down_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_down_b, const float *restrict x_4,
+    float *restrict add_3)
 {
     const float block3_down_sum = value;
     const float block3_down = block3_down_sum + block3_down_b[j];
@@ -3113,7 +3537,10 @@ GW_INLINE void compute_block3_down_point(float value, ptrdiff_t n, ptrdiff_t j, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_down_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+static void compute_block3_down_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_down_b, const float *restrict x_4,
+    float *restrict add_3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3123,8 +3550,10 @@ static void compute_block3_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block3_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+GW_INLINE void compute_block3_down_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict h_3,
+    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3163,7 +3592,8 @@ GW_INLINE void compute_block3_down_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block3_down that fill a tile. */
 GW_INLINE void compute_block3_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
+    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3171,10 +3601,9 @@ GW_INLINE void compute_block3_down_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]    small_gpt.py:41
-   then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
-   then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
-static void compute_block3_down(ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3, const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+static void compute_block3_down(
+    ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
+    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -3205,9 +3634,12 @@ static void compute_block3_down(ptrdiff_t rows, const float *restrict block3_dow
 
 /* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
    then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
+       block4.norm1_mean[n, i1])**2    small_gpt.py:36
    then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
-static void compute_block4_norm1_mean(ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean, float *restrict block4_norm1_var)
+static void compute_block4_norm1_mean(
+    ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean,
+    float *restrict block4_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3216,19 +3648,25 @@ static void compute_block4_norm1_mean(ptrdiff_t rows, const float *restrict add_
                 block4_norm1_mean_sum += add_3[n*8192 + i1*128 + i2];
             }
             const float block4_norm1_mean_at = 0.0078125f*block4_norm1_mean_sum;
-            block4_norm1_mean[n*64 + i1] = block4_norm1_mean_at;
             float block4_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block4_norm1_var_sum += gw_square(add_3[n*8192 + i1*128 + i2] - block4_norm1_mean_at);
             }
             const float block4_norm1_var_at = 0.0078125f*block4_norm1_var_sum;
+            block4_norm1_mean[n*64 + i1] = block4_norm1_mean_at;
             block4_norm1_var[n*64 + i1] = block4_norm1_var_at;
         }
     }
 }
 
-/* block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]    small_gpt.py:36 */
-static void compute_block4_norm1(ptrdiff_t rows, const float *restrict block4_norm1_var, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict block4_norm1_W, const float *restrict block4_norm1_b, float *restrict block4_norm1)
+/* block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
+       i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
+       small_gpt.py:36 */
+static void compute_block4_norm1(
+    ptrdiff_t rows, const float *restrict block4_norm1_var,
+    const float *restrict block4_norm1_mean, const float *restrict add_3,
+    const float *restrict block4_norm1_W, const float *restrict block4_norm1_b,
+    float *restrict block4_norm1)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3240,8 +3678,13 @@ static void compute_block4_norm1(ptrdiff_t rows, const float *restrict block4_no
     }
 }
 
+/* block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
+       j]*block4.norm1[n, i1, k]    small_gpt.py:37
+   then block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block4_attention_q does with its sum at one point. */
-GW_INLINE void compute_block4_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+GW_INLINE void compute_block4_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     const float block4_attention_q_sum = value;
     const float block4_attention_q_at = block4_attention_q_sum + block4_attention_q_b[j];
@@ -3249,7 +3692,9 @@ GW_INLINE void compute_block4_attention_q_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_q_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+static void compute_block4_attention_q_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3259,8 +3704,10 @@ static void compute_block4_attention_q_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block4_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_q_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+GW_INLINE void compute_block4_attention_q_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict block4_norm1,
+    const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3299,7 +3746,9 @@ GW_INLINE void compute_block4_attention_q_tile(const int height, const int width
 
 /* The rows of a strip of compute_block4_attention_q that fill a tile. */
 GW_INLINE void compute_block4_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_q_W,
+    const float *restrict block4_norm1, const float *restrict block4_attention_q_b,
+    float *restrict block4_attention_q)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3307,9 +3756,9 @@ GW_INLINE void compute_block4_attention_q_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:37
-   then block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block4_attention_q(ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
+static void compute_block4_attention_q(
+    ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1,
+    const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -3338,8 +3787,11 @@ static void compute_block4_attention_q(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block4_attention_q_heads(ptrdiff_t rows, const float *restrict block4_attention_q, float *restrict block4_attention_q_heads)
+/* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block4_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_q,
+    float *restrict block4_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3353,8 +3805,13 @@ static void compute_block4_attention_q_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
+       j]*block4.norm1[n, i1, k]    small_gpt.py:37
+   then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block4_attention_k does with its sum at one point. */
-GW_INLINE void compute_block4_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+GW_INLINE void compute_block4_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     const float block4_attention_k_sum = value;
     const float block4_attention_k_at = block4_attention_k_sum + block4_attention_k_b[j];
@@ -3362,7 +3819,9 @@ GW_INLINE void compute_block4_attention_k_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_k_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+static void compute_block4_attention_k_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3372,8 +3831,10 @@ static void compute_block4_attention_k_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block4_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_k_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+GW_INLINE void compute_block4_attention_k_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict block4_norm1,
+    const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3412,7 +3873,9 @@ GW_INLINE void compute_block4_attention_k_tile(const int height, const int width
 
 /* The rows of a strip of compute_block4_attention_k that fill a tile. */
 GW_INLINE void compute_block4_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_k_W,
+    const float *restrict block4_norm1, const float *restrict block4_attention_k_b,
+    float *restrict block4_attention_k)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3420,9 +3883,9 @@ GW_INLINE void compute_block4_attention_k_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:37
-   then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block4_attention_k(ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
+static void compute_block4_attention_k(
+    ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1,
+    const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -3451,8 +3914,11 @@ static void compute_block4_attention_k(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block4_attention_k_heads(ptrdiff_t rows, const float *restrict block4_attention_k, float *restrict block4_attention_k_heads)
+/* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block4_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_k,
+    float *restrict block4_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3466,8 +3932,13 @@ static void compute_block4_attention_k_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
+       j]*block4.norm1[n, i1, k]    small_gpt.py:37
+   then block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
+       small_gpt.py:37 */
 /* What compute_block4_attention_v does with its sum at one point. */
-GW_INLINE void compute_block4_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+GW_INLINE void compute_block4_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     const float block4_attention_v_sum = value;
     const float block4_attention_v_at = block4_attention_v_sum + block4_attention_v_b[j];
@@ -3475,7 +3946,9 @@ GW_INLINE void compute_block4_attention_v_point(float value, ptrdiff_t n, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_v_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+static void compute_block4_attention_v_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3485,8 +3958,10 @@ static void compute_block4_attention_v_finish(const float *row, int height, ptrd
 }
 
 /* A tile of compute_block4_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_v_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+GW_INLINE void compute_block4_attention_v_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict block4_norm1,
+    const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3525,7 +4000,9 @@ GW_INLINE void compute_block4_attention_v_tile(const int height, const int width
 
 /* The rows of a strip of compute_block4_attention_v that fill a tile. */
 GW_INLINE void compute_block4_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_v_W,
+    const float *restrict block4_norm1, const float *restrict block4_attention_v_b,
+    float *restrict block4_attention_v)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3533,9 +4010,9 @@ GW_INLINE void compute_block4_attention_v_strip(const int width, ptrdiff_t first
     }
 }
 
-/* block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k, j]*block4.norm1[n, i1, k]    small_gpt.py:37
-   then block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]    small_gpt.py:37 */
-static void compute_block4_attention_v(ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
+static void compute_block4_attention_v(
+    ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1,
+    const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -3564,8 +4041,11 @@ static void compute_block4_attention_v(ptrdiff_t rows, const float *restrict blo
     }
 }
 
-/* block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]    small_gpt.py:37 */
-static void compute_block4_attention_v_heads(ptrdiff_t rows, const float *restrict block4_attention_v, float *restrict block4_attention_v_heads)
+/* block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block4_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_v,
+    float *restrict block4_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3579,8 +4059,15 @@ static void compute_block4_attention_v_heads(ptrdiff_t rows, const float *restri
     }
 }
 
+/* block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+       block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
+       small_gpt.py:37
+   then block4.attention_mixed_scores[n, i1, i2, j] =
+       (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
+       small_gpt.py:37 */
 /* What compute_block4_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block4_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
+GW_INLINE void compute_block4_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
 {
     const float block4_attention_mixed_scores_sum = value;
     const float block4_attention_mixed_scores_at = (i2 >= j ? 0.125f*block4_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
@@ -3588,7 +4075,9 @@ GW_INLINE void compute_block4_attention_mixed_scores_point(float value, ptrdiff_
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
+static void compute_block4_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3598,8 +4087,10 @@ static void compute_block4_attention_mixed_scores_finish(const float *row, int h
 }
 
 /* A tile of compute_block4_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_mixed_scores_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
+GW_INLINE void compute_block4_attention_mixed_scores_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
+    float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -3633,7 +4124,8 @@ GW_INLINE void compute_block4_attention_mixed_scores_tile(const int height, cons
 
 /* The rows of a strip of compute_block4_attention_mixed_scores that fill a tile, then those that are left. */
 GW_INLINE void compute_block4_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
+    float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -3648,8 +4140,10 @@ GW_INLINE void compute_block4_attention_mixed_scores_strip(const int width, ptrd
 }
 
 /* One row by four columns of compute_block4_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block4_attention_mixed_scores_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores)
+GW_INLINE void compute_block4_attention_mixed_scores_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads,
+    const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -3677,9 +4171,10 @@ GW_INLINE void compute_block4_attention_mixed_scores_dots(ptrdiff_t i2_first, pt
     }
 }
 
-/* block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]    small_gpt.py:37
-   then block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)    small_gpt.py:37 */
-static void compute_block4_attention_mixed_scores(ptrdiff_t rows, const float *restrict block4_attention_k_heads, const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
+static void compute_block4_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict block4_attention_k_heads,
+    const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores,
+    float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3695,9 +4190,9 @@ static void compute_block4_attention_mixed_scores(ptrdiff_t rows, const float *r
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block4_attention_k_heads[n*8192 + i1*2048 + from*32 + d];
+                            gw_panel[d*width*GW_LANES + lane] = block4_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                         }
                     }
                     if (width == 1) {
@@ -3713,9 +4208,16 @@ static void compute_block4_attention_mixed_scores(ptrdiff_t rows, const float *r
     }
 }
 
-/* block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of block4.attention_mixed_scores[n, i1, i2, k]    shift of block4.attention_mixed_weights_sum, against overflow (small_gpt.py:37)
-   then block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of exp(block4.attention_mixed_scores[n, i1, i2, k] - block4.attention_mixed_weights_sum_max[n, i1, i2])    divided by exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37) */
-static void compute_block4_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block4_attention_mixed_scores, float *restrict block4_attention_mixed_weights_sum_max, float *restrict block4_attention_mixed_weights_sum)
+/* block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+       block4.attention_mixed_scores[n, i1, i2, k]    shift of block4.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)
+   then block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+       exp(block4.attention_mixed_scores[n, i1, i2, k] - block4.attention_mixed_weights_sum_max[n,
+       i1, i2])    divided by exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+static void compute_block4_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed_scores,
+    float *restrict block4_attention_mixed_weights_sum_max,
+    float *restrict block4_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3724,19 +4226,25 @@ static void compute_block4_attention_mixed_weights_sum(ptrdiff_t rows, const flo
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block4_attention_mixed_weights_sum_max_at = gw_larger(block4_attention_mixed_weights_sum_max_at, block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
-                block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_max_at;
                 float block4_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
                     block4_attention_mixed_weights_sum_at += expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block4_attention_mixed_weights_sum_max_at);
                 }
+                block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_max_at;
                 block4_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_at;
             }
         }
     }
 }
 
-/* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j] - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n, i1, i2]    small_gpt.py:37 */
-static void compute_block4_attention_mixed_weights(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum, const float *restrict block4_attention_mixed_weights_sum_max, const float *restrict block4_attention_mixed_scores, float *restrict block4_attention_mixed_weights)
+/* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
+       - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block4_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum,
+    const float *restrict block4_attention_mixed_weights_sum_max,
+    const float *restrict block4_attention_mixed_scores,
+    float *restrict block4_attention_mixed_weights)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3750,15 +4258,20 @@ static void compute_block4_attention_mixed_weights(ptrdiff_t rows, const float *
     }
 }
 
+/* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n, i1,
+       i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block4_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block4_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e, ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
+GW_INLINE void compute_block4_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
 {
     const float block4_attention_mixed_at = value;
     block4_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block4_attention_mixed_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_mixed_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
+static void compute_block4_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3768,8 +4281,10 @@ static void compute_block4_attention_mixed_finish(const float *row, int height, 
 }
 
 /* A tile of compute_block4_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_mixed_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
+GW_INLINE void compute_block4_attention_mixed_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
+    const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -3808,7 +4323,8 @@ GW_INLINE void compute_block4_attention_mixed_tile(const int height, const int w
 
 /* The rows of a strip of compute_block4_attention_mixed that fill a tile. */
 GW_INLINE void compute_block4_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
+    const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -3816,8 +4332,9 @@ GW_INLINE void compute_block4_attention_mixed_strip(const int width, ptrdiff_t f
     }
 }
 
-/* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n, i1, i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-static void compute_block4_attention_mixed(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights, const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
+static void compute_block4_attention_mixed(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
+    const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -3848,8 +4365,11 @@ static void compute_block4_attention_mixed(ptrdiff_t rows, const float *restrict
     }
 }
 
-/* block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]    small_gpt.py:37 */
-static void compute_block4_attention_joined(ptrdiff_t rows, const float *restrict block4_attention_mixed, float *restrict block4_attention_joined)
+/* block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
+       small_gpt.py:37 */
+static void compute_block4_attention_joined(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed,
+    float *restrict block4_attention_joined)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3861,8 +4381,15 @@ static void compute_block4_attention_joined(ptrdiff_t rows, const float *restric
     }
 }
 
+/* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
+       j]*block4.attention_joined[n, i1, k]    small_gpt.py:37
+   then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
 /* What compute_block4_attention_out does with its sum at one point. */
-GW_INLINE void compute_block4_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+GW_INLINE void compute_block4_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_attention_out_b, const float *restrict add_3,
+    float *restrict x_5)
 {
     const float block4_attention_out_sum = value;
     const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
@@ -3871,7 +4398,10 @@ GW_INLINE void compute_block4_attention_out_point(float value, ptrdiff_t n, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_out_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+static void compute_block4_attention_out_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_attention_out_b, const float *restrict add_3,
+    float *restrict x_5)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -3881,8 +4411,11 @@ static void compute_block4_attention_out_finish(const float *row, int height, pt
 }
 
 /* A tile of compute_block4_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_out_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+GW_INLINE void compute_block4_attention_out_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_attention_out_W,
+    const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
+    const float *restrict add_3, float *restrict x_5)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -3921,7 +4454,9 @@ GW_INLINE void compute_block4_attention_out_tile(const int height, const int wid
 
 /* The rows of a strip of compute_block4_attention_out that fill a tile. */
 GW_INLINE void compute_block4_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_out_W,
+    const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
+    const float *restrict add_3, float *restrict x_5)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -3929,10 +4464,10 @@ GW_INLINE void compute_block4_attention_out_strip(const int width, ptrdiff_t fir
     }
 }
 
-/* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k, j]*block4.attention_joined[n, i1, k]    small_gpt.py:37
-   then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1, j]    small_gpt.py:37
-   then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
-static void compute_block4_attention_out(ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b, const float *restrict add_3, float *restrict x_5)
+static void compute_block4_attention_out(
+    ptrdiff_t rows, const float *restrict block4_attention_out_W,
+    const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
+    const float *restrict add_3, float *restrict x_5)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -3963,9 +4498,12 @@ static void compute_block4_attention_out(ptrdiff_t rows, const float *restrict b
 
 /* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
    then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
-static void compute_block4_norm2_mean(ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean, float *restrict block4_norm2_var)
+static void compute_block4_norm2_mean(
+    ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean,
+    float *restrict block4_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3974,19 +4512,25 @@ static void compute_block4_norm2_mean(ptrdiff_t rows, const float *restrict x_5,
                 block4_norm2_mean_sum += x_5[n*8192 + i1*128 + i2];
             }
             const float block4_norm2_mean_at = 0.0078125f*block4_norm2_mean_sum;
-            block4_norm2_mean[n*64 + i1] = block4_norm2_mean_at;
             float block4_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block4_norm2_var_sum += gw_square(x_5[n*8192 + i1*128 + i2] - block4_norm2_mean_at);
             }
             const float block4_norm2_var_at = 0.0078125f*block4_norm2_var_sum;
+            block4_norm2_mean[n*64 + i1] = block4_norm2_mean_at;
             block4_norm2_var[n*64 + i1] = block4_norm2_var_at;
         }
     }
 }
 
-/* block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]    small_gpt.py:39 */
-static void compute_block4_norm2(ptrdiff_t rows, const float *restrict block4_norm2_var, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict block4_norm2_W, const float *restrict block4_norm2_b, float *restrict block4_norm2)
+/* block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
+       i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
+       small_gpt.py:39 */
+static void compute_block4_norm2(
+    ptrdiff_t rows, const float *restrict block4_norm2_var,
+    const float *restrict block4_norm2_mean, const float *restrict x_5,
+    const float *restrict block4_norm2_W, const float *restrict block4_norm2_b,
+    float *restrict block4_norm2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -3998,8 +4542,14 @@ static void compute_block4_norm2(ptrdiff_t rows, const float *restrict block4_no
     }
 }
 
+/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
+       small_gpt.py:40
+   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block4_up does with its sum at one point. */
-GW_INLINE void compute_block4_up_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
+GW_INLINE void compute_block4_up_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
 {
     const float block4_up_sum = value;
     const float block4_up = block4_up_sum + block4_up_b[j];
@@ -4008,7 +4558,9 @@ GW_INLINE void compute_block4_up_point(float value, ptrdiff_t n, ptrdiff_t j, pt
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_up_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
+static void compute_block4_up_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4018,8 +4570,10 @@ static void compute_block4_up_finish(const float *row, int height, ptrdiff_t spa
 }
 
 /* A tile of compute_block4_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_up_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
+GW_INLINE void compute_block4_up_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2,
+    const float *restrict block4_up_b, float *restrict h_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4058,7 +4612,8 @@ GW_INLINE void compute_block4_up_tile(const int height, const int width, ptrdiff
 
 /* The rows of a strip of compute_block4_up that fill a tile. */
 GW_INLINE void compute_block4_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W,
+    const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4066,10 +4621,9 @@ GW_INLINE void compute_block4_up_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]    small_gpt.py:40
-   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block4_up(ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
+static void compute_block4_up(
+    ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
+    const float *restrict block4_up_b, float *restrict h_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -4098,8 +4652,14 @@ static void compute_block4_up(ptrdiff_t rows, const float *restrict block4_up_W,
     }
 }
 
+/* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
+       small_gpt.py:41
+   then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+   then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
 /* What compute_block4_down does with its sum at one point. */
-GW_INLINE void compute_block4_down_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+GW_INLINE void compute_block4_down_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_down_b, const float *restrict x_5,
+    float *restrict add_4)
 {
     const float block4_down_sum = value;
     const float block4_down = block4_down_sum + block4_down_b[j];
@@ -4108,7 +4668,10 @@ GW_INLINE void compute_block4_down_point(float value, ptrdiff_t n, ptrdiff_t j, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_down_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+static void compute_block4_down_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_down_b, const float *restrict x_5,
+    float *restrict add_4)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4118,8 +4681,10 @@ static void compute_block4_down_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block4_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_down_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+GW_INLINE void compute_block4_down_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict h_4,
+    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -4158,7 +4723,8 @@ GW_INLINE void compute_block4_down_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block4_down that fill a tile. */
 GW_INLINE void compute_block4_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
+    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4166,10 +4732,9 @@ GW_INLINE void compute_block4_down_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]    small_gpt.py:41
-   then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
-   then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
-static void compute_block4_down(ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4, const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+static void compute_block4_down(
+    ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
+    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -4200,9 +4765,12 @@ static void compute_block4_down(ptrdiff_t rows, const float *restrict block4_dow
 
 /* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
    then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
-   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2    small_gpt.py:49
+   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
+       small_gpt.py:49
    then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49 */
-static void compute_norm_mean(ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean, float *restrict norm_var)
+static void compute_norm_mean(
+    ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean,
+    float *restrict norm_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4211,19 +4779,23 @@ static void compute_norm_mean(ptrdiff_t rows, const float *restrict add_4, float
                 norm_mean_sum += add_4[n*8192 + i1*128 + i2];
             }
             const float norm_mean_at = 0.0078125f*norm_mean_sum;
-            norm_mean[n*64 + i1] = norm_mean_at;
             float norm_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 norm_var_sum += gw_square(add_4[n*8192 + i1*128 + i2] - norm_mean_at);
             }
             const float norm_var_at = 0.0078125f*norm_var_sum;
+            norm_mean[n*64 + i1] = norm_mean_at;
             norm_var[n*64 + i1] = norm_var_at;
         }
     }
 }
 
-/* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] + 1e-05) + norm.b[i2]    small_gpt.py:49 */
-static void compute_norm(ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean, const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b, float *restrict norm)
+/* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
+       1e-05) + norm.b[i2]    small_gpt.py:49 */
+static void compute_norm(
+    ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
+    const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b,
+    float *restrict norm)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4235,15 +4807,19 @@ static void compute_norm(ptrdiff_t rows, const float *restrict norm_var, const f
     }
 }
 
+/* head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50 */
 /* What compute_head does with its sum at one point. */
-GW_INLINE void compute_head_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, float *restrict head)
+GW_INLINE void compute_head_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, float *restrict head)
 {
     const float head_at = value;
     head[n*6144 + i1*96 + j] = head_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_head_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict head)
+static void compute_head_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict head)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4253,7 +4829,8 @@ static void compute_head_finish(const float *row, int height, ptrdiff_t span, pt
 }
 
 /* A tile of compute_head: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_head_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+GW_INLINE void compute_head_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
     ptrdiff_t i1, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
     const ptrdiff_t span = width * GW_LANES;
@@ -4293,7 +4870,8 @@ GW_INLINE void compute_head_tile(const int height, const int width, ptrdiff_t n_
 
 /* The rows of a strip of compute_head that fill a tile. */
 GW_INLINE void compute_head_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict head_W, const float *restrict norm,
+    float *restrict head)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4301,8 +4879,8 @@ GW_INLINE void compute_head_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50 */
-static void compute_head(ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
+static void compute_head(
+    ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (96 + GW_LANES - 1) / GW_LANES };
@@ -4333,10 +4911,16 @@ static void compute_head(ptrdiff_t rows, const float *restrict head_W, const flo
 
 /* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
    then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+       i1])**2    small_gpt.py:36
    then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
-   then d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64    adjoint of block1.norm1_var (small_gpt.py:36) */
-static void compute_block1_norm1_mean_2(ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean, float *restrict block1_norm1_var, float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum)
+   then d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
+       block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64    adjoint of block1.norm1_var
+       (small_gpt.py:36) */
+static void compute_block1_norm1_mean_2(
+    ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean,
+    float *restrict block1_norm1_var,
+    float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4345,17 +4929,17 @@ static void compute_block1_norm1_mean_2(ptrdiff_t rows, const float *restrict x,
                 block1_norm1_mean_sum += x[n*8192 + i1*128 + i2];
             }
             const float block1_norm1_mean_at = 0.0078125f*block1_norm1_mean_sum;
-            block1_norm1_mean[n*64 + i1] = block1_norm1_mean_at;
             float block1_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block1_norm1_var_sum += gw_square(x[n*8192 + i1*128 + i2] - block1_norm1_mean_at);
             }
             const float block1_norm1_var_at = 0.0078125f*block1_norm1_var_sum;
-            block1_norm1_var[n*64 + i1] = block1_norm1_var_at;
             float d_block1_norm1_mean_from_block1_norm1_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block1_norm1_mean_from_block1_norm1_var_sum_at += 0.015625f*block1_norm1_mean_at - 0.015625f*x[n*8192 + i1*128 + i2];
             }
+            block1_norm1_mean[n*64 + i1] = block1_norm1_mean_at;
+            block1_norm1_var[n*64 + i1] = block1_norm1_var_at;
             d_block1_norm1_mean_from_block1_norm1_var_sum[n*64 + i1] = d_block1_norm1_mean_from_block1_norm1_var_sum_at;
         }
     }
@@ -4363,10 +4947,16 @@ static void compute_block1_norm1_mean_2(ptrdiff_t rows, const float *restrict x,
 
 /* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
    then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
-   then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64    adjoint of block1.norm2_var (small_gpt.py:39) */
-static void compute_block1_norm2_mean_2(ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean, float *restrict block1_norm2_var, float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum)
+   then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
+       block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64    adjoint of block1.norm2_var
+       (small_gpt.py:39) */
+static void compute_block1_norm2_mean_2(
+    ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean,
+    float *restrict block1_norm2_var,
+    float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4375,34 +4965,42 @@ static void compute_block1_norm2_mean_2(ptrdiff_t rows, const float *restrict x_
                 block1_norm2_mean_sum += x_2[n*8192 + i1*128 + i2];
             }
             const float block1_norm2_mean_at = 0.0078125f*block1_norm2_mean_sum;
-            block1_norm2_mean[n*64 + i1] = block1_norm2_mean_at;
             float block1_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block1_norm2_var_sum += gw_square(x_2[n*8192 + i1*128 + i2] - block1_norm2_mean_at);
             }
             const float block1_norm2_var_at = 0.0078125f*block1_norm2_var_sum;
-            block1_norm2_var[n*64 + i1] = block1_norm2_var_at;
             float d_block1_norm2_mean_from_block1_norm2_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block1_norm2_mean_from_block1_norm2_var_sum_at += 0.015625f*block1_norm2_mean_at - 0.015625f*x_2[n*8192 + i1*128 + i2];
             }
+            block1_norm2_mean[n*64 + i1] = block1_norm2_mean_at;
+            block1_norm2_var[n*64 + i1] = block1_norm2_var_at;
             d_block1_norm2_mean_from_block1_norm2_var_sum[n*64 + i1] = d_block1_norm2_mean_from_block1_norm2_var_sum_at;
         }
     }
 }
 
+/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
+       small_gpt.py:40
+   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block1_up_2 does with its sum at one point. */
-GW_INLINE void compute_block1_up_2_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+GW_INLINE void compute_block1_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     const float block1_up_sum = value;
     const float block1_up_at = block1_up_sum + block1_up_b[j];
-    block1_up[n*32768 + i1*512 + j] = block1_up_at;
     const float h_at = 0.5f*block1_up_at*(1.0f + erff(0.5f*block1_up_at*sqrtf(2.0f)));
+    block1_up[n*32768 + i1*512 + j] = block1_up_at;
     h[n*32768 + i1*512 + j] = h_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_up_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+static void compute_block1_up_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4412,8 +5010,10 @@ static void compute_block1_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block1_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+GW_INLINE void compute_block1_up_2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2,
+    const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4452,7 +5052,9 @@ GW_INLINE void compute_block1_up_2_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block1_up_2 that fill a tile. */
 GW_INLINE void compute_block1_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W,
+    const float *restrict block1_norm2, const float *restrict block1_up_b,
+    float *restrict block1_up, float *restrict h)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4460,10 +5062,9 @@ GW_INLINE void compute_block1_up_2_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]    small_gpt.py:40
-   then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block1_up_2(ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
+static void compute_block1_up_2(
+    ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
+    const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -4494,10 +5095,16 @@ static void compute_block1_up_2(ptrdiff_t rows, const float *restrict block1_up_
 
 /* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
    then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+       i1])**2    small_gpt.py:36
    then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
-   then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64    adjoint of block2.norm1_var (small_gpt.py:36) */
-static void compute_block2_norm1_mean_2(ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean, float *restrict block2_norm1_var, float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum)
+   then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
+       block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64    adjoint of block2.norm1_var
+       (small_gpt.py:36) */
+static void compute_block2_norm1_mean_2(
+    ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean,
+    float *restrict block2_norm1_var,
+    float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4506,17 +5113,17 @@ static void compute_block2_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
                 block2_norm1_mean_sum += add[n*8192 + i1*128 + i2];
             }
             const float block2_norm1_mean_at = 0.0078125f*block2_norm1_mean_sum;
-            block2_norm1_mean[n*64 + i1] = block2_norm1_mean_at;
             float block2_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block2_norm1_var_sum += gw_square(add[n*8192 + i1*128 + i2] - block2_norm1_mean_at);
             }
             const float block2_norm1_var_at = 0.0078125f*block2_norm1_var_sum;
-            block2_norm1_var[n*64 + i1] = block2_norm1_var_at;
             float d_block2_norm1_mean_from_block2_norm1_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block2_norm1_mean_from_block2_norm1_var_sum_at += 0.015625f*block2_norm1_mean_at - 0.015625f*add[n*8192 + i1*128 + i2];
             }
+            block2_norm1_mean[n*64 + i1] = block2_norm1_mean_at;
+            block2_norm1_var[n*64 + i1] = block2_norm1_var_at;
             d_block2_norm1_mean_from_block2_norm1_var_sum[n*64 + i1] = d_block2_norm1_mean_from_block2_norm1_var_sum_at;
         }
     }
@@ -4524,10 +5131,16 @@ static void compute_block2_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
 
 /* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
    then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
-   then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64    adjoint of block2.norm2_var (small_gpt.py:39) */
-static void compute_block2_norm2_mean_2(ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean, float *restrict block2_norm2_var, float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum)
+   then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
+       block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64    adjoint of block2.norm2_var
+       (small_gpt.py:39) */
+static void compute_block2_norm2_mean_2(
+    ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean,
+    float *restrict block2_norm2_var,
+    float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4536,34 +5149,44 @@ static void compute_block2_norm2_mean_2(ptrdiff_t rows, const float *restrict x_
                 block2_norm2_mean_sum += x_3[n*8192 + i1*128 + i2];
             }
             const float block2_norm2_mean_at = 0.0078125f*block2_norm2_mean_sum;
-            block2_norm2_mean[n*64 + i1] = block2_norm2_mean_at;
             float block2_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block2_norm2_var_sum += gw_square(x_3[n*8192 + i1*128 + i2] - block2_norm2_mean_at);
             }
             const float block2_norm2_var_at = 0.0078125f*block2_norm2_var_sum;
-            block2_norm2_var[n*64 + i1] = block2_norm2_var_at;
             float d_block2_norm2_mean_from_block2_norm2_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block2_norm2_mean_from_block2_norm2_var_sum_at += 0.015625f*block2_norm2_mean_at - 0.015625f*x_3[n*8192 + i1*128 + i2];
             }
+            block2_norm2_mean[n*64 + i1] = block2_norm2_mean_at;
+            block2_norm2_var[n*64 + i1] = block2_norm2_var_at;
             d_block2_norm2_mean_from_block2_norm2_var_sum[n*64 + i1] = d_block2_norm2_mean_from_block2_norm2_var_sum_at;
         }
     }
 }
 
+/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
+       small_gpt.py:40
+   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block2_up_2 does with its sum at one point. */
-GW_INLINE void compute_block2_up_2_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+GW_INLINE void compute_block2_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up,
+    float *restrict h_2)
 {
     const float block2_up_sum = value;
     const float block2_up_at = block2_up_sum + block2_up_b[j];
-    block2_up[n*32768 + i1*512 + j] = block2_up_at;
     const float h_2_at = 0.5f*block2_up_at*(1.0f + erff(0.5f*block2_up_at*sqrtf(2.0f)));
+    block2_up[n*32768 + i1*512 + j] = block2_up_at;
     h_2[n*32768 + i1*512 + j] = h_2_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_up_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+static void compute_block2_up_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up,
+    float *restrict h_2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4573,8 +5196,10 @@ static void compute_block2_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block2_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+GW_INLINE void compute_block2_up_2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2,
+    const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4613,7 +5238,9 @@ GW_INLINE void compute_block2_up_2_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block2_up_2 that fill a tile. */
 GW_INLINE void compute_block2_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W,
+    const float *restrict block2_norm2, const float *restrict block2_up_b,
+    float *restrict block2_up, float *restrict h_2)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4621,10 +5248,9 @@ GW_INLINE void compute_block2_up_2_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]    small_gpt.py:40
-   then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block2_up_2(ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
+static void compute_block2_up_2(
+    ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
+    const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -4655,10 +5281,16 @@ static void compute_block2_up_2(ptrdiff_t rows, const float *restrict block2_up_
 
 /* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
    then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
+       block3.norm1_mean[n, i1])**2    small_gpt.py:36
    then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
-   then d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64    adjoint of block3.norm1_var (small_gpt.py:36) */
-static void compute_block3_norm1_mean_2(ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean, float *restrict block3_norm1_var, float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum)
+   then d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
+       block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64    adjoint of block3.norm1_var
+       (small_gpt.py:36) */
+static void compute_block3_norm1_mean_2(
+    ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean,
+    float *restrict block3_norm1_var,
+    float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4667,17 +5299,17 @@ static void compute_block3_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
                 block3_norm1_mean_sum += add_2[n*8192 + i1*128 + i2];
             }
             const float block3_norm1_mean_at = 0.0078125f*block3_norm1_mean_sum;
-            block3_norm1_mean[n*64 + i1] = block3_norm1_mean_at;
             float block3_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block3_norm1_var_sum += gw_square(add_2[n*8192 + i1*128 + i2] - block3_norm1_mean_at);
             }
             const float block3_norm1_var_at = 0.0078125f*block3_norm1_var_sum;
-            block3_norm1_var[n*64 + i1] = block3_norm1_var_at;
             float d_block3_norm1_mean_from_block3_norm1_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block3_norm1_mean_from_block3_norm1_var_sum_at += 0.015625f*block3_norm1_mean_at - 0.015625f*add_2[n*8192 + i1*128 + i2];
             }
+            block3_norm1_mean[n*64 + i1] = block3_norm1_mean_at;
+            block3_norm1_var[n*64 + i1] = block3_norm1_var_at;
             d_block3_norm1_mean_from_block3_norm1_var_sum[n*64 + i1] = d_block3_norm1_mean_from_block3_norm1_var_sum_at;
         }
     }
@@ -4685,10 +5317,16 @@ static void compute_block3_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
 
 /* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
    then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
-   then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64    adjoint of block3.norm2_var (small_gpt.py:39) */
-static void compute_block3_norm2_mean_2(ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean, float *restrict block3_norm2_var, float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum)
+   then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
+       block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64    adjoint of block3.norm2_var
+       (small_gpt.py:39) */
+static void compute_block3_norm2_mean_2(
+    ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean,
+    float *restrict block3_norm2_var,
+    float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4697,34 +5335,44 @@ static void compute_block3_norm2_mean_2(ptrdiff_t rows, const float *restrict x_
                 block3_norm2_mean_sum += x_4[n*8192 + i1*128 + i2];
             }
             const float block3_norm2_mean_at = 0.0078125f*block3_norm2_mean_sum;
-            block3_norm2_mean[n*64 + i1] = block3_norm2_mean_at;
             float block3_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block3_norm2_var_sum += gw_square(x_4[n*8192 + i1*128 + i2] - block3_norm2_mean_at);
             }
             const float block3_norm2_var_at = 0.0078125f*block3_norm2_var_sum;
-            block3_norm2_var[n*64 + i1] = block3_norm2_var_at;
             float d_block3_norm2_mean_from_block3_norm2_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block3_norm2_mean_from_block3_norm2_var_sum_at += 0.015625f*block3_norm2_mean_at - 0.015625f*x_4[n*8192 + i1*128 + i2];
             }
+            block3_norm2_mean[n*64 + i1] = block3_norm2_mean_at;
+            block3_norm2_var[n*64 + i1] = block3_norm2_var_at;
             d_block3_norm2_mean_from_block3_norm2_var_sum[n*64 + i1] = d_block3_norm2_mean_from_block3_norm2_var_sum_at;
         }
     }
 }
 
+/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
+       small_gpt.py:40
+   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block3_up_2 does with its sum at one point. */
-GW_INLINE void compute_block3_up_2_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+GW_INLINE void compute_block3_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up,
+    float *restrict h_3)
 {
     const float block3_up_sum = value;
     const float block3_up_at = block3_up_sum + block3_up_b[j];
-    block3_up[n*32768 + i1*512 + j] = block3_up_at;
     const float h_3_at = 0.5f*block3_up_at*(1.0f + erff(0.5f*block3_up_at*sqrtf(2.0f)));
+    block3_up[n*32768 + i1*512 + j] = block3_up_at;
     h_3[n*32768 + i1*512 + j] = h_3_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_up_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+static void compute_block3_up_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up,
+    float *restrict h_3)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4734,8 +5382,10 @@ static void compute_block3_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block3_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+GW_INLINE void compute_block3_up_2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2,
+    const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4774,7 +5424,9 @@ GW_INLINE void compute_block3_up_2_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block3_up_2 that fill a tile. */
 GW_INLINE void compute_block3_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W,
+    const float *restrict block3_norm2, const float *restrict block3_up_b,
+    float *restrict block3_up, float *restrict h_3)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4782,10 +5434,9 @@ GW_INLINE void compute_block3_up_2_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]    small_gpt.py:40
-   then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block3_up_2(ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
+static void compute_block3_up_2(
+    ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
+    const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -4816,10 +5467,16 @@ static void compute_block3_up_2(ptrdiff_t rows, const float *restrict block3_up_
 
 /* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
    then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])**2    small_gpt.py:36
+   then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
+       block4.norm1_mean[n, i1])**2    small_gpt.py:36
    then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
-   then d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64    adjoint of block4.norm1_var (small_gpt.py:36) */
-static void compute_block4_norm1_mean_2(ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean, float *restrict block4_norm1_var, float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum)
+   then d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
+       block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64    adjoint of block4.norm1_var
+       (small_gpt.py:36) */
+static void compute_block4_norm1_mean_2(
+    ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean,
+    float *restrict block4_norm1_var,
+    float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4828,17 +5485,17 @@ static void compute_block4_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
                 block4_norm1_mean_sum += add_3[n*8192 + i1*128 + i2];
             }
             const float block4_norm1_mean_at = 0.0078125f*block4_norm1_mean_sum;
-            block4_norm1_mean[n*64 + i1] = block4_norm1_mean_at;
             float block4_norm1_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block4_norm1_var_sum += gw_square(add_3[n*8192 + i1*128 + i2] - block4_norm1_mean_at);
             }
             const float block4_norm1_var_at = 0.0078125f*block4_norm1_var_sum;
-            block4_norm1_var[n*64 + i1] = block4_norm1_var_at;
             float d_block4_norm1_mean_from_block4_norm1_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block4_norm1_mean_from_block4_norm1_var_sum_at += 0.015625f*block4_norm1_mean_at - 0.015625f*add_3[n*8192 + i1*128 + i2];
             }
+            block4_norm1_mean[n*64 + i1] = block4_norm1_mean_at;
+            block4_norm1_var[n*64 + i1] = block4_norm1_var_at;
             d_block4_norm1_mean_from_block4_norm1_var_sum[n*64 + i1] = d_block4_norm1_mean_from_block4_norm1_var_sum_at;
         }
     }
@@ -4846,10 +5503,16 @@ static void compute_block4_norm1_mean_2(ptrdiff_t rows, const float *restrict ad
 
 /* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
    then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])**2    small_gpt.py:39
+   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+       i1])**2    small_gpt.py:39
    then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
-   then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64    adjoint of block4.norm2_var (small_gpt.py:39) */
-static void compute_block4_norm2_mean_2(ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean, float *restrict block4_norm2_var, float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum)
+   then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
+       block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64    adjoint of block4.norm2_var
+       (small_gpt.py:39) */
+static void compute_block4_norm2_mean_2(
+    ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean,
+    float *restrict block4_norm2_var,
+    float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4858,34 +5521,44 @@ static void compute_block4_norm2_mean_2(ptrdiff_t rows, const float *restrict x_
                 block4_norm2_mean_sum += x_5[n*8192 + i1*128 + i2];
             }
             const float block4_norm2_mean_at = 0.0078125f*block4_norm2_mean_sum;
-            block4_norm2_mean[n*64 + i1] = block4_norm2_mean_at;
             float block4_norm2_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 block4_norm2_var_sum += gw_square(x_5[n*8192 + i1*128 + i2] - block4_norm2_mean_at);
             }
             const float block4_norm2_var_at = 0.0078125f*block4_norm2_var_sum;
-            block4_norm2_var[n*64 + i1] = block4_norm2_var_at;
             float d_block4_norm2_mean_from_block4_norm2_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block4_norm2_mean_from_block4_norm2_var_sum_at += 0.015625f*block4_norm2_mean_at - 0.015625f*x_5[n*8192 + i1*128 + i2];
             }
+            block4_norm2_mean[n*64 + i1] = block4_norm2_mean_at;
+            block4_norm2_var[n*64 + i1] = block4_norm2_var_at;
             d_block4_norm2_mean_from_block4_norm2_var_sum[n*64 + i1] = d_block4_norm2_mean_from_block4_norm2_var_sum_at;
         }
     }
 }
 
+/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
+       small_gpt.py:40
+   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
+       small_gpt.py:40 */
 /* What compute_block4_up_2 does with its sum at one point. */
-GW_INLINE void compute_block4_up_2_point(float value, ptrdiff_t n, ptrdiff_t j, ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+GW_INLINE void compute_block4_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
+    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up,
+    float *restrict h_4)
 {
     const float block4_up_sum = value;
     const float block4_up_at = block4_up_sum + block4_up_b[j];
-    block4_up[n*32768 + i1*512 + j] = block4_up_at;
     const float h_4_at = 0.5f*block4_up_at*(1.0f + erff(0.5f*block4_up_at*sqrtf(2.0f)));
+    block4_up[n*32768 + i1*512 + j] = block4_up_at;
     h_4[n*32768 + i1*512 + j] = h_4_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_up_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+static void compute_block4_up_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up,
+    float *restrict h_4)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -4895,8 +5568,10 @@ static void compute_block4_up_2_finish(const float *row, int height, ptrdiff_t s
 }
 
 /* A tile of compute_block4_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_up_2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+GW_INLINE void compute_block4_up_2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2,
+    const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -4935,7 +5610,9 @@ GW_INLINE void compute_block4_up_2_tile(const int height, const int width, ptrdi
 
 /* The rows of a strip of compute_block4_up_2 that fill a tile. */
 GW_INLINE void compute_block4_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W,
+    const float *restrict block4_norm2, const float *restrict block4_up_b,
+    float *restrict block4_up, float *restrict h_4)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -4943,10 +5620,9 @@ GW_INLINE void compute_block4_up_2_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]    small_gpt.py:40
-   then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2    small_gpt.py:40 */
-static void compute_block4_up_2(ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
+static void compute_block4_up_2(
+    ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
+    const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -4977,10 +5653,14 @@ static void compute_block4_up_2(ptrdiff_t rows, const float *restrict block4_up_
 
 /* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
    then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
-   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2    small_gpt.py:49
+   then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
+       small_gpt.py:49
    then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-   then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1, i2]/64    adjoint of norm_var (small_gpt.py:49) */
-static void compute_norm_mean_2(ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean, float *restrict norm_var, float *restrict d_norm_mean_from_norm_var_sum)
+   then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n,
+       i1, i2]/64    adjoint of norm_var (small_gpt.py:49) */
+static void compute_norm_mean_2(
+    ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean,
+    float *restrict norm_var, float *restrict d_norm_mean_from_norm_var_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4989,26 +5669,31 @@ static void compute_norm_mean_2(ptrdiff_t rows, const float *restrict add_4, flo
                 norm_mean_sum += add_4[n*8192 + i1*128 + i2];
             }
             const float norm_mean_at = 0.0078125f*norm_mean_sum;
-            norm_mean[n*64 + i1] = norm_mean_at;
             float norm_var_sum = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 norm_var_sum += gw_square(add_4[n*8192 + i1*128 + i2] - norm_mean_at);
             }
             const float norm_var_at = 0.0078125f*norm_var_sum;
-            norm_var[n*64 + i1] = norm_var_at;
             float d_norm_mean_from_norm_var_sum_at = 0.0f;
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_norm_mean_from_norm_var_sum_at += 0.015625f*norm_mean_at - 0.015625f*add_4[n*8192 + i1*128 + i2];
             }
+            norm_mean[n*64 + i1] = norm_mean_at;
+            norm_var[n*64 + i1] = norm_var_at;
             d_norm_mean_from_norm_var_sum[n*64 + i1] = d_norm_mean_from_norm_var_sum_at;
         }
     }
 }
 
-/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of cross_entropy_sum, against overflow (small_gpt.py:51)
-   then cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n, i1])    divided by exp(cross_entropy_sum_max) (small_gpt.py:51)
-   then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])    adjoint of cross_entropy (small_gpt.py:51) */
-static void compute_cross_entropy_sum(ptrdiff_t rows, const float *restrict head, float *restrict cross_entropy_sum_max, float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
+/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of cross_entropy_sum,
+       against overflow (small_gpt.py:51)
+   then cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] -
+       cross_entropy_sum_max[n, i1])    divided by exp(cross_entropy_sum_max) (small_gpt.py:51)
+   then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])    adjoint of
+       cross_entropy (small_gpt.py:51) */
+static void compute_cross_entropy_sum(
+    ptrdiff_t rows, const float *restrict head, float *restrict cross_entropy_sum_max,
+    float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5016,21 +5701,25 @@ static void compute_cross_entropy_sum(ptrdiff_t rows, const float *restrict head
             for (ptrdiff_t k = 0; k < 96; k++) {
                 cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, head[n*6144 + i1*96 + k]);
             }
-            cross_entropy_sum_max[n*64 + i1] = cross_entropy_sum_max_at;
             float cross_entropy_sum_at = 0.0f;
             for (ptrdiff_t k = 0; k < 96; k++) {
                 cross_entropy_sum_at += expf(head[n*6144 + i1*96 + k] - cross_entropy_sum_max_at);
             }
-            cross_entropy_sum[n*64 + i1] = cross_entropy_sum_at;
             const float d_cross_entropy_sum_at = 0.015625f/(cross_entropy_sum_at*(float)rows);
+            cross_entropy_sum_max[n*64 + i1] = cross_entropy_sum_max_at;
+            cross_entropy_sum[n*64 + i1] = cross_entropy_sum_at;
             d_cross_entropy_sum[n*64 + i1] = d_cross_entropy_sum_at;
         }
     }
 }
 
-/* cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) + cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]    small_gpt.py:51
+/* cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
+       cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]    small_gpt.py:51
    then cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51 */
-static void compute_cross_entropy(ptrdiff_t rows, const float *restrict head, const int32_t *restrict targets, const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum, float *restrict cross_entropy)
+static void compute_cross_entropy(
+    ptrdiff_t rows, const float *restrict head, const int32_t *restrict targets,
+    const float *restrict cross_entropy_sum_max, const float *restrict cross_entropy_sum,
+    float *restrict cross_entropy)
 {
     float cross_entropy_sum_2 = 0.0f;
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -5042,8 +5731,13 @@ static void compute_cross_entropy(ptrdiff_t rows, const float *restrict head, co
     cross_entropy[0] = cross_entropy_at;
 }
 
-/* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy, cross_entropy_sum (small_gpt.py:51) */
-static void compute_d_head(ptrdiff_t rows, const float *restrict d_cross_entropy_sum, const float *restrict cross_entropy_sum_max, const float *restrict head, const int32_t *restrict targets, float *restrict d_head)
+/* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] -
+       cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy,
+       cross_entropy_sum (small_gpt.py:51) */
+static void compute_d_head(
+    ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
+    const float *restrict cross_entropy_sum_max, const float *restrict head,
+    const int32_t *restrict targets, float *restrict d_head)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5055,15 +5749,20 @@ static void compute_d_head(ptrdiff_t rows, const float *restrict d_cross_entropy
     }
 }
 
+/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint of
+       head (small_gpt.py:50) */
 /* What compute_d_head_W does with its sum at one point. */
-GW_INLINE void compute_d_head_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_head_W)
+GW_INLINE void compute_d_head_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_head_W)
 {
     const float d_head_W_at = value;
     d_head_W[k*96 + j] = d_head_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_head_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_head_W)
+static void compute_d_head_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_head_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5073,8 +5772,10 @@ static void compute_d_head_W_finish(const float *row, int height, ptrdiff_t span
 }
 
 /* A tile of compute_d_head_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_head_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
+GW_INLINE void compute_d_head_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
+    float *restrict d_head_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 96);
@@ -5115,7 +5816,8 @@ GW_INLINE void compute_d_head_W_tile(const int height, const int width, ptrdiff_
 
 /* The rows of a strip of compute_d_head_W that fill a tile. */
 GW_INLINE void compute_d_head_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
+    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
+    float *restrict d_head_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -5123,8 +5825,9 @@ GW_INLINE void compute_d_head_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint of head (small_gpt.py:50) */
-static void compute_d_head_W(ptrdiff_t rows, const float *restrict d_head, const float *restrict norm, float *restrict d_head_W)
+static void compute_d_head_W(
+    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
+    float *restrict d_head_W)
 {
     enum { vectors = (96 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -5151,15 +5854,20 @@ static void compute_d_head_W(ptrdiff_t rows, const float *restrict d_head, const
     }
 }
 
+/* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]    adjoint of head
+       (small_gpt.py:50) */
 /* What compute_d_norm does with its sum at one point. */
-GW_INLINE void compute_d_norm_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_norm)
+GW_INLINE void compute_d_norm_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_norm)
 {
     const float d_norm_at = value;
     d_norm[n*8192 + i1*128 + i2] = d_norm_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_norm_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_norm)
+static void compute_d_norm_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_norm)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5169,7 +5877,8 @@ static void compute_d_norm_finish(const float *row, int height, ptrdiff_t span, 
 }
 
 /* A tile of compute_d_norm: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_norm_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+GW_INLINE void compute_d_norm_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
     ptrdiff_t i1, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
@@ -5204,7 +5913,8 @@ GW_INLINE void compute_d_norm_tile(const int height, const int width, ptrdiff_t 
 
 /* The rows of a strip of compute_d_norm that fill a tile, then those that are left. */
 GW_INLINE void compute_d_norm_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_head, float *restrict d_norm,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -5219,8 +5929,10 @@ GW_INLINE void compute_d_norm_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_norm, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_norm_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict head_W, const float *restrict d_head, float *restrict d_norm)
+GW_INLINE void compute_d_norm_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict head_W, const float *restrict d_head,
+    float *restrict d_norm)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5248,8 +5960,9 @@ GW_INLINE void compute_d_norm_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]    adjoint of head (small_gpt.py:50) */
-static void compute_d_norm(ptrdiff_t rows, const float *restrict head_W, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
+static void compute_d_norm(
+    ptrdiff_t rows, const float *restrict head_W, const float *restrict d_head,
+    float *restrict d_norm, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -5264,9 +5977,9 @@ static void compute_d_norm(ptrdiff_t rows, const float *restrict head_W, const f
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 96; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = head_W[from*96 + j];
+                        gw_panel[j*width*GW_LANES + lane] = head_W[i2*96 + j];
                     }
                 }
                 if (width == 1) {
@@ -5281,10 +5994,17 @@ static void compute_d_norm(ptrdiff_t rows, const float *restrict head_W, const f
     }
 }
 
-/* d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
-   then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))    adjoint of norm (small_gpt.py:49)
-   then d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]    adjoint of norm_var (small_gpt.py:49) */
-static void compute_d_norm_var(ptrdiff_t rows, const float *restrict norm_mean, const float *restrict add_4, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var_sum, float *restrict d_norm_var, float *restrict d_norm_mean_from_norm_var)
+/* d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
+       i1])*norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
+   then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))    adjoint
+       of norm (small_gpt.py:49)
+   then d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
+       adjoint of norm_var (small_gpt.py:49) */
+static void compute_d_norm_var(
+    ptrdiff_t rows, const float *restrict norm_mean, const float *restrict add_4,
+    const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var,
+    const float *restrict d_norm_mean_from_norm_var_sum, float *restrict d_norm_var,
+    float *restrict d_norm_mean_from_norm_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5293,15 +6013,23 @@ static void compute_d_norm_var(ptrdiff_t rows, const float *restrict norm_mean, 
                 d_norm_var_sum += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]*d_norm[n*8192 + i1*128 + i2];
             }
             const float d_norm_var_at = -0.5f*d_norm_var_sum/powf(1e-05f + norm_var[n*64 + i1], 1.5f);
-            d_norm_var[n*64 + i1] = d_norm_var_at;
             const float d_norm_mean_from_norm_var_at = d_norm_var_at*d_norm_mean_from_norm_var_sum[n*64 + i1];
+            d_norm_var[n*64 + i1] = d_norm_var_at;
             d_norm_mean_from_norm_var[n*64 + i1] = d_norm_mean_from_norm_var_at;
         }
     }
 }
 
+/* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]    adjoint
+       of norm (small_gpt.py:49)
+   then d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
+       1e-05)    adjoint of norm (small_gpt.py:49)
+   then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]
+       adjoint of norm, norm_var (small_gpt.py:49) */
 /* What compute_d_norm_mean_from_norm does with its sum at one point. */
-GW_INLINE void compute_d_norm_mean_from_norm_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean)
+GW_INLINE void compute_d_norm_mean_from_norm_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
+    float *restrict d_norm_mean)
 {
     const float d_norm_mean_from_norm_sum = value;
     const float d_norm_mean_from_norm = -d_norm_mean_from_norm_sum/sqrtf(1e-05f + norm_var[n*64 + i1]);
@@ -5311,7 +6039,10 @@ GW_INLINE void compute_d_norm_mean_from_norm_point(float value, ptrdiff_t one_ro
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_norm_mean_from_norm_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean)
+static void compute_d_norm_mean_from_norm_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
+    float *restrict d_norm_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5321,8 +6052,11 @@ static void compute_d_norm_mean_from_norm_finish(const float *row, int height, p
 }
 
 /* A tile of compute_d_norm_mean_from_norm: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_norm_mean_from_norm_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_norm_mean_from_norm_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var,
+    const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -5356,7 +6090,9 @@ GW_INLINE void compute_d_norm_mean_from_norm_tile(const int height, const int wi
 
 /* The rows of a strip of compute_d_norm_mean_from_norm that fill a tile, then those that are left. */
 GW_INLINE void compute_d_norm_mean_from_norm_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var,
+    const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean,
+    float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -5371,8 +6107,11 @@ GW_INLINE void compute_d_norm_mean_from_norm_strip(const int width, ptrdiff_t fi
 }
 
 /* One row by four columns of compute_d_norm_mean_from_norm, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_norm_mean_from_norm_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean)
+GW_INLINE void compute_d_norm_mean_from_norm_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict norm_W, const float *restrict d_norm,
+    const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
+    float *restrict d_norm_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5400,10 +6139,10 @@ GW_INLINE void compute_d_norm_mean_from_norm_dots(ptrdiff_t one_row_first, ptrdi
     }
 }
 
-/* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
-   then d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:49)
-   then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]    adjoint of norm, norm_var (small_gpt.py:49) */
-static void compute_d_norm_mean_from_norm(ptrdiff_t rows, const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean, float *restrict gw_panel)
+static void compute_d_norm_mean_from_norm(
+    ptrdiff_t rows, const float *restrict norm_W, const float *restrict d_norm,
+    const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
+    float *restrict d_norm_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -5418,9 +6157,9 @@ static void compute_d_norm_mean_from_norm(ptrdiff_t rows, const float *restrict 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_norm[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_norm[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -5435,8 +6174,11 @@ static void compute_d_norm_mean_from_norm(ptrdiff_t rows, const float *restrict 
     }
 }
 
-/* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:49) */
-static void compute_d_norm_W(ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean, const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
+/* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n,
+       i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:49) */
+static void compute_d_norm_W(
+    ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
+    const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -5458,7 +6200,8 @@ static void compute_d_norm_W(ptrdiff_t rows, const float *restrict norm_var, con
     }
 }
 
-/* d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49) */
+/* d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]    adjoint of norm
+       (small_gpt.py:49) */
 static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float *restrict d_norm_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -5481,8 +6224,13 @@ static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float
     }
 }
 
-/* d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] + d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)    adjoint of norm, norm_var, norm_mean (small_gpt.py:49) */
-static void compute_d_add_4(ptrdiff_t rows, const float *restrict d_norm_mean, const float *restrict norm_mean, const float *restrict add_4, const float *restrict d_norm_var, const float *restrict norm_var, const float *restrict norm_W, const float *restrict d_norm, float *restrict d_add_4)
+/* d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
+       d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)
+       adjoint of norm, norm_var, norm_mean (small_gpt.py:49) */
+static void compute_d_add_4(
+    ptrdiff_t rows, const float *restrict d_norm_mean, const float *restrict norm_mean,
+    const float *restrict add_4, const float *restrict d_norm_var, const float *restrict norm_var,
+    const float *restrict norm_W, const float *restrict d_norm, float *restrict d_add_4)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5494,8 +6242,10 @@ static void compute_d_add_4(ptrdiff_t rows, const float *restrict d_norm_mean, c
     }
 }
 
-/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of block4.down (small_gpt.py:41) */
-static void compute_d_block4_down_b(ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
+/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of block4.down
+       (small_gpt.py:41) */
+static void compute_d_block4_down_b(
+    ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -5517,15 +6267,20 @@ static void compute_d_block4_down_b(ptrdiff_t rows, const float *restrict d_add_
     }
 }
 
+/* d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
+       adjoint of block4.down_sum (small_gpt.py:41) */
 /* What compute_d_block4_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_down_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block4_down_W)
+GW_INLINE void compute_d_block4_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block4_down_W)
 {
     const float d_block4_down_W_at = value;
     d_block4_down_W[k*128 + j] = d_block4_down_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_down_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block4_down_W)
+static void compute_d_block4_down_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block4_down_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5535,8 +6290,10 @@ static void compute_d_block4_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block4_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
+GW_INLINE void compute_d_block4_down_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
+    float *restrict d_block4_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -5577,7 +6334,8 @@ GW_INLINE void compute_d_block4_down_W_tile(const int height, const int width, p
 
 /* The rows of a strip of compute_d_block4_down_W that fill a tile. */
 GW_INLINE void compute_d_block4_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
+    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
+    float *restrict d_block4_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -5585,8 +6343,9 @@ GW_INLINE void compute_d_block4_down_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]    adjoint of block4.down_sum (small_gpt.py:41) */
-static void compute_d_block4_down_W(ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4, float *restrict d_block4_down_W)
+static void compute_d_block4_down_W(
+    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
+    float *restrict d_block4_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -5613,8 +6372,14 @@ static void compute_d_block4_down_W(ptrdiff_t rows, const float *restrict d_add_
     }
 }
 
+/* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]    adjoint of
+       block4.down_sum (small_gpt.py:41)
+   then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
+       sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1,
+       i2]    adjoint of h_4 (small_gpt.py:40) */
 /* What compute_d_h_4 does with its sum at one point. */
-GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
+GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
 {
     const float d_h_4 = value;
     const float d_block4_up_at = d_h_4*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block4_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block4_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block4_up[i0*32768 + i1*512 + i2]*block4_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
@@ -5622,7 +6387,9 @@ GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
+static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5632,8 +6399,10 @@ static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_4: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_4_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add_4, const float *restrict block4_up,
+    float *restrict d_block4_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -5667,7 +6436,8 @@ GW_INLINE void compute_d_h_4_tile(const int height, const int width, ptrdiff_t i
 
 /* The rows of a strip of compute_d_h_4 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict block4_up,
+    float *restrict d_block4_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -5682,8 +6452,10 @@ GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_h_4, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_4_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up)
+GW_INLINE void compute_d_h_4_dots(
+    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict d_add_4,
+    const float *restrict block4_up, float *restrict d_block4_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5711,9 +6483,9 @@ GW_INLINE void compute_d_h_4_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]    adjoint of block4.down_sum (small_gpt.py:41)
-   then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]    adjoint of h_4 (small_gpt.py:40) */
-static void compute_d_h_4(ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict d_add_4, const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
+static void compute_d_h_4(
+    ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict d_add_4,
+    const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -5728,9 +6500,9 @@ static void compute_d_h_4(ptrdiff_t rows, const float *restrict block4_down_W, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 512 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_down_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block4_down_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -5745,8 +6517,10 @@ static void compute_d_h_4(ptrdiff_t rows, const float *restrict block4_down_W, c
     }
 }
 
-/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of block4.up (small_gpt.py:40) */
-static void compute_d_block4_up_b(ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
+/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of block4.up
+       (small_gpt.py:40) */
+static void compute_d_block4_up_b(
+    ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
@@ -5768,15 +6542,20 @@ static void compute_d_block4_up_b(ptrdiff_t rows, const float *restrict d_block4
     }
 }
 
+/* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1,
+       j]    adjoint of block4.up_sum (small_gpt.py:40) */
 /* What compute_d_block4_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_up_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block4_up_W)
+GW_INLINE void compute_d_block4_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block4_up_W)
 {
     const float d_block4_up_W_at = value;
     d_block4_up_W[k*512 + j] = d_block4_up_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_up_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block4_up_W)
+static void compute_d_block4_up_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block4_up_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5786,8 +6565,10 @@ static void compute_d_block4_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block4_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
+GW_INLINE void compute_d_block4_up_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
+    float *restrict d_block4_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -5828,7 +6609,8 @@ GW_INLINE void compute_d_block4_up_W_tile(const int height, const int width, ptr
 
 /* The rows of a strip of compute_d_block4_up_W that fill a tile. */
 GW_INLINE void compute_d_block4_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
+    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
+    float *restrict d_block4_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -5836,8 +6618,9 @@ GW_INLINE void compute_d_block4_up_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
-static void compute_d_block4_up_W(ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up, float *restrict d_block4_up_W)
+static void compute_d_block4_up_W(
+    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
+    float *restrict d_block4_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -5864,15 +6647,20 @@ static void compute_d_block4_up_W(ptrdiff_t rows, const float *restrict block4_n
     }
 }
 
+/* d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
+       adjoint of block4.up_sum (small_gpt.py:40) */
 /* What compute_d_block4_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block4_norm2)
+GW_INLINE void compute_d_block4_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block4_norm2)
 {
     const float d_block4_norm2_at = value;
     d_block4_norm2[n*8192 + i1*128 + i2] = d_block4_norm2_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block4_norm2)
+static void compute_d_block4_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block4_norm2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -5882,8 +6670,10 @@ static void compute_d_block4_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block4_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_up, float *restrict d_block4_norm2,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -5917,7 +6707,8 @@ GW_INLINE void compute_d_block4_norm2_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block4_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_up,
+    float *restrict d_block4_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -5932,8 +6723,10 @@ GW_INLINE void compute_d_block4_norm2_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block4_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict d_block4_up, float *restrict d_block4_norm2)
+GW_INLINE void compute_d_block4_norm2_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict d_block4_up,
+    float *restrict d_block4_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -5961,8 +6754,9 @@ GW_INLINE void compute_d_block4_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
-static void compute_d_block4_norm2(ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict d_block4_up, float *restrict d_block4_norm2, float *restrict gw_panel)
+static void compute_d_block4_norm2(
+    ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict d_block4_up,
+    float *restrict d_block4_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -5977,9 +6771,9 @@ static void compute_d_block4_norm2(ptrdiff_t rows, const float *restrict block4_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_up_W[from*512 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block4_up_W[i2*512 + j];
                     }
                 }
                 if (width == 1) {
@@ -5994,10 +6788,20 @@ static void compute_d_block4_norm2(ptrdiff_t rows, const float *restrict block4_
     }
 }
 
-/* d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39)
-   then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:39)
-   then d_block4.norm2_mean_from_block4.norm2_var[n, i1] = d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]    adjoint of block4.norm2_var (small_gpt.py:39) */
-static void compute_d_block4_norm2_var(ptrdiff_t rows, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum, float *restrict d_block4_norm2_var, float *restrict d_block4_norm2_mean_from_block4_norm2_var)
+/* d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+       i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2
+       (small_gpt.py:39)
+   then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
+       d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]    adjoint
+       of block4.norm2_var (small_gpt.py:39) */
+static void compute_d_block4_norm2_var(
+    ptrdiff_t rows, const float *restrict block4_norm2_mean, const float *restrict x_5,
+    const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
+    const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum,
+    float *restrict d_block4_norm2_var, float *restrict d_block4_norm2_mean_from_block4_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6006,15 +6810,26 @@ static void compute_d_block4_norm2_var(ptrdiff_t rows, const float *restrict blo
                 d_block4_norm2_var_sum += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*block4_norm2_W[i2]*d_block4_norm2[n*8192 + i1*128 + i2];
             }
             const float d_block4_norm2_var_at = -0.5f*d_block4_norm2_var_sum/powf(1e-05f + block4_norm2_var[n*64 + i1], 1.5f);
-            d_block4_norm2_var[n*64 + i1] = d_block4_norm2_var_at;
             const float d_block4_norm2_mean_from_block4_norm2_var_at = d_block4_norm2_var_at*d_block4_norm2_mean_from_block4_norm2_var_sum[n*64 + i1];
+            d_block4_norm2_var[n*64 + i1] = d_block4_norm2_var_at;
             d_block4_norm2_mean_from_block4_norm2_var[n*64 + i1] = d_block4_norm2_mean_from_block4_norm2_var_at;
         }
     }
 }
 
+/* d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
+       block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_mean_from_block4.norm2[n, i1] =
+       -d_block4.norm2_mean_from_block4.norm2_sum[n, i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)
+       adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
+       d_block4.norm2_mean_from_block4.norm2_var[n, i1]    adjoint of block4.norm2,
+       block4.norm2_var (small_gpt.py:39) */
 /* What compute_d_block4_norm2_mean_from_block4_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean)
+GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
+    float *restrict d_block4_norm2_mean)
 {
     const float d_block4_norm2_mean_from_block4_norm2_sum = value;
     const float d_block4_norm2_mean_from_block4_norm2 = -d_block4_norm2_mean_from_block4_norm2_sum/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
@@ -6024,7 +6839,11 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm2_mean_from_block4_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean)
+static void compute_d_block4_norm2_mean_from_block4_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
+    float *restrict d_block4_norm2_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6034,8 +6853,11 @@ static void compute_d_block4_norm2_mean_from_block4_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block4_norm2_mean_from_block4_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
+    float *restrict d_block4_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -6069,7 +6891,9 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(const int heig
 
 /* The rows of a strip of compute_d_block4_norm2_mean_from_block4_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
+    float *restrict d_block4_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -6084,8 +6908,12 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block4_norm2_mean_from_block4_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean)
+GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
+    const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
+    float *restrict d_block4_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -6113,10 +6941,11 @@ GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39)
-   then d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n, i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of block4.norm2 (small_gpt.py:39)
-   then d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] + d_block4.norm2_mean_from_block4.norm2_var[n, i1]    adjoint of block4.norm2, block4.norm2_var (small_gpt.py:39) */
-static void compute_d_block4_norm2_mean_from_block4_norm2(ptrdiff_t rows, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict block4_norm2_var, const float *restrict d_block4_norm2_mean_from_block4_norm2_var, float *restrict d_block4_norm2_mean, float *restrict gw_panel)
+static void compute_d_block4_norm2_mean_from_block4_norm2(
+    ptrdiff_t rows, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
+    const float *restrict block4_norm2_var,
+    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
+    float *restrict d_block4_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -6131,9 +6960,9 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block4_norm2[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block4_norm2[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -6148,8 +6977,13 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of block4.norm2 (small_gpt.py:39) */
-static void compute_d_block4_norm2_W(ptrdiff_t rows, const float *restrict block4_norm2_var, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_W)
+/* d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+       i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of
+       block4.norm2 (small_gpt.py:39) */
+static void compute_d_block4_norm2_W(
+    ptrdiff_t rows, const float *restrict block4_norm2_var,
+    const float *restrict block4_norm2_mean, const float *restrict x_5,
+    const float *restrict d_block4_norm2, float *restrict d_block4_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -6171,8 +7005,10 @@ static void compute_d_block4_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39) */
-static void compute_d_block4_norm2_b(ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
+/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint of
+       block4.norm2 (small_gpt.py:39) */
+static void compute_d_block4_norm2_b(
+    ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -6194,8 +7030,16 @@ static void compute_d_block4_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)    adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41) */
-static void compute_d_x_5(ptrdiff_t rows, const float *restrict d_block4_norm2_mean, const float *restrict block4_norm2_mean, const float *restrict x_5, const float *restrict d_block4_norm2_var, const float *restrict block4_norm2_var, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2, const float *restrict d_add_4, float *restrict d_x_5)
+/* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0,
+       i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] +
+       block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)
+       adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41) */
+static void compute_d_x_5(
+    ptrdiff_t rows, const float *restrict d_block4_norm2_mean,
+    const float *restrict block4_norm2_mean, const float *restrict x_5,
+    const float *restrict d_block4_norm2_var, const float *restrict block4_norm2_var,
+    const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
+    const float *restrict d_add_4, float *restrict d_x_5)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6207,8 +7051,10 @@ static void compute_d_x_5(ptrdiff_t rows, const float *restrict d_block4_norm2_m
     }
 }
 
-/* d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]    adjoint of block4.attention.out (small_gpt.py:37) */
-static void compute_d_block4_attention_out_b(ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_out_b)
+/* d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]    adjoint of
+       block4.attention.out (small_gpt.py:37) */
+static void compute_d_block4_attention_out_b(
+    ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -6230,15 +7076,20 @@ static void compute_d_block4_attention_out_b(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1,
+       k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block4_attention_out_W)
+GW_INLINE void compute_d_block4_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block4_attention_out_W)
 {
     const float d_block4_attention_out_W_at = value;
     d_block4_attention_out_W[k*128 + j] = d_block4_attention_out_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_out_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block4_attention_out_W)
+static void compute_d_block4_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block4_attention_out_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6248,8 +7099,10 @@ static void compute_d_block4_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block4_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
+GW_INLINE void compute_d_block4_attention_out_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
+    float *restrict d_block4_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -6290,7 +7143,8 @@ GW_INLINE void compute_d_block4_attention_out_W_tile(const int height, const int
 
 /* The rows of a strip of compute_d_block4_attention_out_W that fill a tile. */
 GW_INLINE void compute_d_block4_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
+    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
+    float *restrict d_block4_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -6298,8 +7152,9 @@ GW_INLINE void compute_d_block4_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1, k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_out_W(ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5, float *restrict d_block4_attention_out_W)
+static void compute_d_block4_attention_out_W(
+    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
+    float *restrict d_block4_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -6326,15 +7181,20 @@ static void compute_d_block4_attention_out_W(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
+       j]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block4_attention_joined)
+GW_INLINE void compute_d_block4_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block4_attention_joined)
 {
     const float d_block4_attention_joined_at = value;
     d_block4_attention_joined[n*8192 + i1*128 + i2] = d_block4_attention_joined_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_joined_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block4_attention_joined)
+static void compute_d_block4_attention_joined_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block4_attention_joined)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6344,8 +7204,10 @@ static void compute_d_block4_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block4_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_attention_joined_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_5, float *restrict d_block4_attention_joined,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -6379,7 +7241,8 @@ GW_INLINE void compute_d_block4_attention_joined_tile(const int height, const in
 
 /* The rows of a strip of compute_d_block4_attention_joined that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_5,
+    float *restrict d_block4_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -6394,8 +7257,10 @@ GW_INLINE void compute_d_block4_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block4_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict d_x_5, float *restrict d_block4_attention_joined)
+GW_INLINE void compute_d_block4_attention_joined_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict d_x_5,
+    float *restrict d_block4_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -6423,8 +7288,9 @@ GW_INLINE void compute_d_block4_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2, j]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_joined(ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict d_x_5, float *restrict d_block4_attention_joined, float *restrict gw_panel)
+static void compute_d_block4_attention_joined(
+    ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict d_x_5,
+    float *restrict d_block4_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -6439,9 +7305,9 @@ static void compute_d_block4_attention_joined(ptrdiff_t rows, const float *restr
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_out_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block4_attention_out_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -6456,8 +7322,11 @@ static void compute_d_block4_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]    adjoint of block4.attention_joined (small_gpt.py:37) */
-static void compute_d_block4_attention_mixed(ptrdiff_t rows, const float *restrict d_block4_attention_joined, float *restrict d_block4_attention_mixed)
+/* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]    adjoint
+       of block4.attention_joined (small_gpt.py:37) */
+static void compute_d_block4_attention_mixed(
+    ptrdiff_t rows, const float *restrict d_block4_attention_joined,
+    float *restrict d_block4_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -6471,15 +7340,21 @@ static void compute_d_block4_attention_mixed(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block4.attention_v_heads[n,
+       i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of block4.attention_mixed
+       (small_gpt.py:37) */
 /* What compute_d_block4_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
+GW_INLINE void compute_d_block4_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
 {
     const float d_block4_attention_mixed_weights_at = value;
     d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_weights_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
+static void compute_d_block4_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6489,8 +7364,10 @@ static void compute_d_block4_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block4_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_attention_mixed_weights_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed,
+    float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -6524,7 +7401,8 @@ GW_INLINE void compute_d_block4_attention_mixed_weights_tile(const int height, c
 
 /* The rows of a strip of compute_d_block4_attention_mixed_weights that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed,
+    float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6539,8 +7417,11 @@ GW_INLINE void compute_d_block4_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block4_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_v_heads, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights)
+GW_INLINE void compute_d_block4_attention_mixed_weights_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_v_heads,
+    const float *restrict d_block4_attention_mixed,
+    float *restrict d_block4_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -6568,8 +7449,10 @@ GW_INLINE void compute_d_block4_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of block4.attention_mixed (small_gpt.py:37) */
-static void compute_d_block4_attention_mixed_weights(ptrdiff_t rows, const float *restrict block4_attention_v_heads, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
+static void compute_d_block4_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block4_attention_v_heads,
+    const float *restrict d_block4_attention_mixed,
+    float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -6585,9 +7468,9 @@ static void compute_d_block4_attention_mixed_weights(ptrdiff_t rows, const float
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block4_attention_v_heads[n*8192 + i1*2048 + from*32 + e];
+                            gw_panel[e*width*GW_LANES + lane] = block4_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                         }
                     }
                     if (width == 1) {
@@ -6603,15 +7486,21 @@ static void compute_d_block4_attention_mixed_weights(ptrdiff_t rows, const float
     }
 }
 
+/* d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+       block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
+       adjoint of block4.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block4_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_v_heads)
+GW_INLINE void compute_d_block4_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_v_heads)
 {
     const float d_block4_attention_v_heads_at = value;
     d_block4_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_v_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_v_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_v_heads)
+static void compute_d_block4_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_v_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6621,8 +7510,10 @@ static void compute_d_block4_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block4_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
+GW_INLINE void compute_d_block4_attention_v_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
+    const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -6661,7 +7552,8 @@ GW_INLINE void compute_d_block4_attention_v_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block4_attention_v_heads that fill a tile. */
 GW_INLINE void compute_d_block4_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
+    const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6669,8 +7561,9 @@ GW_INLINE void compute_d_block4_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]    adjoint of block4.attention_mixed (small_gpt.py:37) */
-static void compute_d_block4_attention_v_heads(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
+static void compute_d_block4_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
+    const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -6701,16 +7594,27 @@ static void compute_d_block4_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of block4.attention_mixed_weights (small_gpt.py:37)
-   then d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n, i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]    adjoint of block4.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block4_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed_weights, const float *restrict block4_attention_mixed_weights_sum, float *restrict d_block4_attention_mixed_weights_sum)
+/* d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+       block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]
+       adjoint of block4.attention_mixed_weights (small_gpt.py:37)
+   then d_block4.attention_mixed_weights_sum[n, i1, i2] =
+       -d_block4.attention_mixed_weights_sum_sum[n, i1, i2]/block4.attention_mixed_weights_sum[n,
+       i1, i2]    adjoint of block4.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block4_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
+    const float *restrict d_block4_attention_mixed_weights,
+    const float *restrict block4_attention_mixed_weights_sum,
+    float *restrict d_block4_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block4_attention_mixed_weights_sum_sum = 0.0f;
-                for (ptrdiff_t j = 0; j < 64; j++) {
-                    d_block4_attention_mixed_weights_sum_sum += block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                {
+                    const ptrdiff_t j = 0, j_end = 64;
+                    if (j < j_end) {
+                        d_block4_attention_mixed_weights_sum_sum += gw_dot(&block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                    }
                 }
                 const float d_block4_attention_mixed_weights_sum_at = -d_block4_attention_mixed_weights_sum_sum/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                 d_block4_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block4_attention_mixed_weights_sum_at;
@@ -6719,9 +7623,21 @@ static void compute_d_block4_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j] - block4.attention_mixed_weights_sum_max[n, i1, i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)
-   then d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block4.attention_mixed_scores[n, i1, i2, j]    adjoint of block4.attention_mixed_scores (small_gpt.py:37) */
-static void compute_d_block4_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block4_attention_mixed_weights_sum, const float *restrict block4_attention_mixed_weights_sum_max, const float *restrict block4_attention_mixed_scores, const float *restrict block4_attention_mixed_weights, const float *restrict d_block4_attention_mixed_weights, float *restrict d_block4_attention_mixed_scores_sum)
+/* d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
+       - block4.attention_mixed_weights_sum_max[n, i1,
+       i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
+       i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of
+       block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+       0)*d_block4.attention_mixed_scores[n, i1, i2, j]    adjoint of
+       block4.attention_mixed_scores (small_gpt.py:37) */
+static void compute_d_block4_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict d_block4_attention_mixed_weights_sum,
+    const float *restrict block4_attention_mixed_weights_sum_max,
+    const float *restrict block4_attention_mixed_scores,
+    const float *restrict block4_attention_mixed_weights,
+    const float *restrict d_block4_attention_mixed_weights,
+    float *restrict d_block4_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -6736,15 +7652,21 @@ static void compute_d_block4_attention_mixed_scores(ptrdiff_t rows, const float 
     }
 }
 
+/* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1,
+       j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+       block4.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_k_heads)
+GW_INLINE void compute_d_block4_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_k_heads)
 {
     const float d_block4_attention_k_heads_at = value;
     d_block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_k_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_k_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_k_heads)
+static void compute_d_block4_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_k_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6754,8 +7676,11 @@ static void compute_d_block4_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block4_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
+GW_INLINE void compute_d_block4_attention_k_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
+    const float *restrict d_block4_attention_mixed_scores_sum,
+    float *restrict d_block4_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -6794,7 +7719,9 @@ GW_INLINE void compute_d_block4_attention_k_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block4_attention_k_heads that fill a tile. */
 GW_INLINE void compute_d_block4_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
+    const float *restrict d_block4_attention_mixed_scores_sum,
+    float *restrict d_block4_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6802,8 +7729,10 @@ GW_INLINE void compute_d_block4_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block4.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_k_heads(ptrdiff_t rows, const float *restrict block4_attention_q_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_k_heads)
+static void compute_d_block4_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_q_heads,
+    const float *restrict d_block4_attention_mixed_scores_sum,
+    float *restrict d_block4_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -6834,15 +7763,21 @@ static void compute_d_block4_attention_k_heads(ptrdiff_t rows, const float *rest
     }
 }
 
+/* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1,
+       j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+       block4.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_q_heads)
+GW_INLINE void compute_d_block4_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_q_heads)
 {
     const float d_block4_attention_q_heads_at = value;
     d_block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_q_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_q_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_q_heads)
+static void compute_d_block4_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_q_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6852,8 +7787,11 @@ static void compute_d_block4_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block4_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
+GW_INLINE void compute_d_block4_attention_q_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads,
+    const float *restrict d_block4_attention_mixed_scores_sum,
+    float *restrict d_block4_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -6892,7 +7830,9 @@ GW_INLINE void compute_d_block4_attention_q_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block4_attention_q_heads that fill a tile. */
 GW_INLINE void compute_d_block4_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads,
+    const float *restrict d_block4_attention_mixed_scores_sum,
+    float *restrict d_block4_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -6900,8 +7840,10 @@ GW_INLINE void compute_d_block4_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block4.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_q_heads(ptrdiff_t rows, const float *restrict block4_attention_k_heads, const float *restrict d_block4_attention_mixed_scores_sum, float *restrict d_block4_attention_q_heads)
+static void compute_d_block4_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_k_heads,
+    const float *restrict d_block4_attention_mixed_scores_sum,
+    float *restrict d_block4_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -6932,8 +7874,11 @@ static void compute_d_block4_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]    adjoint of block4.attention_v_heads (small_gpt.py:37) */
-static void compute_d_block4_attention_v(ptrdiff_t rows, const float *restrict d_block4_attention_v_heads, float *restrict d_block4_attention_v)
+/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]    adjoint of
+       block4.attention_v_heads (small_gpt.py:37) */
+static void compute_d_block4_attention_v(
+    ptrdiff_t rows, const float *restrict d_block4_attention_v_heads,
+    float *restrict d_block4_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6945,8 +7890,11 @@ static void compute_d_block4_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v (small_gpt.py:37) */
-static void compute_d_block4_attention_v_b(ptrdiff_t rows, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_b)
+/* d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
+       adjoint of block4.attention.v (small_gpt.py:37) */
+static void compute_d_block4_attention_v_b(
+    ptrdiff_t rows, const float *restrict d_block4_attention_v,
+    float *restrict d_block4_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -6968,15 +7916,20 @@ static void compute_d_block4_attention_v_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+       k]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block4_attention_v_W)
+GW_INLINE void compute_d_block4_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block4_attention_v_W)
 {
     const float d_block4_attention_v_W_at = value;
     d_block4_attention_v_W[k*128 + j] = d_block4_attention_v_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_v_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block4_attention_v_W)
+static void compute_d_block4_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block4_attention_v_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -6986,8 +7939,10 @@ static void compute_d_block4_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block4_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
+GW_INLINE void compute_d_block4_attention_v_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
+    float *restrict d_block4_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7028,7 +7983,8 @@ GW_INLINE void compute_d_block4_attention_v_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block4_attention_v_W that fill a tile. */
 GW_INLINE void compute_d_block4_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
+    float *restrict d_block4_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -7036,8 +7992,9 @@ GW_INLINE void compute_d_block4_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_v_W(ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v, float *restrict d_block4_attention_v_W)
+static void compute_d_block4_attention_v_W(
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
+    float *restrict d_block4_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -7064,15 +8021,21 @@ static void compute_d_block4_attention_v_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
+       block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]    adjoint of
+       block4.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block4_norm1_from_block4_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_v_sum)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_v_sum)
 {
     const float d_block4_norm1_from_block4_attention_v_sum_at = value;
     d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_v_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_from_block4_attention_v_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_v_sum)
+static void compute_d_block4_norm1_from_block4_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_v_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7082,8 +8045,10 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block4_norm1_from_block4_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_attention_v,
+    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7117,7 +8082,8 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(const int
 
 /* The rows of a strip of compute_d_block4_norm1_from_block4_attention_v_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_v,
+    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7132,8 +8098,11 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block4_norm1_from_block4_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_v_W,
+    const float *restrict d_block4_attention_v,
+    float *restrict d_block4_norm1_from_block4_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7161,8 +8130,10 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block4_norm1_from_block4_attention_v_sum(ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict d_block4_attention_v, float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
+static void compute_d_block4_norm1_from_block4_attention_v_sum(
+    ptrdiff_t rows, const float *restrict block4_attention_v_W,
+    const float *restrict d_block4_attention_v,
+    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -7177,9 +8148,9 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_v_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block4_attention_v_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -7194,8 +8165,11 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]    adjoint of block4.attention_k_heads (small_gpt.py:37) */
-static void compute_d_block4_attention_k(ptrdiff_t rows, const float *restrict d_block4_attention_k_heads, float *restrict d_block4_attention_k)
+/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]    adjoint of
+       block4.attention_k_heads (small_gpt.py:37) */
+static void compute_d_block4_attention_k(
+    ptrdiff_t rows, const float *restrict d_block4_attention_k_heads,
+    float *restrict d_block4_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7207,8 +8181,11 @@ static void compute_d_block4_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k (small_gpt.py:37) */
-static void compute_d_block4_attention_k_b(ptrdiff_t rows, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_b)
+/* d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
+       adjoint of block4.attention.k (small_gpt.py:37) */
+static void compute_d_block4_attention_k_b(
+    ptrdiff_t rows, const float *restrict d_block4_attention_k,
+    float *restrict d_block4_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -7230,15 +8207,20 @@ static void compute_d_block4_attention_k_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+       k]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block4_attention_k_W)
+GW_INLINE void compute_d_block4_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block4_attention_k_W)
 {
     const float d_block4_attention_k_W_at = value;
     d_block4_attention_k_W[k*128 + j] = d_block4_attention_k_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_k_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block4_attention_k_W)
+static void compute_d_block4_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block4_attention_k_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7248,8 +8230,10 @@ static void compute_d_block4_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block4_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
+GW_INLINE void compute_d_block4_attention_k_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
+    float *restrict d_block4_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7290,7 +8274,8 @@ GW_INLINE void compute_d_block4_attention_k_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block4_attention_k_W that fill a tile. */
 GW_INLINE void compute_d_block4_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
+    float *restrict d_block4_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -7298,8 +8283,9 @@ GW_INLINE void compute_d_block4_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_k_W(ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k, float *restrict d_block4_attention_k_W)
+static void compute_d_block4_attention_k_W(
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
+    float *restrict d_block4_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -7326,15 +8312,21 @@ static void compute_d_block4_attention_k_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
+       block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]    adjoint of
+       block4.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block4_norm1_from_block4_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_k_sum)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_k_sum)
 {
     const float d_block4_norm1_from_block4_attention_k_sum_at = value;
     d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_k_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_from_block4_attention_k_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_k_sum)
+static void compute_d_block4_norm1_from_block4_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_k_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7344,8 +8336,10 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block4_norm1_from_block4_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_attention_k,
+    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7379,7 +8373,8 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(const int
 
 /* The rows of a strip of compute_d_block4_norm1_from_block4_attention_k_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_k,
+    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7394,8 +8389,11 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block4_norm1_from_block4_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum)
+GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_k_W,
+    const float *restrict d_block4_attention_k,
+    float *restrict d_block4_norm1_from_block4_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7423,8 +8421,10 @@ GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block4_norm1_from_block4_attention_k_sum(ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict d_block4_attention_k, float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
+static void compute_d_block4_norm1_from_block4_attention_k_sum(
+    ptrdiff_t rows, const float *restrict block4_attention_k_W,
+    const float *restrict d_block4_attention_k,
+    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -7439,9 +8439,9 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_k_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block4_attention_k_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -7456,8 +8456,11 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]    adjoint of block4.attention_q_heads (small_gpt.py:37) */
-static void compute_d_block4_attention_q(ptrdiff_t rows, const float *restrict d_block4_attention_q_heads, float *restrict d_block4_attention_q)
+/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]    adjoint of
+       block4.attention_q_heads (small_gpt.py:37) */
+static void compute_d_block4_attention_q(
+    ptrdiff_t rows, const float *restrict d_block4_attention_q_heads,
+    float *restrict d_block4_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7469,8 +8472,11 @@ static void compute_d_block4_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q (small_gpt.py:37) */
-static void compute_d_block4_attention_q_b(ptrdiff_t rows, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_b)
+/* d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
+       adjoint of block4.attention.q (small_gpt.py:37) */
+static void compute_d_block4_attention_q_b(
+    ptrdiff_t rows, const float *restrict d_block4_attention_q,
+    float *restrict d_block4_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -7492,15 +8498,20 @@ static void compute_d_block4_attention_q_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+       k]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block4_attention_q_W)
+GW_INLINE void compute_d_block4_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block4_attention_q_W)
 {
     const float d_block4_attention_q_W_at = value;
     d_block4_attention_q_W[k*128 + j] = d_block4_attention_q_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_q_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block4_attention_q_W)
+static void compute_d_block4_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block4_attention_q_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7510,8 +8521,10 @@ static void compute_d_block4_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block4_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
+GW_INLINE void compute_d_block4_attention_q_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
+    float *restrict d_block4_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7552,7 +8565,8 @@ GW_INLINE void compute_d_block4_attention_q_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block4_attention_q_W that fill a tile. */
 GW_INLINE void compute_d_block4_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
+    float *restrict d_block4_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -7560,8 +8574,9 @@ GW_INLINE void compute_d_block4_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1, k]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block4_attention_q_W(ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q, float *restrict d_block4_attention_q_W)
+static void compute_d_block4_attention_q_W(
+    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
+    float *restrict d_block4_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -7588,8 +8603,18 @@ static void compute_d_block4_attention_q_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
+       block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]    adjoint of
+       block4.attention.q_sum (small_gpt.py:37)
+   then d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
+       d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
+       d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]    adjoint of block4.attention.v_sum,
+       block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block4_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1)
+GW_INLINE void compute_d_block4_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict d_block4_norm1_from_block4_attention_k_sum,
+    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
+    float *restrict d_block4_norm1)
 {
     const float d_block4_norm1_from_block4_attention_q_sum = value;
     const float d_block4_norm1_at = d_block4_norm1_from_block4_attention_q_sum + d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] + d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2];
@@ -7597,7 +8622,11 @@ GW_INLINE void compute_d_block4_norm1_point(float value, ptrdiff_t n, ptrdiff_t 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1)
+static void compute_d_block4_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict d_block4_norm1_from_block4_attention_k_sum,
+    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
+    float *restrict d_block4_norm1)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7607,8 +8636,12 @@ static void compute_d_block4_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block4_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block4_attention_q,
+    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
+    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
+    float *restrict d_block4_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -7642,7 +8675,10 @@ GW_INLINE void compute_d_block4_norm1_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block4_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_q,
+    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
+    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
+    float *restrict d_block4_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -7657,8 +8693,13 @@ GW_INLINE void compute_d_block4_norm1_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block4_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1)
+GW_INLINE void compute_d_block4_norm1_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block4_attention_q_W,
+    const float *restrict d_block4_attention_q,
+    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
+    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
+    float *restrict d_block4_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7686,9 +8727,12 @@ GW_INLINE void compute_d_block4_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37)
-   then d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] + d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] + d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]    adjoint of block4.attention.v_sum, block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block4_norm1(ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict d_block4_attention_q, const float *restrict d_block4_norm1_from_block4_attention_k_sum, const float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict d_block4_norm1, float *restrict gw_panel)
+static void compute_d_block4_norm1(
+    ptrdiff_t rows, const float *restrict block4_attention_q_W,
+    const float *restrict d_block4_attention_q,
+    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
+    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
+    float *restrict d_block4_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -7703,9 +8747,9 @@ static void compute_d_block4_norm1(ptrdiff_t rows, const float *restrict block4_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_q_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block4_attention_q_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -7720,10 +8764,20 @@ static void compute_d_block4_norm1(ptrdiff_t rows, const float *restrict block4_
     }
 }
 
-/* d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36)
-   then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:36)
-   then d_block4.norm1_mean_from_block4.norm1_var[n, i1] = d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]    adjoint of block4.norm1_var (small_gpt.py:36) */
-static void compute_d_block4_norm1_var(ptrdiff_t rows, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum, float *restrict d_block4_norm1_var, float *restrict d_block4_norm1_mean_from_block4_norm1_var)
+/* d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
+       i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1
+       (small_gpt.py:36)
+   then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
+       d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]    adjoint
+       of block4.norm1_var (small_gpt.py:36) */
+static void compute_d_block4_norm1_var(
+    ptrdiff_t rows, const float *restrict block4_norm1_mean, const float *restrict add_3,
+    const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
+    const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum,
+    float *restrict d_block4_norm1_var, float *restrict d_block4_norm1_mean_from_block4_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7732,15 +8786,26 @@ static void compute_d_block4_norm1_var(ptrdiff_t rows, const float *restrict blo
                 d_block4_norm1_var_sum += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*block4_norm1_W[i2]*d_block4_norm1[n*8192 + i1*128 + i2];
             }
             const float d_block4_norm1_var_at = -0.5f*d_block4_norm1_var_sum/powf(1e-05f + block4_norm1_var[n*64 + i1], 1.5f);
-            d_block4_norm1_var[n*64 + i1] = d_block4_norm1_var_at;
             const float d_block4_norm1_mean_from_block4_norm1_var_at = d_block4_norm1_var_at*d_block4_norm1_mean_from_block4_norm1_var_sum[n*64 + i1];
+            d_block4_norm1_var[n*64 + i1] = d_block4_norm1_var_at;
             d_block4_norm1_mean_from_block4_norm1_var[n*64 + i1] = d_block4_norm1_mean_from_block4_norm1_var_at;
         }
     }
 }
 
+/* d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
+       block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_mean_from_block4.norm1[n, i1] =
+       -d_block4.norm1_mean_from_block4.norm1_sum[n, i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)
+       adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
+       d_block4.norm1_mean_from_block4.norm1_var[n, i1]    adjoint of block4.norm1,
+       block4.norm1_var (small_gpt.py:36) */
 /* What compute_d_block4_norm1_mean_from_block4_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean)
+GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
+    float *restrict d_block4_norm1_mean)
 {
     const float d_block4_norm1_mean_from_block4_norm1_sum = value;
     const float d_block4_norm1_mean_from_block4_norm1 = -d_block4_norm1_mean_from_block4_norm1_sum/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
@@ -7750,7 +8815,11 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_mean_from_block4_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean)
+static void compute_d_block4_norm1_mean_from_block4_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
+    float *restrict d_block4_norm1_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7760,8 +8829,11 @@ static void compute_d_block4_norm1_mean_from_block4_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block4_norm1_mean_from_block4_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
+    float *restrict d_block4_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -7795,7 +8867,9 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(const int heig
 
 /* The rows of a strip of compute_d_block4_norm1_mean_from_block4_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
+    float *restrict d_block4_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -7810,8 +8884,12 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block4_norm1_mean_from_block4_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean)
+GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
+    const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
+    float *restrict d_block4_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -7839,10 +8917,11 @@ GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36)
-   then d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n, i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of block4.norm1 (small_gpt.py:36)
-   then d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] + d_block4.norm1_mean_from_block4.norm1_var[n, i1]    adjoint of block4.norm1, block4.norm1_var (small_gpt.py:36) */
-static void compute_d_block4_norm1_mean_from_block4_norm1(ptrdiff_t rows, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict block4_norm1_var, const float *restrict d_block4_norm1_mean_from_block4_norm1_var, float *restrict d_block4_norm1_mean, float *restrict gw_panel)
+static void compute_d_block4_norm1_mean_from_block4_norm1(
+    ptrdiff_t rows, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
+    const float *restrict block4_norm1_var,
+    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
+    float *restrict d_block4_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -7857,9 +8936,9 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block4_norm1[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block4_norm1[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -7874,8 +8953,13 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of block4.norm1 (small_gpt.py:36) */
-static void compute_d_block4_norm1_W(ptrdiff_t rows, const float *restrict block4_norm1_var, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_W)
+/* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n,
+       i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of
+       block4.norm1 (small_gpt.py:36) */
+static void compute_d_block4_norm1_W(
+    ptrdiff_t rows, const float *restrict block4_norm1_var,
+    const float *restrict block4_norm1_mean, const float *restrict add_3,
+    const float *restrict d_block4_norm1, float *restrict d_block4_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -7897,8 +8981,10 @@ static void compute_d_block4_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36) */
-static void compute_d_block4_norm1_b(ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
+/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint of
+       block4.norm1 (small_gpt.py:36) */
+static void compute_d_block4_norm1_b(
+    ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -7920,8 +9006,16 @@ static void compute_d_block4_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0, i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)    adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38) */
-static void compute_d_add_3(ptrdiff_t rows, const float *restrict d_block4_norm1_mean, const float *restrict block4_norm1_mean, const float *restrict add_3, const float *restrict d_block4_norm1_var, const float *restrict block4_norm1_var, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1, const float *restrict d_x_5, float *restrict d_add_3)
+/* d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
+       i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] +
+       block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)
+       adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38) */
+static void compute_d_add_3(
+    ptrdiff_t rows, const float *restrict d_block4_norm1_mean,
+    const float *restrict block4_norm1_mean, const float *restrict add_3,
+    const float *restrict d_block4_norm1_var, const float *restrict block4_norm1_var,
+    const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
+    const float *restrict d_x_5, float *restrict d_add_3)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7933,8 +9027,10 @@ static void compute_d_add_3(ptrdiff_t rows, const float *restrict d_block4_norm1
     }
 }
 
-/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of block3.down (small_gpt.py:41) */
-static void compute_d_block3_down_b(ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
+/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of block3.down
+       (small_gpt.py:41) */
+static void compute_d_block3_down_b(
+    ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -7956,15 +9052,20 @@ static void compute_d_block3_down_b(ptrdiff_t rows, const float *restrict d_add_
     }
 }
 
+/* d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
+       adjoint of block3.down_sum (small_gpt.py:41) */
 /* What compute_d_block3_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_down_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block3_down_W)
+GW_INLINE void compute_d_block3_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block3_down_W)
 {
     const float d_block3_down_W_at = value;
     d_block3_down_W[k*128 + j] = d_block3_down_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_down_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block3_down_W)
+static void compute_d_block3_down_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block3_down_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -7974,8 +9075,10 @@ static void compute_d_block3_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block3_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
+GW_INLINE void compute_d_block3_down_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
+    float *restrict d_block3_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8016,7 +9119,8 @@ GW_INLINE void compute_d_block3_down_W_tile(const int height, const int width, p
 
 /* The rows of a strip of compute_d_block3_down_W that fill a tile. */
 GW_INLINE void compute_d_block3_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
+    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
+    float *restrict d_block3_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -8024,8 +9128,9 @@ GW_INLINE void compute_d_block3_down_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]    adjoint of block3.down_sum (small_gpt.py:41) */
-static void compute_d_block3_down_W(ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3, float *restrict d_block3_down_W)
+static void compute_d_block3_down_W(
+    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
+    float *restrict d_block3_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -8052,8 +9157,14 @@ static void compute_d_block3_down_W(ptrdiff_t rows, const float *restrict d_add_
     }
 }
 
+/* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]    adjoint of
+       block3.down_sum (small_gpt.py:41)
+   then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
+       sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1,
+       i2]    adjoint of h_3 (small_gpt.py:40) */
 /* What compute_d_h_3 does with its sum at one point. */
-GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
+GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
 {
     const float d_h_3 = value;
     const float d_block3_up_at = d_h_3*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block3_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block3_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block3_up[i0*32768 + i1*512 + i2]*block3_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
@@ -8061,7 +9172,9 @@ GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
+static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8071,8 +9184,10 @@ static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_3_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add_3, const float *restrict block3_up,
+    float *restrict d_block3_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -8106,7 +9221,8 @@ GW_INLINE void compute_d_h_3_tile(const int height, const int width, ptrdiff_t i
 
 /* The rows of a strip of compute_d_h_3 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict block3_up,
+    float *restrict d_block3_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -8121,8 +9237,10 @@ GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_h_3, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up)
+GW_INLINE void compute_d_h_3_dots(
+    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict d_add_3,
+    const float *restrict block3_up, float *restrict d_block3_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8150,9 +9268,9 @@ GW_INLINE void compute_d_h_3_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]    adjoint of block3.down_sum (small_gpt.py:41)
-   then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]    adjoint of h_3 (small_gpt.py:40) */
-static void compute_d_h_3(ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict d_add_3, const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
+static void compute_d_h_3(
+    ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict d_add_3,
+    const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -8167,9 +9285,9 @@ static void compute_d_h_3(ptrdiff_t rows, const float *restrict block3_down_W, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 512 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_down_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block3_down_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -8184,8 +9302,10 @@ static void compute_d_h_3(ptrdiff_t rows, const float *restrict block3_down_W, c
     }
 }
 
-/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of block3.up (small_gpt.py:40) */
-static void compute_d_block3_up_b(ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
+/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of block3.up
+       (small_gpt.py:40) */
+static void compute_d_block3_up_b(
+    ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
@@ -8207,15 +9327,20 @@ static void compute_d_block3_up_b(ptrdiff_t rows, const float *restrict d_block3
     }
 }
 
+/* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1,
+       j]    adjoint of block3.up_sum (small_gpt.py:40) */
 /* What compute_d_block3_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_up_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block3_up_W)
+GW_INLINE void compute_d_block3_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block3_up_W)
 {
     const float d_block3_up_W_at = value;
     d_block3_up_W[k*512 + j] = d_block3_up_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_up_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block3_up_W)
+static void compute_d_block3_up_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block3_up_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8225,8 +9350,10 @@ static void compute_d_block3_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block3_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
+GW_INLINE void compute_d_block3_up_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
+    float *restrict d_block3_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -8267,7 +9394,8 @@ GW_INLINE void compute_d_block3_up_W_tile(const int height, const int width, ptr
 
 /* The rows of a strip of compute_d_block3_up_W that fill a tile. */
 GW_INLINE void compute_d_block3_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
+    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
+    float *restrict d_block3_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -8275,8 +9403,9 @@ GW_INLINE void compute_d_block3_up_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
-static void compute_d_block3_up_W(ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up, float *restrict d_block3_up_W)
+static void compute_d_block3_up_W(
+    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
+    float *restrict d_block3_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -8303,15 +9432,20 @@ static void compute_d_block3_up_W(ptrdiff_t rows, const float *restrict block3_n
     }
 }
 
+/* d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
+       adjoint of block3.up_sum (small_gpt.py:40) */
 /* What compute_d_block3_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block3_norm2)
+GW_INLINE void compute_d_block3_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block3_norm2)
 {
     const float d_block3_norm2_at = value;
     d_block3_norm2[n*8192 + i1*128 + i2] = d_block3_norm2_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block3_norm2)
+static void compute_d_block3_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block3_norm2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8321,8 +9455,10 @@ static void compute_d_block3_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block3_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_up, float *restrict d_block3_norm2,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8356,7 +9492,8 @@ GW_INLINE void compute_d_block3_norm2_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block3_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_up,
+    float *restrict d_block3_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -8371,8 +9508,10 @@ GW_INLINE void compute_d_block3_norm2_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block3_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict d_block3_up, float *restrict d_block3_norm2)
+GW_INLINE void compute_d_block3_norm2_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict d_block3_up,
+    float *restrict d_block3_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8400,8 +9539,9 @@ GW_INLINE void compute_d_block3_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
-static void compute_d_block3_norm2(ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict d_block3_up, float *restrict d_block3_norm2, float *restrict gw_panel)
+static void compute_d_block3_norm2(
+    ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict d_block3_up,
+    float *restrict d_block3_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -8416,9 +9556,9 @@ static void compute_d_block3_norm2(ptrdiff_t rows, const float *restrict block3_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_up_W[from*512 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block3_up_W[i2*512 + j];
                     }
                 }
                 if (width == 1) {
@@ -8433,10 +9573,20 @@ static void compute_d_block3_norm2(ptrdiff_t rows, const float *restrict block3_
     }
 }
 
-/* d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39)
-   then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:39)
-   then d_block3.norm2_mean_from_block3.norm2_var[n, i1] = d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]    adjoint of block3.norm2_var (small_gpt.py:39) */
-static void compute_d_block3_norm2_var(ptrdiff_t rows, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum, float *restrict d_block3_norm2_var, float *restrict d_block3_norm2_mean_from_block3_norm2_var)
+/* d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+       i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2
+       (small_gpt.py:39)
+   then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
+       d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]    adjoint
+       of block3.norm2_var (small_gpt.py:39) */
+static void compute_d_block3_norm2_var(
+    ptrdiff_t rows, const float *restrict block3_norm2_mean, const float *restrict x_4,
+    const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
+    const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum,
+    float *restrict d_block3_norm2_var, float *restrict d_block3_norm2_mean_from_block3_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8445,15 +9595,26 @@ static void compute_d_block3_norm2_var(ptrdiff_t rows, const float *restrict blo
                 d_block3_norm2_var_sum += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*block3_norm2_W[i2]*d_block3_norm2[n*8192 + i1*128 + i2];
             }
             const float d_block3_norm2_var_at = -0.5f*d_block3_norm2_var_sum/powf(1e-05f + block3_norm2_var[n*64 + i1], 1.5f);
-            d_block3_norm2_var[n*64 + i1] = d_block3_norm2_var_at;
             const float d_block3_norm2_mean_from_block3_norm2_var_at = d_block3_norm2_var_at*d_block3_norm2_mean_from_block3_norm2_var_sum[n*64 + i1];
+            d_block3_norm2_var[n*64 + i1] = d_block3_norm2_var_at;
             d_block3_norm2_mean_from_block3_norm2_var[n*64 + i1] = d_block3_norm2_mean_from_block3_norm2_var_at;
         }
     }
 }
 
+/* d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
+       block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_mean_from_block3.norm2[n, i1] =
+       -d_block3.norm2_mean_from_block3.norm2_sum[n, i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)
+       adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
+       d_block3.norm2_mean_from_block3.norm2_var[n, i1]    adjoint of block3.norm2,
+       block3.norm2_var (small_gpt.py:39) */
 /* What compute_d_block3_norm2_mean_from_block3_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean)
+GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
+    float *restrict d_block3_norm2_mean)
 {
     const float d_block3_norm2_mean_from_block3_norm2_sum = value;
     const float d_block3_norm2_mean_from_block3_norm2 = -d_block3_norm2_mean_from_block3_norm2_sum/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
@@ -8463,7 +9624,11 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm2_mean_from_block3_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean)
+static void compute_d_block3_norm2_mean_from_block3_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
+    float *restrict d_block3_norm2_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8473,8 +9638,11 @@ static void compute_d_block3_norm2_mean_from_block3_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block3_norm2_mean_from_block3_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
+    float *restrict d_block3_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -8508,7 +9676,9 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(const int heig
 
 /* The rows of a strip of compute_d_block3_norm2_mean_from_block3_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
+    float *restrict d_block3_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -8523,8 +9693,12 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block3_norm2_mean_from_block3_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean)
+GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
+    const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
+    float *restrict d_block3_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8552,10 +9726,11 @@ GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39)
-   then d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n, i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of block3.norm2 (small_gpt.py:39)
-   then d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] + d_block3.norm2_mean_from_block3.norm2_var[n, i1]    adjoint of block3.norm2, block3.norm2_var (small_gpt.py:39) */
-static void compute_d_block3_norm2_mean_from_block3_norm2(ptrdiff_t rows, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict block3_norm2_var, const float *restrict d_block3_norm2_mean_from_block3_norm2_var, float *restrict d_block3_norm2_mean, float *restrict gw_panel)
+static void compute_d_block3_norm2_mean_from_block3_norm2(
+    ptrdiff_t rows, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
+    const float *restrict block3_norm2_var,
+    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
+    float *restrict d_block3_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -8570,9 +9745,9 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block3_norm2[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block3_norm2[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -8587,8 +9762,13 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of block3.norm2 (small_gpt.py:39) */
-static void compute_d_block3_norm2_W(ptrdiff_t rows, const float *restrict block3_norm2_var, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_W)
+/* d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+       i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of
+       block3.norm2 (small_gpt.py:39) */
+static void compute_d_block3_norm2_W(
+    ptrdiff_t rows, const float *restrict block3_norm2_var,
+    const float *restrict block3_norm2_mean, const float *restrict x_4,
+    const float *restrict d_block3_norm2, float *restrict d_block3_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -8610,8 +9790,10 @@ static void compute_d_block3_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39) */
-static void compute_d_block3_norm2_b(ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
+/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint of
+       block3.norm2 (small_gpt.py:39) */
+static void compute_d_block3_norm2_b(
+    ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -8633,8 +9815,16 @@ static void compute_d_block3_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)    adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41) */
-static void compute_d_x_4(ptrdiff_t rows, const float *restrict d_block3_norm2_mean, const float *restrict block3_norm2_mean, const float *restrict x_4, const float *restrict d_block3_norm2_var, const float *restrict block3_norm2_var, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2, const float *restrict d_add_3, float *restrict d_x_4)
+/* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0,
+       i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] +
+       block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)
+       adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41) */
+static void compute_d_x_4(
+    ptrdiff_t rows, const float *restrict d_block3_norm2_mean,
+    const float *restrict block3_norm2_mean, const float *restrict x_4,
+    const float *restrict d_block3_norm2_var, const float *restrict block3_norm2_var,
+    const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
+    const float *restrict d_add_3, float *restrict d_x_4)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8646,8 +9836,10 @@ static void compute_d_x_4(ptrdiff_t rows, const float *restrict d_block3_norm2_m
     }
 }
 
-/* d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]    adjoint of block3.attention.out (small_gpt.py:37) */
-static void compute_d_block3_attention_out_b(ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_out_b)
+/* d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]    adjoint of
+       block3.attention.out (small_gpt.py:37) */
+static void compute_d_block3_attention_out_b(
+    ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -8669,15 +9861,20 @@ static void compute_d_block3_attention_out_b(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1,
+       k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block3_attention_out_W)
+GW_INLINE void compute_d_block3_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block3_attention_out_W)
 {
     const float d_block3_attention_out_W_at = value;
     d_block3_attention_out_W[k*128 + j] = d_block3_attention_out_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_out_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block3_attention_out_W)
+static void compute_d_block3_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block3_attention_out_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8687,8 +9884,10 @@ static void compute_d_block3_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block3_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
+GW_INLINE void compute_d_block3_attention_out_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
+    float *restrict d_block3_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8729,7 +9928,8 @@ GW_INLINE void compute_d_block3_attention_out_W_tile(const int height, const int
 
 /* The rows of a strip of compute_d_block3_attention_out_W that fill a tile. */
 GW_INLINE void compute_d_block3_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
+    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
+    float *restrict d_block3_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -8737,8 +9937,9 @@ GW_INLINE void compute_d_block3_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1, k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_out_W(ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4, float *restrict d_block3_attention_out_W)
+static void compute_d_block3_attention_out_W(
+    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
+    float *restrict d_block3_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -8765,15 +9966,20 @@ static void compute_d_block3_attention_out_W(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
+       j]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block3_attention_joined)
+GW_INLINE void compute_d_block3_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block3_attention_joined)
 {
     const float d_block3_attention_joined_at = value;
     d_block3_attention_joined[n*8192 + i1*128 + i2] = d_block3_attention_joined_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_joined_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block3_attention_joined)
+static void compute_d_block3_attention_joined_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block3_attention_joined)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8783,8 +9989,10 @@ static void compute_d_block3_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block3_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_attention_joined_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_4, float *restrict d_block3_attention_joined,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -8818,7 +10026,8 @@ GW_INLINE void compute_d_block3_attention_joined_tile(const int height, const in
 
 /* The rows of a strip of compute_d_block3_attention_joined that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_4,
+    float *restrict d_block3_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -8833,8 +10042,10 @@ GW_INLINE void compute_d_block3_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block3_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict d_x_4, float *restrict d_block3_attention_joined)
+GW_INLINE void compute_d_block3_attention_joined_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict d_x_4,
+    float *restrict d_block3_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -8862,8 +10073,9 @@ GW_INLINE void compute_d_block3_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2, j]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_joined(ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict d_x_4, float *restrict d_block3_attention_joined, float *restrict gw_panel)
+static void compute_d_block3_attention_joined(
+    ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict d_x_4,
+    float *restrict d_block3_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -8878,9 +10090,9 @@ static void compute_d_block3_attention_joined(ptrdiff_t rows, const float *restr
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_out_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block3_attention_out_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -8895,8 +10107,11 @@ static void compute_d_block3_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]    adjoint of block3.attention_joined (small_gpt.py:37) */
-static void compute_d_block3_attention_mixed(ptrdiff_t rows, const float *restrict d_block3_attention_joined, float *restrict d_block3_attention_mixed)
+/* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]    adjoint
+       of block3.attention_joined (small_gpt.py:37) */
+static void compute_d_block3_attention_mixed(
+    ptrdiff_t rows, const float *restrict d_block3_attention_joined,
+    float *restrict d_block3_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -8910,15 +10125,21 @@ static void compute_d_block3_attention_mixed(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block3.attention_v_heads[n,
+       i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of block3.attention_mixed
+       (small_gpt.py:37) */
 /* What compute_d_block3_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
+GW_INLINE void compute_d_block3_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
 {
     const float d_block3_attention_mixed_weights_at = value;
     d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_weights_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
+static void compute_d_block3_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -8928,8 +10149,10 @@ static void compute_d_block3_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block3_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_attention_mixed_weights_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed,
+    float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -8963,7 +10186,8 @@ GW_INLINE void compute_d_block3_attention_mixed_weights_tile(const int height, c
 
 /* The rows of a strip of compute_d_block3_attention_mixed_weights that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed,
+    float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -8978,8 +10202,11 @@ GW_INLINE void compute_d_block3_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block3_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_v_heads, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights)
+GW_INLINE void compute_d_block3_attention_mixed_weights_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_v_heads,
+    const float *restrict d_block3_attention_mixed,
+    float *restrict d_block3_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -9007,8 +10234,10 @@ GW_INLINE void compute_d_block3_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of block3.attention_mixed (small_gpt.py:37) */
-static void compute_d_block3_attention_mixed_weights(ptrdiff_t rows, const float *restrict block3_attention_v_heads, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
+static void compute_d_block3_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block3_attention_v_heads,
+    const float *restrict d_block3_attention_mixed,
+    float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -9024,9 +10253,9 @@ static void compute_d_block3_attention_mixed_weights(ptrdiff_t rows, const float
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block3_attention_v_heads[n*8192 + i1*2048 + from*32 + e];
+                            gw_panel[e*width*GW_LANES + lane] = block3_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                         }
                     }
                     if (width == 1) {
@@ -9042,15 +10271,21 @@ static void compute_d_block3_attention_mixed_weights(ptrdiff_t rows, const float
     }
 }
 
+/* d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+       block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
+       adjoint of block3.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block3_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_v_heads)
+GW_INLINE void compute_d_block3_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_v_heads)
 {
     const float d_block3_attention_v_heads_at = value;
     d_block3_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_v_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_v_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_v_heads)
+static void compute_d_block3_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_v_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9060,8 +10295,10 @@ static void compute_d_block3_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block3_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
+GW_INLINE void compute_d_block3_attention_v_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
+    const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -9100,7 +10337,8 @@ GW_INLINE void compute_d_block3_attention_v_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block3_attention_v_heads that fill a tile. */
 GW_INLINE void compute_d_block3_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
+    const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -9108,8 +10346,9 @@ GW_INLINE void compute_d_block3_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]    adjoint of block3.attention_mixed (small_gpt.py:37) */
-static void compute_d_block3_attention_v_heads(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
+static void compute_d_block3_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
+    const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -9140,16 +10379,27 @@ static void compute_d_block3_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of block3.attention_mixed_weights (small_gpt.py:37)
-   then d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n, i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]    adjoint of block3.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block3_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed_weights, const float *restrict block3_attention_mixed_weights_sum, float *restrict d_block3_attention_mixed_weights_sum)
+/* d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+       block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]
+       adjoint of block3.attention_mixed_weights (small_gpt.py:37)
+   then d_block3.attention_mixed_weights_sum[n, i1, i2] =
+       -d_block3.attention_mixed_weights_sum_sum[n, i1, i2]/block3.attention_mixed_weights_sum[n,
+       i1, i2]    adjoint of block3.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block3_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
+    const float *restrict d_block3_attention_mixed_weights,
+    const float *restrict block3_attention_mixed_weights_sum,
+    float *restrict d_block3_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block3_attention_mixed_weights_sum_sum = 0.0f;
-                for (ptrdiff_t j = 0; j < 64; j++) {
-                    d_block3_attention_mixed_weights_sum_sum += block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                {
+                    const ptrdiff_t j = 0, j_end = 64;
+                    if (j < j_end) {
+                        d_block3_attention_mixed_weights_sum_sum += gw_dot(&block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                    }
                 }
                 const float d_block3_attention_mixed_weights_sum_at = -d_block3_attention_mixed_weights_sum_sum/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                 d_block3_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block3_attention_mixed_weights_sum_at;
@@ -9158,9 +10408,21 @@ static void compute_d_block3_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j] - block3.attention_mixed_weights_sum_max[n, i1, i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)
-   then d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block3.attention_mixed_scores[n, i1, i2, j]    adjoint of block3.attention_mixed_scores (small_gpt.py:37) */
-static void compute_d_block3_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block3_attention_mixed_weights_sum, const float *restrict block3_attention_mixed_weights_sum_max, const float *restrict block3_attention_mixed_scores, const float *restrict block3_attention_mixed_weights, const float *restrict d_block3_attention_mixed_weights, float *restrict d_block3_attention_mixed_scores_sum)
+/* d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
+       - block3.attention_mixed_weights_sum_max[n, i1,
+       i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
+       i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of
+       block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+       0)*d_block3.attention_mixed_scores[n, i1, i2, j]    adjoint of
+       block3.attention_mixed_scores (small_gpt.py:37) */
+static void compute_d_block3_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict d_block3_attention_mixed_weights_sum,
+    const float *restrict block3_attention_mixed_weights_sum_max,
+    const float *restrict block3_attention_mixed_scores,
+    const float *restrict block3_attention_mixed_weights,
+    const float *restrict d_block3_attention_mixed_weights,
+    float *restrict d_block3_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -9175,15 +10437,21 @@ static void compute_d_block3_attention_mixed_scores(ptrdiff_t rows, const float 
     }
 }
 
+/* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1,
+       j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+       block3.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_k_heads)
+GW_INLINE void compute_d_block3_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_k_heads)
 {
     const float d_block3_attention_k_heads_at = value;
     d_block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_k_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_k_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_k_heads)
+static void compute_d_block3_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_k_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9193,8 +10461,11 @@ static void compute_d_block3_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block3_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
+GW_INLINE void compute_d_block3_attention_k_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
+    const float *restrict d_block3_attention_mixed_scores_sum,
+    float *restrict d_block3_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -9233,7 +10504,9 @@ GW_INLINE void compute_d_block3_attention_k_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block3_attention_k_heads that fill a tile. */
 GW_INLINE void compute_d_block3_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
+    const float *restrict d_block3_attention_mixed_scores_sum,
+    float *restrict d_block3_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -9241,8 +10514,10 @@ GW_INLINE void compute_d_block3_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block3.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_k_heads(ptrdiff_t rows, const float *restrict block3_attention_q_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_k_heads)
+static void compute_d_block3_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_q_heads,
+    const float *restrict d_block3_attention_mixed_scores_sum,
+    float *restrict d_block3_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -9273,15 +10548,21 @@ static void compute_d_block3_attention_k_heads(ptrdiff_t rows, const float *rest
     }
 }
 
+/* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1,
+       j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+       block3.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_q_heads)
+GW_INLINE void compute_d_block3_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_q_heads)
 {
     const float d_block3_attention_q_heads_at = value;
     d_block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_q_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_q_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_q_heads)
+static void compute_d_block3_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_q_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9291,8 +10572,11 @@ static void compute_d_block3_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block3_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
+GW_INLINE void compute_d_block3_attention_q_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads,
+    const float *restrict d_block3_attention_mixed_scores_sum,
+    float *restrict d_block3_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -9331,7 +10615,9 @@ GW_INLINE void compute_d_block3_attention_q_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block3_attention_q_heads that fill a tile. */
 GW_INLINE void compute_d_block3_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads,
+    const float *restrict d_block3_attention_mixed_scores_sum,
+    float *restrict d_block3_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -9339,8 +10625,10 @@ GW_INLINE void compute_d_block3_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block3.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_q_heads(ptrdiff_t rows, const float *restrict block3_attention_k_heads, const float *restrict d_block3_attention_mixed_scores_sum, float *restrict d_block3_attention_q_heads)
+static void compute_d_block3_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_k_heads,
+    const float *restrict d_block3_attention_mixed_scores_sum,
+    float *restrict d_block3_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -9371,8 +10659,11 @@ static void compute_d_block3_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]    adjoint of block3.attention_v_heads (small_gpt.py:37) */
-static void compute_d_block3_attention_v(ptrdiff_t rows, const float *restrict d_block3_attention_v_heads, float *restrict d_block3_attention_v)
+/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]    adjoint of
+       block3.attention_v_heads (small_gpt.py:37) */
+static void compute_d_block3_attention_v(
+    ptrdiff_t rows, const float *restrict d_block3_attention_v_heads,
+    float *restrict d_block3_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9384,8 +10675,11 @@ static void compute_d_block3_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v (small_gpt.py:37) */
-static void compute_d_block3_attention_v_b(ptrdiff_t rows, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_b)
+/* d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
+       adjoint of block3.attention.v (small_gpt.py:37) */
+static void compute_d_block3_attention_v_b(
+    ptrdiff_t rows, const float *restrict d_block3_attention_v,
+    float *restrict d_block3_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -9407,15 +10701,20 @@ static void compute_d_block3_attention_v_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+       k]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block3_attention_v_W)
+GW_INLINE void compute_d_block3_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block3_attention_v_W)
 {
     const float d_block3_attention_v_W_at = value;
     d_block3_attention_v_W[k*128 + j] = d_block3_attention_v_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_v_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block3_attention_v_W)
+static void compute_d_block3_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block3_attention_v_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9425,8 +10724,10 @@ static void compute_d_block3_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block3_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
+GW_INLINE void compute_d_block3_attention_v_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
+    float *restrict d_block3_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9467,7 +10768,8 @@ GW_INLINE void compute_d_block3_attention_v_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block3_attention_v_W that fill a tile. */
 GW_INLINE void compute_d_block3_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
+    float *restrict d_block3_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -9475,8 +10777,9 @@ GW_INLINE void compute_d_block3_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_v_W(ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v, float *restrict d_block3_attention_v_W)
+static void compute_d_block3_attention_v_W(
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
+    float *restrict d_block3_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -9503,15 +10806,21 @@ static void compute_d_block3_attention_v_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
+       block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]    adjoint of
+       block3.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block3_norm1_from_block3_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_v_sum)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_v_sum)
 {
     const float d_block3_norm1_from_block3_attention_v_sum_at = value;
     d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_v_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_from_block3_attention_v_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_v_sum)
+static void compute_d_block3_norm1_from_block3_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_v_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9521,8 +10830,10 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block3_norm1_from_block3_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_attention_v,
+    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9556,7 +10867,8 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(const int
 
 /* The rows of a strip of compute_d_block3_norm1_from_block3_attention_v_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_v,
+    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -9571,8 +10883,11 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block3_norm1_from_block3_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_v_W,
+    const float *restrict d_block3_attention_v,
+    float *restrict d_block3_norm1_from_block3_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -9600,8 +10915,10 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block3_norm1_from_block3_attention_v_sum(ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict d_block3_attention_v, float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
+static void compute_d_block3_norm1_from_block3_attention_v_sum(
+    ptrdiff_t rows, const float *restrict block3_attention_v_W,
+    const float *restrict d_block3_attention_v,
+    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -9616,9 +10933,9 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_v_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block3_attention_v_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -9633,8 +10950,11 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]    adjoint of block3.attention_k_heads (small_gpt.py:37) */
-static void compute_d_block3_attention_k(ptrdiff_t rows, const float *restrict d_block3_attention_k_heads, float *restrict d_block3_attention_k)
+/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]    adjoint of
+       block3.attention_k_heads (small_gpt.py:37) */
+static void compute_d_block3_attention_k(
+    ptrdiff_t rows, const float *restrict d_block3_attention_k_heads,
+    float *restrict d_block3_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9646,8 +10966,11 @@ static void compute_d_block3_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k (small_gpt.py:37) */
-static void compute_d_block3_attention_k_b(ptrdiff_t rows, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_b)
+/* d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
+       adjoint of block3.attention.k (small_gpt.py:37) */
+static void compute_d_block3_attention_k_b(
+    ptrdiff_t rows, const float *restrict d_block3_attention_k,
+    float *restrict d_block3_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -9669,15 +10992,20 @@ static void compute_d_block3_attention_k_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+       k]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block3_attention_k_W)
+GW_INLINE void compute_d_block3_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block3_attention_k_W)
 {
     const float d_block3_attention_k_W_at = value;
     d_block3_attention_k_W[k*128 + j] = d_block3_attention_k_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_k_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block3_attention_k_W)
+static void compute_d_block3_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block3_attention_k_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9687,8 +11015,10 @@ static void compute_d_block3_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block3_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
+GW_INLINE void compute_d_block3_attention_k_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
+    float *restrict d_block3_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9729,7 +11059,8 @@ GW_INLINE void compute_d_block3_attention_k_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block3_attention_k_W that fill a tile. */
 GW_INLINE void compute_d_block3_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
+    float *restrict d_block3_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -9737,8 +11068,9 @@ GW_INLINE void compute_d_block3_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_k_W(ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k, float *restrict d_block3_attention_k_W)
+static void compute_d_block3_attention_k_W(
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
+    float *restrict d_block3_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -9765,15 +11097,21 @@ static void compute_d_block3_attention_k_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
+       block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]    adjoint of
+       block3.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block3_norm1_from_block3_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_k_sum)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_k_sum)
 {
     const float d_block3_norm1_from_block3_attention_k_sum_at = value;
     d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_k_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_from_block3_attention_k_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_k_sum)
+static void compute_d_block3_norm1_from_block3_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_k_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9783,8 +11121,10 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block3_norm1_from_block3_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_attention_k,
+    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9818,7 +11158,8 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(const int
 
 /* The rows of a strip of compute_d_block3_norm1_from_block3_attention_k_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_k,
+    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -9833,8 +11174,11 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block3_norm1_from_block3_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum)
+GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_k_W,
+    const float *restrict d_block3_attention_k,
+    float *restrict d_block3_norm1_from_block3_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -9862,8 +11206,10 @@ GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block3_norm1_from_block3_attention_k_sum(ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict d_block3_attention_k, float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
+static void compute_d_block3_norm1_from_block3_attention_k_sum(
+    ptrdiff_t rows, const float *restrict block3_attention_k_W,
+    const float *restrict d_block3_attention_k,
+    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -9878,9 +11224,9 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_k_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block3_attention_k_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -9895,8 +11241,11 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]    adjoint of block3.attention_q_heads (small_gpt.py:37) */
-static void compute_d_block3_attention_q(ptrdiff_t rows, const float *restrict d_block3_attention_q_heads, float *restrict d_block3_attention_q)
+/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]    adjoint of
+       block3.attention_q_heads (small_gpt.py:37) */
+static void compute_d_block3_attention_q(
+    ptrdiff_t rows, const float *restrict d_block3_attention_q_heads,
+    float *restrict d_block3_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9908,8 +11257,11 @@ static void compute_d_block3_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q (small_gpt.py:37) */
-static void compute_d_block3_attention_q_b(ptrdiff_t rows, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_b)
+/* d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
+       adjoint of block3.attention.q (small_gpt.py:37) */
+static void compute_d_block3_attention_q_b(
+    ptrdiff_t rows, const float *restrict d_block3_attention_q,
+    float *restrict d_block3_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -9931,15 +11283,20 @@ static void compute_d_block3_attention_q_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+       k]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block3_attention_q_W)
+GW_INLINE void compute_d_block3_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block3_attention_q_W)
 {
     const float d_block3_attention_q_W_at = value;
     d_block3_attention_q_W[k*128 + j] = d_block3_attention_q_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_q_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block3_attention_q_W)
+static void compute_d_block3_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block3_attention_q_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -9949,8 +11306,10 @@ static void compute_d_block3_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block3_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
+GW_INLINE void compute_d_block3_attention_q_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
+    float *restrict d_block3_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -9991,7 +11350,8 @@ GW_INLINE void compute_d_block3_attention_q_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block3_attention_q_W that fill a tile. */
 GW_INLINE void compute_d_block3_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
+    float *restrict d_block3_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -9999,8 +11359,9 @@ GW_INLINE void compute_d_block3_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1, k]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block3_attention_q_W(ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q, float *restrict d_block3_attention_q_W)
+static void compute_d_block3_attention_q_W(
+    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
+    float *restrict d_block3_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -10027,8 +11388,18 @@ static void compute_d_block3_attention_q_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
+       block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]    adjoint of
+       block3.attention.q_sum (small_gpt.py:37)
+   then d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
+       d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
+       d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]    adjoint of block3.attention.v_sum,
+       block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block3_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1)
+GW_INLINE void compute_d_block3_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict d_block3_norm1_from_block3_attention_k_sum,
+    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
+    float *restrict d_block3_norm1)
 {
     const float d_block3_norm1_from_block3_attention_q_sum = value;
     const float d_block3_norm1_at = d_block3_norm1_from_block3_attention_q_sum + d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] + d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2];
@@ -10036,7 +11407,11 @@ GW_INLINE void compute_d_block3_norm1_point(float value, ptrdiff_t n, ptrdiff_t 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1)
+static void compute_d_block3_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict d_block3_norm1_from_block3_attention_k_sum,
+    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
+    float *restrict d_block3_norm1)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10046,8 +11421,12 @@ static void compute_d_block3_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block3_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block3_attention_q,
+    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
+    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
+    float *restrict d_block3_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -10081,7 +11460,10 @@ GW_INLINE void compute_d_block3_norm1_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block3_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_q,
+    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
+    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
+    float *restrict d_block3_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -10096,8 +11478,13 @@ GW_INLINE void compute_d_block3_norm1_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block3_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1)
+GW_INLINE void compute_d_block3_norm1_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block3_attention_q_W,
+    const float *restrict d_block3_attention_q,
+    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
+    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
+    float *restrict d_block3_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10125,9 +11512,12 @@ GW_INLINE void compute_d_block3_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37)
-   then d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] + d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] + d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]    adjoint of block3.attention.v_sum, block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block3_norm1(ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict d_block3_attention_q, const float *restrict d_block3_norm1_from_block3_attention_k_sum, const float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict d_block3_norm1, float *restrict gw_panel)
+static void compute_d_block3_norm1(
+    ptrdiff_t rows, const float *restrict block3_attention_q_W,
+    const float *restrict d_block3_attention_q,
+    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
+    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
+    float *restrict d_block3_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -10142,9 +11532,9 @@ static void compute_d_block3_norm1(ptrdiff_t rows, const float *restrict block3_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_q_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block3_attention_q_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -10159,10 +11549,20 @@ static void compute_d_block3_norm1(ptrdiff_t rows, const float *restrict block3_
     }
 }
 
-/* d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36)
-   then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:36)
-   then d_block3.norm1_mean_from_block3.norm1_var[n, i1] = d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]    adjoint of block3.norm1_var (small_gpt.py:36) */
-static void compute_d_block3_norm1_var(ptrdiff_t rows, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum, float *restrict d_block3_norm1_var, float *restrict d_block3_norm1_mean_from_block3_norm1_var)
+/* d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
+       i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1
+       (small_gpt.py:36)
+   then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
+       d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]    adjoint
+       of block3.norm1_var (small_gpt.py:36) */
+static void compute_d_block3_norm1_var(
+    ptrdiff_t rows, const float *restrict block3_norm1_mean, const float *restrict add_2,
+    const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
+    const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum,
+    float *restrict d_block3_norm1_var, float *restrict d_block3_norm1_mean_from_block3_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -10171,15 +11571,26 @@ static void compute_d_block3_norm1_var(ptrdiff_t rows, const float *restrict blo
                 d_block3_norm1_var_sum += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*block3_norm1_W[i2]*d_block3_norm1[n*8192 + i1*128 + i2];
             }
             const float d_block3_norm1_var_at = -0.5f*d_block3_norm1_var_sum/powf(1e-05f + block3_norm1_var[n*64 + i1], 1.5f);
-            d_block3_norm1_var[n*64 + i1] = d_block3_norm1_var_at;
             const float d_block3_norm1_mean_from_block3_norm1_var_at = d_block3_norm1_var_at*d_block3_norm1_mean_from_block3_norm1_var_sum[n*64 + i1];
+            d_block3_norm1_var[n*64 + i1] = d_block3_norm1_var_at;
             d_block3_norm1_mean_from_block3_norm1_var[n*64 + i1] = d_block3_norm1_mean_from_block3_norm1_var_at;
         }
     }
 }
 
+/* d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
+       block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_mean_from_block3.norm1[n, i1] =
+       -d_block3.norm1_mean_from_block3.norm1_sum[n, i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)
+       adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
+       d_block3.norm1_mean_from_block3.norm1_var[n, i1]    adjoint of block3.norm1,
+       block3.norm1_var (small_gpt.py:36) */
 /* What compute_d_block3_norm1_mean_from_block3_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean)
+GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
+    float *restrict d_block3_norm1_mean)
 {
     const float d_block3_norm1_mean_from_block3_norm1_sum = value;
     const float d_block3_norm1_mean_from_block3_norm1 = -d_block3_norm1_mean_from_block3_norm1_sum/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
@@ -10189,7 +11600,11 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_mean_from_block3_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean)
+static void compute_d_block3_norm1_mean_from_block3_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
+    float *restrict d_block3_norm1_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10199,8 +11614,11 @@ static void compute_d_block3_norm1_mean_from_block3_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block3_norm1_mean_from_block3_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
+    float *restrict d_block3_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -10234,7 +11652,9 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(const int heig
 
 /* The rows of a strip of compute_d_block3_norm1_mean_from_block3_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
+    float *restrict d_block3_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -10249,8 +11669,12 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block3_norm1_mean_from_block3_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean)
+GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
+    const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
+    float *restrict d_block3_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10278,10 +11702,11 @@ GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36)
-   then d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n, i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of block3.norm1 (small_gpt.py:36)
-   then d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] + d_block3.norm1_mean_from_block3.norm1_var[n, i1]    adjoint of block3.norm1, block3.norm1_var (small_gpt.py:36) */
-static void compute_d_block3_norm1_mean_from_block3_norm1(ptrdiff_t rows, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict block3_norm1_var, const float *restrict d_block3_norm1_mean_from_block3_norm1_var, float *restrict d_block3_norm1_mean, float *restrict gw_panel)
+static void compute_d_block3_norm1_mean_from_block3_norm1(
+    ptrdiff_t rows, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
+    const float *restrict block3_norm1_var,
+    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
+    float *restrict d_block3_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -10296,9 +11721,9 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block3_norm1[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block3_norm1[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -10313,8 +11738,13 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of block3.norm1 (small_gpt.py:36) */
-static void compute_d_block3_norm1_W(ptrdiff_t rows, const float *restrict block3_norm1_var, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_W)
+/* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n,
+       i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of
+       block3.norm1 (small_gpt.py:36) */
+static void compute_d_block3_norm1_W(
+    ptrdiff_t rows, const float *restrict block3_norm1_var,
+    const float *restrict block3_norm1_mean, const float *restrict add_2,
+    const float *restrict d_block3_norm1, float *restrict d_block3_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -10336,8 +11766,10 @@ static void compute_d_block3_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36) */
-static void compute_d_block3_norm1_b(ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
+/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint of
+       block3.norm1 (small_gpt.py:36) */
+static void compute_d_block3_norm1_b(
+    ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -10359,8 +11791,16 @@ static void compute_d_block3_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0, i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)    adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38) */
-static void compute_d_add_2(ptrdiff_t rows, const float *restrict d_block3_norm1_mean, const float *restrict block3_norm1_mean, const float *restrict add_2, const float *restrict d_block3_norm1_var, const float *restrict block3_norm1_var, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1, const float *restrict d_x_4, float *restrict d_add_2)
+/* d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
+       i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] +
+       block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)
+       adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38) */
+static void compute_d_add_2(
+    ptrdiff_t rows, const float *restrict d_block3_norm1_mean,
+    const float *restrict block3_norm1_mean, const float *restrict add_2,
+    const float *restrict d_block3_norm1_var, const float *restrict block3_norm1_var,
+    const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
+    const float *restrict d_x_4, float *restrict d_add_2)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -10372,8 +11812,10 @@ static void compute_d_add_2(ptrdiff_t rows, const float *restrict d_block3_norm1
     }
 }
 
-/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of block2.down (small_gpt.py:41) */
-static void compute_d_block2_down_b(ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
+/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of block2.down
+       (small_gpt.py:41) */
+static void compute_d_block2_down_b(
+    ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -10395,15 +11837,20 @@ static void compute_d_block2_down_b(ptrdiff_t rows, const float *restrict d_add_
     }
 }
 
+/* d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
+       adjoint of block2.down_sum (small_gpt.py:41) */
 /* What compute_d_block2_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_down_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block2_down_W)
+GW_INLINE void compute_d_block2_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block2_down_W)
 {
     const float d_block2_down_W_at = value;
     d_block2_down_W[k*128 + j] = d_block2_down_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_down_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block2_down_W)
+static void compute_d_block2_down_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block2_down_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10413,8 +11860,10 @@ static void compute_d_block2_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block2_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
+GW_INLINE void compute_d_block2_down_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
+    float *restrict d_block2_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -10455,7 +11904,8 @@ GW_INLINE void compute_d_block2_down_W_tile(const int height, const int width, p
 
 /* The rows of a strip of compute_d_block2_down_W that fill a tile. */
 GW_INLINE void compute_d_block2_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
+    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
+    float *restrict d_block2_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -10463,8 +11913,9 @@ GW_INLINE void compute_d_block2_down_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]    adjoint of block2.down_sum (small_gpt.py:41) */
-static void compute_d_block2_down_W(ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2, float *restrict d_block2_down_W)
+static void compute_d_block2_down_W(
+    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
+    float *restrict d_block2_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -10491,8 +11942,14 @@ static void compute_d_block2_down_W(ptrdiff_t rows, const float *restrict d_add_
     }
 }
 
+/* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]    adjoint of
+       block2.down_sum (small_gpt.py:41)
+   then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
+       sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1,
+       i2]    adjoint of h_2 (small_gpt.py:40) */
 /* What compute_d_h_2 does with its sum at one point. */
-GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
+GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
 {
     const float d_h_2 = value;
     const float d_block2_up_at = d_h_2*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block2_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block2_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block2_up[i0*32768 + i1*512 + i2]*block2_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
@@ -10500,7 +11957,9 @@ GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrd
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
+static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10510,8 +11969,10 @@ static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span, p
 }
 
 /* A tile of compute_d_h_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_2_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add_2, const float *restrict block2_up,
+    float *restrict d_block2_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -10545,7 +12006,8 @@ GW_INLINE void compute_d_h_2_tile(const int height, const int width, ptrdiff_t i
 
 /* The rows of a strip of compute_d_h_2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict block2_up,
+    float *restrict d_block2_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -10560,8 +12022,10 @@ GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_h_2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_2_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up)
+GW_INLINE void compute_d_h_2_dots(
+    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict d_add_2,
+    const float *restrict block2_up, float *restrict d_block2_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10589,9 +12053,9 @@ GW_INLINE void compute_d_h_2_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdif
     }
 }
 
-/* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]    adjoint of block2.down_sum (small_gpt.py:41)
-   then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]    adjoint of h_2 (small_gpt.py:40) */
-static void compute_d_h_2(ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict d_add_2, const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
+static void compute_d_h_2(
+    ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict d_add_2,
+    const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -10606,9 +12070,9 @@ static void compute_d_h_2(ptrdiff_t rows, const float *restrict block2_down_W, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 512 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_down_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block2_down_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -10623,8 +12087,10 @@ static void compute_d_h_2(ptrdiff_t rows, const float *restrict block2_down_W, c
     }
 }
 
-/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of block2.up (small_gpt.py:40) */
-static void compute_d_block2_up_b(ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
+/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of block2.up
+       (small_gpt.py:40) */
+static void compute_d_block2_up_b(
+    ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
@@ -10646,15 +12112,20 @@ static void compute_d_block2_up_b(ptrdiff_t rows, const float *restrict d_block2
     }
 }
 
+/* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1,
+       j]    adjoint of block2.up_sum (small_gpt.py:40) */
 /* What compute_d_block2_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_up_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block2_up_W)
+GW_INLINE void compute_d_block2_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block2_up_W)
 {
     const float d_block2_up_W_at = value;
     d_block2_up_W[k*512 + j] = d_block2_up_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_up_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block2_up_W)
+static void compute_d_block2_up_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block2_up_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10664,8 +12135,10 @@ static void compute_d_block2_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block2_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
+GW_INLINE void compute_d_block2_up_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
+    float *restrict d_block2_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -10706,7 +12179,8 @@ GW_INLINE void compute_d_block2_up_W_tile(const int height, const int width, ptr
 
 /* The rows of a strip of compute_d_block2_up_W that fill a tile. */
 GW_INLINE void compute_d_block2_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
+    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
+    float *restrict d_block2_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -10714,8 +12188,9 @@ GW_INLINE void compute_d_block2_up_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
-static void compute_d_block2_up_W(ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up, float *restrict d_block2_up_W)
+static void compute_d_block2_up_W(
+    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
+    float *restrict d_block2_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -10742,15 +12217,20 @@ static void compute_d_block2_up_W(ptrdiff_t rows, const float *restrict block2_n
     }
 }
 
+/* d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
+       adjoint of block2.up_sum (small_gpt.py:40) */
 /* What compute_d_block2_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block2_norm2)
+GW_INLINE void compute_d_block2_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block2_norm2)
 {
     const float d_block2_norm2_at = value;
     d_block2_norm2[n*8192 + i1*128 + i2] = d_block2_norm2_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block2_norm2)
+static void compute_d_block2_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block2_norm2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10760,8 +12240,10 @@ static void compute_d_block2_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block2_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_up, float *restrict d_block2_norm2,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -10795,7 +12277,8 @@ GW_INLINE void compute_d_block2_norm2_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block2_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_up,
+    float *restrict d_block2_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -10810,8 +12293,10 @@ GW_INLINE void compute_d_block2_norm2_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block2_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict d_block2_up, float *restrict d_block2_norm2)
+GW_INLINE void compute_d_block2_norm2_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict d_block2_up,
+    float *restrict d_block2_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10839,8 +12324,9 @@ GW_INLINE void compute_d_block2_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
-static void compute_d_block2_norm2(ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict d_block2_up, float *restrict d_block2_norm2, float *restrict gw_panel)
+static void compute_d_block2_norm2(
+    ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict d_block2_up,
+    float *restrict d_block2_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -10855,9 +12341,9 @@ static void compute_d_block2_norm2(ptrdiff_t rows, const float *restrict block2_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_up_W[from*512 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block2_up_W[i2*512 + j];
                     }
                 }
                 if (width == 1) {
@@ -10872,10 +12358,20 @@ static void compute_d_block2_norm2(ptrdiff_t rows, const float *restrict block2_
     }
 }
 
-/* d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39)
-   then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:39)
-   then d_block2.norm2_mean_from_block2.norm2_var[n, i1] = d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]    adjoint of block2.norm2_var (small_gpt.py:39) */
-static void compute_d_block2_norm2_var(ptrdiff_t rows, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum, float *restrict d_block2_norm2_var, float *restrict d_block2_norm2_mean_from_block2_norm2_var)
+/* d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+       i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2
+       (small_gpt.py:39)
+   then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
+       d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]    adjoint
+       of block2.norm2_var (small_gpt.py:39) */
+static void compute_d_block2_norm2_var(
+    ptrdiff_t rows, const float *restrict block2_norm2_mean, const float *restrict x_3,
+    const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
+    const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum,
+    float *restrict d_block2_norm2_var, float *restrict d_block2_norm2_mean_from_block2_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -10884,15 +12380,26 @@ static void compute_d_block2_norm2_var(ptrdiff_t rows, const float *restrict blo
                 d_block2_norm2_var_sum += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*block2_norm2_W[i2]*d_block2_norm2[n*8192 + i1*128 + i2];
             }
             const float d_block2_norm2_var_at = -0.5f*d_block2_norm2_var_sum/powf(1e-05f + block2_norm2_var[n*64 + i1], 1.5f);
-            d_block2_norm2_var[n*64 + i1] = d_block2_norm2_var_at;
             const float d_block2_norm2_mean_from_block2_norm2_var_at = d_block2_norm2_var_at*d_block2_norm2_mean_from_block2_norm2_var_sum[n*64 + i1];
+            d_block2_norm2_var[n*64 + i1] = d_block2_norm2_var_at;
             d_block2_norm2_mean_from_block2_norm2_var[n*64 + i1] = d_block2_norm2_mean_from_block2_norm2_var_at;
         }
     }
 }
 
+/* d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
+       block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_mean_from_block2.norm2[n, i1] =
+       -d_block2.norm2_mean_from_block2.norm2_sum[n, i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)
+       adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
+       d_block2.norm2_mean_from_block2.norm2_var[n, i1]    adjoint of block2.norm2,
+       block2.norm2_var (small_gpt.py:39) */
 /* What compute_d_block2_norm2_mean_from_block2_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean)
+GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
+    float *restrict d_block2_norm2_mean)
 {
     const float d_block2_norm2_mean_from_block2_norm2_sum = value;
     const float d_block2_norm2_mean_from_block2_norm2 = -d_block2_norm2_mean_from_block2_norm2_sum/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
@@ -10902,7 +12409,11 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm2_mean_from_block2_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean)
+static void compute_d_block2_norm2_mean_from_block2_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
+    float *restrict d_block2_norm2_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -10912,8 +12423,11 @@ static void compute_d_block2_norm2_mean_from_block2_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block2_norm2_mean_from_block2_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
+    float *restrict d_block2_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -10947,7 +12461,9 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(const int heig
 
 /* The rows of a strip of compute_d_block2_norm2_mean_from_block2_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
+    float *restrict d_block2_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -10962,8 +12478,12 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block2_norm2_mean_from_block2_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean)
+GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
+    const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
+    float *restrict d_block2_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -10991,10 +12511,11 @@ GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39)
-   then d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n, i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of block2.norm2 (small_gpt.py:39)
-   then d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] + d_block2.norm2_mean_from_block2.norm2_var[n, i1]    adjoint of block2.norm2, block2.norm2_var (small_gpt.py:39) */
-static void compute_d_block2_norm2_mean_from_block2_norm2(ptrdiff_t rows, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict block2_norm2_var, const float *restrict d_block2_norm2_mean_from_block2_norm2_var, float *restrict d_block2_norm2_mean, float *restrict gw_panel)
+static void compute_d_block2_norm2_mean_from_block2_norm2(
+    ptrdiff_t rows, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
+    const float *restrict block2_norm2_var,
+    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
+    float *restrict d_block2_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -11009,9 +12530,9 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block2_norm2[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block2_norm2[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -11026,8 +12547,13 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of block2.norm2 (small_gpt.py:39) */
-static void compute_d_block2_norm2_W(ptrdiff_t rows, const float *restrict block2_norm2_var, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_W)
+/* d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+       i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of
+       block2.norm2 (small_gpt.py:39) */
+static void compute_d_block2_norm2_W(
+    ptrdiff_t rows, const float *restrict block2_norm2_var,
+    const float *restrict block2_norm2_mean, const float *restrict x_3,
+    const float *restrict d_block2_norm2, float *restrict d_block2_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -11049,8 +12575,10 @@ static void compute_d_block2_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39) */
-static void compute_d_block2_norm2_b(ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
+/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint of
+       block2.norm2 (small_gpt.py:39) */
+static void compute_d_block2_norm2_b(
+    ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -11072,8 +12600,16 @@ static void compute_d_block2_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)    adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41) */
-static void compute_d_x_3(ptrdiff_t rows, const float *restrict d_block2_norm2_mean, const float *restrict block2_norm2_mean, const float *restrict x_3, const float *restrict d_block2_norm2_var, const float *restrict block2_norm2_var, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2, const float *restrict d_add_2, float *restrict d_x_3)
+/* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0,
+       i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] +
+       block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)
+       adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41) */
+static void compute_d_x_3(
+    ptrdiff_t rows, const float *restrict d_block2_norm2_mean,
+    const float *restrict block2_norm2_mean, const float *restrict x_3,
+    const float *restrict d_block2_norm2_var, const float *restrict block2_norm2_var,
+    const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
+    const float *restrict d_add_2, float *restrict d_x_3)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -11085,8 +12621,10 @@ static void compute_d_x_3(ptrdiff_t rows, const float *restrict d_block2_norm2_m
     }
 }
 
-/* d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]    adjoint of block2.attention.out (small_gpt.py:37) */
-static void compute_d_block2_attention_out_b(ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_out_b)
+/* d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]    adjoint of
+       block2.attention.out (small_gpt.py:37) */
+static void compute_d_block2_attention_out_b(
+    ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -11108,15 +12646,20 @@ static void compute_d_block2_attention_out_b(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1,
+       k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block2_attention_out_W)
+GW_INLINE void compute_d_block2_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block2_attention_out_W)
 {
     const float d_block2_attention_out_W_at = value;
     d_block2_attention_out_W[k*128 + j] = d_block2_attention_out_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_out_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block2_attention_out_W)
+static void compute_d_block2_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block2_attention_out_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11126,8 +12669,10 @@ static void compute_d_block2_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block2_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
+GW_INLINE void compute_d_block2_attention_out_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
+    float *restrict d_block2_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11168,7 +12713,8 @@ GW_INLINE void compute_d_block2_attention_out_W_tile(const int height, const int
 
 /* The rows of a strip of compute_d_block2_attention_out_W that fill a tile. */
 GW_INLINE void compute_d_block2_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
+    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
+    float *restrict d_block2_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -11176,8 +12722,9 @@ GW_INLINE void compute_d_block2_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1, k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_out_W(ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3, float *restrict d_block2_attention_out_W)
+static void compute_d_block2_attention_out_W(
+    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
+    float *restrict d_block2_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -11204,15 +12751,20 @@ static void compute_d_block2_attention_out_W(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
+       j]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block2_attention_joined)
+GW_INLINE void compute_d_block2_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block2_attention_joined)
 {
     const float d_block2_attention_joined_at = value;
     d_block2_attention_joined[n*8192 + i1*128 + i2] = d_block2_attention_joined_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_joined_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block2_attention_joined)
+static void compute_d_block2_attention_joined_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block2_attention_joined)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11222,8 +12774,10 @@ static void compute_d_block2_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block2_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_attention_joined_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_3, float *restrict d_block2_attention_joined,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11257,7 +12811,8 @@ GW_INLINE void compute_d_block2_attention_joined_tile(const int height, const in
 
 /* The rows of a strip of compute_d_block2_attention_joined that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_3,
+    float *restrict d_block2_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -11272,8 +12827,10 @@ GW_INLINE void compute_d_block2_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block2_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict d_x_3, float *restrict d_block2_attention_joined)
+GW_INLINE void compute_d_block2_attention_joined_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict d_x_3,
+    float *restrict d_block2_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -11301,8 +12858,9 @@ GW_INLINE void compute_d_block2_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2, j]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_joined(ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict d_x_3, float *restrict d_block2_attention_joined, float *restrict gw_panel)
+static void compute_d_block2_attention_joined(
+    ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict d_x_3,
+    float *restrict d_block2_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -11317,9 +12875,9 @@ static void compute_d_block2_attention_joined(ptrdiff_t rows, const float *restr
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_out_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block2_attention_out_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -11334,8 +12892,11 @@ static void compute_d_block2_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]    adjoint of block2.attention_joined (small_gpt.py:37) */
-static void compute_d_block2_attention_mixed(ptrdiff_t rows, const float *restrict d_block2_attention_joined, float *restrict d_block2_attention_mixed)
+/* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]    adjoint
+       of block2.attention_joined (small_gpt.py:37) */
+static void compute_d_block2_attention_mixed(
+    ptrdiff_t rows, const float *restrict d_block2_attention_joined,
+    float *restrict d_block2_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -11349,15 +12910,21 @@ static void compute_d_block2_attention_mixed(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block2.attention_v_heads[n,
+       i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of block2.attention_mixed
+       (small_gpt.py:37) */
 /* What compute_d_block2_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
+GW_INLINE void compute_d_block2_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
 {
     const float d_block2_attention_mixed_weights_at = value;
     d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_weights_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
+static void compute_d_block2_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11367,8 +12934,10 @@ static void compute_d_block2_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block2_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_attention_mixed_weights_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed,
+    float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -11402,7 +12971,8 @@ GW_INLINE void compute_d_block2_attention_mixed_weights_tile(const int height, c
 
 /* The rows of a strip of compute_d_block2_attention_mixed_weights that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed,
+    float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11417,8 +12987,11 @@ GW_INLINE void compute_d_block2_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block2_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_v_heads, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights)
+GW_INLINE void compute_d_block2_attention_mixed_weights_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_v_heads,
+    const float *restrict d_block2_attention_mixed,
+    float *restrict d_block2_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -11446,8 +13019,10 @@ GW_INLINE void compute_d_block2_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of block2.attention_mixed (small_gpt.py:37) */
-static void compute_d_block2_attention_mixed_weights(ptrdiff_t rows, const float *restrict block2_attention_v_heads, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
+static void compute_d_block2_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block2_attention_v_heads,
+    const float *restrict d_block2_attention_mixed,
+    float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -11463,9 +13038,9 @@ static void compute_d_block2_attention_mixed_weights(ptrdiff_t rows, const float
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block2_attention_v_heads[n*8192 + i1*2048 + from*32 + e];
+                            gw_panel[e*width*GW_LANES + lane] = block2_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                         }
                     }
                     if (width == 1) {
@@ -11481,15 +13056,21 @@ static void compute_d_block2_attention_mixed_weights(ptrdiff_t rows, const float
     }
 }
 
+/* d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+       block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
+       adjoint of block2.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block2_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_v_heads)
+GW_INLINE void compute_d_block2_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_v_heads)
 {
     const float d_block2_attention_v_heads_at = value;
     d_block2_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_v_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_v_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_v_heads)
+static void compute_d_block2_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_v_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11499,8 +13080,10 @@ static void compute_d_block2_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block2_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
+GW_INLINE void compute_d_block2_attention_v_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
+    const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -11539,7 +13122,8 @@ GW_INLINE void compute_d_block2_attention_v_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block2_attention_v_heads that fill a tile. */
 GW_INLINE void compute_d_block2_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
+    const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11547,8 +13131,9 @@ GW_INLINE void compute_d_block2_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]    adjoint of block2.attention_mixed (small_gpt.py:37) */
-static void compute_d_block2_attention_v_heads(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
+static void compute_d_block2_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
+    const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -11579,16 +13164,27 @@ static void compute_d_block2_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of block2.attention_mixed_weights (small_gpt.py:37)
-   then d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n, i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]    adjoint of block2.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block2_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed_weights, const float *restrict block2_attention_mixed_weights_sum, float *restrict d_block2_attention_mixed_weights_sum)
+/* d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+       block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]
+       adjoint of block2.attention_mixed_weights (small_gpt.py:37)
+   then d_block2.attention_mixed_weights_sum[n, i1, i2] =
+       -d_block2.attention_mixed_weights_sum_sum[n, i1, i2]/block2.attention_mixed_weights_sum[n,
+       i1, i2]    adjoint of block2.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block2_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
+    const float *restrict d_block2_attention_mixed_weights,
+    const float *restrict block2_attention_mixed_weights_sum,
+    float *restrict d_block2_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block2_attention_mixed_weights_sum_sum = 0.0f;
-                for (ptrdiff_t j = 0; j < 64; j++) {
-                    d_block2_attention_mixed_weights_sum_sum += block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                {
+                    const ptrdiff_t j = 0, j_end = 64;
+                    if (j < j_end) {
+                        d_block2_attention_mixed_weights_sum_sum += gw_dot(&block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                    }
                 }
                 const float d_block2_attention_mixed_weights_sum_at = -d_block2_attention_mixed_weights_sum_sum/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                 d_block2_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block2_attention_mixed_weights_sum_at;
@@ -11597,9 +13193,21 @@ static void compute_d_block2_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j] - block2.attention_mixed_weights_sum_max[n, i1, i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)
-   then d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block2.attention_mixed_scores[n, i1, i2, j]    adjoint of block2.attention_mixed_scores (small_gpt.py:37) */
-static void compute_d_block2_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block2_attention_mixed_weights_sum, const float *restrict block2_attention_mixed_weights_sum_max, const float *restrict block2_attention_mixed_scores, const float *restrict block2_attention_mixed_weights, const float *restrict d_block2_attention_mixed_weights, float *restrict d_block2_attention_mixed_scores_sum)
+/* d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
+       - block2.attention_mixed_weights_sum_max[n, i1,
+       i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
+       i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of
+       block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+       0)*d_block2.attention_mixed_scores[n, i1, i2, j]    adjoint of
+       block2.attention_mixed_scores (small_gpt.py:37) */
+static void compute_d_block2_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict d_block2_attention_mixed_weights_sum,
+    const float *restrict block2_attention_mixed_weights_sum_max,
+    const float *restrict block2_attention_mixed_scores,
+    const float *restrict block2_attention_mixed_weights,
+    const float *restrict d_block2_attention_mixed_weights,
+    float *restrict d_block2_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -11614,15 +13222,21 @@ static void compute_d_block2_attention_mixed_scores(ptrdiff_t rows, const float 
     }
 }
 
+/* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1,
+       j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+       block2.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_k_heads)
+GW_INLINE void compute_d_block2_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_k_heads)
 {
     const float d_block2_attention_k_heads_at = value;
     d_block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_k_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_k_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_k_heads)
+static void compute_d_block2_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_k_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11632,8 +13246,11 @@ static void compute_d_block2_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block2_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
+GW_INLINE void compute_d_block2_attention_k_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
+    const float *restrict d_block2_attention_mixed_scores_sum,
+    float *restrict d_block2_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -11672,7 +13289,9 @@ GW_INLINE void compute_d_block2_attention_k_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block2_attention_k_heads that fill a tile. */
 GW_INLINE void compute_d_block2_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
+    const float *restrict d_block2_attention_mixed_scores_sum,
+    float *restrict d_block2_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11680,8 +13299,10 @@ GW_INLINE void compute_d_block2_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block2.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_k_heads(ptrdiff_t rows, const float *restrict block2_attention_q_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_k_heads)
+static void compute_d_block2_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_q_heads,
+    const float *restrict d_block2_attention_mixed_scores_sum,
+    float *restrict d_block2_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -11712,15 +13333,21 @@ static void compute_d_block2_attention_k_heads(ptrdiff_t rows, const float *rest
     }
 }
 
+/* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1,
+       j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+       block2.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_q_heads)
+GW_INLINE void compute_d_block2_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_q_heads)
 {
     const float d_block2_attention_q_heads_at = value;
     d_block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_q_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_q_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_q_heads)
+static void compute_d_block2_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_q_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11730,8 +13357,11 @@ static void compute_d_block2_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block2_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
+GW_INLINE void compute_d_block2_attention_q_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads,
+    const float *restrict d_block2_attention_mixed_scores_sum,
+    float *restrict d_block2_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -11770,7 +13400,9 @@ GW_INLINE void compute_d_block2_attention_q_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block2_attention_q_heads that fill a tile. */
 GW_INLINE void compute_d_block2_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads,
+    const float *restrict d_block2_attention_mixed_scores_sum,
+    float *restrict d_block2_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -11778,8 +13410,10 @@ GW_INLINE void compute_d_block2_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block2.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_q_heads(ptrdiff_t rows, const float *restrict block2_attention_k_heads, const float *restrict d_block2_attention_mixed_scores_sum, float *restrict d_block2_attention_q_heads)
+static void compute_d_block2_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_k_heads,
+    const float *restrict d_block2_attention_mixed_scores_sum,
+    float *restrict d_block2_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -11810,8 +13444,11 @@ static void compute_d_block2_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]    adjoint of block2.attention_v_heads (small_gpt.py:37) */
-static void compute_d_block2_attention_v(ptrdiff_t rows, const float *restrict d_block2_attention_v_heads, float *restrict d_block2_attention_v)
+/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]    adjoint of
+       block2.attention_v_heads (small_gpt.py:37) */
+static void compute_d_block2_attention_v(
+    ptrdiff_t rows, const float *restrict d_block2_attention_v_heads,
+    float *restrict d_block2_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -11823,8 +13460,11 @@ static void compute_d_block2_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v (small_gpt.py:37) */
-static void compute_d_block2_attention_v_b(ptrdiff_t rows, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_b)
+/* d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
+       adjoint of block2.attention.v (small_gpt.py:37) */
+static void compute_d_block2_attention_v_b(
+    ptrdiff_t rows, const float *restrict d_block2_attention_v,
+    float *restrict d_block2_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -11846,15 +13486,20 @@ static void compute_d_block2_attention_v_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+       k]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block2_attention_v_W)
+GW_INLINE void compute_d_block2_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block2_attention_v_W)
 {
     const float d_block2_attention_v_W_at = value;
     d_block2_attention_v_W[k*128 + j] = d_block2_attention_v_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_v_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block2_attention_v_W)
+static void compute_d_block2_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block2_attention_v_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11864,8 +13509,10 @@ static void compute_d_block2_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block2_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
+GW_INLINE void compute_d_block2_attention_v_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
+    float *restrict d_block2_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11906,7 +13553,8 @@ GW_INLINE void compute_d_block2_attention_v_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block2_attention_v_W that fill a tile. */
 GW_INLINE void compute_d_block2_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
+    float *restrict d_block2_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -11914,8 +13562,9 @@ GW_INLINE void compute_d_block2_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_v_W(ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v, float *restrict d_block2_attention_v_W)
+static void compute_d_block2_attention_v_W(
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
+    float *restrict d_block2_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -11942,15 +13591,21 @@ static void compute_d_block2_attention_v_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
+       block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]    adjoint of
+       block2.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block2_norm1_from_block2_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_v_sum)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_v_sum)
 {
     const float d_block2_norm1_from_block2_attention_v_sum_at = value;
     d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_v_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_from_block2_attention_v_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_v_sum)
+static void compute_d_block2_norm1_from_block2_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_v_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -11960,8 +13615,10 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block2_norm1_from_block2_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_attention_v,
+    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -11995,7 +13652,8 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(const int
 
 /* The rows of a strip of compute_d_block2_norm1_from_block2_attention_v_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_v,
+    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12010,8 +13668,11 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block2_norm1_from_block2_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_v_W,
+    const float *restrict d_block2_attention_v,
+    float *restrict d_block2_norm1_from_block2_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12039,8 +13700,10 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block2_norm1_from_block2_attention_v_sum(ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict d_block2_attention_v, float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
+static void compute_d_block2_norm1_from_block2_attention_v_sum(
+    ptrdiff_t rows, const float *restrict block2_attention_v_W,
+    const float *restrict d_block2_attention_v,
+    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -12055,9 +13718,9 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_v_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block2_attention_v_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -12072,8 +13735,11 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]    adjoint of block2.attention_k_heads (small_gpt.py:37) */
-static void compute_d_block2_attention_k(ptrdiff_t rows, const float *restrict d_block2_attention_k_heads, float *restrict d_block2_attention_k)
+/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]    adjoint of
+       block2.attention_k_heads (small_gpt.py:37) */
+static void compute_d_block2_attention_k(
+    ptrdiff_t rows, const float *restrict d_block2_attention_k_heads,
+    float *restrict d_block2_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12085,8 +13751,11 @@ static void compute_d_block2_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k (small_gpt.py:37) */
-static void compute_d_block2_attention_k_b(ptrdiff_t rows, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_b)
+/* d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
+       adjoint of block2.attention.k (small_gpt.py:37) */
+static void compute_d_block2_attention_k_b(
+    ptrdiff_t rows, const float *restrict d_block2_attention_k,
+    float *restrict d_block2_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -12108,15 +13777,20 @@ static void compute_d_block2_attention_k_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+       k]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block2_attention_k_W)
+GW_INLINE void compute_d_block2_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block2_attention_k_W)
 {
     const float d_block2_attention_k_W_at = value;
     d_block2_attention_k_W[k*128 + j] = d_block2_attention_k_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_k_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block2_attention_k_W)
+static void compute_d_block2_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block2_attention_k_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12126,8 +13800,10 @@ static void compute_d_block2_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block2_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
+GW_INLINE void compute_d_block2_attention_k_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
+    float *restrict d_block2_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12168,7 +13844,8 @@ GW_INLINE void compute_d_block2_attention_k_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block2_attention_k_W that fill a tile. */
 GW_INLINE void compute_d_block2_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
+    float *restrict d_block2_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -12176,8 +13853,9 @@ GW_INLINE void compute_d_block2_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_k_W(ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k, float *restrict d_block2_attention_k_W)
+static void compute_d_block2_attention_k_W(
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
+    float *restrict d_block2_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -12204,15 +13882,21 @@ static void compute_d_block2_attention_k_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
+       block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]    adjoint of
+       block2.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block2_norm1_from_block2_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_k_sum)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_k_sum)
 {
     const float d_block2_norm1_from_block2_attention_k_sum_at = value;
     d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_k_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_from_block2_attention_k_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_k_sum)
+static void compute_d_block2_norm1_from_block2_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_k_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12222,8 +13906,10 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block2_norm1_from_block2_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_attention_k,
+    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12257,7 +13943,8 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(const int
 
 /* The rows of a strip of compute_d_block2_norm1_from_block2_attention_k_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_k,
+    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12272,8 +13959,11 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block2_norm1_from_block2_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum)
+GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_k_W,
+    const float *restrict d_block2_attention_k,
+    float *restrict d_block2_norm1_from_block2_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12301,8 +13991,10 @@ GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block2_norm1_from_block2_attention_k_sum(ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict d_block2_attention_k, float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
+static void compute_d_block2_norm1_from_block2_attention_k_sum(
+    ptrdiff_t rows, const float *restrict block2_attention_k_W,
+    const float *restrict d_block2_attention_k,
+    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -12317,9 +14009,9 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_k_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block2_attention_k_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -12334,8 +14026,11 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]    adjoint of block2.attention_q_heads (small_gpt.py:37) */
-static void compute_d_block2_attention_q(ptrdiff_t rows, const float *restrict d_block2_attention_q_heads, float *restrict d_block2_attention_q)
+/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]    adjoint of
+       block2.attention_q_heads (small_gpt.py:37) */
+static void compute_d_block2_attention_q(
+    ptrdiff_t rows, const float *restrict d_block2_attention_q_heads,
+    float *restrict d_block2_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12347,8 +14042,11 @@ static void compute_d_block2_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q (small_gpt.py:37) */
-static void compute_d_block2_attention_q_b(ptrdiff_t rows, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_b)
+/* d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
+       adjoint of block2.attention.q (small_gpt.py:37) */
+static void compute_d_block2_attention_q_b(
+    ptrdiff_t rows, const float *restrict d_block2_attention_q,
+    float *restrict d_block2_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -12370,15 +14068,20 @@ static void compute_d_block2_attention_q_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+       k]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block2_attention_q_W)
+GW_INLINE void compute_d_block2_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block2_attention_q_W)
 {
     const float d_block2_attention_q_W_at = value;
     d_block2_attention_q_W[k*128 + j] = d_block2_attention_q_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_q_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block2_attention_q_W)
+static void compute_d_block2_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block2_attention_q_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12388,8 +14091,10 @@ static void compute_d_block2_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block2_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
+GW_INLINE void compute_d_block2_attention_q_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
+    float *restrict d_block2_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12430,7 +14135,8 @@ GW_INLINE void compute_d_block2_attention_q_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block2_attention_q_W that fill a tile. */
 GW_INLINE void compute_d_block2_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
+    float *restrict d_block2_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -12438,8 +14144,9 @@ GW_INLINE void compute_d_block2_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1, k]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block2_attention_q_W(ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q, float *restrict d_block2_attention_q_W)
+static void compute_d_block2_attention_q_W(
+    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
+    float *restrict d_block2_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -12466,8 +14173,18 @@ static void compute_d_block2_attention_q_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
+       block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]    adjoint of
+       block2.attention.q_sum (small_gpt.py:37)
+   then d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
+       d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
+       d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]    adjoint of block2.attention.v_sum,
+       block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block2_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1)
+GW_INLINE void compute_d_block2_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict d_block2_norm1_from_block2_attention_k_sum,
+    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
+    float *restrict d_block2_norm1)
 {
     const float d_block2_norm1_from_block2_attention_q_sum = value;
     const float d_block2_norm1_at = d_block2_norm1_from_block2_attention_q_sum + d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] + d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2];
@@ -12475,7 +14192,11 @@ GW_INLINE void compute_d_block2_norm1_point(float value, ptrdiff_t n, ptrdiff_t 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1)
+static void compute_d_block2_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict d_block2_norm1_from_block2_attention_k_sum,
+    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
+    float *restrict d_block2_norm1)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12485,8 +14206,12 @@ static void compute_d_block2_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block2_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block2_attention_q,
+    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
+    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
+    float *restrict d_block2_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12520,7 +14245,10 @@ GW_INLINE void compute_d_block2_norm1_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block2_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_q,
+    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
+    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
+    float *restrict d_block2_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12535,8 +14263,13 @@ GW_INLINE void compute_d_block2_norm1_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block2_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1)
+GW_INLINE void compute_d_block2_norm1_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block2_attention_q_W,
+    const float *restrict d_block2_attention_q,
+    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
+    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
+    float *restrict d_block2_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12564,9 +14297,12 @@ GW_INLINE void compute_d_block2_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37)
-   then d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] + d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] + d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]    adjoint of block2.attention.v_sum, block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block2_norm1(ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict d_block2_attention_q, const float *restrict d_block2_norm1_from_block2_attention_k_sum, const float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict d_block2_norm1, float *restrict gw_panel)
+static void compute_d_block2_norm1(
+    ptrdiff_t rows, const float *restrict block2_attention_q_W,
+    const float *restrict d_block2_attention_q,
+    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
+    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
+    float *restrict d_block2_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -12581,9 +14317,9 @@ static void compute_d_block2_norm1(ptrdiff_t rows, const float *restrict block2_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_q_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block2_attention_q_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -12598,10 +14334,20 @@ static void compute_d_block2_norm1(ptrdiff_t rows, const float *restrict block2_
     }
 }
 
-/* d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n, i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36)
-   then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:36)
-   then d_block2.norm1_mean_from_block2.norm1_var[n, i1] = d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]    adjoint of block2.norm1_var (small_gpt.py:36) */
-static void compute_d_block2_norm1_var(ptrdiff_t rows, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum, float *restrict d_block2_norm1_var, float *restrict d_block2_norm1_mean_from_block2_norm1_var)
+/* d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+       i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1
+       (small_gpt.py:36)
+   then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
+       d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]    adjoint
+       of block2.norm1_var (small_gpt.py:36) */
+static void compute_d_block2_norm1_var(
+    ptrdiff_t rows, const float *restrict block2_norm1_mean, const float *restrict add,
+    const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
+    const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum,
+    float *restrict d_block2_norm1_var, float *restrict d_block2_norm1_mean_from_block2_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12610,15 +14356,26 @@ static void compute_d_block2_norm1_var(ptrdiff_t rows, const float *restrict blo
                 d_block2_norm1_var_sum += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*block2_norm1_W[i2]*d_block2_norm1[n*8192 + i1*128 + i2];
             }
             const float d_block2_norm1_var_at = -0.5f*d_block2_norm1_var_sum/powf(1e-05f + block2_norm1_var[n*64 + i1], 1.5f);
-            d_block2_norm1_var[n*64 + i1] = d_block2_norm1_var_at;
             const float d_block2_norm1_mean_from_block2_norm1_var_at = d_block2_norm1_var_at*d_block2_norm1_mean_from_block2_norm1_var_sum[n*64 + i1];
+            d_block2_norm1_var[n*64 + i1] = d_block2_norm1_var_at;
             d_block2_norm1_mean_from_block2_norm1_var[n*64 + i1] = d_block2_norm1_mean_from_block2_norm1_var_at;
         }
     }
 }
 
+/* d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
+       block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_mean_from_block2.norm1[n, i1] =
+       -d_block2.norm1_mean_from_block2.norm1_sum[n, i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)
+       adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
+       d_block2.norm1_mean_from_block2.norm1_var[n, i1]    adjoint of block2.norm1,
+       block2.norm1_var (small_gpt.py:36) */
 /* What compute_d_block2_norm1_mean_from_block2_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean)
+GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
+    float *restrict d_block2_norm1_mean)
 {
     const float d_block2_norm1_mean_from_block2_norm1_sum = value;
     const float d_block2_norm1_mean_from_block2_norm1 = -d_block2_norm1_mean_from_block2_norm1_sum/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
@@ -12628,7 +14385,11 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_mean_from_block2_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean)
+static void compute_d_block2_norm1_mean_from_block2_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
+    float *restrict d_block2_norm1_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12638,8 +14399,11 @@ static void compute_d_block2_norm1_mean_from_block2_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block2_norm1_mean_from_block2_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
+    float *restrict d_block2_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -12673,7 +14437,9 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(const int heig
 
 /* The rows of a strip of compute_d_block2_norm1_mean_from_block2_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
+    float *restrict d_block2_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -12688,8 +14454,12 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block2_norm1_mean_from_block2_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean)
+GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
+    const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
+    float *restrict d_block2_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -12717,10 +14487,11 @@ GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36)
-   then d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n, i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of block2.norm1 (small_gpt.py:36)
-   then d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] + d_block2.norm1_mean_from_block2.norm1_var[n, i1]    adjoint of block2.norm1, block2.norm1_var (small_gpt.py:36) */
-static void compute_d_block2_norm1_mean_from_block2_norm1(ptrdiff_t rows, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict block2_norm1_var, const float *restrict d_block2_norm1_mean_from_block2_norm1_var, float *restrict d_block2_norm1_mean, float *restrict gw_panel)
+static void compute_d_block2_norm1_mean_from_block2_norm1(
+    ptrdiff_t rows, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
+    const float *restrict block2_norm1_var,
+    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
+    float *restrict d_block2_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -12735,9 +14506,9 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block2_norm1[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block2_norm1[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -12752,8 +14523,13 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of block2.norm1 (small_gpt.py:36) */
-static void compute_d_block2_norm1_W(ptrdiff_t rows, const float *restrict block2_norm1_var, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_W)
+/* d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n,
+       i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of
+       block2.norm1 (small_gpt.py:36) */
+static void compute_d_block2_norm1_W(
+    ptrdiff_t rows, const float *restrict block2_norm1_var,
+    const float *restrict block2_norm1_mean, const float *restrict add,
+    const float *restrict d_block2_norm1, float *restrict d_block2_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -12775,8 +14551,10 @@ static void compute_d_block2_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36) */
-static void compute_d_block2_norm1_b(ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
+/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint of
+       block2.norm1 (small_gpt.py:36) */
+static void compute_d_block2_norm1_b(
+    ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -12798,8 +14576,16 @@ static void compute_d_block2_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)    adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38) */
-static void compute_d_add(ptrdiff_t rows, const float *restrict d_block2_norm1_mean, const float *restrict block2_norm1_mean, const float *restrict add, const float *restrict d_block2_norm1_var, const float *restrict block2_norm1_var, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1, const float *restrict d_x_3, float *restrict d_add)
+/* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0,
+       i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] +
+       block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)
+       adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38) */
+static void compute_d_add(
+    ptrdiff_t rows, const float *restrict d_block2_norm1_mean,
+    const float *restrict block2_norm1_mean, const float *restrict add,
+    const float *restrict d_block2_norm1_var, const float *restrict block2_norm1_var,
+    const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
+    const float *restrict d_x_3, float *restrict d_add)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -12811,8 +14597,10 @@ static void compute_d_add(ptrdiff_t rows, const float *restrict d_block2_norm1_m
     }
 }
 
-/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of block1.down (small_gpt.py:41) */
-static void compute_d_block1_down_b(ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
+/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of block1.down
+       (small_gpt.py:41) */
+static void compute_d_block1_down_b(
+    ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -12834,15 +14622,20 @@ static void compute_d_block1_down_b(ptrdiff_t rows, const float *restrict d_add,
     }
 }
 
+/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]    adjoint
+       of block1.down_sum (small_gpt.py:41) */
 /* What compute_d_block1_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_down_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block1_down_W)
+GW_INLINE void compute_d_block1_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block1_down_W)
 {
     const float d_block1_down_W_at = value;
     d_block1_down_W[k*128 + j] = d_block1_down_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_down_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block1_down_W)
+static void compute_d_block1_down_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block1_down_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12852,8 +14645,10 @@ static void compute_d_block1_down_W_finish(const float *row, int height, ptrdiff
 }
 
 /* A tile of compute_d_block1_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_down_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
+GW_INLINE void compute_d_block1_down_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
+    float *restrict d_block1_down_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -12894,7 +14689,8 @@ GW_INLINE void compute_d_block1_down_W_tile(const int height, const int width, p
 
 /* The rows of a strip of compute_d_block1_down_W that fill a tile. */
 GW_INLINE void compute_d_block1_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
+    ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
+    float *restrict d_block1_down_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 512; done += GW_ROWS) {
@@ -12902,8 +14698,9 @@ GW_INLINE void compute_d_block1_down_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]    adjoint of block1.down_sum (small_gpt.py:41) */
-static void compute_d_block1_down_W(ptrdiff_t rows, const float *restrict d_add, const float *restrict h, float *restrict d_block1_down_W)
+static void compute_d_block1_down_W(
+    ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
+    float *restrict d_block1_down_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -12930,8 +14727,14 @@ static void compute_d_block1_down_W(ptrdiff_t rows, const float *restrict d_add,
     }
 }
 
+/* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]    adjoint of
+       block1.down_sum (small_gpt.py:41)
+   then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
+       sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1,
+       i2]    adjoint of h (small_gpt.py:40) */
 /* What compute_d_h does with its sum at one point. */
-GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
+GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
 {
     const float d_h = value;
     const float d_block1_up_at = d_h*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block1_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block1_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block1_up[i0*32768 + i1*512 + i2]*block1_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
@@ -12939,7 +14742,9 @@ GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i2, ptrdif
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
+static void compute_d_h_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -12949,8 +14754,10 @@ static void compute_d_h_finish(const float *row, int height, ptrdiff_t span, ptr
 }
 
 /* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
+GW_INLINE void compute_d_h_tile(
+    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_add, const float *restrict block1_up,
+    float *restrict d_block1_up, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -12984,7 +14791,8 @@ GW_INLINE void compute_d_h_tile(const int height, const int width, ptrdiff_t i0_
 
 /* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
 GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add, const float *restrict block1_up,
+    float *restrict d_block1_up, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -12999,8 +14807,10 @@ GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_h, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up)
+GW_INLINE void compute_d_h_dots(
+    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict d_add,
+    const float *restrict block1_up, float *restrict d_block1_up)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13028,9 +14838,9 @@ GW_INLINE void compute_d_h_dots(ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_
     }
 }
 
-/* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]    adjoint of block1.down_sum (small_gpt.py:41)
-   then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 + sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]    adjoint of h (small_gpt.py:40) */
-static void compute_d_h(ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict d_add, const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
+static void compute_d_h(
+    ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict d_add,
+    const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
@@ -13045,9 +14855,9 @@ static void compute_d_h(ptrdiff_t rows, const float *restrict block1_down_W, con
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 512 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_down_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block1_down_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -13062,8 +14872,10 @@ static void compute_d_h(ptrdiff_t rows, const float *restrict block1_down_W, con
     }
 }
 
-/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of block1.up (small_gpt.py:40) */
-static void compute_d_block1_up_b(ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
+/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of block1.up
+       (small_gpt.py:40) */
+static void compute_d_block1_up_b(
+    ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
@@ -13085,15 +14897,20 @@ static void compute_d_block1_up_b(ptrdiff_t rows, const float *restrict d_block1
     }
 }
 
+/* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1,
+       j]    adjoint of block1.up_sum (small_gpt.py:40) */
 /* What compute_d_block1_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_up_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block1_up_W)
+GW_INLINE void compute_d_block1_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block1_up_W)
 {
     const float d_block1_up_W_at = value;
     d_block1_up_W[k*512 + j] = d_block1_up_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_up_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block1_up_W)
+static void compute_d_block1_up_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block1_up_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13103,8 +14920,10 @@ static void compute_d_block1_up_W_finish(const float *row, int height, ptrdiff_t
 }
 
 /* A tile of compute_d_block1_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_up_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
+GW_INLINE void compute_d_block1_up_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
+    float *restrict d_block1_up_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 512);
@@ -13145,7 +14964,8 @@ GW_INLINE void compute_d_block1_up_W_tile(const int height, const int width, ptr
 
 /* The rows of a strip of compute_d_block1_up_W that fill a tile. */
 GW_INLINE void compute_d_block1_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
+    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
+    float *restrict d_block1_up_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -13153,8 +14973,9 @@ GW_INLINE void compute_d_block1_up_W_strip(const int width, ptrdiff_t first,
     }
 }
 
-/* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
-static void compute_d_block1_up_W(ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up, float *restrict d_block1_up_W)
+static void compute_d_block1_up_W(
+    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
+    float *restrict d_block1_up_W)
 {
     enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -13181,15 +15002,20 @@ static void compute_d_block1_up_W(ptrdiff_t rows, const float *restrict block1_n
     }
 }
 
+/* d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
+       adjoint of block1.up_sum (small_gpt.py:40) */
 /* What compute_d_block1_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block1_norm2)
+GW_INLINE void compute_d_block1_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block1_norm2)
 {
     const float d_block1_norm2_at = value;
     d_block1_norm2[n*8192 + i1*128 + i2] = d_block1_norm2_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block1_norm2)
+static void compute_d_block1_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block1_norm2)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13199,8 +15025,10 @@ static void compute_d_block1_norm2_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block1_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm2_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm2_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_up, float *restrict d_block1_norm2,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -13234,7 +15062,8 @@ GW_INLINE void compute_d_block1_norm2_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block1_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_up,
+    float *restrict d_block1_norm2, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -13249,8 +15078,10 @@ GW_INLINE void compute_d_block1_norm2_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block1_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict d_block1_up, float *restrict d_block1_norm2)
+GW_INLINE void compute_d_block1_norm2_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict d_block1_up,
+    float *restrict d_block1_norm2)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13278,8 +15109,9 @@ GW_INLINE void compute_d_block1_norm2_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
-static void compute_d_block1_norm2(ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict d_block1_up, float *restrict d_block1_norm2, float *restrict gw_panel)
+static void compute_d_block1_norm2(
+    ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict d_block1_up,
+    float *restrict d_block1_norm2, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -13294,9 +15126,9 @@ static void compute_d_block1_norm2(ptrdiff_t rows, const float *restrict block1_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_up_W[from*512 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block1_up_W[i2*512 + j];
                     }
                 }
                 if (width == 1) {
@@ -13311,10 +15143,20 @@ static void compute_d_block1_norm2(ptrdiff_t rows, const float *restrict block1_
     }
 }
 
-/* d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39)
-   then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] + 1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:39)
-   then d_block1.norm2_mean_from_block1.norm2_var[n, i1] = d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]    adjoint of block1.norm2_var (small_gpt.py:39) */
-static void compute_d_block1_norm2_var(ptrdiff_t rows, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum, float *restrict d_block1_norm2_var, float *restrict d_block1_norm2_mean_from_block1_norm2_var)
+/* d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+       i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2
+       (small_gpt.py:39)
+   then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
+       d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]    adjoint
+       of block1.norm2_var (small_gpt.py:39) */
+static void compute_d_block1_norm2_var(
+    ptrdiff_t rows, const float *restrict block1_norm2_mean, const float *restrict x_2,
+    const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
+    const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum,
+    float *restrict d_block1_norm2_var, float *restrict d_block1_norm2_mean_from_block1_norm2_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -13323,15 +15165,26 @@ static void compute_d_block1_norm2_var(ptrdiff_t rows, const float *restrict blo
                 d_block1_norm2_var_sum += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*block1_norm2_W[i2]*d_block1_norm2[n*8192 + i1*128 + i2];
             }
             const float d_block1_norm2_var_at = -0.5f*d_block1_norm2_var_sum/powf(1e-05f + block1_norm2_var[n*64 + i1], 1.5f);
-            d_block1_norm2_var[n*64 + i1] = d_block1_norm2_var_at;
             const float d_block1_norm2_mean_from_block1_norm2_var_at = d_block1_norm2_var_at*d_block1_norm2_mean_from_block1_norm2_var_sum[n*64 + i1];
+            d_block1_norm2_var[n*64 + i1] = d_block1_norm2_var_at;
             d_block1_norm2_mean_from_block1_norm2_var[n*64 + i1] = d_block1_norm2_mean_from_block1_norm2_var_at;
         }
     }
 }
 
+/* d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
+       block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_mean_from_block1.norm2[n, i1] =
+       -d_block1.norm2_mean_from_block1.norm2_sum[n, i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)
+       adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
+       d_block1.norm2_mean_from_block1.norm2_var[n, i1]    adjoint of block1.norm2,
+       block1.norm2_var (small_gpt.py:39) */
 /* What compute_d_block1_norm2_mean_from_block1_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean)
+GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
+    float *restrict d_block1_norm2_mean)
 {
     const float d_block1_norm2_mean_from_block1_norm2_sum = value;
     const float d_block1_norm2_mean_from_block1_norm2 = -d_block1_norm2_mean_from_block1_norm2_sum/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
@@ -13341,7 +15194,11 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm2_mean_from_block1_norm2_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean)
+static void compute_d_block1_norm2_mean_from_block1_norm2_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
+    float *restrict d_block1_norm2_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13351,8 +15208,11 @@ static void compute_d_block1_norm2_mean_from_block1_norm2_finish(const float *ro
 }
 
 /* A tile of compute_d_block1_norm2_mean_from_block1_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
+    float *restrict d_block1_norm2_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -13386,7 +15246,9 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(const int heig
 
 /* The rows of a strip of compute_d_block1_norm2_mean_from_block1_norm2 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
+    float *restrict d_block1_norm2_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -13401,8 +15263,12 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block1_norm2_mean_from_block1_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean)
+GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
+    const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
+    float *restrict d_block1_norm2_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13430,10 +15296,11 @@ GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(ptrdiff_t one_
     }
 }
 
-/* d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39)
-   then d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n, i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of block1.norm2 (small_gpt.py:39)
-   then d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] + d_block1.norm2_mean_from_block1.norm2_var[n, i1]    adjoint of block1.norm2, block1.norm2_var (small_gpt.py:39) */
-static void compute_d_block1_norm2_mean_from_block1_norm2(ptrdiff_t rows, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict block1_norm2_var, const float *restrict d_block1_norm2_mean_from_block1_norm2_var, float *restrict d_block1_norm2_mean, float *restrict gw_panel)
+static void compute_d_block1_norm2_mean_from_block1_norm2(
+    ptrdiff_t rows, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
+    const float *restrict block1_norm2_var,
+    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
+    float *restrict d_block1_norm2_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -13448,9 +15315,9 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block1_norm2[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block1_norm2[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -13465,8 +15332,13 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(ptrdiff_t rows, const 
     }
 }
 
-/* d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of block1.norm2 (small_gpt.py:39) */
-static void compute_d_block1_norm2_W(ptrdiff_t rows, const float *restrict block1_norm2_var, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_W)
+/* d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+       i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of
+       block1.norm2 (small_gpt.py:39) */
+static void compute_d_block1_norm2_W(
+    ptrdiff_t rows, const float *restrict block1_norm2_var,
+    const float *restrict block1_norm2_mean, const float *restrict x_2,
+    const float *restrict d_block1_norm2, float *restrict d_block1_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -13488,8 +15360,10 @@ static void compute_d_block1_norm2_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39) */
-static void compute_d_block1_norm2_b(ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
+/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint of
+       block1.norm2 (small_gpt.py:39) */
+static void compute_d_block1_norm2_b(
+    ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -13511,8 +15385,16 @@ static void compute_d_block1_norm2_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)    adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41) */
-static void compute_d_x_2(ptrdiff_t rows, const float *restrict d_block1_norm2_mean, const float *restrict block1_norm2_mean, const float *restrict x_2, const float *restrict d_block1_norm2_var, const float *restrict block1_norm2_var, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2, const float *restrict d_add, float *restrict d_x_2)
+/* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0,
+       i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] +
+       block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)
+       adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41) */
+static void compute_d_x_2(
+    ptrdiff_t rows, const float *restrict d_block1_norm2_mean,
+    const float *restrict block1_norm2_mean, const float *restrict x_2,
+    const float *restrict d_block1_norm2_var, const float *restrict block1_norm2_var,
+    const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
+    const float *restrict d_add, float *restrict d_x_2)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -13524,8 +15406,10 @@ static void compute_d_x_2(ptrdiff_t rows, const float *restrict d_block1_norm2_m
     }
 }
 
-/* d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]    adjoint of block1.attention.out (small_gpt.py:37) */
-static void compute_d_block1_attention_out_b(ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_out_b)
+/* d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]    adjoint of
+       block1.attention.out (small_gpt.py:37) */
+static void compute_d_block1_attention_out_b(
+    ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -13547,15 +15431,20 @@ static void compute_d_block1_attention_out_b(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1,
+       k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block1_attention_out_W)
+GW_INLINE void compute_d_block1_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block1_attention_out_W)
 {
     const float d_block1_attention_out_W_at = value;
     d_block1_attention_out_W[k*128 + j] = d_block1_attention_out_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_out_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block1_attention_out_W)
+static void compute_d_block1_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block1_attention_out_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13565,8 +15454,10 @@ static void compute_d_block1_attention_out_W_finish(const float *row, int height
 }
 
 /* A tile of compute_d_block1_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_out_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
+GW_INLINE void compute_d_block1_attention_out_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
+    float *restrict d_block1_attention_out_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -13607,7 +15498,8 @@ GW_INLINE void compute_d_block1_attention_out_W_tile(const int height, const int
 
 /* The rows of a strip of compute_d_block1_attention_out_W that fill a tile. */
 GW_INLINE void compute_d_block1_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
+    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
+    float *restrict d_block1_attention_out_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -13615,8 +15507,9 @@ GW_INLINE void compute_d_block1_attention_out_W_strip(const int width, ptrdiff_t
     }
 }
 
-/* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1, k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_out_W(ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2, float *restrict d_block1_attention_out_W)
+static void compute_d_block1_attention_out_W(
+    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
+    float *restrict d_block1_attention_out_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -13643,15 +15536,20 @@ static void compute_d_block1_attention_out_W(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
+       j]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block1_attention_joined)
+GW_INLINE void compute_d_block1_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block1_attention_joined)
 {
     const float d_block1_attention_joined_at = value;
     d_block1_attention_joined[n*8192 + i1*128 + i2] = d_block1_attention_joined_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_joined_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block1_attention_joined)
+static void compute_d_block1_attention_joined_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block1_attention_joined)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13661,8 +15559,10 @@ static void compute_d_block1_attention_joined_finish(const float *row, int heigh
 }
 
 /* A tile of compute_d_block1_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_joined_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_attention_joined_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_x_2, float *restrict d_block1_attention_joined,
+    float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -13696,7 +15596,8 @@ GW_INLINE void compute_d_block1_attention_joined_tile(const int height, const in
 
 /* The rows of a strip of compute_d_block1_attention_joined that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_2,
+    float *restrict d_block1_attention_joined, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -13711,8 +15612,10 @@ GW_INLINE void compute_d_block1_attention_joined_strip(const int width, ptrdiff_
 }
 
 /* One row by four columns of compute_d_block1_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_attention_joined_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict d_x_2, float *restrict d_block1_attention_joined)
+GW_INLINE void compute_d_block1_attention_joined_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict d_x_2,
+    float *restrict d_block1_attention_joined)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13740,8 +15643,9 @@ GW_INLINE void compute_d_block1_attention_joined_dots(ptrdiff_t n_first, ptrdiff
     }
 }
 
-/* d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2, j]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_joined(ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict d_x_2, float *restrict d_block1_attention_joined, float *restrict gw_panel)
+static void compute_d_block1_attention_joined(
+    ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict d_x_2,
+    float *restrict d_block1_attention_joined, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -13756,9 +15660,9 @@ static void compute_d_block1_attention_joined(ptrdiff_t rows, const float *restr
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_out_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block1_attention_out_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -13773,8 +15677,11 @@ static void compute_d_block1_attention_joined(ptrdiff_t rows, const float *restr
     }
 }
 
-/* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]    adjoint of block1.attention_joined (small_gpt.py:37) */
-static void compute_d_block1_attention_mixed(ptrdiff_t rows, const float *restrict d_block1_attention_joined, float *restrict d_block1_attention_mixed)
+/* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]    adjoint
+       of block1.attention_joined (small_gpt.py:37) */
+static void compute_d_block1_attention_mixed(
+    ptrdiff_t rows, const float *restrict d_block1_attention_joined,
+    float *restrict d_block1_attention_mixed)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -13788,15 +15695,21 @@ static void compute_d_block1_attention_mixed(ptrdiff_t rows, const float *restri
     }
 }
 
+/* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block1.attention_v_heads[n,
+       i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of block1.attention_mixed
+       (small_gpt.py:37) */
 /* What compute_d_block1_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
+GW_INLINE void compute_d_block1_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
 {
     const float d_block1_attention_mixed_weights_at = value;
     d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_weights_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
+static void compute_d_block1_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13806,8 +15719,10 @@ static void compute_d_block1_attention_mixed_weights_finish(const float *row, in
 }
 
 /* A tile of compute_d_block1_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_attention_mixed_weights_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed,
+    float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -13841,7 +15756,8 @@ GW_INLINE void compute_d_block1_attention_mixed_weights_tile(const int height, c
 
 /* The rows of a strip of compute_d_block1_attention_mixed_weights that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed,
+    float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -13856,8 +15772,11 @@ GW_INLINE void compute_d_block1_attention_mixed_weights_strip(const int width, p
 }
 
 /* One row by four columns of compute_d_block1_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_dots(ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_v_heads, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights)
+GW_INLINE void compute_d_block1_attention_mixed_weights_dots(
+    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_v_heads,
+    const float *restrict d_block1_attention_mixed,
+    float *restrict d_block1_attention_mixed_weights)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -13885,8 +15804,10 @@ GW_INLINE void compute_d_block1_attention_mixed_weights_dots(ptrdiff_t i2_first,
     }
 }
 
-/* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of block1.attention_mixed (small_gpt.py:37) */
-static void compute_d_block1_attention_mixed_weights(ptrdiff_t rows, const float *restrict block1_attention_v_heads, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
+static void compute_d_block1_attention_mixed_weights(
+    ptrdiff_t rows, const float *restrict block1_attention_v_heads,
+    const float *restrict d_block1_attention_mixed,
+    float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -13902,9 +15823,9 @@ static void compute_d_block1_attention_mixed_weights(ptrdiff_t rows, const float
                     width = gw_strip(vectors - column);
                     const ptrdiff_t first = column * GW_LANES;
                     for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
                         for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block1_attention_v_heads[n*8192 + i1*2048 + from*32 + e];
+                            gw_panel[e*width*GW_LANES + lane] = block1_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                         }
                     }
                     if (width == 1) {
@@ -13920,15 +15841,21 @@ static void compute_d_block1_attention_mixed_weights(ptrdiff_t rows, const float
     }
 }
 
+/* d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+       block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
+       adjoint of block1.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block1_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_v_heads)
+GW_INLINE void compute_d_block1_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_v_heads)
 {
     const float d_block1_attention_v_heads_at = value;
     d_block1_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_v_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_v_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_v_heads)
+static void compute_d_block1_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_v_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -13938,8 +15865,10 @@ static void compute_d_block1_attention_v_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block1_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_v_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
+GW_INLINE void compute_d_block1_attention_v_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
+    const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -13978,7 +15907,8 @@ GW_INLINE void compute_d_block1_attention_v_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block1_attention_v_heads that fill a tile. */
 GW_INLINE void compute_d_block1_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
+    const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -13986,8 +15916,9 @@ GW_INLINE void compute_d_block1_attention_v_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]    adjoint of block1.attention_mixed (small_gpt.py:37) */
-static void compute_d_block1_attention_v_heads(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
+static void compute_d_block1_attention_v_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
+    const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -14018,16 +15949,27 @@ static void compute_d_block1_attention_v_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of block1.attention_mixed_weights (small_gpt.py:37)
-   then d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n, i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]    adjoint of block1.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block1_attention_mixed_weights_sum(ptrdiff_t rows, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed_weights, const float *restrict block1_attention_mixed_weights_sum, float *restrict d_block1_attention_mixed_weights_sum)
+/* d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+       block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]
+       adjoint of block1.attention_mixed_weights (small_gpt.py:37)
+   then d_block1.attention_mixed_weights_sum[n, i1, i2] =
+       -d_block1.attention_mixed_weights_sum_sum[n, i1, i2]/block1.attention_mixed_weights_sum[n,
+       i1, i2]    adjoint of block1.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block1_attention_mixed_weights_sum(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
+    const float *restrict d_block1_attention_mixed_weights,
+    const float *restrict block1_attention_mixed_weights_sum,
+    float *restrict d_block1_attention_mixed_weights_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block1_attention_mixed_weights_sum_sum = 0.0f;
-                for (ptrdiff_t j = 0; j < 64; j++) {
-                    d_block1_attention_mixed_weights_sum_sum += block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                {
+                    const ptrdiff_t j = 0, j_end = 64;
+                    if (j < j_end) {
+                        d_block1_attention_mixed_weights_sum_sum += gw_dot(&block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                    }
                 }
                 const float d_block1_attention_mixed_weights_sum_at = -d_block1_attention_mixed_weights_sum_sum/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                 d_block1_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block1_attention_mixed_weights_sum_at;
@@ -14036,9 +15978,21 @@ static void compute_d_block1_attention_mixed_weights_sum(ptrdiff_t rows, const f
     }
 }
 
-/* d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j] - block1.attention_mixed_weights_sum_max[n, i1, i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)
-   then d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else 0)*d_block1.attention_mixed_scores[n, i1, i2, j]    adjoint of block1.attention_mixed_scores (small_gpt.py:37) */
-static void compute_d_block1_attention_mixed_scores(ptrdiff_t rows, const float *restrict d_block1_attention_mixed_weights_sum, const float *restrict block1_attention_mixed_weights_sum_max, const float *restrict block1_attention_mixed_scores, const float *restrict block1_attention_mixed_weights, const float *restrict d_block1_attention_mixed_weights, float *restrict d_block1_attention_mixed_scores_sum)
+/* d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
+       - block1.attention_mixed_weights_sum_max[n, i1,
+       i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
+       i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of
+       block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)
+   then d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+       0)*d_block1.attention_mixed_scores[n, i1, i2, j]    adjoint of
+       block1.attention_mixed_scores (small_gpt.py:37) */
+static void compute_d_block1_attention_mixed_scores(
+    ptrdiff_t rows, const float *restrict d_block1_attention_mixed_weights_sum,
+    const float *restrict block1_attention_mixed_weights_sum_max,
+    const float *restrict block1_attention_mixed_scores,
+    const float *restrict block1_attention_mixed_weights,
+    const float *restrict d_block1_attention_mixed_weights,
+    float *restrict d_block1_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -14053,15 +16007,21 @@ static void compute_d_block1_attention_mixed_scores(ptrdiff_t rows, const float 
     }
 }
 
+/* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1,
+       j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+       block1.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_k_heads)
+GW_INLINE void compute_d_block1_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_k_heads)
 {
     const float d_block1_attention_k_heads_at = value;
     d_block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_k_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_k_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_k_heads)
+static void compute_d_block1_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_k_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14071,8 +16031,11 @@ static void compute_d_block1_attention_k_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block1_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_k_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
+GW_INLINE void compute_d_block1_attention_k_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
+    const float *restrict d_block1_attention_mixed_scores_sum,
+    float *restrict d_block1_attention_k_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -14111,7 +16074,9 @@ GW_INLINE void compute_d_block1_attention_k_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block1_attention_k_heads that fill a tile. */
 GW_INLINE void compute_d_block1_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
+    const float *restrict d_block1_attention_mixed_scores_sum,
+    float *restrict d_block1_attention_k_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -14119,8 +16084,10 @@ GW_INLINE void compute_d_block1_attention_k_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of block1.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_k_heads(ptrdiff_t rows, const float *restrict block1_attention_q_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_k_heads)
+static void compute_d_block1_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_q_heads,
+    const float *restrict d_block1_attention_mixed_scores_sum,
+    float *restrict d_block1_attention_k_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -14151,15 +16118,21 @@ static void compute_d_block1_attention_k_heads(ptrdiff_t rows, const float *rest
     }
 }
 
+/* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1,
+       j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+       block1.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_q_heads)
+GW_INLINE void compute_d_block1_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_q_heads)
 {
     const float d_block1_attention_q_heads_at = value;
     d_block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_q_heads_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_q_heads_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_q_heads)
+static void compute_d_block1_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_q_heads)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14169,8 +16142,11 @@ static void compute_d_block1_attention_q_heads_finish(const float *row, int heig
 }
 
 /* A tile of compute_d_block1_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_q_heads_tile(const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
+GW_INLINE void compute_d_block1_attention_q_heads_tile(
+    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads,
+    const float *restrict d_block1_attention_mixed_scores_sum,
+    float *restrict d_block1_attention_q_heads)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 32);
@@ -14209,7 +16185,9 @@ GW_INLINE void compute_d_block1_attention_q_heads_tile(const int height, const i
 
 /* The rows of a strip of compute_d_block1_attention_q_heads that fill a tile. */
 GW_INLINE void compute_d_block1_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
+    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads,
+    const float *restrict d_block1_attention_mixed_scores_sum,
+    float *restrict d_block1_attention_q_heads)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 64; done += GW_ROWS) {
@@ -14217,8 +16195,10 @@ GW_INLINE void compute_d_block1_attention_q_heads_strip(const int width, ptrdiff
     }
 }
 
-/* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of block1.attention_mixed_scores_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_q_heads(ptrdiff_t rows, const float *restrict block1_attention_k_heads, const float *restrict d_block1_attention_mixed_scores_sum, float *restrict d_block1_attention_q_heads)
+static void compute_d_block1_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_k_heads,
+    const float *restrict d_block1_attention_mixed_scores_sum,
+    float *restrict d_block1_attention_q_heads)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
@@ -14249,8 +16229,11 @@ static void compute_d_block1_attention_q_heads(ptrdiff_t rows, const float *rest
     }
 }
 
-/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]    adjoint of block1.attention_v_heads (small_gpt.py:37) */
-static void compute_d_block1_attention_v(ptrdiff_t rows, const float *restrict d_block1_attention_v_heads, float *restrict d_block1_attention_v)
+/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]    adjoint of
+       block1.attention_v_heads (small_gpt.py:37) */
+static void compute_d_block1_attention_v(
+    ptrdiff_t rows, const float *restrict d_block1_attention_v_heads,
+    float *restrict d_block1_attention_v)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14262,8 +16245,11 @@ static void compute_d_block1_attention_v(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v (small_gpt.py:37) */
-static void compute_d_block1_attention_v_b(ptrdiff_t rows, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_b)
+/* d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
+       adjoint of block1.attention.v (small_gpt.py:37) */
+static void compute_d_block1_attention_v_b(
+    ptrdiff_t rows, const float *restrict d_block1_attention_v,
+    float *restrict d_block1_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -14285,15 +16271,20 @@ static void compute_d_block1_attention_v_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+       k]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block1_attention_v_W)
+GW_INLINE void compute_d_block1_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block1_attention_v_W)
 {
     const float d_block1_attention_v_W_at = value;
     d_block1_attention_v_W[k*128 + j] = d_block1_attention_v_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_v_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block1_attention_v_W)
+static void compute_d_block1_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block1_attention_v_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14303,8 +16294,10 @@ static void compute_d_block1_attention_v_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block1_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_v_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
+GW_INLINE void compute_d_block1_attention_v_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
+    float *restrict d_block1_attention_v_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14345,7 +16338,8 @@ GW_INLINE void compute_d_block1_attention_v_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block1_attention_v_W that fill a tile. */
 GW_INLINE void compute_d_block1_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
+    float *restrict d_block1_attention_v_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -14353,8 +16347,9 @@ GW_INLINE void compute_d_block1_attention_v_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_v_W(ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v, float *restrict d_block1_attention_v_W)
+static void compute_d_block1_attention_v_W(
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
+    float *restrict d_block1_attention_v_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -14381,15 +16376,21 @@ static void compute_d_block1_attention_v_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
+       block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]    adjoint of
+       block1.attention.v_sum (small_gpt.py:37) */
 /* What compute_d_block1_norm1_from_block1_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_v_sum)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_v_sum)
 {
     const float d_block1_norm1_from_block1_attention_v_sum_at = value;
     d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_v_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_from_block1_attention_v_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_v_sum)
+static void compute_d_block1_norm1_from_block1_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_v_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14399,8 +16400,10 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum_finish(const floa
 }
 
 /* A tile of compute_d_block1_norm1_from_block1_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_attention_v,
+    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14434,7 +16437,8 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(const int
 
 /* The rows of a strip of compute_d_block1_norm1_from_block1_attention_v_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_v,
+    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -14449,8 +16453,11 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block1_norm1_from_block1_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_v_W,
+    const float *restrict d_block1_attention_v,
+    float *restrict d_block1_norm1_from_block1_attention_v_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -14478,8 +16485,10 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
-static void compute_d_block1_norm1_from_block1_attention_v_sum(ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict d_block1_attention_v, float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
+static void compute_d_block1_norm1_from_block1_attention_v_sum(
+    ptrdiff_t rows, const float *restrict block1_attention_v_W,
+    const float *restrict d_block1_attention_v,
+    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -14494,9 +16503,9 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_v_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block1_attention_v_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -14511,8 +16520,11 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]    adjoint of block1.attention_k_heads (small_gpt.py:37) */
-static void compute_d_block1_attention_k(ptrdiff_t rows, const float *restrict d_block1_attention_k_heads, float *restrict d_block1_attention_k)
+/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]    adjoint of
+       block1.attention_k_heads (small_gpt.py:37) */
+static void compute_d_block1_attention_k(
+    ptrdiff_t rows, const float *restrict d_block1_attention_k_heads,
+    float *restrict d_block1_attention_k)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14524,8 +16536,11 @@ static void compute_d_block1_attention_k(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k (small_gpt.py:37) */
-static void compute_d_block1_attention_k_b(ptrdiff_t rows, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_b)
+/* d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
+       adjoint of block1.attention.k (small_gpt.py:37) */
+static void compute_d_block1_attention_k_b(
+    ptrdiff_t rows, const float *restrict d_block1_attention_k,
+    float *restrict d_block1_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -14547,15 +16562,20 @@ static void compute_d_block1_attention_k_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+       k]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block1_attention_k_W)
+GW_INLINE void compute_d_block1_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block1_attention_k_W)
 {
     const float d_block1_attention_k_W_at = value;
     d_block1_attention_k_W[k*128 + j] = d_block1_attention_k_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_k_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block1_attention_k_W)
+static void compute_d_block1_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block1_attention_k_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14565,8 +16585,10 @@ static void compute_d_block1_attention_k_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block1_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_k_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
+GW_INLINE void compute_d_block1_attention_k_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
+    float *restrict d_block1_attention_k_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14607,7 +16629,8 @@ GW_INLINE void compute_d_block1_attention_k_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block1_attention_k_W that fill a tile. */
 GW_INLINE void compute_d_block1_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
+    float *restrict d_block1_attention_k_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -14615,8 +16638,9 @@ GW_INLINE void compute_d_block1_attention_k_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_k_W(ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k, float *restrict d_block1_attention_k_W)
+static void compute_d_block1_attention_k_W(
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
+    float *restrict d_block1_attention_k_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -14643,15 +16667,21 @@ static void compute_d_block1_attention_k_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
+       block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]    adjoint of
+       block1.attention.k_sum (small_gpt.py:37) */
 /* What compute_d_block1_norm1_from_block1_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_k_sum)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_k_sum)
 {
     const float d_block1_norm1_from_block1_attention_k_sum_at = value;
     d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_k_sum_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_from_block1_attention_k_sum_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_k_sum)
+static void compute_d_block1_norm1_from_block1_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_k_sum)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14661,8 +16691,10 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum_finish(const floa
 }
 
 /* A tile of compute_d_block1_norm1_from_block1_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_attention_k,
+    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14696,7 +16728,8 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(const int
 
 /* The rows of a strip of compute_d_block1_norm1_from_block1_attention_k_sum that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_k,
+    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -14711,8 +16744,11 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_strip(const in
 }
 
 /* One row by four columns of compute_d_block1_norm1_from_block1_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum)
+GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_k_W,
+    const float *restrict d_block1_attention_k,
+    float *restrict d_block1_norm1_from_block1_attention_k_sum)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -14740,8 +16776,10 @@ GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(ptrdiff_t
     }
 }
 
-/* d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
-static void compute_d_block1_norm1_from_block1_attention_k_sum(ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict d_block1_attention_k, float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
+static void compute_d_block1_norm1_from_block1_attention_k_sum(
+    ptrdiff_t rows, const float *restrict block1_attention_k_W,
+    const float *restrict d_block1_attention_k,
+    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -14756,9 +16794,9 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(ptrdiff_t rows, c
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_k_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block1_attention_k_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -14773,8 +16811,11 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(ptrdiff_t rows, c
     }
 }
 
-/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]    adjoint of block1.attention_q_heads (small_gpt.py:37) */
-static void compute_d_block1_attention_q(ptrdiff_t rows, const float *restrict d_block1_attention_q_heads, float *restrict d_block1_attention_q)
+/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]    adjoint of
+       block1.attention_q_heads (small_gpt.py:37) */
+static void compute_d_block1_attention_q(
+    ptrdiff_t rows, const float *restrict d_block1_attention_q_heads,
+    float *restrict d_block1_attention_q)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -14786,8 +16827,11 @@ static void compute_d_block1_attention_q(ptrdiff_t rows, const float *restrict d
     }
 }
 
-/* d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q (small_gpt.py:37) */
-static void compute_d_block1_attention_q_b(ptrdiff_t rows, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_b)
+/* d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
+       adjoint of block1.attention.q (small_gpt.py:37) */
+static void compute_d_block1_attention_q_b(
+    ptrdiff_t rows, const float *restrict d_block1_attention_q,
+    float *restrict d_block1_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
         const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
@@ -14809,15 +16853,20 @@ static void compute_d_block1_attention_q_b(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+       k]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j, float *restrict d_block1_attention_q_W)
+GW_INLINE void compute_d_block1_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
+    float *restrict d_block1_attention_q_W)
 {
     const float d_block1_attention_q_W_at = value;
     d_block1_attention_q_W[k*128 + j] = d_block1_attention_q_W_at;
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_q_W_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end, float *restrict d_block1_attention_q_W)
+static void compute_d_block1_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
+    float *restrict d_block1_attention_q_W)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14827,8 +16876,10 @@ static void compute_d_block1_attention_q_W_finish(const float *row, int height, 
 }
 
 /* A tile of compute_d_block1_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_q_W_tile(const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
+GW_INLINE void compute_d_block1_attention_q_W_tile(
+    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
+    float *restrict d_block1_attention_q_W)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14869,7 +16920,8 @@ GW_INLINE void compute_d_block1_attention_q_W_tile(const int height, const int w
 
 /* The rows of a strip of compute_d_block1_attention_q_W that fill a tile. */
 GW_INLINE void compute_d_block1_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
+    float *restrict d_block1_attention_q_W)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 128; done += GW_ROWS) {
@@ -14877,8 +16929,9 @@ GW_INLINE void compute_d_block1_attention_q_W_strip(const int width, ptrdiff_t f
     }
 }
 
-/* d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1, k]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block1_attention_q_W(ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q, float *restrict d_block1_attention_q_W)
+static void compute_d_block1_attention_q_W(
+    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
+    float *restrict d_block1_attention_q_W)
 {
     enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
     for (int column = 0, width; column < vectors; column += width) {
@@ -14905,8 +16958,18 @@ static void compute_d_block1_attention_q_W(ptrdiff_t rows, const float *restrict
     }
 }
 
+/* d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
+       block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]    adjoint of
+       block1.attention.q_sum (small_gpt.py:37)
+   then d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
+       d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
+       d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]    adjoint of block1.attention.v_sum,
+       block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37) */
 /* What compute_d_block1_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2, ptrdiff_t i1, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1)
+GW_INLINE void compute_d_block1_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
+    ptrdiff_t i1, const float *restrict d_block1_norm1_from_block1_attention_k_sum,
+    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
+    float *restrict d_block1_norm1)
 {
     const float d_block1_norm1_from_block1_attention_q_sum = value;
     const float d_block1_norm1_at = d_block1_norm1_from_block1_attention_q_sum + d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] + d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2];
@@ -14914,7 +16977,11 @@ GW_INLINE void compute_d_block1_norm1_point(float value, ptrdiff_t n, ptrdiff_t 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t i1, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1)
+static void compute_d_block1_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t i1, const float *restrict d_block1_norm1_from_block1_attention_k_sum,
+    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
+    float *restrict d_block1_norm1)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -14924,8 +16991,12 @@ static void compute_d_block1_norm1_finish(const float *row, int height, ptrdiff_
 }
 
 /* A tile of compute_d_block1_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_tile(const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_tile(
+    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
+    ptrdiff_t i1, const float *restrict d_block1_attention_q,
+    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
+    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
+    float *restrict d_block1_norm1, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 128);
@@ -14959,7 +17030,10 @@ GW_INLINE void compute_d_block1_norm1_tile(const int height, const int width, pt
 
 /* The rows of a strip of compute_d_block1_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
+    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_q,
+    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
+    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
+    float *restrict d_block1_norm1, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= rows; done += GW_ROWS) {
@@ -14974,8 +17048,13 @@ GW_INLINE void compute_d_block1_norm1_strip(const int width, ptrdiff_t first,
 }
 
 /* One row by four columns of compute_d_block1_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1)
+GW_INLINE void compute_d_block1_norm1_dots(
+    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
+    ptrdiff_t i1, const float *restrict block1_attention_q_W,
+    const float *restrict d_block1_attention_q,
+    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
+    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
+    float *restrict d_block1_norm1)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -15003,9 +17082,12 @@ GW_INLINE void compute_d_block1_norm1_dots(ptrdiff_t n_first, ptrdiff_t i2_first
     }
 }
 
-/* d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37)
-   then d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] + d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] + d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]    adjoint of block1.attention.v_sum, block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37) */
-static void compute_d_block1_norm1(ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict d_block1_attention_q, const float *restrict d_block1_norm1_from_block1_attention_k_sum, const float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict d_block1_norm1, float *restrict gw_panel)
+static void compute_d_block1_norm1(
+    ptrdiff_t rows, const float *restrict block1_attention_q_W,
+    const float *restrict d_block1_attention_q,
+    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
+    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
+    float *restrict d_block1_norm1, float *restrict gw_panel)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
@@ -15020,9 +17102,9 @@ static void compute_d_block1_norm1(ptrdiff_t rows, const float *restrict block1_
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 128 - 1);
+                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
                     for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_q_W[from*128 + j];
+                        gw_panel[j*width*GW_LANES + lane] = block1_attention_q_W[i2*128 + j];
                     }
                 }
                 if (width == 1) {
@@ -15037,10 +17119,20 @@ static void compute_d_block1_norm1(ptrdiff_t rows, const float *restrict block1_
     }
 }
 
-/* d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n, i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36)
-   then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] + 1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:36)
-   then d_block1.norm1_mean_from_block1.norm1_var[n, i1] = d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]    adjoint of block1.norm1_var (small_gpt.py:36) */
-static void compute_d_block1_norm1_var(ptrdiff_t rows, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum, float *restrict d_block1_norm1_var, float *restrict d_block1_norm1_mean_from_block1_norm1_var)
+/* d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+       i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1
+       (small_gpt.py:36)
+   then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
+       1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
+       d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]    adjoint
+       of block1.norm1_var (small_gpt.py:36) */
+static void compute_d_block1_norm1_var(
+    ptrdiff_t rows, const float *restrict block1_norm1_mean, const float *restrict x,
+    const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
+    const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum,
+    float *restrict d_block1_norm1_var, float *restrict d_block1_norm1_mean_from_block1_norm1_var)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -15049,15 +17141,26 @@ static void compute_d_block1_norm1_var(ptrdiff_t rows, const float *restrict blo
                 d_block1_norm1_var_sum += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*block1_norm1_W[i2]*d_block1_norm1[n*8192 + i1*128 + i2];
             }
             const float d_block1_norm1_var_at = -0.5f*d_block1_norm1_var_sum/powf(1e-05f + block1_norm1_var[n*64 + i1], 1.5f);
-            d_block1_norm1_var[n*64 + i1] = d_block1_norm1_var_at;
             const float d_block1_norm1_mean_from_block1_norm1_var_at = d_block1_norm1_var_at*d_block1_norm1_mean_from_block1_norm1_var_sum[n*64 + i1];
+            d_block1_norm1_var[n*64 + i1] = d_block1_norm1_var_at;
             d_block1_norm1_mean_from_block1_norm1_var[n*64 + i1] = d_block1_norm1_mean_from_block1_norm1_var_at;
         }
     }
 }
 
+/* d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
+       block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_mean_from_block1.norm1[n, i1] =
+       -d_block1.norm1_mean_from_block1.norm1_sum[n, i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)
+       adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
+       d_block1.norm1_mean_from_block1.norm1_var[n, i1]    adjoint of block1.norm1,
+       block1.norm1_var (small_gpt.py:36) */
 /* What compute_d_block1_norm1_mean_from_block1_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1, ptrdiff_t n, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean)
+GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
+    ptrdiff_t n, const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
+    float *restrict d_block1_norm1_mean)
 {
     const float d_block1_norm1_mean_from_block1_norm1_sum = value;
     const float d_block1_norm1_mean_from_block1_norm1 = -d_block1_norm1_mean_from_block1_norm1_sum/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
@@ -15067,7 +17170,11 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_point(float value, 
 }
 
 /* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_mean_from_block1_norm1_finish(const float *row, int height, ptrdiff_t span, ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end, ptrdiff_t n, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean)
+static void compute_d_block1_norm1_mean_from_block1_norm1_finish(const float *row, int height, ptrdiff_t span,
+    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
+    ptrdiff_t n, const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
+    float *restrict d_block1_norm1_mean)
 {
     for (int r = 0; r < height; r++, row += span) {
         for (ptrdiff_t i = first; i < end; i++) {
@@ -15077,8 +17184,11 @@ static void compute_d_block1_norm1_mean_from_block1_norm1_finish(const float *ro
 }
 
 /* A tile of compute_d_block1_norm1_mean_from_block1_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
+GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(
+    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
+    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
+    float *restrict d_block1_norm1_mean, float *restrict gw_panel)
 {
     const ptrdiff_t span = width * GW_LANES;
     const ptrdiff_t end = gw_least(first + span, 64);
@@ -15112,7 +17222,9 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(const int heig
 
 /* The rows of a strip of compute_d_block1_norm1_mean_from_block1_norm1 that fill a tile, then those that are left. */
 GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
+    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
+    float *restrict d_block1_norm1_mean, float *restrict gw_panel)
 {
     ptrdiff_t done = 0;
     for (; done + GW_ROWS <= 1; done += GW_ROWS) {
@@ -15127,8 +17239,12 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_strip(const int wid
 }
 
 /* One row by four columns of compute_d_block1_norm1_mean_from_block1_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean)
+GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(
+    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
+    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
+    const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
+    float *restrict d_block1_norm1_mean)
 {
     gw_vec8 sum[4];
     float rest[4] = {0};
@@ -15156,10 +17272,11 @@ GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(ptrdiff_t one_
     }
 }
 
-/* d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36)
-   then d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n, i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of block1.norm1 (small_gpt.py:36)
-   then d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] + d_block1.norm1_mean_from_block1.norm1_var[n, i1]    adjoint of block1.norm1, block1.norm1_var (small_gpt.py:36) */
-static void compute_d_block1_norm1_mean_from_block1_norm1(ptrdiff_t rows, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict block1_norm1_var, const float *restrict d_block1_norm1_mean_from_block1_norm1_var, float *restrict d_block1_norm1_mean, float *restrict gw_panel)
+static void compute_d_block1_norm1_mean_from_block1_norm1(
+    ptrdiff_t rows, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
+    const float *restrict block1_norm1_var,
+    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
+    float *restrict d_block1_norm1_mean, float *restrict gw_panel)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
@@ -15174,9 +17291,9 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(ptrdiff_t rows, const 
                 width = gw_strip(vectors - column);
                 const ptrdiff_t first = column * GW_LANES;
                 for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t from = gw_least(first + lane, 64 - 1);
+                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
                     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block1_norm1[n*8192 + from*128 + i2];
+                        gw_panel[i2*width*GW_LANES + lane] = d_block1_norm1[n*8192 + i1*128 + i2];
                     }
                 }
                 if (width == 1) {
@@ -15191,8 +17308,13 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(ptrdiff_t rows, const 
     }
 }
 
-/* d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n, i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of block1.norm1 (small_gpt.py:36) */
-static void compute_d_block1_norm1_W(ptrdiff_t rows, const float *restrict block1_norm1_var, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_W)
+/* d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
+       i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of
+       block1.norm1 (small_gpt.py:36) */
+static void compute_d_block1_norm1_W(
+    ptrdiff_t rows, const float *restrict block1_norm1_var,
+    const float *restrict block1_norm1_mean, const float *restrict x,
+    const float *restrict d_block1_norm1, float *restrict d_block1_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -15214,8 +17336,10 @@ static void compute_d_block1_norm1_W(ptrdiff_t rows, const float *restrict block
     }
 }
 
-/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36) */
-static void compute_d_block1_norm1_b(ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
+/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint of
+       block1.norm1 (small_gpt.py:36) */
+static void compute_d_block1_norm1_b(
+    ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
         const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
@@ -15237,8 +17361,16 @@ static void compute_d_block1_norm1_b(ptrdiff_t rows, const float *restrict d_blo
     }
 }
 
-/* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)    adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38) */
-static void compute_d_x(ptrdiff_t rows, const float *restrict d_block1_norm1_mean, const float *restrict block1_norm1_mean, const float *restrict x, const float *restrict d_block1_norm1_var, const float *restrict block1_norm1_var, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1, const float *restrict d_x_2, float *restrict d_x)
+/* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1]
+       + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] +
+       block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)
+       adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38) */
+static void compute_d_x(
+    ptrdiff_t rows, const float *restrict d_block1_norm1_mean,
+    const float *restrict block1_norm1_mean, const float *restrict x,
+    const float *restrict d_block1_norm1_var, const float *restrict block1_norm1_var,
+    const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
+    const float *restrict d_x_2, float *restrict d_x)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -15251,7 +17383,8 @@ static void compute_d_x(ptrdiff_t rows, const float *restrict d_block1_norm1_mea
 }
 
 /* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46) */
-static void compute_d_position(ptrdiff_t rows, const float *restrict d_x, float *restrict d_position)
+static void compute_d_position(
+    ptrdiff_t rows, const float *restrict d_x, float *restrict d_position)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
@@ -15273,8 +17406,11 @@ static void compute_d_position(ptrdiff_t rows, const float *restrict d_x, float 
     }
 }
 
-/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint of token (small_gpt.py:45) */
-static void compute_d_token_W(ptrdiff_t rows, const float *restrict d_x, const int32_t *restrict tokens, float *restrict d_token_W)
+/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint of
+       token (small_gpt.py:45) */
+static void compute_d_token_W(
+    ptrdiff_t rows, const float *restrict d_x, const int32_t *restrict tokens,
+    float *restrict d_token_W)
 {
     for (ptrdiff_t cell0 = 0; cell0 < 96; cell0++) {
         for (ptrdiff_t cell1 = 0; cell1 < 128; cell1++) {
@@ -15291,7 +17427,8 @@ static void compute_d_token_W(ptrdiff_t rows, const float *restrict d_x, const i
 }
 
 /* step_size = lr/(1 - beta1**(step + 1))    once a step */
-static void compute_step_size(float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
+static void compute_step_size(
+    float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
 {
     const float step_size_at = lr/(1.0f - powf(beta1, 1.0f + (float)step[0]));
     step_size[0] = step_size_at;
@@ -15317,7 +17454,8 @@ static void compute_token_W_square(const float *restrict d_token_W, float *restr
 }
 
 /* position_square = sum over i1 < 64, i2 < 128 of d_position[i1, i2]**2    for the norm */
-static void compute_position_square(const float *restrict d_position, float *restrict position_square)
+static void compute_position_square(
+    const float *restrict d_position, float *restrict position_square)
 {
     float position_square_at = 0.0f;
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -15329,7 +17467,8 @@ static void compute_position_square(const float *restrict d_position, float *res
 }
 
 /* block1.norm1.W_square = sum over i2 < 128 of d_block1.norm1.W[i2]**2    for the norm */
-static void compute_block1_norm1_W_square(const float *restrict d_block1_norm1_W, float *restrict block1_norm1_W_square)
+static void compute_block1_norm1_W_square(
+    const float *restrict d_block1_norm1_W, float *restrict block1_norm1_W_square)
 {
     float block1_norm1_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15339,7 +17478,8 @@ static void compute_block1_norm1_W_square(const float *restrict d_block1_norm1_W
 }
 
 /* block1.norm1.b_square = sum over i2 < 128 of d_block1.norm1.b[i2]**2    for the norm */
-static void compute_block1_norm1_b_square(const float *restrict d_block1_norm1_b, float *restrict block1_norm1_b_square)
+static void compute_block1_norm1_b_square(
+    const float *restrict d_block1_norm1_b, float *restrict block1_norm1_b_square)
 {
     float block1_norm1_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15348,8 +17488,10 @@ static void compute_block1_norm1_b_square(const float *restrict d_block1_norm1_b
     block1_norm1_b_square[0] = block1_norm1_b_square_at;
 }
 
-/* block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k, j]**2    for the norm */
-static void compute_block1_attention_q_W_square(const float *restrict d_block1_attention_q_W, float *restrict block1_attention_q_W_square)
+/* block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k, j]**2
+       for the norm */
+static void compute_block1_attention_q_W_square(
+    const float *restrict d_block1_attention_q_W, float *restrict block1_attention_q_W_square)
 {
     float block1_attention_q_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15361,7 +17503,8 @@ static void compute_block1_attention_q_W_square(const float *restrict d_block1_a
 }
 
 /* block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2    for the norm */
-static void compute_block1_attention_q_b_square(const float *restrict d_block1_attention_q_b, float *restrict block1_attention_q_b_square)
+static void compute_block1_attention_q_b_square(
+    const float *restrict d_block1_attention_q_b, float *restrict block1_attention_q_b_square)
 {
     float block1_attention_q_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15370,8 +17513,10 @@ static void compute_block1_attention_q_b_square(const float *restrict d_block1_a
     block1_attention_q_b_square[0] = block1_attention_q_b_square_at;
 }
 
-/* block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k, j]**2    for the norm */
-static void compute_block1_attention_k_W_square(const float *restrict d_block1_attention_k_W, float *restrict block1_attention_k_W_square)
+/* block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k, j]**2
+       for the norm */
+static void compute_block1_attention_k_W_square(
+    const float *restrict d_block1_attention_k_W, float *restrict block1_attention_k_W_square)
 {
     float block1_attention_k_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15383,7 +17528,8 @@ static void compute_block1_attention_k_W_square(const float *restrict d_block1_a
 }
 
 /* block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2    for the norm */
-static void compute_block1_attention_k_b_square(const float *restrict d_block1_attention_k_b, float *restrict block1_attention_k_b_square)
+static void compute_block1_attention_k_b_square(
+    const float *restrict d_block1_attention_k_b, float *restrict block1_attention_k_b_square)
 {
     float block1_attention_k_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15392,8 +17538,10 @@ static void compute_block1_attention_k_b_square(const float *restrict d_block1_a
     block1_attention_k_b_square[0] = block1_attention_k_b_square_at;
 }
 
-/* block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k, j]**2    for the norm */
-static void compute_block1_attention_v_W_square(const float *restrict d_block1_attention_v_W, float *restrict block1_attention_v_W_square)
+/* block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k, j]**2
+       for the norm */
+static void compute_block1_attention_v_W_square(
+    const float *restrict d_block1_attention_v_W, float *restrict block1_attention_v_W_square)
 {
     float block1_attention_v_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15405,7 +17553,8 @@ static void compute_block1_attention_v_W_square(const float *restrict d_block1_a
 }
 
 /* block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2    for the norm */
-static void compute_block1_attention_v_b_square(const float *restrict d_block1_attention_v_b, float *restrict block1_attention_v_b_square)
+static void compute_block1_attention_v_b_square(
+    const float *restrict d_block1_attention_v_b, float *restrict block1_attention_v_b_square)
 {
     float block1_attention_v_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15414,8 +17563,10 @@ static void compute_block1_attention_v_b_square(const float *restrict d_block1_a
     block1_attention_v_b_square[0] = block1_attention_v_b_square_at;
 }
 
-/* block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k, j]**2    for the norm */
-static void compute_block1_attention_out_W_square(const float *restrict d_block1_attention_out_W, float *restrict block1_attention_out_W_square)
+/* block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k, j]**2
+       for the norm */
+static void compute_block1_attention_out_W_square(
+    const float *restrict d_block1_attention_out_W, float *restrict block1_attention_out_W_square)
 {
     float block1_attention_out_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15426,8 +17577,10 @@ static void compute_block1_attention_out_W_square(const float *restrict d_block1
     block1_attention_out_W_square[0] = block1_attention_out_W_square_at;
 }
 
-/* block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2    for the norm */
-static void compute_block1_attention_out_b_square(const float *restrict d_block1_attention_out_b, float *restrict block1_attention_out_b_square)
+/* block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2    for the
+       norm */
+static void compute_block1_attention_out_b_square(
+    const float *restrict d_block1_attention_out_b, float *restrict block1_attention_out_b_square)
 {
     float block1_attention_out_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15437,7 +17590,8 @@ static void compute_block1_attention_out_b_square(const float *restrict d_block1
 }
 
 /* block1.norm2.W_square = sum over i2 < 128 of d_block1.norm2.W[i2]**2    for the norm */
-static void compute_block1_norm2_W_square(const float *restrict d_block1_norm2_W, float *restrict block1_norm2_W_square)
+static void compute_block1_norm2_W_square(
+    const float *restrict d_block1_norm2_W, float *restrict block1_norm2_W_square)
 {
     float block1_norm2_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15447,7 +17601,8 @@ static void compute_block1_norm2_W_square(const float *restrict d_block1_norm2_W
 }
 
 /* block1.norm2.b_square = sum over i2 < 128 of d_block1.norm2.b[i2]**2    for the norm */
-static void compute_block1_norm2_b_square(const float *restrict d_block1_norm2_b, float *restrict block1_norm2_b_square)
+static void compute_block1_norm2_b_square(
+    const float *restrict d_block1_norm2_b, float *restrict block1_norm2_b_square)
 {
     float block1_norm2_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15457,7 +17612,8 @@ static void compute_block1_norm2_b_square(const float *restrict d_block1_norm2_b
 }
 
 /* block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the norm */
-static void compute_block1_up_W_square(const float *restrict d_block1_up_W, float *restrict block1_up_W_square)
+static void compute_block1_up_W_square(
+    const float *restrict d_block1_up_W, float *restrict block1_up_W_square)
 {
     float block1_up_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15469,7 +17625,8 @@ static void compute_block1_up_W_square(const float *restrict d_block1_up_W, floa
 }
 
 /* block1.up.b_square = sum over j < 512 of d_block1.up.b[j]**2    for the norm */
-static void compute_block1_up_b_square(const float *restrict d_block1_up_b, float *restrict block1_up_b_square)
+static void compute_block1_up_b_square(
+    const float *restrict d_block1_up_b, float *restrict block1_up_b_square)
 {
     float block1_up_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -15479,7 +17636,8 @@ static void compute_block1_up_b_square(const float *restrict d_block1_up_b, floa
 }
 
 /* block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2    for the norm */
-static void compute_block1_down_W_square(const float *restrict d_block1_down_W, float *restrict block1_down_W_square)
+static void compute_block1_down_W_square(
+    const float *restrict d_block1_down_W, float *restrict block1_down_W_square)
 {
     float block1_down_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -15491,7 +17649,8 @@ static void compute_block1_down_W_square(const float *restrict d_block1_down_W, 
 }
 
 /* block1.down.b_square = sum over j < 128 of d_block1.down.b[j]**2    for the norm */
-static void compute_block1_down_b_square(const float *restrict d_block1_down_b, float *restrict block1_down_b_square)
+static void compute_block1_down_b_square(
+    const float *restrict d_block1_down_b, float *restrict block1_down_b_square)
 {
     float block1_down_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15501,7 +17660,8 @@ static void compute_block1_down_b_square(const float *restrict d_block1_down_b, 
 }
 
 /* block2.norm1.W_square = sum over i2 < 128 of d_block2.norm1.W[i2]**2    for the norm */
-static void compute_block2_norm1_W_square(const float *restrict d_block2_norm1_W, float *restrict block2_norm1_W_square)
+static void compute_block2_norm1_W_square(
+    const float *restrict d_block2_norm1_W, float *restrict block2_norm1_W_square)
 {
     float block2_norm1_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15511,7 +17671,8 @@ static void compute_block2_norm1_W_square(const float *restrict d_block2_norm1_W
 }
 
 /* block2.norm1.b_square = sum over i2 < 128 of d_block2.norm1.b[i2]**2    for the norm */
-static void compute_block2_norm1_b_square(const float *restrict d_block2_norm1_b, float *restrict block2_norm1_b_square)
+static void compute_block2_norm1_b_square(
+    const float *restrict d_block2_norm1_b, float *restrict block2_norm1_b_square)
 {
     float block2_norm1_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15520,8 +17681,10 @@ static void compute_block2_norm1_b_square(const float *restrict d_block2_norm1_b
     block2_norm1_b_square[0] = block2_norm1_b_square_at;
 }
 
-/* block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k, j]**2    for the norm */
-static void compute_block2_attention_q_W_square(const float *restrict d_block2_attention_q_W, float *restrict block2_attention_q_W_square)
+/* block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k, j]**2
+       for the norm */
+static void compute_block2_attention_q_W_square(
+    const float *restrict d_block2_attention_q_W, float *restrict block2_attention_q_W_square)
 {
     float block2_attention_q_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15533,7 +17696,8 @@ static void compute_block2_attention_q_W_square(const float *restrict d_block2_a
 }
 
 /* block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2    for the norm */
-static void compute_block2_attention_q_b_square(const float *restrict d_block2_attention_q_b, float *restrict block2_attention_q_b_square)
+static void compute_block2_attention_q_b_square(
+    const float *restrict d_block2_attention_q_b, float *restrict block2_attention_q_b_square)
 {
     float block2_attention_q_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15542,8 +17706,10 @@ static void compute_block2_attention_q_b_square(const float *restrict d_block2_a
     block2_attention_q_b_square[0] = block2_attention_q_b_square_at;
 }
 
-/* block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k, j]**2    for the norm */
-static void compute_block2_attention_k_W_square(const float *restrict d_block2_attention_k_W, float *restrict block2_attention_k_W_square)
+/* block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k, j]**2
+       for the norm */
+static void compute_block2_attention_k_W_square(
+    const float *restrict d_block2_attention_k_W, float *restrict block2_attention_k_W_square)
 {
     float block2_attention_k_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15555,7 +17721,8 @@ static void compute_block2_attention_k_W_square(const float *restrict d_block2_a
 }
 
 /* block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2    for the norm */
-static void compute_block2_attention_k_b_square(const float *restrict d_block2_attention_k_b, float *restrict block2_attention_k_b_square)
+static void compute_block2_attention_k_b_square(
+    const float *restrict d_block2_attention_k_b, float *restrict block2_attention_k_b_square)
 {
     float block2_attention_k_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15564,8 +17731,10 @@ static void compute_block2_attention_k_b_square(const float *restrict d_block2_a
     block2_attention_k_b_square[0] = block2_attention_k_b_square_at;
 }
 
-/* block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k, j]**2    for the norm */
-static void compute_block2_attention_v_W_square(const float *restrict d_block2_attention_v_W, float *restrict block2_attention_v_W_square)
+/* block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k, j]**2
+       for the norm */
+static void compute_block2_attention_v_W_square(
+    const float *restrict d_block2_attention_v_W, float *restrict block2_attention_v_W_square)
 {
     float block2_attention_v_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15577,7 +17746,8 @@ static void compute_block2_attention_v_W_square(const float *restrict d_block2_a
 }
 
 /* block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2    for the norm */
-static void compute_block2_attention_v_b_square(const float *restrict d_block2_attention_v_b, float *restrict block2_attention_v_b_square)
+static void compute_block2_attention_v_b_square(
+    const float *restrict d_block2_attention_v_b, float *restrict block2_attention_v_b_square)
 {
     float block2_attention_v_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15586,8 +17756,10 @@ static void compute_block2_attention_v_b_square(const float *restrict d_block2_a
     block2_attention_v_b_square[0] = block2_attention_v_b_square_at;
 }
 
-/* block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k, j]**2    for the norm */
-static void compute_block2_attention_out_W_square(const float *restrict d_block2_attention_out_W, float *restrict block2_attention_out_W_square)
+/* block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k, j]**2
+       for the norm */
+static void compute_block2_attention_out_W_square(
+    const float *restrict d_block2_attention_out_W, float *restrict block2_attention_out_W_square)
 {
     float block2_attention_out_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15598,8 +17770,10 @@ static void compute_block2_attention_out_W_square(const float *restrict d_block2
     block2_attention_out_W_square[0] = block2_attention_out_W_square_at;
 }
 
-/* block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2    for the norm */
-static void compute_block2_attention_out_b_square(const float *restrict d_block2_attention_out_b, float *restrict block2_attention_out_b_square)
+/* block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2    for the
+       norm */
+static void compute_block2_attention_out_b_square(
+    const float *restrict d_block2_attention_out_b, float *restrict block2_attention_out_b_square)
 {
     float block2_attention_out_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15609,7 +17783,8 @@ static void compute_block2_attention_out_b_square(const float *restrict d_block2
 }
 
 /* block2.norm2.W_square = sum over i2 < 128 of d_block2.norm2.W[i2]**2    for the norm */
-static void compute_block2_norm2_W_square(const float *restrict d_block2_norm2_W, float *restrict block2_norm2_W_square)
+static void compute_block2_norm2_W_square(
+    const float *restrict d_block2_norm2_W, float *restrict block2_norm2_W_square)
 {
     float block2_norm2_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15619,7 +17794,8 @@ static void compute_block2_norm2_W_square(const float *restrict d_block2_norm2_W
 }
 
 /* block2.norm2.b_square = sum over i2 < 128 of d_block2.norm2.b[i2]**2    for the norm */
-static void compute_block2_norm2_b_square(const float *restrict d_block2_norm2_b, float *restrict block2_norm2_b_square)
+static void compute_block2_norm2_b_square(
+    const float *restrict d_block2_norm2_b, float *restrict block2_norm2_b_square)
 {
     float block2_norm2_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15629,7 +17805,8 @@ static void compute_block2_norm2_b_square(const float *restrict d_block2_norm2_b
 }
 
 /* block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the norm */
-static void compute_block2_up_W_square(const float *restrict d_block2_up_W, float *restrict block2_up_W_square)
+static void compute_block2_up_W_square(
+    const float *restrict d_block2_up_W, float *restrict block2_up_W_square)
 {
     float block2_up_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15641,7 +17818,8 @@ static void compute_block2_up_W_square(const float *restrict d_block2_up_W, floa
 }
 
 /* block2.up.b_square = sum over j < 512 of d_block2.up.b[j]**2    for the norm */
-static void compute_block2_up_b_square(const float *restrict d_block2_up_b, float *restrict block2_up_b_square)
+static void compute_block2_up_b_square(
+    const float *restrict d_block2_up_b, float *restrict block2_up_b_square)
 {
     float block2_up_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -15651,7 +17829,8 @@ static void compute_block2_up_b_square(const float *restrict d_block2_up_b, floa
 }
 
 /* block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2    for the norm */
-static void compute_block2_down_W_square(const float *restrict d_block2_down_W, float *restrict block2_down_W_square)
+static void compute_block2_down_W_square(
+    const float *restrict d_block2_down_W, float *restrict block2_down_W_square)
 {
     float block2_down_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -15663,7 +17842,8 @@ static void compute_block2_down_W_square(const float *restrict d_block2_down_W, 
 }
 
 /* block2.down.b_square = sum over j < 128 of d_block2.down.b[j]**2    for the norm */
-static void compute_block2_down_b_square(const float *restrict d_block2_down_b, float *restrict block2_down_b_square)
+static void compute_block2_down_b_square(
+    const float *restrict d_block2_down_b, float *restrict block2_down_b_square)
 {
     float block2_down_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15673,7 +17853,8 @@ static void compute_block2_down_b_square(const float *restrict d_block2_down_b, 
 }
 
 /* block3.norm1.W_square = sum over i2 < 128 of d_block3.norm1.W[i2]**2    for the norm */
-static void compute_block3_norm1_W_square(const float *restrict d_block3_norm1_W, float *restrict block3_norm1_W_square)
+static void compute_block3_norm1_W_square(
+    const float *restrict d_block3_norm1_W, float *restrict block3_norm1_W_square)
 {
     float block3_norm1_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15683,7 +17864,8 @@ static void compute_block3_norm1_W_square(const float *restrict d_block3_norm1_W
 }
 
 /* block3.norm1.b_square = sum over i2 < 128 of d_block3.norm1.b[i2]**2    for the norm */
-static void compute_block3_norm1_b_square(const float *restrict d_block3_norm1_b, float *restrict block3_norm1_b_square)
+static void compute_block3_norm1_b_square(
+    const float *restrict d_block3_norm1_b, float *restrict block3_norm1_b_square)
 {
     float block3_norm1_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15692,8 +17874,10 @@ static void compute_block3_norm1_b_square(const float *restrict d_block3_norm1_b
     block3_norm1_b_square[0] = block3_norm1_b_square_at;
 }
 
-/* block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k, j]**2    for the norm */
-static void compute_block3_attention_q_W_square(const float *restrict d_block3_attention_q_W, float *restrict block3_attention_q_W_square)
+/* block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k, j]**2
+       for the norm */
+static void compute_block3_attention_q_W_square(
+    const float *restrict d_block3_attention_q_W, float *restrict block3_attention_q_W_square)
 {
     float block3_attention_q_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15705,7 +17889,8 @@ static void compute_block3_attention_q_W_square(const float *restrict d_block3_a
 }
 
 /* block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2    for the norm */
-static void compute_block3_attention_q_b_square(const float *restrict d_block3_attention_q_b, float *restrict block3_attention_q_b_square)
+static void compute_block3_attention_q_b_square(
+    const float *restrict d_block3_attention_q_b, float *restrict block3_attention_q_b_square)
 {
     float block3_attention_q_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15714,8 +17899,10 @@ static void compute_block3_attention_q_b_square(const float *restrict d_block3_a
     block3_attention_q_b_square[0] = block3_attention_q_b_square_at;
 }
 
-/* block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k, j]**2    for the norm */
-static void compute_block3_attention_k_W_square(const float *restrict d_block3_attention_k_W, float *restrict block3_attention_k_W_square)
+/* block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k, j]**2
+       for the norm */
+static void compute_block3_attention_k_W_square(
+    const float *restrict d_block3_attention_k_W, float *restrict block3_attention_k_W_square)
 {
     float block3_attention_k_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15727,7 +17914,8 @@ static void compute_block3_attention_k_W_square(const float *restrict d_block3_a
 }
 
 /* block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2    for the norm */
-static void compute_block3_attention_k_b_square(const float *restrict d_block3_attention_k_b, float *restrict block3_attention_k_b_square)
+static void compute_block3_attention_k_b_square(
+    const float *restrict d_block3_attention_k_b, float *restrict block3_attention_k_b_square)
 {
     float block3_attention_k_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15736,8 +17924,10 @@ static void compute_block3_attention_k_b_square(const float *restrict d_block3_a
     block3_attention_k_b_square[0] = block3_attention_k_b_square_at;
 }
 
-/* block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k, j]**2    for the norm */
-static void compute_block3_attention_v_W_square(const float *restrict d_block3_attention_v_W, float *restrict block3_attention_v_W_square)
+/* block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k, j]**2
+       for the norm */
+static void compute_block3_attention_v_W_square(
+    const float *restrict d_block3_attention_v_W, float *restrict block3_attention_v_W_square)
 {
     float block3_attention_v_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15749,7 +17939,8 @@ static void compute_block3_attention_v_W_square(const float *restrict d_block3_a
 }
 
 /* block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2    for the norm */
-static void compute_block3_attention_v_b_square(const float *restrict d_block3_attention_v_b, float *restrict block3_attention_v_b_square)
+static void compute_block3_attention_v_b_square(
+    const float *restrict d_block3_attention_v_b, float *restrict block3_attention_v_b_square)
 {
     float block3_attention_v_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15758,8 +17949,10 @@ static void compute_block3_attention_v_b_square(const float *restrict d_block3_a
     block3_attention_v_b_square[0] = block3_attention_v_b_square_at;
 }
 
-/* block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k, j]**2    for the norm */
-static void compute_block3_attention_out_W_square(const float *restrict d_block3_attention_out_W, float *restrict block3_attention_out_W_square)
+/* block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k, j]**2
+       for the norm */
+static void compute_block3_attention_out_W_square(
+    const float *restrict d_block3_attention_out_W, float *restrict block3_attention_out_W_square)
 {
     float block3_attention_out_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15770,8 +17963,10 @@ static void compute_block3_attention_out_W_square(const float *restrict d_block3
     block3_attention_out_W_square[0] = block3_attention_out_W_square_at;
 }
 
-/* block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2    for the norm */
-static void compute_block3_attention_out_b_square(const float *restrict d_block3_attention_out_b, float *restrict block3_attention_out_b_square)
+/* block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2    for the
+       norm */
+static void compute_block3_attention_out_b_square(
+    const float *restrict d_block3_attention_out_b, float *restrict block3_attention_out_b_square)
 {
     float block3_attention_out_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15781,7 +17976,8 @@ static void compute_block3_attention_out_b_square(const float *restrict d_block3
 }
 
 /* block3.norm2.W_square = sum over i2 < 128 of d_block3.norm2.W[i2]**2    for the norm */
-static void compute_block3_norm2_W_square(const float *restrict d_block3_norm2_W, float *restrict block3_norm2_W_square)
+static void compute_block3_norm2_W_square(
+    const float *restrict d_block3_norm2_W, float *restrict block3_norm2_W_square)
 {
     float block3_norm2_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15791,7 +17987,8 @@ static void compute_block3_norm2_W_square(const float *restrict d_block3_norm2_W
 }
 
 /* block3.norm2.b_square = sum over i2 < 128 of d_block3.norm2.b[i2]**2    for the norm */
-static void compute_block3_norm2_b_square(const float *restrict d_block3_norm2_b, float *restrict block3_norm2_b_square)
+static void compute_block3_norm2_b_square(
+    const float *restrict d_block3_norm2_b, float *restrict block3_norm2_b_square)
 {
     float block3_norm2_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15801,7 +17998,8 @@ static void compute_block3_norm2_b_square(const float *restrict d_block3_norm2_b
 }
 
 /* block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the norm */
-static void compute_block3_up_W_square(const float *restrict d_block3_up_W, float *restrict block3_up_W_square)
+static void compute_block3_up_W_square(
+    const float *restrict d_block3_up_W, float *restrict block3_up_W_square)
 {
     float block3_up_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15813,7 +18011,8 @@ static void compute_block3_up_W_square(const float *restrict d_block3_up_W, floa
 }
 
 /* block3.up.b_square = sum over j < 512 of d_block3.up.b[j]**2    for the norm */
-static void compute_block3_up_b_square(const float *restrict d_block3_up_b, float *restrict block3_up_b_square)
+static void compute_block3_up_b_square(
+    const float *restrict d_block3_up_b, float *restrict block3_up_b_square)
 {
     float block3_up_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -15823,7 +18022,8 @@ static void compute_block3_up_b_square(const float *restrict d_block3_up_b, floa
 }
 
 /* block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2    for the norm */
-static void compute_block3_down_W_square(const float *restrict d_block3_down_W, float *restrict block3_down_W_square)
+static void compute_block3_down_W_square(
+    const float *restrict d_block3_down_W, float *restrict block3_down_W_square)
 {
     float block3_down_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -15835,7 +18035,8 @@ static void compute_block3_down_W_square(const float *restrict d_block3_down_W, 
 }
 
 /* block3.down.b_square = sum over j < 128 of d_block3.down.b[j]**2    for the norm */
-static void compute_block3_down_b_square(const float *restrict d_block3_down_b, float *restrict block3_down_b_square)
+static void compute_block3_down_b_square(
+    const float *restrict d_block3_down_b, float *restrict block3_down_b_square)
 {
     float block3_down_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15845,7 +18046,8 @@ static void compute_block3_down_b_square(const float *restrict d_block3_down_b, 
 }
 
 /* block4.norm1.W_square = sum over i2 < 128 of d_block4.norm1.W[i2]**2    for the norm */
-static void compute_block4_norm1_W_square(const float *restrict d_block4_norm1_W, float *restrict block4_norm1_W_square)
+static void compute_block4_norm1_W_square(
+    const float *restrict d_block4_norm1_W, float *restrict block4_norm1_W_square)
 {
     float block4_norm1_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15855,7 +18057,8 @@ static void compute_block4_norm1_W_square(const float *restrict d_block4_norm1_W
 }
 
 /* block4.norm1.b_square = sum over i2 < 128 of d_block4.norm1.b[i2]**2    for the norm */
-static void compute_block4_norm1_b_square(const float *restrict d_block4_norm1_b, float *restrict block4_norm1_b_square)
+static void compute_block4_norm1_b_square(
+    const float *restrict d_block4_norm1_b, float *restrict block4_norm1_b_square)
 {
     float block4_norm1_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15864,8 +18067,10 @@ static void compute_block4_norm1_b_square(const float *restrict d_block4_norm1_b
     block4_norm1_b_square[0] = block4_norm1_b_square_at;
 }
 
-/* block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k, j]**2    for the norm */
-static void compute_block4_attention_q_W_square(const float *restrict d_block4_attention_q_W, float *restrict block4_attention_q_W_square)
+/* block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k, j]**2
+       for the norm */
+static void compute_block4_attention_q_W_square(
+    const float *restrict d_block4_attention_q_W, float *restrict block4_attention_q_W_square)
 {
     float block4_attention_q_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15877,7 +18082,8 @@ static void compute_block4_attention_q_W_square(const float *restrict d_block4_a
 }
 
 /* block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2    for the norm */
-static void compute_block4_attention_q_b_square(const float *restrict d_block4_attention_q_b, float *restrict block4_attention_q_b_square)
+static void compute_block4_attention_q_b_square(
+    const float *restrict d_block4_attention_q_b, float *restrict block4_attention_q_b_square)
 {
     float block4_attention_q_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15886,8 +18092,10 @@ static void compute_block4_attention_q_b_square(const float *restrict d_block4_a
     block4_attention_q_b_square[0] = block4_attention_q_b_square_at;
 }
 
-/* block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k, j]**2    for the norm */
-static void compute_block4_attention_k_W_square(const float *restrict d_block4_attention_k_W, float *restrict block4_attention_k_W_square)
+/* block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k, j]**2
+       for the norm */
+static void compute_block4_attention_k_W_square(
+    const float *restrict d_block4_attention_k_W, float *restrict block4_attention_k_W_square)
 {
     float block4_attention_k_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15899,7 +18107,8 @@ static void compute_block4_attention_k_W_square(const float *restrict d_block4_a
 }
 
 /* block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2    for the norm */
-static void compute_block4_attention_k_b_square(const float *restrict d_block4_attention_k_b, float *restrict block4_attention_k_b_square)
+static void compute_block4_attention_k_b_square(
+    const float *restrict d_block4_attention_k_b, float *restrict block4_attention_k_b_square)
 {
     float block4_attention_k_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15908,8 +18117,10 @@ static void compute_block4_attention_k_b_square(const float *restrict d_block4_a
     block4_attention_k_b_square[0] = block4_attention_k_b_square_at;
 }
 
-/* block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k, j]**2    for the norm */
-static void compute_block4_attention_v_W_square(const float *restrict d_block4_attention_v_W, float *restrict block4_attention_v_W_square)
+/* block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k, j]**2
+       for the norm */
+static void compute_block4_attention_v_W_square(
+    const float *restrict d_block4_attention_v_W, float *restrict block4_attention_v_W_square)
 {
     float block4_attention_v_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15921,7 +18132,8 @@ static void compute_block4_attention_v_W_square(const float *restrict d_block4_a
 }
 
 /* block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2    for the norm */
-static void compute_block4_attention_v_b_square(const float *restrict d_block4_attention_v_b, float *restrict block4_attention_v_b_square)
+static void compute_block4_attention_v_b_square(
+    const float *restrict d_block4_attention_v_b, float *restrict block4_attention_v_b_square)
 {
     float block4_attention_v_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15930,8 +18142,10 @@ static void compute_block4_attention_v_b_square(const float *restrict d_block4_a
     block4_attention_v_b_square[0] = block4_attention_v_b_square_at;
 }
 
-/* block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k, j]**2    for the norm */
-static void compute_block4_attention_out_W_square(const float *restrict d_block4_attention_out_W, float *restrict block4_attention_out_W_square)
+/* block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k, j]**2
+       for the norm */
+static void compute_block4_attention_out_W_square(
+    const float *restrict d_block4_attention_out_W, float *restrict block4_attention_out_W_square)
 {
     float block4_attention_out_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15942,8 +18156,10 @@ static void compute_block4_attention_out_W_square(const float *restrict d_block4
     block4_attention_out_W_square[0] = block4_attention_out_W_square_at;
 }
 
-/* block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2    for the norm */
-static void compute_block4_attention_out_b_square(const float *restrict d_block4_attention_out_b, float *restrict block4_attention_out_b_square)
+/* block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2    for the
+       norm */
+static void compute_block4_attention_out_b_square(
+    const float *restrict d_block4_attention_out_b, float *restrict block4_attention_out_b_square)
 {
     float block4_attention_out_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -15953,7 +18169,8 @@ static void compute_block4_attention_out_b_square(const float *restrict d_block4
 }
 
 /* block4.norm2.W_square = sum over i2 < 128 of d_block4.norm2.W[i2]**2    for the norm */
-static void compute_block4_norm2_W_square(const float *restrict d_block4_norm2_W, float *restrict block4_norm2_W_square)
+static void compute_block4_norm2_W_square(
+    const float *restrict d_block4_norm2_W, float *restrict block4_norm2_W_square)
 {
     float block4_norm2_W_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15963,7 +18180,8 @@ static void compute_block4_norm2_W_square(const float *restrict d_block4_norm2_W
 }
 
 /* block4.norm2.b_square = sum over i2 < 128 of d_block4.norm2.b[i2]**2    for the norm */
-static void compute_block4_norm2_b_square(const float *restrict d_block4_norm2_b, float *restrict block4_norm2_b_square)
+static void compute_block4_norm2_b_square(
+    const float *restrict d_block4_norm2_b, float *restrict block4_norm2_b_square)
 {
     float block4_norm2_b_square_at = 0.0f;
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
@@ -15973,7 +18191,8 @@ static void compute_block4_norm2_b_square(const float *restrict d_block4_norm2_b
 }
 
 /* block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the norm */
-static void compute_block4_up_W_square(const float *restrict d_block4_up_W, float *restrict block4_up_W_square)
+static void compute_block4_up_W_square(
+    const float *restrict d_block4_up_W, float *restrict block4_up_W_square)
 {
     float block4_up_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -15985,7 +18204,8 @@ static void compute_block4_up_W_square(const float *restrict d_block4_up_W, floa
 }
 
 /* block4.up.b_square = sum over j < 512 of d_block4.up.b[j]**2    for the norm */
-static void compute_block4_up_b_square(const float *restrict d_block4_up_b, float *restrict block4_up_b_square)
+static void compute_block4_up_b_square(
+    const float *restrict d_block4_up_b, float *restrict block4_up_b_square)
 {
     float block4_up_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 512; j++) {
@@ -15995,7 +18215,8 @@ static void compute_block4_up_b_square(const float *restrict d_block4_up_b, floa
 }
 
 /* block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2    for the norm */
-static void compute_block4_down_W_square(const float *restrict d_block4_down_W, float *restrict block4_down_W_square)
+static void compute_block4_down_W_square(
+    const float *restrict d_block4_down_W, float *restrict block4_down_W_square)
 {
     float block4_down_W_square_at = 0.0f;
     for (ptrdiff_t k = 0; k < 512; k++) {
@@ -16007,7 +18228,8 @@ static void compute_block4_down_W_square(const float *restrict d_block4_down_W, 
 }
 
 /* block4.down.b_square = sum over j < 128 of d_block4.down.b[j]**2    for the norm */
-static void compute_block4_down_b_square(const float *restrict d_block4_down_b, float *restrict block4_down_b_square)
+static void compute_block4_down_b_square(
+    const float *restrict d_block4_down_b, float *restrict block4_down_b_square)
 {
     float block4_down_b_square_at = 0.0f;
     for (ptrdiff_t j = 0; j < 128; j++) {
@@ -16037,9 +18259,78 @@ static void compute_norm_b_square(const float *restrict d_norm_b, float *restric
 }
 
 /* head.W_square = sum over k < 128, j < 96 of d_head.W[k, j]**2    for the norm
-   then gradient_norm = sqrt(block1.attention.k.W_square + block1.attention.k.b_square + block1.attention.out.W_square + block1.attention.out.b_square + block1.attention.q.W_square + block1.attention.q.b_square + block1.attention.v.W_square + block1.attention.v.b_square + block1.down.W_square + block1.down.b_square + block1.norm1.W_square + block1.norm1.b_square + block1.norm2.W_square + block1.norm2.b_square + block1.up.W_square + block1.up.b_square + block2.attention.k.W_square + block2.attention.k.b_square + block2.attention.out.W_square + block2.attention.out.b_square + block2.attention.q.W_square + block2.attention.q.b_square + block2.attention.v.W_square + block2.attention.v.b_square + block2.down.W_square + block2.down.b_square + block2.norm1.W_square + block2.norm1.b_square + block2.norm2.W_square + block2.norm2.b_square + block2.up.W_square + block2.up.b_square + block3.attention.k.W_square + block3.attention.k.b_square + block3.attention.out.W_square + block3.attention.out.b_square + block3.attention.q.W_square + block3.attention.q.b_square + block3.attention.v.W_square + block3.attention.v.b_square + block3.down.W_square + block3.down.b_square + block3.norm1.W_square + block3.norm1.b_square + block3.norm2.W_square + block3.norm2.b_square + block3.up.W_square + block3.up.b_square + block4.attention.k.W_square + block4.attention.k.b_square + block4.attention.out.W_square + block4.attention.out.b_square + block4.attention.q.W_square + block4.attention.q.b_square + block4.attention.v.W_square + block4.attention.v.b_square + block4.down.W_square + block4.down.b_square + block4.norm1.W_square + block4.norm1.b_square + block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square + block4.up.b_square + head.W_square + norm.W_square + norm.b_square + position_square + token.W_square)    over all gradients
-   then gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06) < 1 else 1)    clips the norm */
-static void compute_head_W_square(const float *restrict d_head_W, const float *restrict block1_attention_k_W_square, const float *restrict block1_attention_k_b_square, const float *restrict block1_attention_out_W_square, const float *restrict block1_attention_out_b_square, const float *restrict block1_attention_q_W_square, const float *restrict block1_attention_q_b_square, const float *restrict block1_attention_v_W_square, const float *restrict block1_attention_v_b_square, const float *restrict block1_down_W_square, const float *restrict block1_down_b_square, const float *restrict block1_norm1_W_square, const float *restrict block1_norm1_b_square, const float *restrict block1_norm2_W_square, const float *restrict block1_norm2_b_square, const float *restrict block1_up_W_square, const float *restrict block1_up_b_square, const float *restrict block2_attention_k_W_square, const float *restrict block2_attention_k_b_square, const float *restrict block2_attention_out_W_square, const float *restrict block2_attention_out_b_square, const float *restrict block2_attention_q_W_square, const float *restrict block2_attention_q_b_square, const float *restrict block2_attention_v_W_square, const float *restrict block2_attention_v_b_square, const float *restrict block2_down_W_square, const float *restrict block2_down_b_square, const float *restrict block2_norm1_W_square, const float *restrict block2_norm1_b_square, const float *restrict block2_norm2_W_square, const float *restrict block2_norm2_b_square, const float *restrict block2_up_W_square, const float *restrict block2_up_b_square, const float *restrict block3_attention_k_W_square, const float *restrict block3_attention_k_b_square, const float *restrict block3_attention_out_W_square, const float *restrict block3_attention_out_b_square, const float *restrict block3_attention_q_W_square, const float *restrict block3_attention_q_b_square, const float *restrict block3_attention_v_W_square, const float *restrict block3_attention_v_b_square, const float *restrict block3_down_W_square, const float *restrict block3_down_b_square, const float *restrict block3_norm1_W_square, const float *restrict block3_norm1_b_square, const float *restrict block3_norm2_W_square, const float *restrict block3_norm2_b_square, const float *restrict block3_up_W_square, const float *restrict block3_up_b_square, const float *restrict block4_attention_k_W_square, const float *restrict block4_attention_k_b_square, const float *restrict block4_attention_out_W_square, const float *restrict block4_attention_out_b_square, const float *restrict block4_attention_q_W_square, const float *restrict block4_attention_q_b_square, const float *restrict block4_attention_v_W_square, const float *restrict block4_attention_v_b_square, const float *restrict block4_down_W_square, const float *restrict block4_down_b_square, const float *restrict block4_norm1_W_square, const float *restrict block4_norm1_b_square, const float *restrict block4_norm2_W_square, const float *restrict block4_norm2_b_square, const float *restrict block4_up_W_square, const float *restrict block4_up_b_square, const float *restrict norm_W_square, const float *restrict norm_b_square, const float *restrict position_square, const float *restrict token_W_square, float clip_norm, float *restrict gradient_scale)
+   then gradient_norm = sqrt(block1.attention.k.W_square + block1.attention.k.b_square +
+       block1.attention.out.W_square + block1.attention.out.b_square + block1.attention.q.W_square
+       + block1.attention.q.b_square + block1.attention.v.W_square + block1.attention.v.b_square +
+       block1.down.W_square + block1.down.b_square + block1.norm1.W_square + block1.norm1.b_square
+       + block1.norm2.W_square + block1.norm2.b_square + block1.up.W_square + block1.up.b_square +
+       block2.attention.k.W_square + block2.attention.k.b_square + block2.attention.out.W_square +
+       block2.attention.out.b_square + block2.attention.q.W_square + block2.attention.q.b_square +
+       block2.attention.v.W_square + block2.attention.v.b_square + block2.down.W_square +
+       block2.down.b_square + block2.norm1.W_square + block2.norm1.b_square +
+       block2.norm2.W_square + block2.norm2.b_square + block2.up.W_square + block2.up.b_square +
+       block3.attention.k.W_square + block3.attention.k.b_square + block3.attention.out.W_square +
+       block3.attention.out.b_square + block3.attention.q.W_square + block3.attention.q.b_square +
+       block3.attention.v.W_square + block3.attention.v.b_square + block3.down.W_square +
+       block3.down.b_square + block3.norm1.W_square + block3.norm1.b_square +
+       block3.norm2.W_square + block3.norm2.b_square + block3.up.W_square + block3.up.b_square +
+       block4.attention.k.W_square + block4.attention.k.b_square + block4.attention.out.W_square +
+       block4.attention.out.b_square + block4.attention.q.W_square + block4.attention.q.b_square +
+       block4.attention.v.W_square + block4.attention.v.b_square + block4.down.W_square +
+       block4.down.b_square + block4.norm1.W_square + block4.norm1.b_square +
+       block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square + block4.up.b_square +
+       head.W_square + norm.W_square + norm.b_square + position_square + token.W_square)    over
+       all gradients
+   then gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06) <
+       1 else 1)    clips the norm */
+static void compute_head_W_square(
+    const float *restrict d_head_W, const float *restrict block1_attention_k_W_square,
+    const float *restrict block1_attention_k_b_square,
+    const float *restrict block1_attention_out_W_square,
+    const float *restrict block1_attention_out_b_square,
+    const float *restrict block1_attention_q_W_square,
+    const float *restrict block1_attention_q_b_square,
+    const float *restrict block1_attention_v_W_square,
+    const float *restrict block1_attention_v_b_square, const float *restrict block1_down_W_square,
+    const float *restrict block1_down_b_square, const float *restrict block1_norm1_W_square,
+    const float *restrict block1_norm1_b_square, const float *restrict block1_norm2_W_square,
+    const float *restrict block1_norm2_b_square, const float *restrict block1_up_W_square,
+    const float *restrict block1_up_b_square, const float *restrict block2_attention_k_W_square,
+    const float *restrict block2_attention_k_b_square,
+    const float *restrict block2_attention_out_W_square,
+    const float *restrict block2_attention_out_b_square,
+    const float *restrict block2_attention_q_W_square,
+    const float *restrict block2_attention_q_b_square,
+    const float *restrict block2_attention_v_W_square,
+    const float *restrict block2_attention_v_b_square, const float *restrict block2_down_W_square,
+    const float *restrict block2_down_b_square, const float *restrict block2_norm1_W_square,
+    const float *restrict block2_norm1_b_square, const float *restrict block2_norm2_W_square,
+    const float *restrict block2_norm2_b_square, const float *restrict block2_up_W_square,
+    const float *restrict block2_up_b_square, const float *restrict block3_attention_k_W_square,
+    const float *restrict block3_attention_k_b_square,
+    const float *restrict block3_attention_out_W_square,
+    const float *restrict block3_attention_out_b_square,
+    const float *restrict block3_attention_q_W_square,
+    const float *restrict block3_attention_q_b_square,
+    const float *restrict block3_attention_v_W_square,
+    const float *restrict block3_attention_v_b_square, const float *restrict block3_down_W_square,
+    const float *restrict block3_down_b_square, const float *restrict block3_norm1_W_square,
+    const float *restrict block3_norm1_b_square, const float *restrict block3_norm2_W_square,
+    const float *restrict block3_norm2_b_square, const float *restrict block3_up_W_square,
+    const float *restrict block3_up_b_square, const float *restrict block4_attention_k_W_square,
+    const float *restrict block4_attention_k_b_square,
+    const float *restrict block4_attention_out_W_square,
+    const float *restrict block4_attention_out_b_square,
+    const float *restrict block4_attention_q_W_square,
+    const float *restrict block4_attention_q_b_square,
+    const float *restrict block4_attention_v_W_square,
+    const float *restrict block4_attention_v_b_square, const float *restrict block4_down_W_square,
+    const float *restrict block4_down_b_square, const float *restrict block4_norm1_W_square,
+    const float *restrict block4_norm1_b_square, const float *restrict block4_norm2_W_square,
+    const float *restrict block4_norm2_b_square, const float *restrict block4_up_W_square,
+    const float *restrict block4_up_b_square, const float *restrict norm_W_square,
+    const float *restrict norm_b_square, const float *restrict position_square,
+    const float *restrict token_W_square, float clip_norm, float *restrict gradient_scale)
 {
     float head_W_square = 0.0f;
     for (ptrdiff_t k = 0; k < 128; k++) {
@@ -16053,1227 +18344,1869 @@ static void compute_head_W_square(const float *restrict d_head_W, const float *r
 }
 
 /* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
-   then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]    AdamW update (small_gpt.py:45)
-   then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0, i1]    AdamW update (small_gpt.py:45)
-   then token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] - step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)    AdamW update (small_gpt.py:45) */
-static void compute_d_token_W_clipped(const float *restrict gradient_scale, const float *restrict d_token_W, float beta1, float *restrict token_W_m, float beta2, float *restrict token_W_v, float lr, float weight_decay, float *restrict token_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]
+       AdamW update (small_gpt.py:45)
+   then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0,
+       i1]    AdamW update (small_gpt.py:45)
+   then token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] -
+       step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)    AdamW
+       update (small_gpt.py:45) */
+static void compute_d_token_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_token_W, float beta1,
+    float *restrict token_W_m, float beta2, float *restrict token_W_v, float lr,
+    float weight_decay, float *restrict token_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i0 = 0; i0 < 96; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 128; i1++) {
             const float d_token_W_clipped = gradient_scale[0]*d_token_W[i0*128 + i1];
             const float token_W_m_next = d_token_W_clipped*(1.0f - beta1) + beta1*token_W_m[i0*128 + i1];
-            token_W_m[i0*128 + i1] = token_W_m_next;
             const float token_W_v_next = (d_token_W_clipped*d_token_W_clipped)*(1.0f - beta2) + beta2*token_W_v[i0*128 + i1];
-            token_W_v[i0*128 + i1] = token_W_v_next;
             const float token_W_next = (1.0f - lr*weight_decay)*token_W[i0*128 + i1] - token_W_m_next*step_size[0]/(sqrtf(token_W_v_next)/unbiased[0] + eps);
+            token_W_m[i0*128 + i1] = token_W_m_next;
+            token_W_v[i0*128 + i1] = token_W_v_next;
             token_W[i0*128 + i1] = token_W_next;
         }
     }
 }
 
-/* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update (small_gpt.py:46)
-   then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1, i2]    AdamW update (small_gpt.py:46)
-   then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1, i2]    AdamW update (small_gpt.py:46)
-   then position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] - step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)    AdamW update (small_gpt.py:46) */
-static void compute_d_position_clipped(const float *restrict gradient_scale, const float *restrict d_position, float beta1, float *restrict position_m, float beta2, float *restrict position_v, float lr, float weight_decay, float *restrict position, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
+       (small_gpt.py:46)
+   then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1,
+       i2]    AdamW update (small_gpt.py:46)
+   then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1,
+       i2]    AdamW update (small_gpt.py:46)
+   then position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] -
+       step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)    AdamW
+       update (small_gpt.py:46) */
+static void compute_d_position_clipped(
+    const float *restrict gradient_scale, const float *restrict d_position, float beta1,
+    float *restrict position_m, float beta2, float *restrict position_v, float lr,
+    float weight_decay, float *restrict position, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
             const float d_position_clipped = gradient_scale[0]*d_position[i1*128 + i2];
             const float position_m_next = d_position_clipped*(1.0f - beta1) + beta1*position_m[i1*128 + i2];
-            position_m[i1*128 + i2] = position_m_next;
             const float position_v_next = (d_position_clipped*d_position_clipped)*(1.0f - beta2) + beta2*position_v[i1*128 + i2];
-            position_v[i1*128 + i2] = position_v_next;
             const float position_next = (1.0f - lr*weight_decay)*position[i1*128 + i2] - position_m_next*step_size[0]/(sqrtf(position_v_next)/unbiased[0] + eps);
+            position_m[i1*128 + i2] = position_m_next;
+            position_v[i1*128 + i2] = position_v_next;
             position[i1*128 + i2] = position_next;
         }
     }
 }
 
-/* d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]    AdamW update (small_gpt.py:36)
-   then block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] + beta1*block1.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
-   then block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 + beta2*block1.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
-   then block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] - step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block1_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm1_W, float beta1, float *restrict block1_norm1_W_m, float beta2, float *restrict block1_norm1_W_v, float lr, float weight_decay, float *restrict block1_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]    AdamW update
+       (small_gpt.py:36)
+   then block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] +
+       beta1*block1.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 +
+       beta2*block1.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] -
+       step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block1_norm1_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_norm1_W, float beta1,
+    float *restrict block1_norm1_W_m, float beta2, float *restrict block1_norm1_W_v, float lr,
+    float weight_decay, float *restrict block1_norm1_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block1_norm1_W_clipped = gradient_scale[0]*d_block1_norm1_W[i2];
         const float block1_norm1_W_m_next = d_block1_norm1_W_clipped*(1.0f - beta1) + beta1*block1_norm1_W_m[i2];
-        block1_norm1_W_m[i2] = block1_norm1_W_m_next;
         const float block1_norm1_W_v_next = (d_block1_norm1_W_clipped*d_block1_norm1_W_clipped)*(1.0f - beta2) + beta2*block1_norm1_W_v[i2];
-        block1_norm1_W_v[i2] = block1_norm1_W_v_next;
         const float block1_norm1_W_next = (1.0f - lr*weight_decay)*block1_norm1_W[i2] - block1_norm1_W_m_next*step_size[0]/(sqrtf(block1_norm1_W_v_next)/unbiased[0] + eps);
+        block1_norm1_W_m[i2] = block1_norm1_W_m_next;
+        block1_norm1_W_v[i2] = block1_norm1_W_v_next;
         block1_norm1_W[i2] = block1_norm1_W_next;
     }
 }
 
-/* d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]    AdamW update (small_gpt.py:36)
-   then block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] + beta1*block1.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
-   then block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 + beta2*block1.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
-   then block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] - step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block1_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm1_b, float beta1, float *restrict block1_norm1_b_m, float beta2, float *restrict block1_norm1_b_v, float lr, float weight_decay, float *restrict block1_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]    AdamW update
+       (small_gpt.py:36)
+   then block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] +
+       beta1*block1.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 +
+       beta2*block1.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] -
+       step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block1_norm1_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_norm1_b, float beta1,
+    float *restrict block1_norm1_b_m, float beta2, float *restrict block1_norm1_b_v, float lr,
+    float weight_decay, float *restrict block1_norm1_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block1_norm1_b_clipped = gradient_scale[0]*d_block1_norm1_b[i2];
         const float block1_norm1_b_m_next = d_block1_norm1_b_clipped*(1.0f - beta1) + beta1*block1_norm1_b_m[i2];
-        block1_norm1_b_m[i2] = block1_norm1_b_m_next;
         const float block1_norm1_b_v_next = (d_block1_norm1_b_clipped*d_block1_norm1_b_clipped)*(1.0f - beta2) + beta2*block1_norm1_b_v[i2];
-        block1_norm1_b_v[i2] = block1_norm1_b_v_next;
         const float block1_norm1_b_next = (1.0f - lr*weight_decay)*block1_norm1_b[i2] - block1_norm1_b_m_next*step_size[0]/(sqrtf(block1_norm1_b_v_next)/unbiased[0] + eps);
+        block1_norm1_b_m[i2] = block1_norm1_b_m_next;
+        block1_norm1_b_v[i2] = block1_norm1_b_v_next;
         block1_norm1_b[i2] = block1_norm1_b_next;
     }
 }
 
-/* d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] + beta1*block1.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 + beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] - step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_q_W, float beta1, float *restrict block1_attention_q_W_m, float beta2, float *restrict block1_attention_q_W_v, float lr, float weight_decay, float *restrict block1_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
+       beta1*block1.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 +
+       beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
+       step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_q_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_q_W,
+    float beta1, float *restrict block1_attention_q_W_m, float beta2,
+    float *restrict block1_attention_q_W_v, float lr, float weight_decay,
+    float *restrict block1_attention_q_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block1_attention_q_W_clipped = gradient_scale[0]*d_block1_attention_q_W[k*128 + j];
             const float block1_attention_q_W_m_next = d_block1_attention_q_W_clipped*(1.0f - beta1) + beta1*block1_attention_q_W_m[k*128 + j];
-            block1_attention_q_W_m[k*128 + j] = block1_attention_q_W_m_next;
             const float block1_attention_q_W_v_next = (d_block1_attention_q_W_clipped*d_block1_attention_q_W_clipped)*(1.0f - beta2) + beta2*block1_attention_q_W_v[k*128 + j];
-            block1_attention_q_W_v[k*128 + j] = block1_attention_q_W_v_next;
             const float block1_attention_q_W_next = (1.0f - lr*weight_decay)*block1_attention_q_W[k*128 + j] - block1_attention_q_W_m_next*step_size[0]/(sqrtf(block1_attention_q_W_v_next)/unbiased[0] + eps);
+            block1_attention_q_W_m[k*128 + j] = block1_attention_q_W_m_next;
+            block1_attention_q_W_v[k*128 + j] = block1_attention_q_W_v_next;
             block1_attention_q_W[k*128 + j] = block1_attention_q_W_next;
         }
     }
 }
 
-/* d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] + beta1*block1.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 + beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] - step_size*block1.attention.q.b.m_next[j]/(eps + sqrt(block1.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_q_b, float beta1, float *restrict block1_attention_q_b_m, float beta2, float *restrict block1_attention_q_b_v, float lr, float weight_decay, float *restrict block1_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] +
+       beta1*block1.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 +
+       beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] -
+       step_size*block1.attention.q.b.m_next[j]/(eps +
+       sqrt(block1.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_q_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_q_b,
+    float beta1, float *restrict block1_attention_q_b_m, float beta2,
+    float *restrict block1_attention_q_b_v, float lr, float weight_decay,
+    float *restrict block1_attention_q_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block1_attention_q_b_clipped = gradient_scale[0]*d_block1_attention_q_b[j];
         const float block1_attention_q_b_m_next = d_block1_attention_q_b_clipped*(1.0f - beta1) + beta1*block1_attention_q_b_m[j];
-        block1_attention_q_b_m[j] = block1_attention_q_b_m_next;
         const float block1_attention_q_b_v_next = (d_block1_attention_q_b_clipped*d_block1_attention_q_b_clipped)*(1.0f - beta2) + beta2*block1_attention_q_b_v[j];
-        block1_attention_q_b_v[j] = block1_attention_q_b_v_next;
         const float block1_attention_q_b_next = (1.0f - lr*weight_decay)*block1_attention_q_b[j] - block1_attention_q_b_m_next*step_size[0]/(sqrtf(block1_attention_q_b_v_next)/unbiased[0] + eps);
+        block1_attention_q_b_m[j] = block1_attention_q_b_m_next;
+        block1_attention_q_b_v[j] = block1_attention_q_b_v_next;
         block1_attention_q_b[j] = block1_attention_q_b_next;
     }
 }
 
-/* d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] + beta1*block1.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 + beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] - step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_k_W, float beta1, float *restrict block1_attention_k_W_m, float beta2, float *restrict block1_attention_k_W_v, float lr, float weight_decay, float *restrict block1_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
+       beta1*block1.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 +
+       beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
+       step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_k_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_k_W,
+    float beta1, float *restrict block1_attention_k_W_m, float beta2,
+    float *restrict block1_attention_k_W_v, float lr, float weight_decay,
+    float *restrict block1_attention_k_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block1_attention_k_W_clipped = gradient_scale[0]*d_block1_attention_k_W[k*128 + j];
             const float block1_attention_k_W_m_next = d_block1_attention_k_W_clipped*(1.0f - beta1) + beta1*block1_attention_k_W_m[k*128 + j];
-            block1_attention_k_W_m[k*128 + j] = block1_attention_k_W_m_next;
             const float block1_attention_k_W_v_next = (d_block1_attention_k_W_clipped*d_block1_attention_k_W_clipped)*(1.0f - beta2) + beta2*block1_attention_k_W_v[k*128 + j];
-            block1_attention_k_W_v[k*128 + j] = block1_attention_k_W_v_next;
             const float block1_attention_k_W_next = (1.0f - lr*weight_decay)*block1_attention_k_W[k*128 + j] - block1_attention_k_W_m_next*step_size[0]/(sqrtf(block1_attention_k_W_v_next)/unbiased[0] + eps);
+            block1_attention_k_W_m[k*128 + j] = block1_attention_k_W_m_next;
+            block1_attention_k_W_v[k*128 + j] = block1_attention_k_W_v_next;
             block1_attention_k_W[k*128 + j] = block1_attention_k_W_next;
         }
     }
 }
 
-/* d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] + beta1*block1.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 + beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] - step_size*block1.attention.k.b.m_next[j]/(eps + sqrt(block1.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_k_b, float beta1, float *restrict block1_attention_k_b_m, float beta2, float *restrict block1_attention_k_b_v, float lr, float weight_decay, float *restrict block1_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] +
+       beta1*block1.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 +
+       beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] -
+       step_size*block1.attention.k.b.m_next[j]/(eps +
+       sqrt(block1.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_k_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_k_b,
+    float beta1, float *restrict block1_attention_k_b_m, float beta2,
+    float *restrict block1_attention_k_b_v, float lr, float weight_decay,
+    float *restrict block1_attention_k_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block1_attention_k_b_clipped = gradient_scale[0]*d_block1_attention_k_b[j];
         const float block1_attention_k_b_m_next = d_block1_attention_k_b_clipped*(1.0f - beta1) + beta1*block1_attention_k_b_m[j];
-        block1_attention_k_b_m[j] = block1_attention_k_b_m_next;
         const float block1_attention_k_b_v_next = (d_block1_attention_k_b_clipped*d_block1_attention_k_b_clipped)*(1.0f - beta2) + beta2*block1_attention_k_b_v[j];
-        block1_attention_k_b_v[j] = block1_attention_k_b_v_next;
         const float block1_attention_k_b_next = (1.0f - lr*weight_decay)*block1_attention_k_b[j] - block1_attention_k_b_m_next*step_size[0]/(sqrtf(block1_attention_k_b_v_next)/unbiased[0] + eps);
+        block1_attention_k_b_m[j] = block1_attention_k_b_m_next;
+        block1_attention_k_b_v[j] = block1_attention_k_b_v_next;
         block1_attention_k_b[j] = block1_attention_k_b_next;
     }
 }
 
-/* d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] + beta1*block1.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 + beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] - step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_v_W, float beta1, float *restrict block1_attention_v_W_m, float beta2, float *restrict block1_attention_v_W_v, float lr, float weight_decay, float *restrict block1_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
+       beta1*block1.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 +
+       beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
+       step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_v_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_v_W,
+    float beta1, float *restrict block1_attention_v_W_m, float beta2,
+    float *restrict block1_attention_v_W_v, float lr, float weight_decay,
+    float *restrict block1_attention_v_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block1_attention_v_W_clipped = gradient_scale[0]*d_block1_attention_v_W[k*128 + j];
             const float block1_attention_v_W_m_next = d_block1_attention_v_W_clipped*(1.0f - beta1) + beta1*block1_attention_v_W_m[k*128 + j];
-            block1_attention_v_W_m[k*128 + j] = block1_attention_v_W_m_next;
             const float block1_attention_v_W_v_next = (d_block1_attention_v_W_clipped*d_block1_attention_v_W_clipped)*(1.0f - beta2) + beta2*block1_attention_v_W_v[k*128 + j];
-            block1_attention_v_W_v[k*128 + j] = block1_attention_v_W_v_next;
             const float block1_attention_v_W_next = (1.0f - lr*weight_decay)*block1_attention_v_W[k*128 + j] - block1_attention_v_W_m_next*step_size[0]/(sqrtf(block1_attention_v_W_v_next)/unbiased[0] + eps);
+            block1_attention_v_W_m[k*128 + j] = block1_attention_v_W_m_next;
+            block1_attention_v_W_v[k*128 + j] = block1_attention_v_W_v_next;
             block1_attention_v_W[k*128 + j] = block1_attention_v_W_next;
         }
     }
 }
 
-/* d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] + beta1*block1.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 + beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] - step_size*block1.attention.v.b.m_next[j]/(eps + sqrt(block1.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_v_b, float beta1, float *restrict block1_attention_v_b_m, float beta2, float *restrict block1_attention_v_b_v, float lr, float weight_decay, float *restrict block1_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] +
+       beta1*block1.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 +
+       beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] -
+       step_size*block1.attention.v.b.m_next[j]/(eps +
+       sqrt(block1.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_v_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_v_b,
+    float beta1, float *restrict block1_attention_v_b_m, float beta2,
+    float *restrict block1_attention_v_b_v, float lr, float weight_decay,
+    float *restrict block1_attention_v_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block1_attention_v_b_clipped = gradient_scale[0]*d_block1_attention_v_b[j];
         const float block1_attention_v_b_m_next = d_block1_attention_v_b_clipped*(1.0f - beta1) + beta1*block1_attention_v_b_m[j];
-        block1_attention_v_b_m[j] = block1_attention_v_b_m_next;
         const float block1_attention_v_b_v_next = (d_block1_attention_v_b_clipped*d_block1_attention_v_b_clipped)*(1.0f - beta2) + beta2*block1_attention_v_b_v[j];
-        block1_attention_v_b_v[j] = block1_attention_v_b_v_next;
         const float block1_attention_v_b_next = (1.0f - lr*weight_decay)*block1_attention_v_b[j] - block1_attention_v_b_m_next*step_size[0]/(sqrtf(block1_attention_v_b_v_next)/unbiased[0] + eps);
+        block1_attention_v_b_m[j] = block1_attention_v_b_m_next;
+        block1_attention_v_b_v[j] = block1_attention_v_b_v_next;
         block1_attention_v_b[j] = block1_attention_v_b_next;
     }
 }
 
-/* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] + beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k, j]**2 + beta2*block1.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] - step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_out_W, float beta1, float *restrict block1_attention_out_W_m, float beta2, float *restrict block1_attention_out_W_v, float lr, float weight_decay, float *restrict block1_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] +
+       beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k,
+       j]**2 + beta2*block1.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] -
+       step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_out_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_out_W,
+    float beta1, float *restrict block1_attention_out_W_m, float beta2,
+    float *restrict block1_attention_out_W_v, float lr, float weight_decay,
+    float *restrict block1_attention_out_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block1_attention_out_W_clipped = gradient_scale[0]*d_block1_attention_out_W[k*128 + j];
             const float block1_attention_out_W_m_next = d_block1_attention_out_W_clipped*(1.0f - beta1) + beta1*block1_attention_out_W_m[k*128 + j];
-            block1_attention_out_W_m[k*128 + j] = block1_attention_out_W_m_next;
             const float block1_attention_out_W_v_next = (d_block1_attention_out_W_clipped*d_block1_attention_out_W_clipped)*(1.0f - beta2) + beta2*block1_attention_out_W_v[k*128 + j];
-            block1_attention_out_W_v[k*128 + j] = block1_attention_out_W_v_next;
             const float block1_attention_out_W_next = (1.0f - lr*weight_decay)*block1_attention_out_W[k*128 + j] - block1_attention_out_W_m_next*step_size[0]/(sqrtf(block1_attention_out_W_v_next)/unbiased[0] + eps);
+            block1_attention_out_W_m[k*128 + j] = block1_attention_out_W_m_next;
+            block1_attention_out_W_v[k*128 + j] = block1_attention_out_W_v_next;
             block1_attention_out_W[k*128 + j] = block1_attention_out_W_next;
         }
     }
 }
 
-/* d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] + beta1*block1.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 + beta2*block1.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] - step_size*block1.attention.out.b.m_next[j]/(eps + sqrt(block1.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block1_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_attention_out_b, float beta1, float *restrict block1_attention_out_b_m, float beta2, float *restrict block1_attention_out_b_v, float lr, float weight_decay, float *restrict block1_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]    AdamW
+       update (small_gpt.py:37)
+   then block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
+       beta1*block1.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 +
+       beta2*block1.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
+       step_size*block1.attention.out.b.m_next[j]/(eps +
+       sqrt(block1.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block1_attention_out_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_attention_out_b,
+    float beta1, float *restrict block1_attention_out_b_m, float beta2,
+    float *restrict block1_attention_out_b_v, float lr, float weight_decay,
+    float *restrict block1_attention_out_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block1_attention_out_b_clipped = gradient_scale[0]*d_block1_attention_out_b[j];
         const float block1_attention_out_b_m_next = d_block1_attention_out_b_clipped*(1.0f - beta1) + beta1*block1_attention_out_b_m[j];
-        block1_attention_out_b_m[j] = block1_attention_out_b_m_next;
         const float block1_attention_out_b_v_next = (d_block1_attention_out_b_clipped*d_block1_attention_out_b_clipped)*(1.0f - beta2) + beta2*block1_attention_out_b_v[j];
-        block1_attention_out_b_v[j] = block1_attention_out_b_v_next;
         const float block1_attention_out_b_next = (1.0f - lr*weight_decay)*block1_attention_out_b[j] - block1_attention_out_b_m_next*step_size[0]/(sqrtf(block1_attention_out_b_v_next)/unbiased[0] + eps);
+        block1_attention_out_b_m[j] = block1_attention_out_b_m_next;
+        block1_attention_out_b_v[j] = block1_attention_out_b_v_next;
         block1_attention_out_b[j] = block1_attention_out_b_next;
     }
 }
 
-/* d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]    AdamW update (small_gpt.py:39)
-   then block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] + beta1*block1.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
-   then block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 + beta2*block1.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
-   then block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] - step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block1_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm2_W, float beta1, float *restrict block1_norm2_W_m, float beta2, float *restrict block1_norm2_W_v, float lr, float weight_decay, float *restrict block1_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]    AdamW update
+       (small_gpt.py:39)
+   then block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] +
+       beta1*block1.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 +
+       beta2*block1.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] -
+       step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block1_norm2_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_norm2_W, float beta1,
+    float *restrict block1_norm2_W_m, float beta2, float *restrict block1_norm2_W_v, float lr,
+    float weight_decay, float *restrict block1_norm2_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block1_norm2_W_clipped = gradient_scale[0]*d_block1_norm2_W[i2];
         const float block1_norm2_W_m_next = d_block1_norm2_W_clipped*(1.0f - beta1) + beta1*block1_norm2_W_m[i2];
-        block1_norm2_W_m[i2] = block1_norm2_W_m_next;
         const float block1_norm2_W_v_next = (d_block1_norm2_W_clipped*d_block1_norm2_W_clipped)*(1.0f - beta2) + beta2*block1_norm2_W_v[i2];
-        block1_norm2_W_v[i2] = block1_norm2_W_v_next;
         const float block1_norm2_W_next = (1.0f - lr*weight_decay)*block1_norm2_W[i2] - block1_norm2_W_m_next*step_size[0]/(sqrtf(block1_norm2_W_v_next)/unbiased[0] + eps);
+        block1_norm2_W_m[i2] = block1_norm2_W_m_next;
+        block1_norm2_W_v[i2] = block1_norm2_W_v_next;
         block1_norm2_W[i2] = block1_norm2_W_next;
     }
 }
 
-/* d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]    AdamW update (small_gpt.py:39)
-   then block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] + beta1*block1.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
-   then block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 + beta2*block1.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
-   then block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] - step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block1_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_norm2_b, float beta1, float *restrict block1_norm2_b_m, float beta2, float *restrict block1_norm2_b_v, float lr, float weight_decay, float *restrict block1_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]    AdamW update
+       (small_gpt.py:39)
+   then block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] +
+       beta1*block1.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 +
+       beta2*block1.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] -
+       step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block1_norm2_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_norm2_b, float beta1,
+    float *restrict block1_norm2_b_m, float beta2, float *restrict block1_norm2_b_v, float lr,
+    float weight_decay, float *restrict block1_norm2_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block1_norm2_b_clipped = gradient_scale[0]*d_block1_norm2_b[i2];
         const float block1_norm2_b_m_next = d_block1_norm2_b_clipped*(1.0f - beta1) + beta1*block1_norm2_b_m[i2];
-        block1_norm2_b_m[i2] = block1_norm2_b_m_next;
         const float block1_norm2_b_v_next = (d_block1_norm2_b_clipped*d_block1_norm2_b_clipped)*(1.0f - beta2) + beta2*block1_norm2_b_v[i2];
-        block1_norm2_b_v[i2] = block1_norm2_b_v_next;
         const float block1_norm2_b_next = (1.0f - lr*weight_decay)*block1_norm2_b[i2] - block1_norm2_b_m_next*step_size[0]/(sqrtf(block1_norm2_b_v_next)/unbiased[0] + eps);
+        block1_norm2_b_m[i2] = block1_norm2_b_m_next;
+        block1_norm2_b_v[i2] = block1_norm2_b_v_next;
         block1_norm2_b[i2] = block1_norm2_b_next;
     }
 }
 
-/* d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]    AdamW update (small_gpt.py:40)
-   then block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] + beta1*block1.up.W.m[k, j]    AdamW update (small_gpt.py:40)
-   then block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 + beta2*block1.up.W.v[k, j]    AdamW update (small_gpt.py:40)
-   then block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] - step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block1_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_up_W, float beta1, float *restrict block1_up_W_m, float beta2, float *restrict block1_up_W_v, float lr, float weight_decay, float *restrict block1_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]    AdamW update
+       (small_gpt.py:40)
+   then block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] +
+       beta1*block1.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 +
+       beta2*block1.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] -
+       step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block1_up_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_up_W, float beta1,
+    float *restrict block1_up_W_m, float beta2, float *restrict block1_up_W_v, float lr,
+    float weight_decay, float *restrict block1_up_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 512; j++) {
             const float d_block1_up_W_clipped = gradient_scale[0]*d_block1_up_W[k*512 + j];
             const float block1_up_W_m_next = d_block1_up_W_clipped*(1.0f - beta1) + beta1*block1_up_W_m[k*512 + j];
-            block1_up_W_m[k*512 + j] = block1_up_W_m_next;
             const float block1_up_W_v_next = (d_block1_up_W_clipped*d_block1_up_W_clipped)*(1.0f - beta2) + beta2*block1_up_W_v[k*512 + j];
-            block1_up_W_v[k*512 + j] = block1_up_W_v_next;
             const float block1_up_W_next = (1.0f - lr*weight_decay)*block1_up_W[k*512 + j] - block1_up_W_m_next*step_size[0]/(sqrtf(block1_up_W_v_next)/unbiased[0] + eps);
+            block1_up_W_m[k*512 + j] = block1_up_W_m_next;
+            block1_up_W_v[k*512 + j] = block1_up_W_v_next;
             block1_up_W[k*512 + j] = block1_up_W_next;
         }
     }
 }
 
 /* d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
-   then block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]    AdamW update (small_gpt.py:40)
-   then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]    AdamW update (small_gpt.py:40)
-   then block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] - step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block1_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_up_b, float beta1, float *restrict block1_up_b_m, float beta2, float *restrict block1_up_b_v, float lr, float weight_decay, float *restrict block1_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
+       AdamW update (small_gpt.py:40)
+   then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]
+       AdamW update (small_gpt.py:40)
+   then block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
+       step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block1_up_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_up_b, float beta1,
+    float *restrict block1_up_b_m, float beta2, float *restrict block1_up_b_v, float lr,
+    float weight_decay, float *restrict block1_up_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
         const float d_block1_up_b_clipped = gradient_scale[0]*d_block1_up_b[j];
         const float block1_up_b_m_next = d_block1_up_b_clipped*(1.0f - beta1) + beta1*block1_up_b_m[j];
-        block1_up_b_m[j] = block1_up_b_m_next;
         const float block1_up_b_v_next = (d_block1_up_b_clipped*d_block1_up_b_clipped)*(1.0f - beta2) + beta2*block1_up_b_v[j];
-        block1_up_b_v[j] = block1_up_b_v_next;
         const float block1_up_b_next = (1.0f - lr*weight_decay)*block1_up_b[j] - block1_up_b_m_next*step_size[0]/(sqrtf(block1_up_b_v_next)/unbiased[0] + eps);
+        block1_up_b_m[j] = block1_up_b_m_next;
+        block1_up_b_v[j] = block1_up_b_v_next;
         block1_up_b[j] = block1_up_b_next;
     }
 }
 
-/* d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]    AdamW update (small_gpt.py:41)
-   then block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] + beta1*block1.down.W.m[k, j]    AdamW update (small_gpt.py:41)
-   then block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 + beta2*block1.down.W.v[k, j]    AdamW update (small_gpt.py:41)
-   then block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] - step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block1_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block1_down_W, float beta1, float *restrict block1_down_W_m, float beta2, float *restrict block1_down_W_v, float lr, float weight_decay, float *restrict block1_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]    AdamW update
+       (small_gpt.py:41)
+   then block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] +
+       beta1*block1.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 +
+       beta2*block1.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] -
+       step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)
+       AdamW update (small_gpt.py:41) */
+static void compute_d_block1_down_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_down_W, float beta1,
+    float *restrict block1_down_W_m, float beta2, float *restrict block1_down_W_v, float lr,
+    float weight_decay, float *restrict block1_down_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block1_down_W_clipped = gradient_scale[0]*d_block1_down_W[k*128 + j];
             const float block1_down_W_m_next = d_block1_down_W_clipped*(1.0f - beta1) + beta1*block1_down_W_m[k*128 + j];
-            block1_down_W_m[k*128 + j] = block1_down_W_m_next;
             const float block1_down_W_v_next = (d_block1_down_W_clipped*d_block1_down_W_clipped)*(1.0f - beta2) + beta2*block1_down_W_v[k*128 + j];
-            block1_down_W_v[k*128 + j] = block1_down_W_v_next;
             const float block1_down_W_next = (1.0f - lr*weight_decay)*block1_down_W[k*128 + j] - block1_down_W_m_next*step_size[0]/(sqrtf(block1_down_W_v_next)/unbiased[0] + eps);
+            block1_down_W_m[k*128 + j] = block1_down_W_m_next;
+            block1_down_W_v[k*128 + j] = block1_down_W_v_next;
             block1_down_W[k*128 + j] = block1_down_W_next;
         }
     }
 }
 
-/* d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update (small_gpt.py:41)
-   then block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] + beta1*block1.down.b.m[j]    AdamW update (small_gpt.py:41)
-   then block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 + beta2*block1.down.b.v[j]    AdamW update (small_gpt.py:41)
-   then block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] - step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block1_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block1_down_b, float beta1, float *restrict block1_down_b_m, float beta2, float *restrict block1_down_b_v, float lr, float weight_decay, float *restrict block1_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
+       (small_gpt.py:41)
+   then block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] +
+       beta1*block1.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 +
+       beta2*block1.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] -
+       step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:41) */
+static void compute_d_block1_down_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block1_down_b, float beta1,
+    float *restrict block1_down_b_m, float beta2, float *restrict block1_down_b_v, float lr,
+    float weight_decay, float *restrict block1_down_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block1_down_b_clipped = gradient_scale[0]*d_block1_down_b[j];
         const float block1_down_b_m_next = d_block1_down_b_clipped*(1.0f - beta1) + beta1*block1_down_b_m[j];
-        block1_down_b_m[j] = block1_down_b_m_next;
         const float block1_down_b_v_next = (d_block1_down_b_clipped*d_block1_down_b_clipped)*(1.0f - beta2) + beta2*block1_down_b_v[j];
-        block1_down_b_v[j] = block1_down_b_v_next;
         const float block1_down_b_next = (1.0f - lr*weight_decay)*block1_down_b[j] - block1_down_b_m_next*step_size[0]/(sqrtf(block1_down_b_v_next)/unbiased[0] + eps);
+        block1_down_b_m[j] = block1_down_b_m_next;
+        block1_down_b_v[j] = block1_down_b_v_next;
         block1_down_b[j] = block1_down_b_next;
     }
 }
 
-/* d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]    AdamW update (small_gpt.py:36)
-   then block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] + beta1*block2.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
-   then block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 + beta2*block2.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
-   then block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] - step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block2_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm1_W, float beta1, float *restrict block2_norm1_W_m, float beta2, float *restrict block2_norm1_W_v, float lr, float weight_decay, float *restrict block2_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]    AdamW update
+       (small_gpt.py:36)
+   then block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] +
+       beta1*block2.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 +
+       beta2*block2.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] -
+       step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block2_norm1_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_norm1_W, float beta1,
+    float *restrict block2_norm1_W_m, float beta2, float *restrict block2_norm1_W_v, float lr,
+    float weight_decay, float *restrict block2_norm1_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block2_norm1_W_clipped = gradient_scale[0]*d_block2_norm1_W[i2];
         const float block2_norm1_W_m_next = d_block2_norm1_W_clipped*(1.0f - beta1) + beta1*block2_norm1_W_m[i2];
-        block2_norm1_W_m[i2] = block2_norm1_W_m_next;
         const float block2_norm1_W_v_next = (d_block2_norm1_W_clipped*d_block2_norm1_W_clipped)*(1.0f - beta2) + beta2*block2_norm1_W_v[i2];
-        block2_norm1_W_v[i2] = block2_norm1_W_v_next;
         const float block2_norm1_W_next = (1.0f - lr*weight_decay)*block2_norm1_W[i2] - block2_norm1_W_m_next*step_size[0]/(sqrtf(block2_norm1_W_v_next)/unbiased[0] + eps);
+        block2_norm1_W_m[i2] = block2_norm1_W_m_next;
+        block2_norm1_W_v[i2] = block2_norm1_W_v_next;
         block2_norm1_W[i2] = block2_norm1_W_next;
     }
 }
 
-/* d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]    AdamW update (small_gpt.py:36)
-   then block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] + beta1*block2.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
-   then block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 + beta2*block2.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
-   then block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] - step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block2_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm1_b, float beta1, float *restrict block2_norm1_b_m, float beta2, float *restrict block2_norm1_b_v, float lr, float weight_decay, float *restrict block2_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]    AdamW update
+       (small_gpt.py:36)
+   then block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] +
+       beta1*block2.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 +
+       beta2*block2.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] -
+       step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block2_norm1_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_norm1_b, float beta1,
+    float *restrict block2_norm1_b_m, float beta2, float *restrict block2_norm1_b_v, float lr,
+    float weight_decay, float *restrict block2_norm1_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block2_norm1_b_clipped = gradient_scale[0]*d_block2_norm1_b[i2];
         const float block2_norm1_b_m_next = d_block2_norm1_b_clipped*(1.0f - beta1) + beta1*block2_norm1_b_m[i2];
-        block2_norm1_b_m[i2] = block2_norm1_b_m_next;
         const float block2_norm1_b_v_next = (d_block2_norm1_b_clipped*d_block2_norm1_b_clipped)*(1.0f - beta2) + beta2*block2_norm1_b_v[i2];
-        block2_norm1_b_v[i2] = block2_norm1_b_v_next;
         const float block2_norm1_b_next = (1.0f - lr*weight_decay)*block2_norm1_b[i2] - block2_norm1_b_m_next*step_size[0]/(sqrtf(block2_norm1_b_v_next)/unbiased[0] + eps);
+        block2_norm1_b_m[i2] = block2_norm1_b_m_next;
+        block2_norm1_b_v[i2] = block2_norm1_b_v_next;
         block2_norm1_b[i2] = block2_norm1_b_next;
     }
 }
 
-/* d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] + beta1*block2.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 + beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] - step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_q_W, float beta1, float *restrict block2_attention_q_W_m, float beta2, float *restrict block2_attention_q_W_v, float lr, float weight_decay, float *restrict block2_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
+       beta1*block2.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 +
+       beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
+       step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_q_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_q_W,
+    float beta1, float *restrict block2_attention_q_W_m, float beta2,
+    float *restrict block2_attention_q_W_v, float lr, float weight_decay,
+    float *restrict block2_attention_q_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block2_attention_q_W_clipped = gradient_scale[0]*d_block2_attention_q_W[k*128 + j];
             const float block2_attention_q_W_m_next = d_block2_attention_q_W_clipped*(1.0f - beta1) + beta1*block2_attention_q_W_m[k*128 + j];
-            block2_attention_q_W_m[k*128 + j] = block2_attention_q_W_m_next;
             const float block2_attention_q_W_v_next = (d_block2_attention_q_W_clipped*d_block2_attention_q_W_clipped)*(1.0f - beta2) + beta2*block2_attention_q_W_v[k*128 + j];
-            block2_attention_q_W_v[k*128 + j] = block2_attention_q_W_v_next;
             const float block2_attention_q_W_next = (1.0f - lr*weight_decay)*block2_attention_q_W[k*128 + j] - block2_attention_q_W_m_next*step_size[0]/(sqrtf(block2_attention_q_W_v_next)/unbiased[0] + eps);
+            block2_attention_q_W_m[k*128 + j] = block2_attention_q_W_m_next;
+            block2_attention_q_W_v[k*128 + j] = block2_attention_q_W_v_next;
             block2_attention_q_W[k*128 + j] = block2_attention_q_W_next;
         }
     }
 }
 
-/* d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] + beta1*block2.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 + beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] - step_size*block2.attention.q.b.m_next[j]/(eps + sqrt(block2.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_q_b, float beta1, float *restrict block2_attention_q_b_m, float beta2, float *restrict block2_attention_q_b_v, float lr, float weight_decay, float *restrict block2_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] +
+       beta1*block2.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 +
+       beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] -
+       step_size*block2.attention.q.b.m_next[j]/(eps +
+       sqrt(block2.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_q_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_q_b,
+    float beta1, float *restrict block2_attention_q_b_m, float beta2,
+    float *restrict block2_attention_q_b_v, float lr, float weight_decay,
+    float *restrict block2_attention_q_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block2_attention_q_b_clipped = gradient_scale[0]*d_block2_attention_q_b[j];
         const float block2_attention_q_b_m_next = d_block2_attention_q_b_clipped*(1.0f - beta1) + beta1*block2_attention_q_b_m[j];
-        block2_attention_q_b_m[j] = block2_attention_q_b_m_next;
         const float block2_attention_q_b_v_next = (d_block2_attention_q_b_clipped*d_block2_attention_q_b_clipped)*(1.0f - beta2) + beta2*block2_attention_q_b_v[j];
-        block2_attention_q_b_v[j] = block2_attention_q_b_v_next;
         const float block2_attention_q_b_next = (1.0f - lr*weight_decay)*block2_attention_q_b[j] - block2_attention_q_b_m_next*step_size[0]/(sqrtf(block2_attention_q_b_v_next)/unbiased[0] + eps);
+        block2_attention_q_b_m[j] = block2_attention_q_b_m_next;
+        block2_attention_q_b_v[j] = block2_attention_q_b_v_next;
         block2_attention_q_b[j] = block2_attention_q_b_next;
     }
 }
 
-/* d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] + beta1*block2.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 + beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] - step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_k_W, float beta1, float *restrict block2_attention_k_W_m, float beta2, float *restrict block2_attention_k_W_v, float lr, float weight_decay, float *restrict block2_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
+       beta1*block2.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 +
+       beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
+       step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_k_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_k_W,
+    float beta1, float *restrict block2_attention_k_W_m, float beta2,
+    float *restrict block2_attention_k_W_v, float lr, float weight_decay,
+    float *restrict block2_attention_k_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block2_attention_k_W_clipped = gradient_scale[0]*d_block2_attention_k_W[k*128 + j];
             const float block2_attention_k_W_m_next = d_block2_attention_k_W_clipped*(1.0f - beta1) + beta1*block2_attention_k_W_m[k*128 + j];
-            block2_attention_k_W_m[k*128 + j] = block2_attention_k_W_m_next;
             const float block2_attention_k_W_v_next = (d_block2_attention_k_W_clipped*d_block2_attention_k_W_clipped)*(1.0f - beta2) + beta2*block2_attention_k_W_v[k*128 + j];
-            block2_attention_k_W_v[k*128 + j] = block2_attention_k_W_v_next;
             const float block2_attention_k_W_next = (1.0f - lr*weight_decay)*block2_attention_k_W[k*128 + j] - block2_attention_k_W_m_next*step_size[0]/(sqrtf(block2_attention_k_W_v_next)/unbiased[0] + eps);
+            block2_attention_k_W_m[k*128 + j] = block2_attention_k_W_m_next;
+            block2_attention_k_W_v[k*128 + j] = block2_attention_k_W_v_next;
             block2_attention_k_W[k*128 + j] = block2_attention_k_W_next;
         }
     }
 }
 
-/* d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] + beta1*block2.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 + beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] - step_size*block2.attention.k.b.m_next[j]/(eps + sqrt(block2.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_k_b, float beta1, float *restrict block2_attention_k_b_m, float beta2, float *restrict block2_attention_k_b_v, float lr, float weight_decay, float *restrict block2_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] +
+       beta1*block2.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 +
+       beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] -
+       step_size*block2.attention.k.b.m_next[j]/(eps +
+       sqrt(block2.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_k_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_k_b,
+    float beta1, float *restrict block2_attention_k_b_m, float beta2,
+    float *restrict block2_attention_k_b_v, float lr, float weight_decay,
+    float *restrict block2_attention_k_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block2_attention_k_b_clipped = gradient_scale[0]*d_block2_attention_k_b[j];
         const float block2_attention_k_b_m_next = d_block2_attention_k_b_clipped*(1.0f - beta1) + beta1*block2_attention_k_b_m[j];
-        block2_attention_k_b_m[j] = block2_attention_k_b_m_next;
         const float block2_attention_k_b_v_next = (d_block2_attention_k_b_clipped*d_block2_attention_k_b_clipped)*(1.0f - beta2) + beta2*block2_attention_k_b_v[j];
-        block2_attention_k_b_v[j] = block2_attention_k_b_v_next;
         const float block2_attention_k_b_next = (1.0f - lr*weight_decay)*block2_attention_k_b[j] - block2_attention_k_b_m_next*step_size[0]/(sqrtf(block2_attention_k_b_v_next)/unbiased[0] + eps);
+        block2_attention_k_b_m[j] = block2_attention_k_b_m_next;
+        block2_attention_k_b_v[j] = block2_attention_k_b_v_next;
         block2_attention_k_b[j] = block2_attention_k_b_next;
     }
 }
 
-/* d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] + beta1*block2.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 + beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] - step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_v_W, float beta1, float *restrict block2_attention_v_W_m, float beta2, float *restrict block2_attention_v_W_v, float lr, float weight_decay, float *restrict block2_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
+       beta1*block2.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 +
+       beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
+       step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_v_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_v_W,
+    float beta1, float *restrict block2_attention_v_W_m, float beta2,
+    float *restrict block2_attention_v_W_v, float lr, float weight_decay,
+    float *restrict block2_attention_v_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block2_attention_v_W_clipped = gradient_scale[0]*d_block2_attention_v_W[k*128 + j];
             const float block2_attention_v_W_m_next = d_block2_attention_v_W_clipped*(1.0f - beta1) + beta1*block2_attention_v_W_m[k*128 + j];
-            block2_attention_v_W_m[k*128 + j] = block2_attention_v_W_m_next;
             const float block2_attention_v_W_v_next = (d_block2_attention_v_W_clipped*d_block2_attention_v_W_clipped)*(1.0f - beta2) + beta2*block2_attention_v_W_v[k*128 + j];
-            block2_attention_v_W_v[k*128 + j] = block2_attention_v_W_v_next;
             const float block2_attention_v_W_next = (1.0f - lr*weight_decay)*block2_attention_v_W[k*128 + j] - block2_attention_v_W_m_next*step_size[0]/(sqrtf(block2_attention_v_W_v_next)/unbiased[0] + eps);
+            block2_attention_v_W_m[k*128 + j] = block2_attention_v_W_m_next;
+            block2_attention_v_W_v[k*128 + j] = block2_attention_v_W_v_next;
             block2_attention_v_W[k*128 + j] = block2_attention_v_W_next;
         }
     }
 }
 
-/* d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] + beta1*block2.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 + beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] - step_size*block2.attention.v.b.m_next[j]/(eps + sqrt(block2.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_v_b, float beta1, float *restrict block2_attention_v_b_m, float beta2, float *restrict block2_attention_v_b_v, float lr, float weight_decay, float *restrict block2_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] +
+       beta1*block2.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 +
+       beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] -
+       step_size*block2.attention.v.b.m_next[j]/(eps +
+       sqrt(block2.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_v_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_v_b,
+    float beta1, float *restrict block2_attention_v_b_m, float beta2,
+    float *restrict block2_attention_v_b_v, float lr, float weight_decay,
+    float *restrict block2_attention_v_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block2_attention_v_b_clipped = gradient_scale[0]*d_block2_attention_v_b[j];
         const float block2_attention_v_b_m_next = d_block2_attention_v_b_clipped*(1.0f - beta1) + beta1*block2_attention_v_b_m[j];
-        block2_attention_v_b_m[j] = block2_attention_v_b_m_next;
         const float block2_attention_v_b_v_next = (d_block2_attention_v_b_clipped*d_block2_attention_v_b_clipped)*(1.0f - beta2) + beta2*block2_attention_v_b_v[j];
-        block2_attention_v_b_v[j] = block2_attention_v_b_v_next;
         const float block2_attention_v_b_next = (1.0f - lr*weight_decay)*block2_attention_v_b[j] - block2_attention_v_b_m_next*step_size[0]/(sqrtf(block2_attention_v_b_v_next)/unbiased[0] + eps);
+        block2_attention_v_b_m[j] = block2_attention_v_b_m_next;
+        block2_attention_v_b_v[j] = block2_attention_v_b_v_next;
         block2_attention_v_b[j] = block2_attention_v_b_next;
     }
 }
 
-/* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] + beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k, j]**2 + beta2*block2.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] - step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_out_W, float beta1, float *restrict block2_attention_out_W_m, float beta2, float *restrict block2_attention_out_W_v, float lr, float weight_decay, float *restrict block2_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] +
+       beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k,
+       j]**2 + beta2*block2.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] -
+       step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_out_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_out_W,
+    float beta1, float *restrict block2_attention_out_W_m, float beta2,
+    float *restrict block2_attention_out_W_v, float lr, float weight_decay,
+    float *restrict block2_attention_out_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block2_attention_out_W_clipped = gradient_scale[0]*d_block2_attention_out_W[k*128 + j];
             const float block2_attention_out_W_m_next = d_block2_attention_out_W_clipped*(1.0f - beta1) + beta1*block2_attention_out_W_m[k*128 + j];
-            block2_attention_out_W_m[k*128 + j] = block2_attention_out_W_m_next;
             const float block2_attention_out_W_v_next = (d_block2_attention_out_W_clipped*d_block2_attention_out_W_clipped)*(1.0f - beta2) + beta2*block2_attention_out_W_v[k*128 + j];
-            block2_attention_out_W_v[k*128 + j] = block2_attention_out_W_v_next;
             const float block2_attention_out_W_next = (1.0f - lr*weight_decay)*block2_attention_out_W[k*128 + j] - block2_attention_out_W_m_next*step_size[0]/(sqrtf(block2_attention_out_W_v_next)/unbiased[0] + eps);
+            block2_attention_out_W_m[k*128 + j] = block2_attention_out_W_m_next;
+            block2_attention_out_W_v[k*128 + j] = block2_attention_out_W_v_next;
             block2_attention_out_W[k*128 + j] = block2_attention_out_W_next;
         }
     }
 }
 
-/* d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] + beta1*block2.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 + beta2*block2.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] - step_size*block2.attention.out.b.m_next[j]/(eps + sqrt(block2.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block2_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_attention_out_b, float beta1, float *restrict block2_attention_out_b_m, float beta2, float *restrict block2_attention_out_b_v, float lr, float weight_decay, float *restrict block2_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]    AdamW
+       update (small_gpt.py:37)
+   then block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
+       beta1*block2.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 +
+       beta2*block2.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
+       step_size*block2.attention.out.b.m_next[j]/(eps +
+       sqrt(block2.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block2_attention_out_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_attention_out_b,
+    float beta1, float *restrict block2_attention_out_b_m, float beta2,
+    float *restrict block2_attention_out_b_v, float lr, float weight_decay,
+    float *restrict block2_attention_out_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block2_attention_out_b_clipped = gradient_scale[0]*d_block2_attention_out_b[j];
         const float block2_attention_out_b_m_next = d_block2_attention_out_b_clipped*(1.0f - beta1) + beta1*block2_attention_out_b_m[j];
-        block2_attention_out_b_m[j] = block2_attention_out_b_m_next;
         const float block2_attention_out_b_v_next = (d_block2_attention_out_b_clipped*d_block2_attention_out_b_clipped)*(1.0f - beta2) + beta2*block2_attention_out_b_v[j];
-        block2_attention_out_b_v[j] = block2_attention_out_b_v_next;
         const float block2_attention_out_b_next = (1.0f - lr*weight_decay)*block2_attention_out_b[j] - block2_attention_out_b_m_next*step_size[0]/(sqrtf(block2_attention_out_b_v_next)/unbiased[0] + eps);
+        block2_attention_out_b_m[j] = block2_attention_out_b_m_next;
+        block2_attention_out_b_v[j] = block2_attention_out_b_v_next;
         block2_attention_out_b[j] = block2_attention_out_b_next;
     }
 }
 
-/* d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]    AdamW update (small_gpt.py:39)
-   then block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] + beta1*block2.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
-   then block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 + beta2*block2.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
-   then block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] - step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block2_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm2_W, float beta1, float *restrict block2_norm2_W_m, float beta2, float *restrict block2_norm2_W_v, float lr, float weight_decay, float *restrict block2_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]    AdamW update
+       (small_gpt.py:39)
+   then block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] +
+       beta1*block2.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 +
+       beta2*block2.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] -
+       step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block2_norm2_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_norm2_W, float beta1,
+    float *restrict block2_norm2_W_m, float beta2, float *restrict block2_norm2_W_v, float lr,
+    float weight_decay, float *restrict block2_norm2_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block2_norm2_W_clipped = gradient_scale[0]*d_block2_norm2_W[i2];
         const float block2_norm2_W_m_next = d_block2_norm2_W_clipped*(1.0f - beta1) + beta1*block2_norm2_W_m[i2];
-        block2_norm2_W_m[i2] = block2_norm2_W_m_next;
         const float block2_norm2_W_v_next = (d_block2_norm2_W_clipped*d_block2_norm2_W_clipped)*(1.0f - beta2) + beta2*block2_norm2_W_v[i2];
-        block2_norm2_W_v[i2] = block2_norm2_W_v_next;
         const float block2_norm2_W_next = (1.0f - lr*weight_decay)*block2_norm2_W[i2] - block2_norm2_W_m_next*step_size[0]/(sqrtf(block2_norm2_W_v_next)/unbiased[0] + eps);
+        block2_norm2_W_m[i2] = block2_norm2_W_m_next;
+        block2_norm2_W_v[i2] = block2_norm2_W_v_next;
         block2_norm2_W[i2] = block2_norm2_W_next;
     }
 }
 
-/* d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]    AdamW update (small_gpt.py:39)
-   then block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] + beta1*block2.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
-   then block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 + beta2*block2.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
-   then block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] - step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block2_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_norm2_b, float beta1, float *restrict block2_norm2_b_m, float beta2, float *restrict block2_norm2_b_v, float lr, float weight_decay, float *restrict block2_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]    AdamW update
+       (small_gpt.py:39)
+   then block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] +
+       beta1*block2.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 +
+       beta2*block2.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] -
+       step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block2_norm2_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_norm2_b, float beta1,
+    float *restrict block2_norm2_b_m, float beta2, float *restrict block2_norm2_b_v, float lr,
+    float weight_decay, float *restrict block2_norm2_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block2_norm2_b_clipped = gradient_scale[0]*d_block2_norm2_b[i2];
         const float block2_norm2_b_m_next = d_block2_norm2_b_clipped*(1.0f - beta1) + beta1*block2_norm2_b_m[i2];
-        block2_norm2_b_m[i2] = block2_norm2_b_m_next;
         const float block2_norm2_b_v_next = (d_block2_norm2_b_clipped*d_block2_norm2_b_clipped)*(1.0f - beta2) + beta2*block2_norm2_b_v[i2];
-        block2_norm2_b_v[i2] = block2_norm2_b_v_next;
         const float block2_norm2_b_next = (1.0f - lr*weight_decay)*block2_norm2_b[i2] - block2_norm2_b_m_next*step_size[0]/(sqrtf(block2_norm2_b_v_next)/unbiased[0] + eps);
+        block2_norm2_b_m[i2] = block2_norm2_b_m_next;
+        block2_norm2_b_v[i2] = block2_norm2_b_v_next;
         block2_norm2_b[i2] = block2_norm2_b_next;
     }
 }
 
-/* d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]    AdamW update (small_gpt.py:40)
-   then block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] + beta1*block2.up.W.m[k, j]    AdamW update (small_gpt.py:40)
-   then block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 + beta2*block2.up.W.v[k, j]    AdamW update (small_gpt.py:40)
-   then block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] - step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block2_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_up_W, float beta1, float *restrict block2_up_W_m, float beta2, float *restrict block2_up_W_v, float lr, float weight_decay, float *restrict block2_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]    AdamW update
+       (small_gpt.py:40)
+   then block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] +
+       beta1*block2.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 +
+       beta2*block2.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] -
+       step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block2_up_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_up_W, float beta1,
+    float *restrict block2_up_W_m, float beta2, float *restrict block2_up_W_v, float lr,
+    float weight_decay, float *restrict block2_up_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 512; j++) {
             const float d_block2_up_W_clipped = gradient_scale[0]*d_block2_up_W[k*512 + j];
             const float block2_up_W_m_next = d_block2_up_W_clipped*(1.0f - beta1) + beta1*block2_up_W_m[k*512 + j];
-            block2_up_W_m[k*512 + j] = block2_up_W_m_next;
             const float block2_up_W_v_next = (d_block2_up_W_clipped*d_block2_up_W_clipped)*(1.0f - beta2) + beta2*block2_up_W_v[k*512 + j];
-            block2_up_W_v[k*512 + j] = block2_up_W_v_next;
             const float block2_up_W_next = (1.0f - lr*weight_decay)*block2_up_W[k*512 + j] - block2_up_W_m_next*step_size[0]/(sqrtf(block2_up_W_v_next)/unbiased[0] + eps);
+            block2_up_W_m[k*512 + j] = block2_up_W_m_next;
+            block2_up_W_v[k*512 + j] = block2_up_W_v_next;
             block2_up_W[k*512 + j] = block2_up_W_next;
         }
     }
 }
 
 /* d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
-   then block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]    AdamW update (small_gpt.py:40)
-   then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]    AdamW update (small_gpt.py:40)
-   then block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] - step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block2_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_up_b, float beta1, float *restrict block2_up_b_m, float beta2, float *restrict block2_up_b_v, float lr, float weight_decay, float *restrict block2_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
+       AdamW update (small_gpt.py:40)
+   then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]
+       AdamW update (small_gpt.py:40)
+   then block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
+       step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block2_up_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_up_b, float beta1,
+    float *restrict block2_up_b_m, float beta2, float *restrict block2_up_b_v, float lr,
+    float weight_decay, float *restrict block2_up_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
         const float d_block2_up_b_clipped = gradient_scale[0]*d_block2_up_b[j];
         const float block2_up_b_m_next = d_block2_up_b_clipped*(1.0f - beta1) + beta1*block2_up_b_m[j];
-        block2_up_b_m[j] = block2_up_b_m_next;
         const float block2_up_b_v_next = (d_block2_up_b_clipped*d_block2_up_b_clipped)*(1.0f - beta2) + beta2*block2_up_b_v[j];
-        block2_up_b_v[j] = block2_up_b_v_next;
         const float block2_up_b_next = (1.0f - lr*weight_decay)*block2_up_b[j] - block2_up_b_m_next*step_size[0]/(sqrtf(block2_up_b_v_next)/unbiased[0] + eps);
+        block2_up_b_m[j] = block2_up_b_m_next;
+        block2_up_b_v[j] = block2_up_b_v_next;
         block2_up_b[j] = block2_up_b_next;
     }
 }
 
-/* d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]    AdamW update (small_gpt.py:41)
-   then block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] + beta1*block2.down.W.m[k, j]    AdamW update (small_gpt.py:41)
-   then block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 + beta2*block2.down.W.v[k, j]    AdamW update (small_gpt.py:41)
-   then block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] - step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block2_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block2_down_W, float beta1, float *restrict block2_down_W_m, float beta2, float *restrict block2_down_W_v, float lr, float weight_decay, float *restrict block2_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]    AdamW update
+       (small_gpt.py:41)
+   then block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] +
+       beta1*block2.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 +
+       beta2*block2.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] -
+       step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)
+       AdamW update (small_gpt.py:41) */
+static void compute_d_block2_down_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_down_W, float beta1,
+    float *restrict block2_down_W_m, float beta2, float *restrict block2_down_W_v, float lr,
+    float weight_decay, float *restrict block2_down_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block2_down_W_clipped = gradient_scale[0]*d_block2_down_W[k*128 + j];
             const float block2_down_W_m_next = d_block2_down_W_clipped*(1.0f - beta1) + beta1*block2_down_W_m[k*128 + j];
-            block2_down_W_m[k*128 + j] = block2_down_W_m_next;
             const float block2_down_W_v_next = (d_block2_down_W_clipped*d_block2_down_W_clipped)*(1.0f - beta2) + beta2*block2_down_W_v[k*128 + j];
-            block2_down_W_v[k*128 + j] = block2_down_W_v_next;
             const float block2_down_W_next = (1.0f - lr*weight_decay)*block2_down_W[k*128 + j] - block2_down_W_m_next*step_size[0]/(sqrtf(block2_down_W_v_next)/unbiased[0] + eps);
+            block2_down_W_m[k*128 + j] = block2_down_W_m_next;
+            block2_down_W_v[k*128 + j] = block2_down_W_v_next;
             block2_down_W[k*128 + j] = block2_down_W_next;
         }
     }
 }
 
-/* d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update (small_gpt.py:41)
-   then block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] + beta1*block2.down.b.m[j]    AdamW update (small_gpt.py:41)
-   then block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 + beta2*block2.down.b.v[j]    AdamW update (small_gpt.py:41)
-   then block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] - step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block2_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block2_down_b, float beta1, float *restrict block2_down_b_m, float beta2, float *restrict block2_down_b_v, float lr, float weight_decay, float *restrict block2_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
+       (small_gpt.py:41)
+   then block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] +
+       beta1*block2.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 +
+       beta2*block2.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] -
+       step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:41) */
+static void compute_d_block2_down_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block2_down_b, float beta1,
+    float *restrict block2_down_b_m, float beta2, float *restrict block2_down_b_v, float lr,
+    float weight_decay, float *restrict block2_down_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block2_down_b_clipped = gradient_scale[0]*d_block2_down_b[j];
         const float block2_down_b_m_next = d_block2_down_b_clipped*(1.0f - beta1) + beta1*block2_down_b_m[j];
-        block2_down_b_m[j] = block2_down_b_m_next;
         const float block2_down_b_v_next = (d_block2_down_b_clipped*d_block2_down_b_clipped)*(1.0f - beta2) + beta2*block2_down_b_v[j];
-        block2_down_b_v[j] = block2_down_b_v_next;
         const float block2_down_b_next = (1.0f - lr*weight_decay)*block2_down_b[j] - block2_down_b_m_next*step_size[0]/(sqrtf(block2_down_b_v_next)/unbiased[0] + eps);
+        block2_down_b_m[j] = block2_down_b_m_next;
+        block2_down_b_v[j] = block2_down_b_v_next;
         block2_down_b[j] = block2_down_b_next;
     }
 }
 
-/* d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]    AdamW update (small_gpt.py:36)
-   then block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] + beta1*block3.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
-   then block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 + beta2*block3.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
-   then block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] - step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block3_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm1_W, float beta1, float *restrict block3_norm1_W_m, float beta2, float *restrict block3_norm1_W_v, float lr, float weight_decay, float *restrict block3_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]    AdamW update
+       (small_gpt.py:36)
+   then block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] +
+       beta1*block3.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 +
+       beta2*block3.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] -
+       step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block3_norm1_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_norm1_W, float beta1,
+    float *restrict block3_norm1_W_m, float beta2, float *restrict block3_norm1_W_v, float lr,
+    float weight_decay, float *restrict block3_norm1_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block3_norm1_W_clipped = gradient_scale[0]*d_block3_norm1_W[i2];
         const float block3_norm1_W_m_next = d_block3_norm1_W_clipped*(1.0f - beta1) + beta1*block3_norm1_W_m[i2];
-        block3_norm1_W_m[i2] = block3_norm1_W_m_next;
         const float block3_norm1_W_v_next = (d_block3_norm1_W_clipped*d_block3_norm1_W_clipped)*(1.0f - beta2) + beta2*block3_norm1_W_v[i2];
-        block3_norm1_W_v[i2] = block3_norm1_W_v_next;
         const float block3_norm1_W_next = (1.0f - lr*weight_decay)*block3_norm1_W[i2] - block3_norm1_W_m_next*step_size[0]/(sqrtf(block3_norm1_W_v_next)/unbiased[0] + eps);
+        block3_norm1_W_m[i2] = block3_norm1_W_m_next;
+        block3_norm1_W_v[i2] = block3_norm1_W_v_next;
         block3_norm1_W[i2] = block3_norm1_W_next;
     }
 }
 
-/* d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]    AdamW update (small_gpt.py:36)
-   then block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] + beta1*block3.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
-   then block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 + beta2*block3.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
-   then block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] - step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block3_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm1_b, float beta1, float *restrict block3_norm1_b_m, float beta2, float *restrict block3_norm1_b_v, float lr, float weight_decay, float *restrict block3_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]    AdamW update
+       (small_gpt.py:36)
+   then block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] +
+       beta1*block3.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 +
+       beta2*block3.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] -
+       step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block3_norm1_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_norm1_b, float beta1,
+    float *restrict block3_norm1_b_m, float beta2, float *restrict block3_norm1_b_v, float lr,
+    float weight_decay, float *restrict block3_norm1_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block3_norm1_b_clipped = gradient_scale[0]*d_block3_norm1_b[i2];
         const float block3_norm1_b_m_next = d_block3_norm1_b_clipped*(1.0f - beta1) + beta1*block3_norm1_b_m[i2];
-        block3_norm1_b_m[i2] = block3_norm1_b_m_next;
         const float block3_norm1_b_v_next = (d_block3_norm1_b_clipped*d_block3_norm1_b_clipped)*(1.0f - beta2) + beta2*block3_norm1_b_v[i2];
-        block3_norm1_b_v[i2] = block3_norm1_b_v_next;
         const float block3_norm1_b_next = (1.0f - lr*weight_decay)*block3_norm1_b[i2] - block3_norm1_b_m_next*step_size[0]/(sqrtf(block3_norm1_b_v_next)/unbiased[0] + eps);
+        block3_norm1_b_m[i2] = block3_norm1_b_m_next;
+        block3_norm1_b_v[i2] = block3_norm1_b_v_next;
         block3_norm1_b[i2] = block3_norm1_b_next;
     }
 }
 
-/* d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] + beta1*block3.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 + beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] - step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_q_W, float beta1, float *restrict block3_attention_q_W_m, float beta2, float *restrict block3_attention_q_W_v, float lr, float weight_decay, float *restrict block3_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
+       beta1*block3.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 +
+       beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
+       step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_q_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_q_W,
+    float beta1, float *restrict block3_attention_q_W_m, float beta2,
+    float *restrict block3_attention_q_W_v, float lr, float weight_decay,
+    float *restrict block3_attention_q_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block3_attention_q_W_clipped = gradient_scale[0]*d_block3_attention_q_W[k*128 + j];
             const float block3_attention_q_W_m_next = d_block3_attention_q_W_clipped*(1.0f - beta1) + beta1*block3_attention_q_W_m[k*128 + j];
-            block3_attention_q_W_m[k*128 + j] = block3_attention_q_W_m_next;
             const float block3_attention_q_W_v_next = (d_block3_attention_q_W_clipped*d_block3_attention_q_W_clipped)*(1.0f - beta2) + beta2*block3_attention_q_W_v[k*128 + j];
-            block3_attention_q_W_v[k*128 + j] = block3_attention_q_W_v_next;
             const float block3_attention_q_W_next = (1.0f - lr*weight_decay)*block3_attention_q_W[k*128 + j] - block3_attention_q_W_m_next*step_size[0]/(sqrtf(block3_attention_q_W_v_next)/unbiased[0] + eps);
+            block3_attention_q_W_m[k*128 + j] = block3_attention_q_W_m_next;
+            block3_attention_q_W_v[k*128 + j] = block3_attention_q_W_v_next;
             block3_attention_q_W[k*128 + j] = block3_attention_q_W_next;
         }
     }
 }
 
-/* d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] + beta1*block3.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 + beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] - step_size*block3.attention.q.b.m_next[j]/(eps + sqrt(block3.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_q_b, float beta1, float *restrict block3_attention_q_b_m, float beta2, float *restrict block3_attention_q_b_v, float lr, float weight_decay, float *restrict block3_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] +
+       beta1*block3.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 +
+       beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] -
+       step_size*block3.attention.q.b.m_next[j]/(eps +
+       sqrt(block3.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_q_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_q_b,
+    float beta1, float *restrict block3_attention_q_b_m, float beta2,
+    float *restrict block3_attention_q_b_v, float lr, float weight_decay,
+    float *restrict block3_attention_q_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block3_attention_q_b_clipped = gradient_scale[0]*d_block3_attention_q_b[j];
         const float block3_attention_q_b_m_next = d_block3_attention_q_b_clipped*(1.0f - beta1) + beta1*block3_attention_q_b_m[j];
-        block3_attention_q_b_m[j] = block3_attention_q_b_m_next;
         const float block3_attention_q_b_v_next = (d_block3_attention_q_b_clipped*d_block3_attention_q_b_clipped)*(1.0f - beta2) + beta2*block3_attention_q_b_v[j];
-        block3_attention_q_b_v[j] = block3_attention_q_b_v_next;
         const float block3_attention_q_b_next = (1.0f - lr*weight_decay)*block3_attention_q_b[j] - block3_attention_q_b_m_next*step_size[0]/(sqrtf(block3_attention_q_b_v_next)/unbiased[0] + eps);
+        block3_attention_q_b_m[j] = block3_attention_q_b_m_next;
+        block3_attention_q_b_v[j] = block3_attention_q_b_v_next;
         block3_attention_q_b[j] = block3_attention_q_b_next;
     }
 }
 
-/* d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] + beta1*block3.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 + beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] - step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_k_W, float beta1, float *restrict block3_attention_k_W_m, float beta2, float *restrict block3_attention_k_W_v, float lr, float weight_decay, float *restrict block3_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
+       beta1*block3.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 +
+       beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
+       step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_k_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_k_W,
+    float beta1, float *restrict block3_attention_k_W_m, float beta2,
+    float *restrict block3_attention_k_W_v, float lr, float weight_decay,
+    float *restrict block3_attention_k_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block3_attention_k_W_clipped = gradient_scale[0]*d_block3_attention_k_W[k*128 + j];
             const float block3_attention_k_W_m_next = d_block3_attention_k_W_clipped*(1.0f - beta1) + beta1*block3_attention_k_W_m[k*128 + j];
-            block3_attention_k_W_m[k*128 + j] = block3_attention_k_W_m_next;
             const float block3_attention_k_W_v_next = (d_block3_attention_k_W_clipped*d_block3_attention_k_W_clipped)*(1.0f - beta2) + beta2*block3_attention_k_W_v[k*128 + j];
-            block3_attention_k_W_v[k*128 + j] = block3_attention_k_W_v_next;
             const float block3_attention_k_W_next = (1.0f - lr*weight_decay)*block3_attention_k_W[k*128 + j] - block3_attention_k_W_m_next*step_size[0]/(sqrtf(block3_attention_k_W_v_next)/unbiased[0] + eps);
+            block3_attention_k_W_m[k*128 + j] = block3_attention_k_W_m_next;
+            block3_attention_k_W_v[k*128 + j] = block3_attention_k_W_v_next;
             block3_attention_k_W[k*128 + j] = block3_attention_k_W_next;
         }
     }
 }
 
-/* d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] + beta1*block3.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 + beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] - step_size*block3.attention.k.b.m_next[j]/(eps + sqrt(block3.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_k_b, float beta1, float *restrict block3_attention_k_b_m, float beta2, float *restrict block3_attention_k_b_v, float lr, float weight_decay, float *restrict block3_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] +
+       beta1*block3.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 +
+       beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] -
+       step_size*block3.attention.k.b.m_next[j]/(eps +
+       sqrt(block3.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_k_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_k_b,
+    float beta1, float *restrict block3_attention_k_b_m, float beta2,
+    float *restrict block3_attention_k_b_v, float lr, float weight_decay,
+    float *restrict block3_attention_k_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block3_attention_k_b_clipped = gradient_scale[0]*d_block3_attention_k_b[j];
         const float block3_attention_k_b_m_next = d_block3_attention_k_b_clipped*(1.0f - beta1) + beta1*block3_attention_k_b_m[j];
-        block3_attention_k_b_m[j] = block3_attention_k_b_m_next;
         const float block3_attention_k_b_v_next = (d_block3_attention_k_b_clipped*d_block3_attention_k_b_clipped)*(1.0f - beta2) + beta2*block3_attention_k_b_v[j];
-        block3_attention_k_b_v[j] = block3_attention_k_b_v_next;
         const float block3_attention_k_b_next = (1.0f - lr*weight_decay)*block3_attention_k_b[j] - block3_attention_k_b_m_next*step_size[0]/(sqrtf(block3_attention_k_b_v_next)/unbiased[0] + eps);
+        block3_attention_k_b_m[j] = block3_attention_k_b_m_next;
+        block3_attention_k_b_v[j] = block3_attention_k_b_v_next;
         block3_attention_k_b[j] = block3_attention_k_b_next;
     }
 }
 
-/* d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] + beta1*block3.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 + beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] - step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_v_W, float beta1, float *restrict block3_attention_v_W_m, float beta2, float *restrict block3_attention_v_W_v, float lr, float weight_decay, float *restrict block3_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
+       beta1*block3.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 +
+       beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
+       step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_v_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_v_W,
+    float beta1, float *restrict block3_attention_v_W_m, float beta2,
+    float *restrict block3_attention_v_W_v, float lr, float weight_decay,
+    float *restrict block3_attention_v_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block3_attention_v_W_clipped = gradient_scale[0]*d_block3_attention_v_W[k*128 + j];
             const float block3_attention_v_W_m_next = d_block3_attention_v_W_clipped*(1.0f - beta1) + beta1*block3_attention_v_W_m[k*128 + j];
-            block3_attention_v_W_m[k*128 + j] = block3_attention_v_W_m_next;
             const float block3_attention_v_W_v_next = (d_block3_attention_v_W_clipped*d_block3_attention_v_W_clipped)*(1.0f - beta2) + beta2*block3_attention_v_W_v[k*128 + j];
-            block3_attention_v_W_v[k*128 + j] = block3_attention_v_W_v_next;
             const float block3_attention_v_W_next = (1.0f - lr*weight_decay)*block3_attention_v_W[k*128 + j] - block3_attention_v_W_m_next*step_size[0]/(sqrtf(block3_attention_v_W_v_next)/unbiased[0] + eps);
+            block3_attention_v_W_m[k*128 + j] = block3_attention_v_W_m_next;
+            block3_attention_v_W_v[k*128 + j] = block3_attention_v_W_v_next;
             block3_attention_v_W[k*128 + j] = block3_attention_v_W_next;
         }
     }
 }
 
-/* d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] + beta1*block3.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 + beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] - step_size*block3.attention.v.b.m_next[j]/(eps + sqrt(block3.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_v_b, float beta1, float *restrict block3_attention_v_b_m, float beta2, float *restrict block3_attention_v_b_v, float lr, float weight_decay, float *restrict block3_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] +
+       beta1*block3.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 +
+       beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] -
+       step_size*block3.attention.v.b.m_next[j]/(eps +
+       sqrt(block3.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_v_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_v_b,
+    float beta1, float *restrict block3_attention_v_b_m, float beta2,
+    float *restrict block3_attention_v_b_v, float lr, float weight_decay,
+    float *restrict block3_attention_v_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block3_attention_v_b_clipped = gradient_scale[0]*d_block3_attention_v_b[j];
         const float block3_attention_v_b_m_next = d_block3_attention_v_b_clipped*(1.0f - beta1) + beta1*block3_attention_v_b_m[j];
-        block3_attention_v_b_m[j] = block3_attention_v_b_m_next;
         const float block3_attention_v_b_v_next = (d_block3_attention_v_b_clipped*d_block3_attention_v_b_clipped)*(1.0f - beta2) + beta2*block3_attention_v_b_v[j];
-        block3_attention_v_b_v[j] = block3_attention_v_b_v_next;
         const float block3_attention_v_b_next = (1.0f - lr*weight_decay)*block3_attention_v_b[j] - block3_attention_v_b_m_next*step_size[0]/(sqrtf(block3_attention_v_b_v_next)/unbiased[0] + eps);
+        block3_attention_v_b_m[j] = block3_attention_v_b_m_next;
+        block3_attention_v_b_v[j] = block3_attention_v_b_v_next;
         block3_attention_v_b[j] = block3_attention_v_b_next;
     }
 }
 
-/* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] + beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k, j]**2 + beta2*block3.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] - step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_out_W, float beta1, float *restrict block3_attention_out_W_m, float beta2, float *restrict block3_attention_out_W_v, float lr, float weight_decay, float *restrict block3_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] +
+       beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k,
+       j]**2 + beta2*block3.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] -
+       step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_out_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_out_W,
+    float beta1, float *restrict block3_attention_out_W_m, float beta2,
+    float *restrict block3_attention_out_W_v, float lr, float weight_decay,
+    float *restrict block3_attention_out_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block3_attention_out_W_clipped = gradient_scale[0]*d_block3_attention_out_W[k*128 + j];
             const float block3_attention_out_W_m_next = d_block3_attention_out_W_clipped*(1.0f - beta1) + beta1*block3_attention_out_W_m[k*128 + j];
-            block3_attention_out_W_m[k*128 + j] = block3_attention_out_W_m_next;
             const float block3_attention_out_W_v_next = (d_block3_attention_out_W_clipped*d_block3_attention_out_W_clipped)*(1.0f - beta2) + beta2*block3_attention_out_W_v[k*128 + j];
-            block3_attention_out_W_v[k*128 + j] = block3_attention_out_W_v_next;
             const float block3_attention_out_W_next = (1.0f - lr*weight_decay)*block3_attention_out_W[k*128 + j] - block3_attention_out_W_m_next*step_size[0]/(sqrtf(block3_attention_out_W_v_next)/unbiased[0] + eps);
+            block3_attention_out_W_m[k*128 + j] = block3_attention_out_W_m_next;
+            block3_attention_out_W_v[k*128 + j] = block3_attention_out_W_v_next;
             block3_attention_out_W[k*128 + j] = block3_attention_out_W_next;
         }
     }
 }
 
-/* d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] + beta1*block3.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 + beta2*block3.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] - step_size*block3.attention.out.b.m_next[j]/(eps + sqrt(block3.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block3_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_attention_out_b, float beta1, float *restrict block3_attention_out_b_m, float beta2, float *restrict block3_attention_out_b_v, float lr, float weight_decay, float *restrict block3_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]    AdamW
+       update (small_gpt.py:37)
+   then block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
+       beta1*block3.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 +
+       beta2*block3.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
+       step_size*block3.attention.out.b.m_next[j]/(eps +
+       sqrt(block3.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block3_attention_out_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_attention_out_b,
+    float beta1, float *restrict block3_attention_out_b_m, float beta2,
+    float *restrict block3_attention_out_b_v, float lr, float weight_decay,
+    float *restrict block3_attention_out_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block3_attention_out_b_clipped = gradient_scale[0]*d_block3_attention_out_b[j];
         const float block3_attention_out_b_m_next = d_block3_attention_out_b_clipped*(1.0f - beta1) + beta1*block3_attention_out_b_m[j];
-        block3_attention_out_b_m[j] = block3_attention_out_b_m_next;
         const float block3_attention_out_b_v_next = (d_block3_attention_out_b_clipped*d_block3_attention_out_b_clipped)*(1.0f - beta2) + beta2*block3_attention_out_b_v[j];
-        block3_attention_out_b_v[j] = block3_attention_out_b_v_next;
         const float block3_attention_out_b_next = (1.0f - lr*weight_decay)*block3_attention_out_b[j] - block3_attention_out_b_m_next*step_size[0]/(sqrtf(block3_attention_out_b_v_next)/unbiased[0] + eps);
+        block3_attention_out_b_m[j] = block3_attention_out_b_m_next;
+        block3_attention_out_b_v[j] = block3_attention_out_b_v_next;
         block3_attention_out_b[j] = block3_attention_out_b_next;
     }
 }
 
-/* d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]    AdamW update (small_gpt.py:39)
-   then block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] + beta1*block3.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
-   then block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 + beta2*block3.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
-   then block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] - step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block3_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm2_W, float beta1, float *restrict block3_norm2_W_m, float beta2, float *restrict block3_norm2_W_v, float lr, float weight_decay, float *restrict block3_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]    AdamW update
+       (small_gpt.py:39)
+   then block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] +
+       beta1*block3.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 +
+       beta2*block3.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] -
+       step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block3_norm2_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_norm2_W, float beta1,
+    float *restrict block3_norm2_W_m, float beta2, float *restrict block3_norm2_W_v, float lr,
+    float weight_decay, float *restrict block3_norm2_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block3_norm2_W_clipped = gradient_scale[0]*d_block3_norm2_W[i2];
         const float block3_norm2_W_m_next = d_block3_norm2_W_clipped*(1.0f - beta1) + beta1*block3_norm2_W_m[i2];
-        block3_norm2_W_m[i2] = block3_norm2_W_m_next;
         const float block3_norm2_W_v_next = (d_block3_norm2_W_clipped*d_block3_norm2_W_clipped)*(1.0f - beta2) + beta2*block3_norm2_W_v[i2];
-        block3_norm2_W_v[i2] = block3_norm2_W_v_next;
         const float block3_norm2_W_next = (1.0f - lr*weight_decay)*block3_norm2_W[i2] - block3_norm2_W_m_next*step_size[0]/(sqrtf(block3_norm2_W_v_next)/unbiased[0] + eps);
+        block3_norm2_W_m[i2] = block3_norm2_W_m_next;
+        block3_norm2_W_v[i2] = block3_norm2_W_v_next;
         block3_norm2_W[i2] = block3_norm2_W_next;
     }
 }
 
-/* d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]    AdamW update (small_gpt.py:39)
-   then block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] + beta1*block3.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
-   then block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 + beta2*block3.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
-   then block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] - step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block3_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_norm2_b, float beta1, float *restrict block3_norm2_b_m, float beta2, float *restrict block3_norm2_b_v, float lr, float weight_decay, float *restrict block3_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]    AdamW update
+       (small_gpt.py:39)
+   then block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] +
+       beta1*block3.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 +
+       beta2*block3.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] -
+       step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block3_norm2_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_norm2_b, float beta1,
+    float *restrict block3_norm2_b_m, float beta2, float *restrict block3_norm2_b_v, float lr,
+    float weight_decay, float *restrict block3_norm2_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block3_norm2_b_clipped = gradient_scale[0]*d_block3_norm2_b[i2];
         const float block3_norm2_b_m_next = d_block3_norm2_b_clipped*(1.0f - beta1) + beta1*block3_norm2_b_m[i2];
-        block3_norm2_b_m[i2] = block3_norm2_b_m_next;
         const float block3_norm2_b_v_next = (d_block3_norm2_b_clipped*d_block3_norm2_b_clipped)*(1.0f - beta2) + beta2*block3_norm2_b_v[i2];
-        block3_norm2_b_v[i2] = block3_norm2_b_v_next;
         const float block3_norm2_b_next = (1.0f - lr*weight_decay)*block3_norm2_b[i2] - block3_norm2_b_m_next*step_size[0]/(sqrtf(block3_norm2_b_v_next)/unbiased[0] + eps);
+        block3_norm2_b_m[i2] = block3_norm2_b_m_next;
+        block3_norm2_b_v[i2] = block3_norm2_b_v_next;
         block3_norm2_b[i2] = block3_norm2_b_next;
     }
 }
 
-/* d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]    AdamW update (small_gpt.py:40)
-   then block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] + beta1*block3.up.W.m[k, j]    AdamW update (small_gpt.py:40)
-   then block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 + beta2*block3.up.W.v[k, j]    AdamW update (small_gpt.py:40)
-   then block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] - step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block3_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_up_W, float beta1, float *restrict block3_up_W_m, float beta2, float *restrict block3_up_W_v, float lr, float weight_decay, float *restrict block3_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]    AdamW update
+       (small_gpt.py:40)
+   then block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] +
+       beta1*block3.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 +
+       beta2*block3.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] -
+       step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block3_up_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_up_W, float beta1,
+    float *restrict block3_up_W_m, float beta2, float *restrict block3_up_W_v, float lr,
+    float weight_decay, float *restrict block3_up_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 512; j++) {
             const float d_block3_up_W_clipped = gradient_scale[0]*d_block3_up_W[k*512 + j];
             const float block3_up_W_m_next = d_block3_up_W_clipped*(1.0f - beta1) + beta1*block3_up_W_m[k*512 + j];
-            block3_up_W_m[k*512 + j] = block3_up_W_m_next;
             const float block3_up_W_v_next = (d_block3_up_W_clipped*d_block3_up_W_clipped)*(1.0f - beta2) + beta2*block3_up_W_v[k*512 + j];
-            block3_up_W_v[k*512 + j] = block3_up_W_v_next;
             const float block3_up_W_next = (1.0f - lr*weight_decay)*block3_up_W[k*512 + j] - block3_up_W_m_next*step_size[0]/(sqrtf(block3_up_W_v_next)/unbiased[0] + eps);
+            block3_up_W_m[k*512 + j] = block3_up_W_m_next;
+            block3_up_W_v[k*512 + j] = block3_up_W_v_next;
             block3_up_W[k*512 + j] = block3_up_W_next;
         }
     }
 }
 
 /* d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
-   then block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]    AdamW update (small_gpt.py:40)
-   then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]    AdamW update (small_gpt.py:40)
-   then block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] - step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block3_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_up_b, float beta1, float *restrict block3_up_b_m, float beta2, float *restrict block3_up_b_v, float lr, float weight_decay, float *restrict block3_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
+       AdamW update (small_gpt.py:40)
+   then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]
+       AdamW update (small_gpt.py:40)
+   then block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
+       step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block3_up_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_up_b, float beta1,
+    float *restrict block3_up_b_m, float beta2, float *restrict block3_up_b_v, float lr,
+    float weight_decay, float *restrict block3_up_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
         const float d_block3_up_b_clipped = gradient_scale[0]*d_block3_up_b[j];
         const float block3_up_b_m_next = d_block3_up_b_clipped*(1.0f - beta1) + beta1*block3_up_b_m[j];
-        block3_up_b_m[j] = block3_up_b_m_next;
         const float block3_up_b_v_next = (d_block3_up_b_clipped*d_block3_up_b_clipped)*(1.0f - beta2) + beta2*block3_up_b_v[j];
-        block3_up_b_v[j] = block3_up_b_v_next;
         const float block3_up_b_next = (1.0f - lr*weight_decay)*block3_up_b[j] - block3_up_b_m_next*step_size[0]/(sqrtf(block3_up_b_v_next)/unbiased[0] + eps);
+        block3_up_b_m[j] = block3_up_b_m_next;
+        block3_up_b_v[j] = block3_up_b_v_next;
         block3_up_b[j] = block3_up_b_next;
     }
 }
 
-/* d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]    AdamW update (small_gpt.py:41)
-   then block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] + beta1*block3.down.W.m[k, j]    AdamW update (small_gpt.py:41)
-   then block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 + beta2*block3.down.W.v[k, j]    AdamW update (small_gpt.py:41)
-   then block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] - step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block3_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block3_down_W, float beta1, float *restrict block3_down_W_m, float beta2, float *restrict block3_down_W_v, float lr, float weight_decay, float *restrict block3_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]    AdamW update
+       (small_gpt.py:41)
+   then block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] +
+       beta1*block3.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 +
+       beta2*block3.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] -
+       step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)
+       AdamW update (small_gpt.py:41) */
+static void compute_d_block3_down_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_down_W, float beta1,
+    float *restrict block3_down_W_m, float beta2, float *restrict block3_down_W_v, float lr,
+    float weight_decay, float *restrict block3_down_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block3_down_W_clipped = gradient_scale[0]*d_block3_down_W[k*128 + j];
             const float block3_down_W_m_next = d_block3_down_W_clipped*(1.0f - beta1) + beta1*block3_down_W_m[k*128 + j];
-            block3_down_W_m[k*128 + j] = block3_down_W_m_next;
             const float block3_down_W_v_next = (d_block3_down_W_clipped*d_block3_down_W_clipped)*(1.0f - beta2) + beta2*block3_down_W_v[k*128 + j];
-            block3_down_W_v[k*128 + j] = block3_down_W_v_next;
             const float block3_down_W_next = (1.0f - lr*weight_decay)*block3_down_W[k*128 + j] - block3_down_W_m_next*step_size[0]/(sqrtf(block3_down_W_v_next)/unbiased[0] + eps);
+            block3_down_W_m[k*128 + j] = block3_down_W_m_next;
+            block3_down_W_v[k*128 + j] = block3_down_W_v_next;
             block3_down_W[k*128 + j] = block3_down_W_next;
         }
     }
 }
 
-/* d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update (small_gpt.py:41)
-   then block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] + beta1*block3.down.b.m[j]    AdamW update (small_gpt.py:41)
-   then block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 + beta2*block3.down.b.v[j]    AdamW update (small_gpt.py:41)
-   then block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] - step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block3_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block3_down_b, float beta1, float *restrict block3_down_b_m, float beta2, float *restrict block3_down_b_v, float lr, float weight_decay, float *restrict block3_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
+       (small_gpt.py:41)
+   then block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] +
+       beta1*block3.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 +
+       beta2*block3.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] -
+       step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:41) */
+static void compute_d_block3_down_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block3_down_b, float beta1,
+    float *restrict block3_down_b_m, float beta2, float *restrict block3_down_b_v, float lr,
+    float weight_decay, float *restrict block3_down_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block3_down_b_clipped = gradient_scale[0]*d_block3_down_b[j];
         const float block3_down_b_m_next = d_block3_down_b_clipped*(1.0f - beta1) + beta1*block3_down_b_m[j];
-        block3_down_b_m[j] = block3_down_b_m_next;
         const float block3_down_b_v_next = (d_block3_down_b_clipped*d_block3_down_b_clipped)*(1.0f - beta2) + beta2*block3_down_b_v[j];
-        block3_down_b_v[j] = block3_down_b_v_next;
         const float block3_down_b_next = (1.0f - lr*weight_decay)*block3_down_b[j] - block3_down_b_m_next*step_size[0]/(sqrtf(block3_down_b_v_next)/unbiased[0] + eps);
+        block3_down_b_m[j] = block3_down_b_m_next;
+        block3_down_b_v[j] = block3_down_b_v_next;
         block3_down_b[j] = block3_down_b_next;
     }
 }
 
-/* d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]    AdamW update (small_gpt.py:36)
-   then block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] + beta1*block4.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
-   then block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 + beta2*block4.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
-   then block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] - step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block4_norm1_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm1_W, float beta1, float *restrict block4_norm1_W_m, float beta2, float *restrict block4_norm1_W_v, float lr, float weight_decay, float *restrict block4_norm1_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]    AdamW update
+       (small_gpt.py:36)
+   then block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] +
+       beta1*block4.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 +
+       beta2*block4.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] -
+       step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block4_norm1_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_norm1_W, float beta1,
+    float *restrict block4_norm1_W_m, float beta2, float *restrict block4_norm1_W_v, float lr,
+    float weight_decay, float *restrict block4_norm1_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block4_norm1_W_clipped = gradient_scale[0]*d_block4_norm1_W[i2];
         const float block4_norm1_W_m_next = d_block4_norm1_W_clipped*(1.0f - beta1) + beta1*block4_norm1_W_m[i2];
-        block4_norm1_W_m[i2] = block4_norm1_W_m_next;
         const float block4_norm1_W_v_next = (d_block4_norm1_W_clipped*d_block4_norm1_W_clipped)*(1.0f - beta2) + beta2*block4_norm1_W_v[i2];
-        block4_norm1_W_v[i2] = block4_norm1_W_v_next;
         const float block4_norm1_W_next = (1.0f - lr*weight_decay)*block4_norm1_W[i2] - block4_norm1_W_m_next*step_size[0]/(sqrtf(block4_norm1_W_v_next)/unbiased[0] + eps);
+        block4_norm1_W_m[i2] = block4_norm1_W_m_next;
+        block4_norm1_W_v[i2] = block4_norm1_W_v_next;
         block4_norm1_W[i2] = block4_norm1_W_next;
     }
 }
 
-/* d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]    AdamW update (small_gpt.py:36)
-   then block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] + beta1*block4.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
-   then block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 + beta2*block4.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
-   then block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] - step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:36) */
-static void compute_d_block4_norm1_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm1_b, float beta1, float *restrict block4_norm1_b_m, float beta2, float *restrict block4_norm1_b_v, float lr, float weight_decay, float *restrict block4_norm1_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]    AdamW update
+       (small_gpt.py:36)
+   then block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] +
+       beta1*block4.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 +
+       beta2*block4.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+   then block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] -
+       step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:36) */
+static void compute_d_block4_norm1_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_norm1_b, float beta1,
+    float *restrict block4_norm1_b_m, float beta2, float *restrict block4_norm1_b_v, float lr,
+    float weight_decay, float *restrict block4_norm1_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block4_norm1_b_clipped = gradient_scale[0]*d_block4_norm1_b[i2];
         const float block4_norm1_b_m_next = d_block4_norm1_b_clipped*(1.0f - beta1) + beta1*block4_norm1_b_m[i2];
-        block4_norm1_b_m[i2] = block4_norm1_b_m_next;
         const float block4_norm1_b_v_next = (d_block4_norm1_b_clipped*d_block4_norm1_b_clipped)*(1.0f - beta2) + beta2*block4_norm1_b_v[i2];
-        block4_norm1_b_v[i2] = block4_norm1_b_v_next;
         const float block4_norm1_b_next = (1.0f - lr*weight_decay)*block4_norm1_b[i2] - block4_norm1_b_m_next*step_size[0]/(sqrtf(block4_norm1_b_v_next)/unbiased[0] + eps);
+        block4_norm1_b_m[i2] = block4_norm1_b_m_next;
+        block4_norm1_b_v[i2] = block4_norm1_b_v_next;
         block4_norm1_b[i2] = block4_norm1_b_next;
     }
 }
 
-/* d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] + beta1*block4.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 + beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] - step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_q_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_q_W, float beta1, float *restrict block4_attention_q_W_m, float beta2, float *restrict block4_attention_q_W_v, float lr, float weight_decay, float *restrict block4_attention_q_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
+       beta1*block4.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 +
+       beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
+       step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_q_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_q_W,
+    float beta1, float *restrict block4_attention_q_W_m, float beta2,
+    float *restrict block4_attention_q_W_v, float lr, float weight_decay,
+    float *restrict block4_attention_q_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block4_attention_q_W_clipped = gradient_scale[0]*d_block4_attention_q_W[k*128 + j];
             const float block4_attention_q_W_m_next = d_block4_attention_q_W_clipped*(1.0f - beta1) + beta1*block4_attention_q_W_m[k*128 + j];
-            block4_attention_q_W_m[k*128 + j] = block4_attention_q_W_m_next;
             const float block4_attention_q_W_v_next = (d_block4_attention_q_W_clipped*d_block4_attention_q_W_clipped)*(1.0f - beta2) + beta2*block4_attention_q_W_v[k*128 + j];
-            block4_attention_q_W_v[k*128 + j] = block4_attention_q_W_v_next;
             const float block4_attention_q_W_next = (1.0f - lr*weight_decay)*block4_attention_q_W[k*128 + j] - block4_attention_q_W_m_next*step_size[0]/(sqrtf(block4_attention_q_W_v_next)/unbiased[0] + eps);
+            block4_attention_q_W_m[k*128 + j] = block4_attention_q_W_m_next;
+            block4_attention_q_W_v[k*128 + j] = block4_attention_q_W_v_next;
             block4_attention_q_W[k*128 + j] = block4_attention_q_W_next;
         }
     }
 }
 
-/* d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] + beta1*block4.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 + beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] - step_size*block4.attention.q.b.m_next[j]/(eps + sqrt(block4.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_q_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_q_b, float beta1, float *restrict block4_attention_q_b_m, float beta2, float *restrict block4_attention_q_b_v, float lr, float weight_decay, float *restrict block4_attention_q_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] +
+       beta1*block4.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 +
+       beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] -
+       step_size*block4.attention.q.b.m_next[j]/(eps +
+       sqrt(block4.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_q_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_q_b,
+    float beta1, float *restrict block4_attention_q_b_m, float beta2,
+    float *restrict block4_attention_q_b_v, float lr, float weight_decay,
+    float *restrict block4_attention_q_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block4_attention_q_b_clipped = gradient_scale[0]*d_block4_attention_q_b[j];
         const float block4_attention_q_b_m_next = d_block4_attention_q_b_clipped*(1.0f - beta1) + beta1*block4_attention_q_b_m[j];
-        block4_attention_q_b_m[j] = block4_attention_q_b_m_next;
         const float block4_attention_q_b_v_next = (d_block4_attention_q_b_clipped*d_block4_attention_q_b_clipped)*(1.0f - beta2) + beta2*block4_attention_q_b_v[j];
-        block4_attention_q_b_v[j] = block4_attention_q_b_v_next;
         const float block4_attention_q_b_next = (1.0f - lr*weight_decay)*block4_attention_q_b[j] - block4_attention_q_b_m_next*step_size[0]/(sqrtf(block4_attention_q_b_v_next)/unbiased[0] + eps);
+        block4_attention_q_b_m[j] = block4_attention_q_b_m_next;
+        block4_attention_q_b_v[j] = block4_attention_q_b_v_next;
         block4_attention_q_b[j] = block4_attention_q_b_next;
     }
 }
 
-/* d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] + beta1*block4.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 + beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] - step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_k_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_k_W, float beta1, float *restrict block4_attention_k_W_m, float beta2, float *restrict block4_attention_k_W_v, float lr, float weight_decay, float *restrict block4_attention_k_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
+       beta1*block4.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 +
+       beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
+       step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_k_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_k_W,
+    float beta1, float *restrict block4_attention_k_W_m, float beta2,
+    float *restrict block4_attention_k_W_v, float lr, float weight_decay,
+    float *restrict block4_attention_k_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block4_attention_k_W_clipped = gradient_scale[0]*d_block4_attention_k_W[k*128 + j];
             const float block4_attention_k_W_m_next = d_block4_attention_k_W_clipped*(1.0f - beta1) + beta1*block4_attention_k_W_m[k*128 + j];
-            block4_attention_k_W_m[k*128 + j] = block4_attention_k_W_m_next;
             const float block4_attention_k_W_v_next = (d_block4_attention_k_W_clipped*d_block4_attention_k_W_clipped)*(1.0f - beta2) + beta2*block4_attention_k_W_v[k*128 + j];
-            block4_attention_k_W_v[k*128 + j] = block4_attention_k_W_v_next;
             const float block4_attention_k_W_next = (1.0f - lr*weight_decay)*block4_attention_k_W[k*128 + j] - block4_attention_k_W_m_next*step_size[0]/(sqrtf(block4_attention_k_W_v_next)/unbiased[0] + eps);
+            block4_attention_k_W_m[k*128 + j] = block4_attention_k_W_m_next;
+            block4_attention_k_W_v[k*128 + j] = block4_attention_k_W_v_next;
             block4_attention_k_W[k*128 + j] = block4_attention_k_W_next;
         }
     }
 }
 
-/* d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] + beta1*block4.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 + beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] - step_size*block4.attention.k.b.m_next[j]/(eps + sqrt(block4.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_k_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_k_b, float beta1, float *restrict block4_attention_k_b_m, float beta2, float *restrict block4_attention_k_b_v, float lr, float weight_decay, float *restrict block4_attention_k_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] +
+       beta1*block4.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 +
+       beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] -
+       step_size*block4.attention.k.b.m_next[j]/(eps +
+       sqrt(block4.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_k_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_k_b,
+    float beta1, float *restrict block4_attention_k_b_m, float beta2,
+    float *restrict block4_attention_k_b_v, float lr, float weight_decay,
+    float *restrict block4_attention_k_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block4_attention_k_b_clipped = gradient_scale[0]*d_block4_attention_k_b[j];
         const float block4_attention_k_b_m_next = d_block4_attention_k_b_clipped*(1.0f - beta1) + beta1*block4_attention_k_b_m[j];
-        block4_attention_k_b_m[j] = block4_attention_k_b_m_next;
         const float block4_attention_k_b_v_next = (d_block4_attention_k_b_clipped*d_block4_attention_k_b_clipped)*(1.0f - beta2) + beta2*block4_attention_k_b_v[j];
-        block4_attention_k_b_v[j] = block4_attention_k_b_v_next;
         const float block4_attention_k_b_next = (1.0f - lr*weight_decay)*block4_attention_k_b[j] - block4_attention_k_b_m_next*step_size[0]/(sqrtf(block4_attention_k_b_v_next)/unbiased[0] + eps);
+        block4_attention_k_b_m[j] = block4_attention_k_b_m_next;
+        block4_attention_k_b_v[j] = block4_attention_k_b_v_next;
         block4_attention_k_b[j] = block4_attention_k_b_next;
     }
 }
 
-/* d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] + beta1*block4.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 + beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] - step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_v_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_v_W, float beta1, float *restrict block4_attention_v_W_m, float beta2, float *restrict block4_attention_v_W_v, float lr, float weight_decay, float *restrict block4_attention_v_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
+       beta1*block4.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 +
+       beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
+       step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_v_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_v_W,
+    float beta1, float *restrict block4_attention_v_W_m, float beta2,
+    float *restrict block4_attention_v_W_v, float lr, float weight_decay,
+    float *restrict block4_attention_v_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block4_attention_v_W_clipped = gradient_scale[0]*d_block4_attention_v_W[k*128 + j];
             const float block4_attention_v_W_m_next = d_block4_attention_v_W_clipped*(1.0f - beta1) + beta1*block4_attention_v_W_m[k*128 + j];
-            block4_attention_v_W_m[k*128 + j] = block4_attention_v_W_m_next;
             const float block4_attention_v_W_v_next = (d_block4_attention_v_W_clipped*d_block4_attention_v_W_clipped)*(1.0f - beta2) + beta2*block4_attention_v_W_v[k*128 + j];
-            block4_attention_v_W_v[k*128 + j] = block4_attention_v_W_v_next;
             const float block4_attention_v_W_next = (1.0f - lr*weight_decay)*block4_attention_v_W[k*128 + j] - block4_attention_v_W_m_next*step_size[0]/(sqrtf(block4_attention_v_W_v_next)/unbiased[0] + eps);
+            block4_attention_v_W_m[k*128 + j] = block4_attention_v_W_m_next;
+            block4_attention_v_W_v[k*128 + j] = block4_attention_v_W_v_next;
             block4_attention_v_W[k*128 + j] = block4_attention_v_W_next;
         }
     }
 }
 
-/* d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] + beta1*block4.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 + beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] - step_size*block4.attention.v.b.m_next[j]/(eps + sqrt(block4.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_v_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_v_b, float beta1, float *restrict block4_attention_v_b_m, float beta2, float *restrict block4_attention_v_b_v, float lr, float weight_decay, float *restrict block4_attention_v_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]    AdamW update
+       (small_gpt.py:37)
+   then block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] +
+       beta1*block4.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 +
+       beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] -
+       step_size*block4.attention.v.b.m_next[j]/(eps +
+       sqrt(block4.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_v_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_v_b,
+    float beta1, float *restrict block4_attention_v_b_m, float beta2,
+    float *restrict block4_attention_v_b_v, float lr, float weight_decay,
+    float *restrict block4_attention_v_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block4_attention_v_b_clipped = gradient_scale[0]*d_block4_attention_v_b[j];
         const float block4_attention_v_b_m_next = d_block4_attention_v_b_clipped*(1.0f - beta1) + beta1*block4_attention_v_b_m[j];
-        block4_attention_v_b_m[j] = block4_attention_v_b_m_next;
         const float block4_attention_v_b_v_next = (d_block4_attention_v_b_clipped*d_block4_attention_v_b_clipped)*(1.0f - beta2) + beta2*block4_attention_v_b_v[j];
-        block4_attention_v_b_v[j] = block4_attention_v_b_v_next;
         const float block4_attention_v_b_next = (1.0f - lr*weight_decay)*block4_attention_v_b[j] - block4_attention_v_b_m_next*step_size[0]/(sqrtf(block4_attention_v_b_v_next)/unbiased[0] + eps);
+        block4_attention_v_b_m[j] = block4_attention_v_b_m_next;
+        block4_attention_v_b_v[j] = block4_attention_v_b_v_next;
         block4_attention_v_b[j] = block4_attention_v_b_next;
     }
 }
 
-/* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] + beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k, j]**2 + beta2*block4.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] - step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_out_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_out_W, float beta1, float *restrict block4_attention_out_W_m, float beta2, float *restrict block4_attention_out_W_v, float lr, float weight_decay, float *restrict block4_attention_out_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]    AdamW
+       update (small_gpt.py:37)
+   then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] +
+       beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k,
+       j]**2 + beta2*block4.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] -
+       step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k,
+       j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_out_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_out_W,
+    float beta1, float *restrict block4_attention_out_W_m, float beta2,
+    float *restrict block4_attention_out_W_v, float lr, float weight_decay,
+    float *restrict block4_attention_out_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block4_attention_out_W_clipped = gradient_scale[0]*d_block4_attention_out_W[k*128 + j];
             const float block4_attention_out_W_m_next = d_block4_attention_out_W_clipped*(1.0f - beta1) + beta1*block4_attention_out_W_m[k*128 + j];
-            block4_attention_out_W_m[k*128 + j] = block4_attention_out_W_m_next;
             const float block4_attention_out_W_v_next = (d_block4_attention_out_W_clipped*d_block4_attention_out_W_clipped)*(1.0f - beta2) + beta2*block4_attention_out_W_v[k*128 + j];
-            block4_attention_out_W_v[k*128 + j] = block4_attention_out_W_v_next;
             const float block4_attention_out_W_next = (1.0f - lr*weight_decay)*block4_attention_out_W[k*128 + j] - block4_attention_out_W_m_next*step_size[0]/(sqrtf(block4_attention_out_W_v_next)/unbiased[0] + eps);
+            block4_attention_out_W_m[k*128 + j] = block4_attention_out_W_m_next;
+            block4_attention_out_W_v[k*128 + j] = block4_attention_out_W_v_next;
             block4_attention_out_W[k*128 + j] = block4_attention_out_W_next;
         }
     }
 }
 
-/* d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] + beta1*block4.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 + beta2*block4.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] - step_size*block4.attention.out.b.m_next[j]/(eps + sqrt(block4.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
-static void compute_d_block4_attention_out_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_attention_out_b, float beta1, float *restrict block4_attention_out_b_m, float beta2, float *restrict block4_attention_out_b_v, float lr, float weight_decay, float *restrict block4_attention_out_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]    AdamW
+       update (small_gpt.py:37)
+   then block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
+       beta1*block4.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 +
+       beta2*block4.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
+       step_size*block4.attention.out.b.m_next[j]/(eps +
+       sqrt(block4.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+static void compute_d_block4_attention_out_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_attention_out_b,
+    float beta1, float *restrict block4_attention_out_b_m, float beta2,
+    float *restrict block4_attention_out_b_v, float lr, float weight_decay,
+    float *restrict block4_attention_out_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block4_attention_out_b_clipped = gradient_scale[0]*d_block4_attention_out_b[j];
         const float block4_attention_out_b_m_next = d_block4_attention_out_b_clipped*(1.0f - beta1) + beta1*block4_attention_out_b_m[j];
-        block4_attention_out_b_m[j] = block4_attention_out_b_m_next;
         const float block4_attention_out_b_v_next = (d_block4_attention_out_b_clipped*d_block4_attention_out_b_clipped)*(1.0f - beta2) + beta2*block4_attention_out_b_v[j];
-        block4_attention_out_b_v[j] = block4_attention_out_b_v_next;
         const float block4_attention_out_b_next = (1.0f - lr*weight_decay)*block4_attention_out_b[j] - block4_attention_out_b_m_next*step_size[0]/(sqrtf(block4_attention_out_b_v_next)/unbiased[0] + eps);
+        block4_attention_out_b_m[j] = block4_attention_out_b_m_next;
+        block4_attention_out_b_v[j] = block4_attention_out_b_v_next;
         block4_attention_out_b[j] = block4_attention_out_b_next;
     }
 }
 
-/* d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]    AdamW update (small_gpt.py:39)
-   then block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] + beta1*block4.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
-   then block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 + beta2*block4.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
-   then block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] - step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block4_norm2_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm2_W, float beta1, float *restrict block4_norm2_W_m, float beta2, float *restrict block4_norm2_W_v, float lr, float weight_decay, float *restrict block4_norm2_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]    AdamW update
+       (small_gpt.py:39)
+   then block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] +
+       beta1*block4.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 +
+       beta2*block4.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] -
+       step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block4_norm2_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_norm2_W, float beta1,
+    float *restrict block4_norm2_W_m, float beta2, float *restrict block4_norm2_W_v, float lr,
+    float weight_decay, float *restrict block4_norm2_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block4_norm2_W_clipped = gradient_scale[0]*d_block4_norm2_W[i2];
         const float block4_norm2_W_m_next = d_block4_norm2_W_clipped*(1.0f - beta1) + beta1*block4_norm2_W_m[i2];
-        block4_norm2_W_m[i2] = block4_norm2_W_m_next;
         const float block4_norm2_W_v_next = (d_block4_norm2_W_clipped*d_block4_norm2_W_clipped)*(1.0f - beta2) + beta2*block4_norm2_W_v[i2];
-        block4_norm2_W_v[i2] = block4_norm2_W_v_next;
         const float block4_norm2_W_next = (1.0f - lr*weight_decay)*block4_norm2_W[i2] - block4_norm2_W_m_next*step_size[0]/(sqrtf(block4_norm2_W_v_next)/unbiased[0] + eps);
+        block4_norm2_W_m[i2] = block4_norm2_W_m_next;
+        block4_norm2_W_v[i2] = block4_norm2_W_v_next;
         block4_norm2_W[i2] = block4_norm2_W_next;
     }
 }
 
-/* d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]    AdamW update (small_gpt.py:39)
-   then block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] + beta1*block4.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
-   then block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 + beta2*block4.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
-   then block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] - step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:39) */
-static void compute_d_block4_norm2_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_norm2_b, float beta1, float *restrict block4_norm2_b_m, float beta2, float *restrict block4_norm2_b_v, float lr, float weight_decay, float *restrict block4_norm2_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]    AdamW update
+       (small_gpt.py:39)
+   then block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] +
+       beta1*block4.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 +
+       beta2*block4.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+   then block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] -
+       step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)
+       AdamW update (small_gpt.py:39) */
+static void compute_d_block4_norm2_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_norm2_b, float beta1,
+    float *restrict block4_norm2_b_m, float beta2, float *restrict block4_norm2_b_v, float lr,
+    float weight_decay, float *restrict block4_norm2_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_block4_norm2_b_clipped = gradient_scale[0]*d_block4_norm2_b[i2];
         const float block4_norm2_b_m_next = d_block4_norm2_b_clipped*(1.0f - beta1) + beta1*block4_norm2_b_m[i2];
-        block4_norm2_b_m[i2] = block4_norm2_b_m_next;
         const float block4_norm2_b_v_next = (d_block4_norm2_b_clipped*d_block4_norm2_b_clipped)*(1.0f - beta2) + beta2*block4_norm2_b_v[i2];
-        block4_norm2_b_v[i2] = block4_norm2_b_v_next;
         const float block4_norm2_b_next = (1.0f - lr*weight_decay)*block4_norm2_b[i2] - block4_norm2_b_m_next*step_size[0]/(sqrtf(block4_norm2_b_v_next)/unbiased[0] + eps);
+        block4_norm2_b_m[i2] = block4_norm2_b_m_next;
+        block4_norm2_b_v[i2] = block4_norm2_b_v_next;
         block4_norm2_b[i2] = block4_norm2_b_next;
     }
 }
 
-/* d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]    AdamW update (small_gpt.py:40)
-   then block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] + beta1*block4.up.W.m[k, j]    AdamW update (small_gpt.py:40)
-   then block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 + beta2*block4.up.W.v[k, j]    AdamW update (small_gpt.py:40)
-   then block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] - step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block4_up_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_up_W, float beta1, float *restrict block4_up_W_m, float beta2, float *restrict block4_up_W_v, float lr, float weight_decay, float *restrict block4_up_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]    AdamW update
+       (small_gpt.py:40)
+   then block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] +
+       beta1*block4.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+   then block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 +
+       beta2*block4.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+   then block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] -
+       step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block4_up_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_up_W, float beta1,
+    float *restrict block4_up_W_m, float beta2, float *restrict block4_up_W_v, float lr,
+    float weight_decay, float *restrict block4_up_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 512; j++) {
             const float d_block4_up_W_clipped = gradient_scale[0]*d_block4_up_W[k*512 + j];
             const float block4_up_W_m_next = d_block4_up_W_clipped*(1.0f - beta1) + beta1*block4_up_W_m[k*512 + j];
-            block4_up_W_m[k*512 + j] = block4_up_W_m_next;
             const float block4_up_W_v_next = (d_block4_up_W_clipped*d_block4_up_W_clipped)*(1.0f - beta2) + beta2*block4_up_W_v[k*512 + j];
-            block4_up_W_v[k*512 + j] = block4_up_W_v_next;
             const float block4_up_W_next = (1.0f - lr*weight_decay)*block4_up_W[k*512 + j] - block4_up_W_m_next*step_size[0]/(sqrtf(block4_up_W_v_next)/unbiased[0] + eps);
+            block4_up_W_m[k*512 + j] = block4_up_W_m_next;
+            block4_up_W_v[k*512 + j] = block4_up_W_v_next;
             block4_up_W[k*512 + j] = block4_up_W_next;
         }
     }
 }
 
 /* d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
-   then block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]    AdamW update (small_gpt.py:40)
-   then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]    AdamW update (small_gpt.py:40)
-   then block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] - step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:40) */
-static void compute_d_block4_up_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_up_b, float beta1, float *restrict block4_up_b_m, float beta2, float *restrict block4_up_b_v, float lr, float weight_decay, float *restrict block4_up_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
+       AdamW update (small_gpt.py:40)
+   then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]
+       AdamW update (small_gpt.py:40)
+   then block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
+       step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:40) */
+static void compute_d_block4_up_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_up_b, float beta1,
+    float *restrict block4_up_b_m, float beta2, float *restrict block4_up_b_v, float lr,
+    float weight_decay, float *restrict block4_up_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 512; j++) {
         const float d_block4_up_b_clipped = gradient_scale[0]*d_block4_up_b[j];
         const float block4_up_b_m_next = d_block4_up_b_clipped*(1.0f - beta1) + beta1*block4_up_b_m[j];
-        block4_up_b_m[j] = block4_up_b_m_next;
         const float block4_up_b_v_next = (d_block4_up_b_clipped*d_block4_up_b_clipped)*(1.0f - beta2) + beta2*block4_up_b_v[j];
-        block4_up_b_v[j] = block4_up_b_v_next;
         const float block4_up_b_next = (1.0f - lr*weight_decay)*block4_up_b[j] - block4_up_b_m_next*step_size[0]/(sqrtf(block4_up_b_v_next)/unbiased[0] + eps);
+        block4_up_b_m[j] = block4_up_b_m_next;
+        block4_up_b_v[j] = block4_up_b_v_next;
         block4_up_b[j] = block4_up_b_next;
     }
 }
 
-/* d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]    AdamW update (small_gpt.py:41)
-   then block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] + beta1*block4.down.W.m[k, j]    AdamW update (small_gpt.py:41)
-   then block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 + beta2*block4.down.W.v[k, j]    AdamW update (small_gpt.py:41)
-   then block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] - step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block4_down_W_clipped(const float *restrict gradient_scale, const float *restrict d_block4_down_W, float beta1, float *restrict block4_down_W_m, float beta2, float *restrict block4_down_W_v, float lr, float weight_decay, float *restrict block4_down_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]    AdamW update
+       (small_gpt.py:41)
+   then block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] +
+       beta1*block4.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+   then block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 +
+       beta2*block4.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+   then block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] -
+       step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)
+       AdamW update (small_gpt.py:41) */
+static void compute_d_block4_down_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_down_W, float beta1,
+    float *restrict block4_down_W_m, float beta2, float *restrict block4_down_W_v, float lr,
+    float weight_decay, float *restrict block4_down_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 512; k++) {
         for (ptrdiff_t j = 0; j < 128; j++) {
             const float d_block4_down_W_clipped = gradient_scale[0]*d_block4_down_W[k*128 + j];
             const float block4_down_W_m_next = d_block4_down_W_clipped*(1.0f - beta1) + beta1*block4_down_W_m[k*128 + j];
-            block4_down_W_m[k*128 + j] = block4_down_W_m_next;
             const float block4_down_W_v_next = (d_block4_down_W_clipped*d_block4_down_W_clipped)*(1.0f - beta2) + beta2*block4_down_W_v[k*128 + j];
-            block4_down_W_v[k*128 + j] = block4_down_W_v_next;
             const float block4_down_W_next = (1.0f - lr*weight_decay)*block4_down_W[k*128 + j] - block4_down_W_m_next*step_size[0]/(sqrtf(block4_down_W_v_next)/unbiased[0] + eps);
+            block4_down_W_m[k*128 + j] = block4_down_W_m_next;
+            block4_down_W_v[k*128 + j] = block4_down_W_v_next;
             block4_down_W[k*128 + j] = block4_down_W_next;
         }
     }
 }
 
-/* d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update (small_gpt.py:41)
-   then block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] + beta1*block4.down.b.m[j]    AdamW update (small_gpt.py:41)
-   then block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 + beta2*block4.down.b.v[j]    AdamW update (small_gpt.py:41)
-   then block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] - step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:41) */
-static void compute_d_block4_down_b_clipped(const float *restrict gradient_scale, const float *restrict d_block4_down_b, float beta1, float *restrict block4_down_b_m, float beta2, float *restrict block4_down_b_v, float lr, float weight_decay, float *restrict block4_down_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+/* d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
+       (small_gpt.py:41)
+   then block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] +
+       beta1*block4.down.b.m[j]    AdamW update (small_gpt.py:41)
+   then block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 +
+       beta2*block4.down.b.v[j]    AdamW update (small_gpt.py:41)
+   then block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] -
+       step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)    AdamW
+       update (small_gpt.py:41) */
+static void compute_d_block4_down_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_block4_down_b, float beta1,
+    float *restrict block4_down_b_m, float beta2, float *restrict block4_down_b_v, float lr,
+    float weight_decay, float *restrict block4_down_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t j = 0; j < 128; j++) {
         const float d_block4_down_b_clipped = gradient_scale[0]*d_block4_down_b[j];
         const float block4_down_b_m_next = d_block4_down_b_clipped*(1.0f - beta1) + beta1*block4_down_b_m[j];
-        block4_down_b_m[j] = block4_down_b_m_next;
         const float block4_down_b_v_next = (d_block4_down_b_clipped*d_block4_down_b_clipped)*(1.0f - beta2) + beta2*block4_down_b_v[j];
-        block4_down_b_v[j] = block4_down_b_v_next;
         const float block4_down_b_next = (1.0f - lr*weight_decay)*block4_down_b[j] - block4_down_b_m_next*step_size[0]/(sqrtf(block4_down_b_v_next)/unbiased[0] + eps);
+        block4_down_b_m[j] = block4_down_b_m_next;
+        block4_down_b_v[j] = block4_down_b_v_next;
         block4_down_b[j] = block4_down_b_next;
     }
 }
 
 /* d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
-   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW update (small_gpt.py:49)
-   then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]    AdamW update (small_gpt.py:49)
-   then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps + sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
-static void compute_d_norm_W_clipped(const float *restrict gradient_scale, const float *restrict d_norm_W, float beta1, float *restrict norm_W_m, float beta2, float *restrict norm_W_v, float lr, float weight_decay, float *restrict norm_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW update
+       (small_gpt.py:49)
+   then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]    AdamW
+       update (small_gpt.py:49)
+   then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps +
+       sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
+static void compute_d_norm_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_norm_W, float beta1,
+    float *restrict norm_W_m, float beta2, float *restrict norm_W_v, float lr, float weight_decay,
+    float *restrict norm_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_norm_W_clipped = gradient_scale[0]*d_norm_W[i2];
         const float norm_W_m_next = d_norm_W_clipped*(1.0f - beta1) + beta1*norm_W_m[i2];
-        norm_W_m[i2] = norm_W_m_next;
         const float norm_W_v_next = (d_norm_W_clipped*d_norm_W_clipped)*(1.0f - beta2) + beta2*norm_W_v[i2];
-        norm_W_v[i2] = norm_W_v_next;
         const float norm_W_next = (1.0f - lr*weight_decay)*norm_W[i2] - norm_W_m_next*step_size[0]/(sqrtf(norm_W_v_next)/unbiased[0] + eps);
+        norm_W_m[i2] = norm_W_m_next;
+        norm_W_v[i2] = norm_W_v_next;
         norm_W[i2] = norm_W_next;
     }
 }
 
 /* d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
-   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW update (small_gpt.py:49)
-   then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]    AdamW update (small_gpt.py:49)
-   then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps + sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
-static void compute_d_norm_b_clipped(const float *restrict gradient_scale, const float *restrict d_norm_b, float beta1, float *restrict norm_b_m, float beta2, float *restrict norm_b_v, float lr, float weight_decay, float *restrict norm_b, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW update
+       (small_gpt.py:49)
+   then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]    AdamW
+       update (small_gpt.py:49)
+   then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps +
+       sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
+static void compute_d_norm_b_clipped(
+    const float *restrict gradient_scale, const float *restrict d_norm_b, float beta1,
+    float *restrict norm_b_m, float beta2, float *restrict norm_b_v, float lr, float weight_decay,
+    float *restrict norm_b, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
         const float d_norm_b_clipped = gradient_scale[0]*d_norm_b[i2];
         const float norm_b_m_next = d_norm_b_clipped*(1.0f - beta1) + beta1*norm_b_m[i2];
-        norm_b_m[i2] = norm_b_m_next;
         const float norm_b_v_next = (d_norm_b_clipped*d_norm_b_clipped)*(1.0f - beta2) + beta2*norm_b_v[i2];
-        norm_b_v[i2] = norm_b_v_next;
         const float norm_b_next = (1.0f - lr*weight_decay)*norm_b[i2] - norm_b_m_next*step_size[0]/(sqrtf(norm_b_v_next)/unbiased[0] + eps);
+        norm_b_m[i2] = norm_b_m_next;
+        norm_b_v[i2] = norm_b_v_next;
         norm_b[i2] = norm_b_next;
     }
 }
 
 /* d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
-   then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]    AdamW update (small_gpt.py:50)
-   then head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]    AdamW update (small_gpt.py:50)
-   then head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k, j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:50) */
-static void compute_d_head_W_clipped(const float *restrict gradient_scale, const float *restrict d_head_W, float beta1, float *restrict head_W_m, float beta2, float *restrict head_W_v, float lr, float weight_decay, float *restrict head_W, const float *restrict unbiased, float eps, const float *restrict step_size)
+   then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]    AdamW
+       update (small_gpt.py:50)
+   then head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]
+       AdamW update (small_gpt.py:50)
+   then head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k,
+       j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:50) */
+static void compute_d_head_W_clipped(
+    const float *restrict gradient_scale, const float *restrict d_head_W, float beta1,
+    float *restrict head_W_m, float beta2, float *restrict head_W_v, float lr, float weight_decay,
+    float *restrict head_W, const float *restrict unbiased, float eps,
+    const float *restrict step_size)
 {
     for (ptrdiff_t k = 0; k < 128; k++) {
         for (ptrdiff_t j = 0; j < 96; j++) {
             const float d_head_W_clipped = gradient_scale[0]*d_head_W[k*96 + j];
             const float head_W_m_next = d_head_W_clipped*(1.0f - beta1) + beta1*head_W_m[k*96 + j];
-            head_W_m[k*96 + j] = head_W_m_next;
             const float head_W_v_next = (d_head_W_clipped*d_head_W_clipped)*(1.0f - beta2) + beta2*head_W_v[k*96 + j];
-            head_W_v[k*96 + j] = head_W_v_next;
             const float head_W_next = (1.0f - lr*weight_decay)*head_W[k*96 + j] - head_W_m_next*step_size[0]/(sqrtf(head_W_v_next)/unbiased[0] + eps);
+            head_W_m[k*96 + j] = head_W_m_next;
+            head_W_v[k*96 + j] = head_W_v_next;
             head_W[k*96 + j] = head_W_next;
         }
     }
@@ -17305,7 +20238,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "782b44ca620dda2888a17feed65bb68c";
+    return "d631a59e61d6f023d3690e977a686eec";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

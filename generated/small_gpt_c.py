@@ -261,7 +261,7 @@ WORKSPACE_BYTES = 44175424
 FLOPS_PER_STEP = 5464660314
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "782b44ca620dda2888a17feed65bb68c"
+BUILD_ID = "d631a59e61d6f023d3690e977a686eec"
 
 
 class BuildError(RuntimeError):
@@ -281,10 +281,12 @@ def init_params(seed=0):
     return params
 
 
-def init_state(params):
-    """New optimizer state, by name; plain gradient descent has none."""
+def init_state(params, seed=0):
+    """New optimizer state, by name (plain gradient descent has none); the seed is dropout's."""
     state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     _c.init_state(_struct(state.values()))
+    if "seed" in state:
+        state["seed"][...] = seed
     return state
 
 
@@ -595,9 +597,12 @@ class _Library:
         self.init_params = self._function("init_params", [ctypes.c_uint64, array], None)
         self.init_state = self._function("init_state", [array], None)
         self.forward = self._function(
-            "forward", [array] * 3 + [size, array])
+            "forward", [array] * 2
+            + [ctypes.c_int64] * 0
+            + [array] * 1 + [size, array])
         self.value_and_grad = self._function(
-            "value_and_grad", [array] * 5 + [size, array])
+            "value_and_grad", [array] * 3
+            + [ctypes.c_int64] * 0 + [array, array, size, array])
         inputs = [array] * 2
         self.train_step = self._function(
             "train_step", [array, *state, *inputs, *settings, array, size, array])
