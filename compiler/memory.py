@@ -16,10 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from ir.errors import ShapeError
 from ir.kernel import Kernel, Step
 from ir.program import Program, Shape
 
 ALIGNMENT = 64
+LARGEST = 2**62  # bytes of one array: offsets and their sums stay within ptrdiff_t
 ITEM_BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 
 
@@ -38,6 +40,8 @@ class Lifetime:
 
 def plan(program: Program, steps: tuple[Step, ...]) -> tuple[dict[str, int], int, int]:
     """Offsets in bytes by name, the bytes of the workspace, and the bytes without any reuse."""
+    for name in program.tensors():
+        size_in_bytes(program, name)
     lifetimes = temporaries(program, steps)
     placed: list[tuple[Lifetime, int]] = []
     for item in sorted(lifetimes, key=lambda t: (-t.size, t.first, t.name)):
@@ -68,7 +72,14 @@ def temporaries(program: Program, steps: tuple[Step, ...]) -> list[Lifetime]:
 
 def size_in_bytes(program: Program, name: str) -> int:
     """The storage of a tensor when the batch has its largest size."""
-    return prod(static_shape(program, program.shape_of(name))) * ITEM_BYTES[program.dtype_of(name)]
+    shape = static_shape(program, program.shape_of(name))
+    size = prod(shape) * ITEM_BYTES[program.dtype_of(name)]
+    if size > LARGEST:
+        raise ShapeError(
+            f"{name} of shape {shape} would take {size} bytes, more than an address can reach",
+            fix="compile with a smaller batch, or use smaller sizes",
+        )
+    return size
 
 
 def static_shape(program: Program, shape: Shape) -> tuple[int, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.memory import Lifetime, _lowest_free, plan, size_in_bytes, temporaries
+from ir.errors import ShapeError
 from ir.expression import Access, index_symbol, size_symbol, tensor_symbol
 from ir.kernel import Kernel, Loop
 from ir.program import Batch, Definition, Program, Range, Scan, Tensor
@@ -76,6 +78,13 @@ def test_a_recurrence_is_one_step() -> None:
     offsets, workspace, _ = plan(program, steps)
     assert offsets["a"] != offsets["b"]
     assert workspace == 2 * 5 * 16 * 4
+
+
+def test_an_array_that_no_address_reaches() -> None:
+    program = chain(3, width=2**60)
+    with pytest.raises(ShapeError, match=r"x of shape \(8, 1152921504606846976\) would take") as e:
+        plan(program, kernels(program))
+    assert "fix: compile with a smaller batch" in str(e.value)
 
 
 lifetimes = st.lists(
