@@ -24,6 +24,7 @@ from codegen.c.views import (
     StartView,
     TemporaryView,
 )
+from codegen.wrapping import narrowed, widened
 from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, Step
 from ir.loops import Nest
@@ -172,8 +173,10 @@ def _comment(kernel: Kernel) -> tuple[str, ...]:
         remark = f"{member.note} ({where})" if member.note and where else member.note or where
         text = ("then " if number else "") + equation(member)
         line = f"{text}    {remark}".rstrip().replace("*/", "* /")
-        lines += textwrap.wrap(line, COMMENT, subsequent_indent="    ", break_long_words=False)
-    return tuple(lines)
+        lines += textwrap.wrap(
+            widened(line), COMMENT, subsequent_indent="    ", break_long_words=False
+        )
+    return tuple(narrowed(lines))
 
 
 # ---------------------------------------------------------------- programs

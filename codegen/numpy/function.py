@@ -16,6 +16,7 @@ from functools import lru_cache
 from codegen.numpy.evaluate import Evaluation
 from codegen.numpy.members import value
 from codegen.numpy.writer import Array, Frame, Operand, Writer, without
+from codegen.wrapping import narrowed, widened
 from ir.kernel import Kernel, Loop, Schedule
 from ir.names import identifier
 from ir.program import Definition, DType
@@ -53,8 +54,12 @@ def write_function(schedule: Schedule, real: DType) -> Function:
     return Function(tuple(lines), places, frozenset(w.used))
 
 
-def wrapped(line: str, depth: int = 0, first: bool = True) -> list[str]:
+def wrapped(line: str) -> list[str]:
     """A line of Python in lines of at most 100 columns, broken only inside brackets."""
+    return narrowed(_broken(widened(line)))
+
+
+def _broken(line: str, depth: int = 0, first: bool = True) -> list[str]:
     indent = len(line) - len(line.lstrip())
     if len(line) <= 100 or line.lstrip().startswith("#"):
         return [line]
@@ -70,7 +75,7 @@ def wrapped(line: str, depth: int = 0, first: bool = True) -> list[str]:
         return [line]
     at = min(breaks, key=lambda i: (i < 60, breaks[i], -i))
     more = " " * (indent + 4 * first) + line[at + 1 :]
-    return [line[:at], *wrapped(more, breaks[at], first=False)]
+    return [line[:at], *_broken(more, breaks[at], first=False)]
 
 
 def _comment(kernel: Kernel) -> list[str]:
@@ -82,14 +87,15 @@ def _comment(kernel: Kernel) -> list[str]:
 def _remark(member: Definition) -> tuple[str, ...]:
     where = member.origin.short if member.origin else ""
     note = f"{member.note} ({where})" if member.note and where else member.note or where
-    said = equation(member)
+    said = widened(equation(member))
     text = said + (f"    {note}" if note else "")
     if len(text) > WIDTH:
         text = said + (f"  [{note}]" if note else "")
-    return tuple(textwrap.wrap(
+    lines = textwrap.wrap(
         text, WIDTH, initial_indent="# ", subsequent_indent="#     ",
         break_long_words=False, break_on_hyphens=False,
-    ))
+    )
+    return tuple(narrowed(lines))
 
 
 def _kernel(w: Writer, kernel: Kernel) -> None:
