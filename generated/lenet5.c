@@ -189,11 +189,12 @@ static inline int gw_strip(int left)
     return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
 }
 
-/* conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0 and p + r - 2 < 28
-       and q + s - 2 >= 0 and q + s - 2 < 28 of conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]
-       lenet5.py:18
+/* conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+       and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+       conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]    lenet5.py:18
    then conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-   then relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])    lenet5.py:28 */
+   then relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+       lenet5.py:28 */
 /* What compute_conv1 does with its sum at one point. */
 GW_INLINE void compute_conv1_point(float value, ptrdiff_t o, ptrdiff_t q,
     ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_b, float *restrict relu)
@@ -308,7 +309,8 @@ static void compute_conv1(
     }
 }
 
-/* h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    lenet5.py:28 */
+/* h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+       lenet5.py:28 */
 static void compute_h(ptrdiff_t rows, const float *restrict relu, float *restrict h)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -328,10 +330,11 @@ static void compute_h(ptrdiff_t rows, const float *restrict relu, float *restric
     }
 }
 
-/* conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c, p + r, q +
-       s]    lenet5.py:18
+/* conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c,
+       p + r, q + s]    lenet5.py:18
    then conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-   then relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])    lenet5.py:29 */
+   then relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+       lenet5.py:29 */
 /* What compute_conv2 does with its sum at one point. */
 GW_INLINE void compute_conv2_point(float value, ptrdiff_t o, ptrdiff_t q,
     ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
@@ -443,7 +446,8 @@ static void compute_conv2(
     }
 }
 
-/* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    lenet5.py:29 */
+/* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+       lenet5.py:29 */
 static void compute_h_2(ptrdiff_t rows, const float *restrict relu_2, float *restrict h_2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -790,9 +794,10 @@ static void compute_fc3(
     }
 }
 
-/* h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    lenet5.py:28
-   then h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-       argmax of h (lenet5.py:28) */
+/* h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+       lenet5.py:28
+   then h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r,
+       2*q + s]    argmax of h (lenet5.py:28) */
 static void compute_h_3(
     ptrdiff_t rows, const float *restrict relu, float *restrict h, int32_t *restrict h_argmax)
 {
@@ -826,9 +831,10 @@ static void compute_h_3(
     }
 }
 
-/* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    lenet5.py:29
-   then h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-       argmax of h_2 (lenet5.py:29) */
+/* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+       lenet5.py:29
+   then h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+       2*q + s]    argmax of h_2 (lenet5.py:29) */
 static void compute_h_2_2(
     ptrdiff_t rows, const float *restrict relu_2, float *restrict h_2,
     int32_t *restrict h_2_argmax)
@@ -863,8 +869,8 @@ static void compute_h_2_2(
     }
 }
 
-/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum, against
-       overflow (lenet5.py:33)
+/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum,
+       against overflow (lenet5.py:33)
    then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
        divided by exp(cross_entropy_sum_max) (lenet5.py:33)
    then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy
@@ -1671,7 +1677,8 @@ static void compute_d_flatten(
     }
 }
 
-/* d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30) */
+/* d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten
+       (lenet5.py:30) */
 static void compute_d_h_2(ptrdiff_t rows, const float *restrict d_flatten, float *restrict d_h_2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1686,10 +1693,10 @@ static void compute_d_h_2(ptrdiff_t rows, const float *restrict d_flatten, float
     }
 }
 
-/* d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_2_argmax[i0,
-       i1, i2//2, i3//2] else 0)    adjoint of h_2 (lenet5.py:29)
-   then d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0, i1, i2,
-       i3]    adjoint of relu_2 (lenet5.py:29) */
+/* d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+       == h_2_argmax[i0, i1, i2//2, i3//2] else 0)    adjoint of h_2 (lenet5.py:29)
+   then d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else
+       1)*d_relu_2[i0, i1, i2, i3]    adjoint of relu_2 (lenet5.py:29) */
 static void compute_d_relu_2(
     ptrdiff_t rows, const float *restrict d_h_2, const int32_t *restrict h_2_argmax,
     const float *restrict relu_2, float *restrict d_conv2)
@@ -1708,8 +1715,8 @@ static void compute_d_relu_2(
     }
 }
 
-/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2
-       (lenet5.py:18) */
+/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of
+       conv2 (lenet5.py:18) */
 static void compute_d_conv2_b(
     ptrdiff_t rows, const float *restrict d_conv2, float *restrict d_conv2_b)
 {
@@ -1726,8 +1733,8 @@ static void compute_d_conv2_b(
     }
 }
 
-/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
-       r, q + s]    adjoint of conv2_sum (lenet5.py:18) */
+/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c,
+       p + r, q + s]    adjoint of conv2_sum (lenet5.py:18) */
 /* What compute_d_conv2_W does with its sum at one point. */
 GW_INLINE void compute_d_conv2_W_point(float value, ptrdiff_t o, ptrdiff_t s,
     ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
@@ -1837,9 +1844,9 @@ static void compute_d_conv2_W(
     }
 }
 
-/* d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s < 10 and p - r >= 0
-       and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q - s]    adjoint of conv2_sum
-       (lenet5.py:18) */
+/* d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+       10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q -
+       s]    adjoint of conv2_sum (lenet5.py:18) */
 /* What compute_d_h does with its sum at one point. */
 GW_INLINE void compute_d_h_point(float value, ptrdiff_t i1, ptrdiff_t q,
     ptrdiff_t n, ptrdiff_t p, float *restrict d_h)
@@ -1952,10 +1959,10 @@ static void compute_d_h(
     }
 }
 
-/* d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_argmax[i0, i1,
-       i2//2, i3//2] else 0)    adjoint of h (lenet5.py:28)
-   then d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1, i2, i3]
-       adjoint of relu (lenet5.py:28) */
+/* d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
+       h_argmax[i0, i1, i2//2, i3//2] else 0)    adjoint of h (lenet5.py:28)
+   then d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0,
+       i1, i2, i3]    adjoint of relu (lenet5.py:28) */
 static void compute_d_relu(
     ptrdiff_t rows, const float *restrict d_h, const int32_t *restrict h_argmax,
     const float *restrict relu, float *restrict d_conv1)
@@ -1974,8 +1981,8 @@ static void compute_d_relu(
     }
 }
 
-/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1
-       (lenet5.py:18) */
+/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of
+       conv1 (lenet5.py:18) */
 static void compute_d_conv1_b(
     ptrdiff_t rows, const float *restrict d_conv1, float *restrict d_conv1_b)
 {
@@ -1992,9 +1999,10 @@ static void compute_d_conv1_b(
     }
 }
 
-/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 <
-       28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s -
-       2]    adjoint of conv1_sum (lenet5.py:18) */
+/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
+       and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+       d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum
+       (lenet5.py:18) */
 static void compute_d_conv1_W(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x,
     float *restrict d_conv1_W)
@@ -2037,7 +2045,8 @@ static void compute_unbiased(float beta2, const int64_t *restrict step, float *r
 }
 
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
-   then fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
+   then fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update
+       (lenet5.py:23)
    then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update
        (lenet5.py:23)
    then fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps +
@@ -2071,8 +2080,8 @@ static void compute_d_fc3_b_2(
        (lenet5.py:23)
    then fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]    Adam update
        (lenet5.py:23)
-   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam update
-       (lenet5.py:23)
+   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam
+       update (lenet5.py:23)
    then fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
        j])/unbiased)    Adam update (lenet5.py:23) */
 /* What compute_d_fc3_W_2 does with its sum at one point. */
@@ -2189,7 +2198,8 @@ static void compute_d_fc3_W_2(
 }
 
 /* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
-   then fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
+   then fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update
+       (lenet5.py:23)
    then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update
        (lenet5.py:23)
    then fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps +
@@ -2226,8 +2236,8 @@ static void compute_d_fc2_b_2(
        (lenet5.py:23)
    then fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]    Adam update
        (lenet5.py:23)
-   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam update
-       (lenet5.py:23)
+   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam
+       update (lenet5.py:23)
    then fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
        j])/unbiased)    Adam update (lenet5.py:23) */
 /* What compute_d_fc2_W_2 does with its sum at one point. */
@@ -2344,7 +2354,8 @@ static void compute_d_fc2_W_2(
 }
 
 /* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
-   then fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
+   then fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update
+       (lenet5.py:23)
    then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update
        (lenet5.py:23)
    then fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps +
@@ -2381,8 +2392,8 @@ static void compute_d_fc1_b_2(
        (lenet5.py:23)
    then fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]    Adam update
        (lenet5.py:23)
-   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam update
-       (lenet5.py:23)
+   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam
+       update (lenet5.py:23)
    then fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
        j])/unbiased)    Adam update (lenet5.py:23) */
 /* What compute_d_fc1_W_2 does with its sum at one point. */
@@ -2498,12 +2509,12 @@ static void compute_d_fc1_W_2(
     }
 }
 
-/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of conv2
-       (lenet5.py:18)
+/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of
+       conv2 (lenet5.py:18)
    then conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update
        (lenet5.py:18)
-   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam update
-       (lenet5.py:18)
+   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam
+       update (lenet5.py:18)
    then conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
        sqrt(conv2.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
 static void compute_d_conv2_b_2(
@@ -2529,12 +2540,12 @@ static void compute_d_conv2_b_2(
     }
 }
 
-/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
-       r, q + s]    adjoint of conv2_sum (lenet5.py:18)
-   then conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
-       s]    Adam update (lenet5.py:18)
-   then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c,
+/* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c,
+       p + r, q + s]    adjoint of conv2_sum (lenet5.py:18)
+   then conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c,
        r, s]    Adam update (lenet5.py:18)
+   then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 +
+       beta2*conv2.W.v[o, c, r, s]    Adam update (lenet5.py:18)
    then conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps
        + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
 /* What compute_d_conv2_W_2 does with its sum at one point. */
@@ -2661,12 +2672,12 @@ static void compute_d_conv2_W_2(
     }
 }
 
-/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of conv1
-       (lenet5.py:18)
+/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of
+       conv1 (lenet5.py:18)
    then conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update
        (lenet5.py:18)
-   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam update
-       (lenet5.py:18)
+   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam
+       update (lenet5.py:18)
    then conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
        sqrt(conv1.b.v_next[o])/unbiased)    Adam update (lenet5.py:18) */
 static void compute_d_conv1_b_2(
@@ -2692,13 +2703,14 @@ static void compute_d_conv1_b_2(
     }
 }
 
-/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2 <
-       28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s -
-       2]    adjoint of conv1_sum (lenet5.py:18)
-   then conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r,
-       s]    Adam update (lenet5.py:18)
-   then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c,
+/* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
+       and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+       d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum
+       (lenet5.py:18)
+   then conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c,
        r, s]    Adam update (lenet5.py:18)
+   then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 +
+       beta2*conv1.W.v[o, c, r, s]    Adam update (lenet5.py:18)
    then conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps
        + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
 static void compute_d_conv1_W_2(
@@ -2760,7 +2772,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "5b00566b30efbaeaa242de29c3729ca5";
+    return "78e8eb4731d5d6872e4014a485d613ef";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -84,7 +84,7 @@ WORKSPACE_BYTES = 4208448
 FLOPS_PER_STEP = 181583094
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "5b00566b30efbaeaa242de29c3729ca5"
+BUILD_ID = "78e8eb4731d5d6872e4014a485d613ef"
 
 
 class BuildError(RuntimeError):

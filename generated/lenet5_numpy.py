@@ -204,38 +204,46 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None, beta1=None,
 
 @np.errstate(all="ignore")
 def _forward(rows, x, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
-    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0 and p + r - 2 < 28
-    #     and q + s - 2 >= 0 and q + s - 2 < 28 of conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]
-    #     [lenet5.py:18]
+    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+    #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
     # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])    lenet5.py:28
+    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+    #     lenet5.py:28
     x_padded = np.zeros((rows, 1, 32, 32), np.float32)
     x_padded[:, :, 2:30, 2:30] = x
-    x_padded_view = _window(x_padded, (0, 0, 0, 0), (rows, 1, 5, 5, 28, 28),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25, 784)).reshape(rows, 6,
-        28, 28)
+    x_padded_view = _window(x_padded, (0, 0, 0, 0),
+        (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
+        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
+    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25,
+        784)).reshape(rows, 6, 28, 28)
     relu += conv1_b[:, None, None]
     np.maximum(relu, 0.0, out=relu)
 
-    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    lenet5.py:28
-    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 6, 14, 14), axis=0)
+    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+    #     [lenet5.py:28]
+    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14), axis=0)
 
-    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c, p + r, q +
-    #     s]  [lenet5.py:18]
+    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
+    #     c, p + r, q + s]  [lenet5.py:18]
     # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])    lenet5.py:29
+    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+    #     [lenet5.py:29]
     h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150, 100)).reshape(rows, 16,
-        10, 10)
+        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150,
+        100)).reshape(rows, 16, 10, 10)
     relu_2 += conv2_b[:, None, None]
     np.maximum(relu_2, 0.0, out=relu_2)
 
-    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    lenet5.py:29
-    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 16, 5, 5), axis=0)
+    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+    #     [lenet5.py:29]
+    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5,
+        2).transpose(3, 5, 0, 1, 2, 4).reshape(-1, rows, 16,
+        5, 5), axis=0)
 
     # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
     flatten = h_2.reshape(rows, 400)
@@ -265,46 +273,56 @@ def _forward(rows, x, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, f
 @np.errstate(all="ignore")
 def _gradient(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b,
     fc3_W, fc3_b):
-    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0 and p + r - 2 < 28
-    #     and q + s - 2 >= 0 and q + s - 2 < 28 of conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]
-    #     [lenet5.py:18]
+    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+    #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
     # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])    lenet5.py:28
+    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+    #     lenet5.py:28
     x_padded = np.zeros((rows, 1, 32, 32), np.float32)
     x_padded[:, :, 2:30, 2:30] = x
-    x_padded_view = _window(x_padded, (0, 0, 0, 0), (rows, 1, 5, 5, 28, 28),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25, 784)).reshape(rows, 6,
-        28, 28)
+    x_padded_view = _window(x_padded, (0, 0, 0, 0),
+        (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
+        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
+    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25,
+        784)).reshape(rows, 6, 28, 28)
     relu += conv1_b[:, None, None]
     np.maximum(relu, 0.0, out=relu)
 
-    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    lenet5.py:28
-    # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]  [argmax of
-    #     h (lenet5.py:28)]
-    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 6, 14, 14), axis=0)
-    h_argmax = np.argmax(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 6, 14, 14), axis=0).astype(np.int32)
+    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+    #     [lenet5.py:28]
+    # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
+    #     s]  [argmax of h (lenet5.py:28)]
+    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14), axis=0)
+    h_argmax = np.argmax(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14),
+        axis=0).astype(np.int32)
 
-    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c, p + r, q +
-    #     s]  [lenet5.py:18]
+    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
+    #     c, p + r, q + s]  [lenet5.py:18]
     # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])    lenet5.py:29
+    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+    #     [lenet5.py:29]
     h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150, 100)).reshape(rows, 16,
-        10, 10)
+        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150,
+        100)).reshape(rows, 16, 10, 10)
     relu_2 += conv2_b[:, None, None]
     np.maximum(relu_2, 0.0, out=relu_2)
 
-    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    lenet5.py:29
-    # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]  [argmax
-    #     of h_2 (lenet5.py:29)]
-    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 16, 5, 5), axis=0)
-    h_2_argmax = np.argmax(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 16, 5, 5), axis=0).astype(np.int32)
+    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+    #     [lenet5.py:29]
+    # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+    #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
+    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5,
+        2).transpose(3, 5, 0, 1, 2, 4).reshape(-1, rows, 16,
+        5, 5), axis=0)
+    h_2_argmax = np.argmax(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 16, 5, 5),
+        axis=0).astype(np.int32)
 
     # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
     flatten = h_2.reshape(rows, 400)
@@ -328,10 +346,10 @@ def _gradient(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, 
     fc3 = np.matmul(h_4, fc3_W)
     fc3 += fc3_b
 
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum, against
-    #     overflow (lenet5.py:33)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])  [divided
-    #     by exp(cross_entropy_sum_max) (lenet5.py:33)]
+    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+    #     against overflow (lenet5.py:33)]
+    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+    #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
     # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
     #     (lenet5.py:33)]
     cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
@@ -370,7 +388,8 @@ def _gradient(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, 
 
     # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
     #     (lenet5.py:23)]
-    # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4 (lenet5.py:31)
+    # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+    #     (lenet5.py:31)]
     d_fc2 = np.matmul(d_fc3, fc3_W.T)
     d_fc2 *= ~(h_4 <= 0.0)
 
@@ -383,7 +402,8 @@ def _gradient(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, 
 
     # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
     #     (lenet5.py:23)]
-    # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]    adjoint of h_3 (lenet5.py:30)
+    # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
+    #     (lenet5.py:30)]
     d_fc1 = np.matmul(d_fc2, fc2_W.T)
     d_fc1 *= ~(h_3 <= 0.0)
 
@@ -401,59 +421,66 @@ def _gradient(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, 
     # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
     d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
 
-    # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_2_argmax[i0,
-    #     i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
-    # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0, i1, i2, i3]
-    #     [adjoint of relu_2 (lenet5.py:29)]
+    # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+    #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
+    # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
+    #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
     i0 = np.arange(rows)[:, None, None, None]
     i1 = np.arange(16)[:, None, None]
-    d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 // 2],
-        d_h_2[i0, i1, i2 // 2, i3 // 2])
+    d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 //
+        2], d_h_2[i0, i1, i2 // 2, i3 // 2])
     d_conv2 *= ~(relu_2 <= 0.0)
 
-    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of conv2
-    #     (lenet5.py:18)]
+    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
+    #     conv2 (lenet5.py:18)]
     d_conv2_b = np.add.reduce(d_conv2, axis=(0, 2, 3))
 
-    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
-    #     r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
+    #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
     h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
+        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
     d_conv2_W = np.matmul(d_conv2.transpose(1, 0, 2, 3).reshape(16, rows*100),
         h_view_2.reshape(rows*100, 150)).reshape(16, 6, 5, 5)
 
-    # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s < 10 and p - r >=
-    #     0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q - s]  [adjoint of
-    #     conv2_sum (lenet5.py:18)]
+    # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+    #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
+    #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
     d_conv2_padded = np.zeros((rows, 16, 18, 18), np.float32)
     d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-    d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4), (rows, 16, 5, 5, 14, 14),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4),
+        (rows, 16, 5, 5, 14, 14), ((1, 0, 0, 0),
+        (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
     d_h = np.matmul(conv2_W.transpose(1, 0, 2, 3).reshape(6, 400),
         d_conv2_padded_view.reshape(rows, 400, 196)).reshape(rows, 6, 14, 14)
 
-    # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_argmax[i0, i1,
-    #     i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
-    # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1, i2, i3]
-    #     [adjoint of relu (lenet5.py:28)]
+    # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
+    #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
+    # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
+    #     i2, i3]  [adjoint of relu (lenet5.py:28)]
     i2_2 = np.arange(28)[:, None]
     i3_2 = np.arange(28)
     i1_2 = np.arange(6)[:, None, None]
-    d_conv1 = _masked(2*(i2_2 % 2) + i3_2 % 2 == h_argmax[i0, i1_2, i2_2 // 2, i3_2 // 2],
-        d_h[i0, i1_2, i2_2 // 2, i3_2 // 2])
+    d_conv1 = _masked(2*(i2_2 % 2) + i3_2 % 2 ==
+        h_argmax[i0, i1_2, i2_2 // 2, i3_2 // 2], d_h[i0, i1_2, i2_2 // 2, i3_2 //
+        2])
     d_conv1 *= ~(relu <= 0.0)
 
-    # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of conv1
-    #     (lenet5.py:18)]
+    # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
+    #     conv1 (lenet5.py:18)]
     d_conv1_b = np.add.reduce(d_conv1, axis=(0, 2, 3))
 
-    # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2
-    #     < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s
-    #     - 2]  [adjoint of conv1_sum (lenet5.py:18)]
-    x_padded_view_2 = _window(x_padded, (0, 0, 0, 0), (rows, 28, 28, 1, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+    # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
+    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+    #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+    #     (lenet5.py:18)]
+    x_padded_view_2 = _window(x_padded, (0, 0, 0, 0),
+        (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
     d_conv1_W = np.matmul(d_conv1.transpose(1, 0, 2, 3).reshape(6, rows*784),
         x_padded_view_2.reshape(rows*784, 25)).reshape(6, 1, 5, 5)
 
@@ -467,46 +494,56 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     fc3_b, step, conv1_W_m, conv1_W_v, conv1_b_m, conv1_b_v, conv2_W_m, conv2_W_v, conv2_b_m,
     conv2_b_v, fc1_W_m, fc1_W_v, fc1_b_m, fc1_b_v, fc2_W_m, fc2_W_v, fc2_b_m, fc2_b_v, fc3_W_m,
     fc3_W_v, fc3_b_m, fc3_b_v, lr, beta1, beta2, eps):
-    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0 and p + r - 2 < 28
-    #     and q + s - 2 >= 0 and q + s - 2 < 28 of conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]
-    #     [lenet5.py:18]
+    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+    #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
     # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])    lenet5.py:28
+    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+    #     lenet5.py:28
     x_padded = np.zeros((rows, 1, 32, 32), np.float32)
     x_padded[:, :, 2:30, 2:30] = x
-    x_padded_view = _window(x_padded, (0, 0, 0, 0), (rows, 1, 5, 5, 28, 28),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25, 784)).reshape(rows, 6,
-        28, 28)
+    x_padded_view = _window(x_padded, (0, 0, 0, 0),
+        (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
+        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
+    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25,
+        784)).reshape(rows, 6, 28, 28)
     relu += conv1_b[:, None, None]
     np.maximum(relu, 0.0, out=relu)
 
-    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]    lenet5.py:28
-    # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]  [argmax of
-    #     h (lenet5.py:28)]
-    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 6, 14, 14), axis=0)
-    h_argmax = np.argmax(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 6, 14, 14), axis=0).astype(np.int32)
+    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+    #     [lenet5.py:28]
+    # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
+    #     s]  [argmax of h (lenet5.py:28)]
+    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14), axis=0)
+    h_argmax = np.argmax(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14),
+        axis=0).astype(np.int32)
 
-    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n, c, p + r, q +
-    #     s]  [lenet5.py:18]
+    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
+    #     c, p + r, q + s]  [lenet5.py:18]
     # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])    lenet5.py:29
+    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+    #     [lenet5.py:29]
     h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150, 100)).reshape(rows, 16,
-        10, 10)
+        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150,
+        100)).reshape(rows, 16, 10, 10)
     relu_2 += conv2_b[:, None, None]
     np.maximum(relu_2, 0.0, out=relu_2)
 
-    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]    lenet5.py:29
-    # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]  [argmax
-    #     of h_2 (lenet5.py:29)]
-    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 16, 5, 5), axis=0)
-    h_2_argmax = np.argmax(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3, 5, 0, 1, 2,
-        4).reshape(-1, rows, 16, 5, 5), axis=0).astype(np.int32)
+    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+    #     [lenet5.py:29]
+    # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+    #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
+    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5,
+        2).transpose(3, 5, 0, 1, 2, 4).reshape(-1, rows, 16,
+        5, 5), axis=0)
+    h_2_argmax = np.argmax(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
+        5, 0, 1, 2, 4).reshape(-1, rows, 16, 5, 5),
+        axis=0).astype(np.int32)
 
     # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
     flatten = h_2.reshape(rows, 400)
@@ -530,10 +567,10 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     fc3 = np.matmul(h_4, fc3_W)
     fc3 += fc3_b
 
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum, against
-    #     overflow (lenet5.py:33)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])  [divided
-    #     by exp(cross_entropy_sum_max) (lenet5.py:33)]
+    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+    #     against overflow (lenet5.py:33)]
+    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+    #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
     # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
     #     (lenet5.py:33)]
     cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
@@ -565,13 +602,15 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
 
     # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
     #     (lenet5.py:23)]
-    # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4 (lenet5.py:31)
+    # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+    #     (lenet5.py:31)]
     d_fc2 = np.matmul(d_fc3, fc3_W.T)
     d_fc2 *= ~(h_4 <= 0.0)
 
     # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
     #     (lenet5.py:23)]
-    # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]    adjoint of h_3 (lenet5.py:30)
+    # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
+    #     (lenet5.py:30)]
     d_fc1 = np.matmul(d_fc2, fc2_W.T)
     d_fc1 *= ~(h_3 <= 0.0)
 
@@ -582,37 +621,40 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
     d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
 
-    # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_2_argmax[i0,
-    #     i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
-    # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0, i1, i2, i3]
-    #     [adjoint of relu_2 (lenet5.py:29)]
+    # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+    #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
+    # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
+    #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
     i0 = np.arange(rows)[:, None, None, None]
     i1 = np.arange(16)[:, None, None]
-    d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 // 2],
-        d_h_2[i0, i1, i2 // 2, i3 // 2])
+    d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 //
+        2], d_h_2[i0, i1, i2 // 2, i3 // 2])
     d_conv2 *= ~(relu_2 <= 0.0)
 
-    # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s < 10 and p - r >=
-    #     0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q - s]  [adjoint of
-    #     conv2_sum (lenet5.py:18)]
+    # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+    #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
+    #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
     d_conv2_padded = np.zeros((rows, 16, 18, 18), np.float32)
     d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-    d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4), (rows, 16, 5, 5, 14, 14),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4),
+        (rows, 16, 5, 5, 14, 14), ((1, 0, 0, 0),
+        (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
     d_h = np.matmul(conv2_W.transpose(1, 0, 2, 3).reshape(6, 400),
         d_conv2_padded_view.reshape(rows, 400, 196)).reshape(rows, 6, 14, 14)
 
-    # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 == h_argmax[i0, i1,
-    #     i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
-    # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1, i2, i3]
-    #     [adjoint of relu (lenet5.py:28)]
+    # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
+    #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
+    # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
+    #     i2, i3]  [adjoint of relu (lenet5.py:28)]
     i2_2 = np.arange(28)[:, None]
     i3_2 = np.arange(28)
     i1_2 = np.arange(6)[:, None, None]
-    d_conv1 = _masked(2*(i2_2 % 2) + i3_2 % 2 == h_argmax[i0, i1_2, i2_2 // 2, i3_2 // 2],
-        d_h[i0, i1_2, i2_2 // 2, i3_2 // 2])
+    d_conv1 = _masked(2*(i2_2 % 2) + i3_2 % 2 ==
+        h_argmax[i0, i1_2, i2_2 // 2, i3_2 // 2], d_h[i0, i1_2, i2_2 // 2, i3_2 //
+        2])
     d_conv1 *= ~(relu <= 0.0)
 
     # step_size = lr/(1 - beta1**(step + 1))    once a step
@@ -623,7 +665,8 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
 
     # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
     # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
-    # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update (lenet5.py:23)
+    # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]  [Adam update
+    #     (lenet5.py:23)]
     # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
     #     [Adam update (lenet5.py:23)]
     d_fc3_b = np.add.reduce(d_fc3, axis=0)
@@ -666,7 +709,8 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
 
     # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
     # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
-    # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update (lenet5.py:23)
+    # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]  [Adam update
+    #     (lenet5.py:23)]
     # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
     #     [Adam update (lenet5.py:23)]
     d_fc2_b = np.add.reduce(d_fc2, axis=0)
@@ -709,7 +753,8 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
 
     # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
     # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
-    # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update (lenet5.py:23)
+    # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]  [Adam update
+    #     (lenet5.py:23)]
     # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
     #     [Adam update (lenet5.py:23)]
     d_fc1_b = np.add.reduce(d_fc1, axis=0)
@@ -750,10 +795,10 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     fc1_W_next *= fc1_W_m
     fc1_W -= fc1_W_next
 
-    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of conv2
+    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
+    #     conv2 (lenet5.py:18)]
+    # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]  [Adam update
     #     (lenet5.py:18)]
-    # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update
-    #     (lenet5.py:18)
     # conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
     #     (lenet5.py:18)]
     # conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
@@ -773,16 +818,17 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     conv2_b_next *= conv2_b_m
     conv2_b -= conv2_b_next
 
-    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c, p +
-    #     r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
-    # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r, s]
-    #     [Adam update (lenet5.py:18)]
-    # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o, c, r,
+    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
+    #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+    # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
     #     s]  [Adam update (lenet5.py:18)]
+    # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o,
+    #     c, r, s]  [Adam update (lenet5.py:18)]
     # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
     #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
     h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
+        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
     d_conv2_W = np.matmul(d_conv2.transpose(1, 0, 2, 3).reshape(16, rows*100),
         h_view_2.reshape(rows*100, 150)).reshape(16, 6, 5, 5)
     conv2_W_m_next = (1.0 - beta1) * d_conv2_W
@@ -799,10 +845,10 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     conv2_W_next *= conv2_W_m
     conv2_W -= conv2_W_next
 
-    # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of conv1
+    # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
+    #     conv1 (lenet5.py:18)]
+    # conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]  [Adam update
     #     (lenet5.py:18)]
-    # conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update
-    #     (lenet5.py:18)
     # conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]  [Adam update
     #     (lenet5.py:18)]
     # conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
@@ -822,17 +868,20 @@ def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_
     conv1_b_next *= conv1_b_m
     conv1_b -= conv1_b_next
 
-    # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0 and p + r - 2
-    #     < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s
-    #     - 2]  [adjoint of conv1_sum (lenet5.py:18)]
-    # conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r, s]
-    #     [Adam update (lenet5.py:18)]
-    # conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o, c, r,
+    # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
+    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+    #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+    #     (lenet5.py:18)]
+    # conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r,
     #     s]  [Adam update (lenet5.py:18)]
+    # conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o,
+    #     c, r, s]  [Adam update (lenet5.py:18)]
     # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
     #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
-    x_padded_view_2 = _window(x_padded, (0, 0, 0, 0), (rows, 28, 28, 1, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+    x_padded_view_2 = _window(x_padded, (0, 0, 0, 0),
+        (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1)))
     d_conv1_W = np.matmul(d_conv1.transpose(1, 0, 2, 3).reshape(6, rows*784),
         x_padded_view_2.reshape(rows*784, 25)).reshape(6, 1, 5, 5)
     conv1_W_m_next = (1.0 - beta1) * d_conv1_W

@@ -448,8 +448,8 @@ static void compute_fc3(
     }
 }
 
-/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum, against
-       overflow (mnist_mlp.py:18)
+/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum,
+       against overflow (mnist_mlp.py:18)
    then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
        divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)
    then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy
@@ -852,7 +852,8 @@ static void compute_d_fc2_W(
 
 /* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
        (mnist_mlp.py:16)
-   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h (mnist_mlp.py:15) */
+   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h
+       (mnist_mlp.py:15) */
 /* What compute_d_h does with its sum at one point. */
 GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i1,
     const float *restrict h, float *restrict d_fc1)
@@ -1515,7 +1516,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "aae683b8bb1dae6bd466b9a6c6aa5d93";
+    return "9ec0e327ed88651314dbc548b1023ed9";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -59,7 +59,7 @@ WORKSPACE_BYTES = 701504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "aae683b8bb1dae6bd466b9a6c6aa5d93"
+BUILD_ID = "9ec0e327ed88651314dbc548b1023ed9"
 
 
 class BuildError(RuntimeError):

@@ -187,10 +187,10 @@ def _gradient(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
     fc3 = np.matmul(h_2, fc3_W)
     fc3 += fc3_b
 
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum, against
-    #     overflow (mnist_mlp.py:18)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])  [divided
-    #     by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
+    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+    #     against overflow (mnist_mlp.py:18)]
+    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+    #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
     # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
     #     (mnist_mlp.py:18)]
     cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
@@ -229,8 +229,8 @@ def _gradient(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
 
     # d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
     #     (mnist_mlp.py:17)]
-    # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
-    #     (mnist_mlp.py:16)
+    # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
+    #     (mnist_mlp.py:16)]
     d_fc2 = np.matmul(d_fc3, fc3_W.T)
     d_fc2 *= ~(h_2 <= 0.0)
 
@@ -243,7 +243,8 @@ def _gradient(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
 
     # d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
     #     (mnist_mlp.py:16)]
-    # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h (mnist_mlp.py:15)
+    # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
+    #     (mnist_mlp.py:15)]
     d_fc1 = np.matmul(d_fc2, fc2_W.T)
     d_fc1 *= ~(h <= 0.0)
 
@@ -279,10 +280,10 @@ def _step(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b, lr):
     fc3 = np.matmul(h_2, fc3_W)
     fc3 += fc3_b
 
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum, against
-    #     overflow (mnist_mlp.py:18)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])  [divided
-    #     by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
+    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+    #     against overflow (mnist_mlp.py:18)]
+    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+    #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
     # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
     #     (mnist_mlp.py:18)]
     cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
@@ -320,8 +321,8 @@ def _step(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b, lr):
 
     # d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
     #     (mnist_mlp.py:17)]
-    # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
-    #     (mnist_mlp.py:16)
+    # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
+    #     (mnist_mlp.py:16)]
     d_fc2 = np.matmul(d_fc3, fc3_W.T)
     d_fc2 *= ~(h_2 <= 0.0)
 
@@ -340,7 +341,8 @@ def _step(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b, lr):
 
     # d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
     #     (mnist_mlp.py:16)]
-    # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h (mnist_mlp.py:15)
+    # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
+    #     (mnist_mlp.py:15)]
     d_fc1 = np.matmul(d_fc2, fc2_W.T)
     d_fc1 *= ~(h <= 0.0)
 

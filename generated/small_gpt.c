@@ -670,8 +670,8 @@ static void compute_block1_attention_v_heads(
        block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
        small_gpt.py:37
    then block1.attention_mixed_scores[n, i1, i2, j] =
-       (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
-       small_gpt.py:37 */
+       (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+       -1e+30)    small_gpt.py:37 */
 /* What compute_block1_attention_mixed_scores does with its sum at one point. */
 GW_INLINE void compute_block1_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
@@ -865,8 +865,8 @@ static void compute_block1_attention_mixed_weights(
     }
 }
 
-/* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n, i1,
-       i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+/* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
+       i1, i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block1_attention_mixed does with its sum at one point. */
 GW_INLINE void compute_block1_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
@@ -1105,8 +1105,8 @@ static void compute_block1_attention_out(
 
 /* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
    then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] -
+       block1.norm2_mean[n, i1])**2    small_gpt.py:39
    then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block1_norm2_mean(
     ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean,
@@ -1152,8 +1152,8 @@ static void compute_block1_norm2(
 /* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
        small_gpt.py:40
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block1_up does with its sum at one point. */
 GW_INLINE void compute_block1_up_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
@@ -1372,8 +1372,8 @@ static void compute_block1_down(
 
 /* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
    then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-       i1])**2    small_gpt.py:36
+   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] -
+       block2.norm1_mean[n, i1])**2    small_gpt.py:36
    then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block2_norm1_mean(
     ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean,
@@ -1801,8 +1801,8 @@ static void compute_block2_attention_v_heads(
        block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
        small_gpt.py:37
    then block2.attention_mixed_scores[n, i1, i2, j] =
-       (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
-       small_gpt.py:37 */
+       (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+       -1e+30)    small_gpt.py:37 */
 /* What compute_block2_attention_mixed_scores does with its sum at one point. */
 GW_INLINE void compute_block2_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
@@ -1996,8 +1996,8 @@ static void compute_block2_attention_mixed_weights(
     }
 }
 
-/* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n, i1,
-       i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+/* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
+       i1, i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block2_attention_mixed does with its sum at one point. */
 GW_INLINE void compute_block2_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
@@ -2236,8 +2236,8 @@ static void compute_block2_attention_out(
 
 /* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
    then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] -
+       block2.norm2_mean[n, i1])**2    small_gpt.py:39
    then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block2_norm2_mean(
     ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean,
@@ -2283,8 +2283,8 @@ static void compute_block2_norm2(
 /* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
        small_gpt.py:40
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block2_up does with its sum at one point. */
 GW_INLINE void compute_block2_up_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
@@ -2932,8 +2932,8 @@ static void compute_block3_attention_v_heads(
        block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
        small_gpt.py:37
    then block3.attention_mixed_scores[n, i1, i2, j] =
-       (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
-       small_gpt.py:37 */
+       (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+       -1e+30)    small_gpt.py:37 */
 /* What compute_block3_attention_mixed_scores does with its sum at one point. */
 GW_INLINE void compute_block3_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
@@ -3127,8 +3127,8 @@ static void compute_block3_attention_mixed_weights(
     }
 }
 
-/* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n, i1,
-       i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+/* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
+       i1, i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block3_attention_mixed does with its sum at one point. */
 GW_INLINE void compute_block3_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
@@ -3367,8 +3367,8 @@ static void compute_block3_attention_out(
 
 /* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
    then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] -
+       block3.norm2_mean[n, i1])**2    small_gpt.py:39
    then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block3_norm2_mean(
     ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean,
@@ -3414,8 +3414,8 @@ static void compute_block3_norm2(
 /* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
        small_gpt.py:40
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block3_up does with its sum at one point. */
 GW_INLINE void compute_block3_up_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
@@ -4063,8 +4063,8 @@ static void compute_block4_attention_v_heads(
        block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
        small_gpt.py:37
    then block4.attention_mixed_scores[n, i1, i2, j] =
-       (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else -1e+30)
-       small_gpt.py:37 */
+       (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+       -1e+30)    small_gpt.py:37 */
 /* What compute_block4_attention_mixed_scores does with its sum at one point. */
 GW_INLINE void compute_block4_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
@@ -4258,8 +4258,8 @@ static void compute_block4_attention_mixed_weights(
     }
 }
 
-/* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n, i1,
-       i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+/* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
+       i1, i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
 /* What compute_block4_attention_mixed does with its sum at one point. */
 GW_INLINE void compute_block4_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
     ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
@@ -4498,8 +4498,8 @@ static void compute_block4_attention_out(
 
 /* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
    then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] -
+       block4.norm2_mean[n, i1])**2    small_gpt.py:39
    then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block4_norm2_mean(
     ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean,
@@ -4545,8 +4545,8 @@ static void compute_block4_norm2(
 /* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
        small_gpt.py:40
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block4_up does with its sum at one point. */
 GW_INLINE void compute_block4_up_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
@@ -4947,8 +4947,8 @@ static void compute_block1_norm1_mean_2(
 
 /* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
    then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] -
+       block1.norm2_mean[n, i1])**2    small_gpt.py:39
    then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64    adjoint of block1.norm2_var
@@ -4984,8 +4984,8 @@ static void compute_block1_norm2_mean_2(
 /* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
        small_gpt.py:40
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block1_up_2 does with its sum at one point. */
 GW_INLINE void compute_block1_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
@@ -5095,8 +5095,8 @@ static void compute_block1_up_2(
 
 /* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
    then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-       i1])**2    small_gpt.py:36
+   then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] -
+       block2.norm1_mean[n, i1])**2    small_gpt.py:36
    then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
    then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
        block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64    adjoint of block2.norm1_var
@@ -5131,8 +5131,8 @@ static void compute_block2_norm1_mean_2(
 
 /* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
    then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] -
+       block2.norm2_mean[n, i1])**2    small_gpt.py:39
    then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64    adjoint of block2.norm2_var
@@ -5168,8 +5168,8 @@ static void compute_block2_norm2_mean_2(
 /* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
        small_gpt.py:40
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block2_up_2 does with its sum at one point. */
 GW_INLINE void compute_block2_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up,
@@ -5317,8 +5317,8 @@ static void compute_block3_norm1_mean_2(
 
 /* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
    then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] -
+       block3.norm2_mean[n, i1])**2    small_gpt.py:39
    then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64    adjoint of block3.norm2_var
@@ -5354,8 +5354,8 @@ static void compute_block3_norm2_mean_2(
 /* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
        small_gpt.py:40
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block3_up_2 does with its sum at one point. */
 GW_INLINE void compute_block3_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up,
@@ -5503,8 +5503,8 @@ static void compute_block4_norm1_mean_2(
 
 /* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
    then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-       i1])**2    small_gpt.py:39
+   then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] -
+       block4.norm2_mean[n, i1])**2    small_gpt.py:39
    then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64    adjoint of block4.norm2_var
@@ -5540,8 +5540,8 @@ static void compute_block4_norm2_mean_2(
 /* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
        small_gpt.py:40
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-       small_gpt.py:40 */
+   then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
+       j]/2    small_gpt.py:40 */
 /* What compute_block4_up_2 does with its sum at one point. */
 GW_INLINE void compute_block4_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
     ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up,
@@ -5656,8 +5656,8 @@ static void compute_block4_up_2(
    then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
        small_gpt.py:49
    then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-   then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n,
-       i1, i2]/64    adjoint of norm_var (small_gpt.py:49) */
+   then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
+       add_4[n, i1, i2]/64    adjoint of norm_var (small_gpt.py:49) */
 static void compute_norm_mean_2(
     ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean,
     float *restrict norm_var, float *restrict d_norm_mean_from_norm_var_sum)
@@ -5685,8 +5685,8 @@ static void compute_norm_mean_2(
     }
 }
 
-/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of cross_entropy_sum,
-       against overflow (small_gpt.py:51)
+/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of
+       cross_entropy_sum, against overflow (small_gpt.py:51)
    then cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] -
        cross_entropy_sum_max[n, i1])    divided by exp(cross_entropy_sum_max) (small_gpt.py:51)
    then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])    adjoint of
@@ -5731,8 +5731,8 @@ static void compute_cross_entropy(
     cross_entropy[0] = cross_entropy_at;
 }
 
-/* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] -
-       cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy,
+/* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
+       j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy,
        cross_entropy_sum (small_gpt.py:51) */
 static void compute_d_head(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
@@ -5749,8 +5749,8 @@ static void compute_d_head(
     }
 }
 
-/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint of
-       head (small_gpt.py:50) */
+/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint
+       of head (small_gpt.py:50) */
 /* What compute_d_head_W does with its sum at one point. */
 GW_INLINE void compute_d_head_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_head_W)
@@ -5996,8 +5996,8 @@ static void compute_d_norm(
 
 /* d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
        i1])*norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
-   then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))    adjoint
-       of norm (small_gpt.py:49)
+   then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] +
+       1e-05)**(3/2))    adjoint of norm (small_gpt.py:49)
    then d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
        adjoint of norm_var (small_gpt.py:49) */
 static void compute_d_norm_var(
@@ -6020,8 +6020,8 @@ static void compute_d_norm_var(
     }
 }
 
-/* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]    adjoint
-       of norm (small_gpt.py:49)
+/* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
+       adjoint of norm (small_gpt.py:49)
    then d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
        1e-05)    adjoint of norm (small_gpt.py:49)
    then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]
@@ -6174,8 +6174,9 @@ static void compute_d_norm_mean_from_norm(
     }
 }
 
-/* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n,
-       i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm (small_gpt.py:49) */
+/* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
+       i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm
+       (small_gpt.py:49) */
 static void compute_d_norm_W(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
     const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
@@ -6242,8 +6243,8 @@ static void compute_d_add_4(
     }
 }
 
-/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of block4.down
-       (small_gpt.py:41) */
+/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of
+       block4.down (small_gpt.py:41) */
 static void compute_d_block4_down_b(
     ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
 {
@@ -6374,9 +6375,9 @@ static void compute_d_block4_down_W(
 
 /* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]    adjoint of
        block4.down_sum (small_gpt.py:41)
-   then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
-       sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1,
-       i2]    adjoint of h_4 (small_gpt.py:40) */
+   then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 +
+       1/2 + sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
+       i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]    adjoint of h_4 (small_gpt.py:40) */
 /* What compute_d_h_4 does with its sum at one point. */
 GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
@@ -6517,8 +6518,8 @@ static void compute_d_h_4(
     }
 }
 
-/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of block4.up
-       (small_gpt.py:40) */
+/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of
+       block4.up (small_gpt.py:40) */
 static void compute_d_block4_up_b(
     ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
 {
@@ -6542,8 +6543,8 @@ static void compute_d_block4_up_b(
     }
 }
 
-/* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1,
-       j]    adjoint of block4.up_sum (small_gpt.py:40) */
+/* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
+       i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
 /* What compute_d_block4_up_W does with its sum at one point. */
 GW_INLINE void compute_d_block4_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block4_up_W)
@@ -6791,8 +6792,8 @@ static void compute_d_block4_norm2(
 /* d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
        i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2
        (small_gpt.py:39)
-   then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:39)
+   then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:39)
    then d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
        d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]    adjoint
        of block4.norm2_var (small_gpt.py:39) */
@@ -6818,7 +6819,8 @@ static void compute_d_block4_norm2_var(
 }
 
 /* d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
-       block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2 (small_gpt.py:39)
+       block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2
+       (small_gpt.py:39)
    then d_block4.norm2_mean_from_block4.norm2[n, i1] =
        -d_block4.norm2_mean_from_block4.norm2_sum[n, i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)
        adjoint of block4.norm2 (small_gpt.py:39)
@@ -7005,8 +7007,8 @@ static void compute_d_block4_norm2_W(
     }
 }
 
-/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint of
-       block4.norm2 (small_gpt.py:39) */
+/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint
+       of block4.norm2 (small_gpt.py:39) */
 static void compute_d_block4_norm2_b(
     ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
 {
@@ -7030,10 +7032,11 @@ static void compute_d_block4_norm2_b(
     }
 }
 
-/* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0,
-       i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] +
-       block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)
-       adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41) */
+/* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
+       i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1,
+       i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
+       1e-05)    adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
+       (small_gpt.py:41) */
 static void compute_d_x_5(
     ptrdiff_t rows, const float *restrict d_block4_norm2_mean,
     const float *restrict block4_norm2_mean, const float *restrict x_5,
@@ -7076,8 +7079,8 @@ static void compute_d_block4_attention_out_b(
     }
 }
 
-/* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1,
-       k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
+/* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
+       i1, k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_out_W does with its sum at one point. */
 GW_INLINE void compute_d_block4_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block4_attention_out_W)
@@ -7322,8 +7325,8 @@ static void compute_d_block4_attention_joined(
     }
 }
 
-/* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]    adjoint
-       of block4.attention_joined (small_gpt.py:37) */
+/* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
+       adjoint of block4.attention_joined (small_gpt.py:37) */
 static void compute_d_block4_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block4_attention_joined,
     float *restrict d_block4_attention_mixed)
@@ -7340,9 +7343,9 @@ static void compute_d_block4_attention_mixed(
     }
 }
 
-/* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block4.attention_v_heads[n,
-       i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of block4.attention_mixed
-       (small_gpt.py:37) */
+/* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+       block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of
+       block4.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block4_attention_mixed_weights does with its sum at one point. */
 GW_INLINE void compute_d_block4_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
@@ -7652,8 +7655,8 @@ static void compute_d_block4_attention_mixed_scores(
     }
 }
 
-/* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1,
-       j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+/* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
+       i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block4.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_k_heads does with its sum at one point. */
 GW_INLINE void compute_d_block4_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -7763,8 +7766,8 @@ static void compute_d_block4_attention_k_heads(
     }
 }
 
-/* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1,
-       j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+/* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
+       i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block4.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block4_attention_q_heads does with its sum at one point. */
 GW_INLINE void compute_d_block4_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -7874,8 +7877,8 @@ static void compute_d_block4_attention_q_heads(
     }
 }
 
-/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]    adjoint of
-       block4.attention_v_heads (small_gpt.py:37) */
+/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
+       adjoint of block4.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block4_attention_v(
     ptrdiff_t rows, const float *restrict d_block4_attention_v_heads,
     float *restrict d_block4_attention_v)
@@ -8165,8 +8168,8 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     }
 }
 
-/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]    adjoint of
-       block4.attention_k_heads (small_gpt.py:37) */
+/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
+       adjoint of block4.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block4_attention_k(
     ptrdiff_t rows, const float *restrict d_block4_attention_k_heads,
     float *restrict d_block4_attention_k)
@@ -8456,8 +8459,8 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     }
 }
 
-/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]    adjoint of
-       block4.attention_q_heads (small_gpt.py:37) */
+/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
+       adjoint of block4.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block4_attention_q(
     ptrdiff_t rows, const float *restrict d_block4_attention_q_heads,
     float *restrict d_block4_attention_q)
@@ -8767,8 +8770,8 @@ static void compute_d_block4_norm1(
 /* d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
        i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1
        (small_gpt.py:36)
-   then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:36)
+   then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:36)
    then d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
        d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]    adjoint
        of block4.norm1_var (small_gpt.py:36) */
@@ -8794,7 +8797,8 @@ static void compute_d_block4_norm1_var(
 }
 
 /* d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
-       block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1 (small_gpt.py:36)
+       block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1
+       (small_gpt.py:36)
    then d_block4.norm1_mean_from_block4.norm1[n, i1] =
        -d_block4.norm1_mean_from_block4.norm1_sum[n, i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)
        adjoint of block4.norm1 (small_gpt.py:36)
@@ -8953,9 +8957,9 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
     }
 }
 
-/* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-       i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)    adjoint of
-       block4.norm1 (small_gpt.py:36) */
+/* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
+       block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
+       1e-05)    adjoint of block4.norm1 (small_gpt.py:36) */
 static void compute_d_block4_norm1_W(
     ptrdiff_t rows, const float *restrict block4_norm1_var,
     const float *restrict block4_norm1_mean, const float *restrict add_3,
@@ -8981,8 +8985,8 @@ static void compute_d_block4_norm1_W(
     }
 }
 
-/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint of
-       block4.norm1 (small_gpt.py:36) */
+/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint
+       of block4.norm1 (small_gpt.py:36) */
 static void compute_d_block4_norm1_b(
     ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
 {
@@ -9007,9 +9011,10 @@ static void compute_d_block4_norm1_b(
 }
 
 /* d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
-       i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] +
-       block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)
-       adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38) */
+       i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
+       i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
+       1e-05)    adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
+       (small_gpt.py:38) */
 static void compute_d_add_3(
     ptrdiff_t rows, const float *restrict d_block4_norm1_mean,
     const float *restrict block4_norm1_mean, const float *restrict add_3,
@@ -9027,8 +9032,8 @@ static void compute_d_add_3(
     }
 }
 
-/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of block3.down
-       (small_gpt.py:41) */
+/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of
+       block3.down (small_gpt.py:41) */
 static void compute_d_block3_down_b(
     ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
 {
@@ -9159,9 +9164,9 @@ static void compute_d_block3_down_W(
 
 /* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]    adjoint of
        block3.down_sum (small_gpt.py:41)
-   then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
-       sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1,
-       i2]    adjoint of h_3 (small_gpt.py:40) */
+   then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 +
+       1/2 + sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
+       i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]    adjoint of h_3 (small_gpt.py:40) */
 /* What compute_d_h_3 does with its sum at one point. */
 GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
@@ -9302,8 +9307,8 @@ static void compute_d_h_3(
     }
 }
 
-/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of block3.up
-       (small_gpt.py:40) */
+/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of
+       block3.up (small_gpt.py:40) */
 static void compute_d_block3_up_b(
     ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
 {
@@ -9327,8 +9332,8 @@ static void compute_d_block3_up_b(
     }
 }
 
-/* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1,
-       j]    adjoint of block3.up_sum (small_gpt.py:40) */
+/* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
+       i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
 /* What compute_d_block3_up_W does with its sum at one point. */
 GW_INLINE void compute_d_block3_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block3_up_W)
@@ -9576,8 +9581,8 @@ static void compute_d_block3_norm2(
 /* d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
        i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2
        (small_gpt.py:39)
-   then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:39)
+   then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:39)
    then d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
        d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]    adjoint
        of block3.norm2_var (small_gpt.py:39) */
@@ -9603,7 +9608,8 @@ static void compute_d_block3_norm2_var(
 }
 
 /* d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
-       block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2 (small_gpt.py:39)
+       block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2
+       (small_gpt.py:39)
    then d_block3.norm2_mean_from_block3.norm2[n, i1] =
        -d_block3.norm2_mean_from_block3.norm2_sum[n, i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)
        adjoint of block3.norm2 (small_gpt.py:39)
@@ -9790,8 +9796,8 @@ static void compute_d_block3_norm2_W(
     }
 }
 
-/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint of
-       block3.norm2 (small_gpt.py:39) */
+/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint
+       of block3.norm2 (small_gpt.py:39) */
 static void compute_d_block3_norm2_b(
     ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
 {
@@ -9815,10 +9821,11 @@ static void compute_d_block3_norm2_b(
     }
 }
 
-/* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0,
-       i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] +
-       block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)
-       adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41) */
+/* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
+       i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1,
+       i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
+       1e-05)    adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
+       (small_gpt.py:41) */
 static void compute_d_x_4(
     ptrdiff_t rows, const float *restrict d_block3_norm2_mean,
     const float *restrict block3_norm2_mean, const float *restrict x_4,
@@ -9861,8 +9868,8 @@ static void compute_d_block3_attention_out_b(
     }
 }
 
-/* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1,
-       k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
+/* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
+       i1, k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_out_W does with its sum at one point. */
 GW_INLINE void compute_d_block3_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block3_attention_out_W)
@@ -10107,8 +10114,8 @@ static void compute_d_block3_attention_joined(
     }
 }
 
-/* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]    adjoint
-       of block3.attention_joined (small_gpt.py:37) */
+/* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
+       adjoint of block3.attention_joined (small_gpt.py:37) */
 static void compute_d_block3_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block3_attention_joined,
     float *restrict d_block3_attention_mixed)
@@ -10125,9 +10132,9 @@ static void compute_d_block3_attention_mixed(
     }
 }
 
-/* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block3.attention_v_heads[n,
-       i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of block3.attention_mixed
-       (small_gpt.py:37) */
+/* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+       block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of
+       block3.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block3_attention_mixed_weights does with its sum at one point. */
 GW_INLINE void compute_d_block3_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
@@ -10437,8 +10444,8 @@ static void compute_d_block3_attention_mixed_scores(
     }
 }
 
-/* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1,
-       j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+/* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
+       i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block3.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_k_heads does with its sum at one point. */
 GW_INLINE void compute_d_block3_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -10548,8 +10555,8 @@ static void compute_d_block3_attention_k_heads(
     }
 }
 
-/* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1,
-       j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+/* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
+       i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block3.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block3_attention_q_heads does with its sum at one point. */
 GW_INLINE void compute_d_block3_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -10659,8 +10666,8 @@ static void compute_d_block3_attention_q_heads(
     }
 }
 
-/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]    adjoint of
-       block3.attention_v_heads (small_gpt.py:37) */
+/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
+       adjoint of block3.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block3_attention_v(
     ptrdiff_t rows, const float *restrict d_block3_attention_v_heads,
     float *restrict d_block3_attention_v)
@@ -10950,8 +10957,8 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     }
 }
 
-/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]    adjoint of
-       block3.attention_k_heads (small_gpt.py:37) */
+/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
+       adjoint of block3.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block3_attention_k(
     ptrdiff_t rows, const float *restrict d_block3_attention_k_heads,
     float *restrict d_block3_attention_k)
@@ -11241,8 +11248,8 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     }
 }
 
-/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]    adjoint of
-       block3.attention_q_heads (small_gpt.py:37) */
+/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
+       adjoint of block3.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block3_attention_q(
     ptrdiff_t rows, const float *restrict d_block3_attention_q_heads,
     float *restrict d_block3_attention_q)
@@ -11552,8 +11559,8 @@ static void compute_d_block3_norm1(
 /* d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
        i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1
        (small_gpt.py:36)
-   then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:36)
+   then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:36)
    then d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
        d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]    adjoint
        of block3.norm1_var (small_gpt.py:36) */
@@ -11579,7 +11586,8 @@ static void compute_d_block3_norm1_var(
 }
 
 /* d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
-       block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1 (small_gpt.py:36)
+       block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1
+       (small_gpt.py:36)
    then d_block3.norm1_mean_from_block3.norm1[n, i1] =
        -d_block3.norm1_mean_from_block3.norm1_sum[n, i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)
        adjoint of block3.norm1 (small_gpt.py:36)
@@ -11738,9 +11746,9 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
     }
 }
 
-/* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-       i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)    adjoint of
-       block3.norm1 (small_gpt.py:36) */
+/* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
+       block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
+       1e-05)    adjoint of block3.norm1 (small_gpt.py:36) */
 static void compute_d_block3_norm1_W(
     ptrdiff_t rows, const float *restrict block3_norm1_var,
     const float *restrict block3_norm1_mean, const float *restrict add_2,
@@ -11766,8 +11774,8 @@ static void compute_d_block3_norm1_W(
     }
 }
 
-/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint of
-       block3.norm1 (small_gpt.py:36) */
+/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint
+       of block3.norm1 (small_gpt.py:36) */
 static void compute_d_block3_norm1_b(
     ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
 {
@@ -11792,9 +11800,10 @@ static void compute_d_block3_norm1_b(
 }
 
 /* d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
-       i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] +
-       block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)
-       adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38) */
+       i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
+       i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
+       1e-05)    adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
+       (small_gpt.py:38) */
 static void compute_d_add_2(
     ptrdiff_t rows, const float *restrict d_block3_norm1_mean,
     const float *restrict block3_norm1_mean, const float *restrict add_2,
@@ -11812,8 +11821,8 @@ static void compute_d_add_2(
     }
 }
 
-/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of block2.down
-       (small_gpt.py:41) */
+/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of
+       block2.down (small_gpt.py:41) */
 static void compute_d_block2_down_b(
     ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
 {
@@ -11944,9 +11953,9 @@ static void compute_d_block2_down_W(
 
 /* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]    adjoint of
        block2.down_sum (small_gpt.py:41)
-   then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
-       sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1,
-       i2]    adjoint of h_2 (small_gpt.py:40) */
+   then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 +
+       1/2 + sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
+       i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]    adjoint of h_2 (small_gpt.py:40) */
 /* What compute_d_h_2 does with its sum at one point. */
 GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
@@ -12087,8 +12096,8 @@ static void compute_d_h_2(
     }
 }
 
-/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of block2.up
-       (small_gpt.py:40) */
+/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of
+       block2.up (small_gpt.py:40) */
 static void compute_d_block2_up_b(
     ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
 {
@@ -12112,8 +12121,8 @@ static void compute_d_block2_up_b(
     }
 }
 
-/* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1,
-       j]    adjoint of block2.up_sum (small_gpt.py:40) */
+/* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
+       i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
 /* What compute_d_block2_up_W does with its sum at one point. */
 GW_INLINE void compute_d_block2_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block2_up_W)
@@ -12361,8 +12370,8 @@ static void compute_d_block2_norm2(
 /* d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
        i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2
        (small_gpt.py:39)
-   then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:39)
+   then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:39)
    then d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
        d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]    adjoint
        of block2.norm2_var (small_gpt.py:39) */
@@ -12388,7 +12397,8 @@ static void compute_d_block2_norm2_var(
 }
 
 /* d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
-       block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2 (small_gpt.py:39)
+       block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2
+       (small_gpt.py:39)
    then d_block2.norm2_mean_from_block2.norm2[n, i1] =
        -d_block2.norm2_mean_from_block2.norm2_sum[n, i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)
        adjoint of block2.norm2 (small_gpt.py:39)
@@ -12575,8 +12585,8 @@ static void compute_d_block2_norm2_W(
     }
 }
 
-/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint of
-       block2.norm2 (small_gpt.py:39) */
+/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint
+       of block2.norm2 (small_gpt.py:39) */
 static void compute_d_block2_norm2_b(
     ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
 {
@@ -12600,10 +12610,11 @@ static void compute_d_block2_norm2_b(
     }
 }
 
-/* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0,
-       i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] +
-       block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)
-       adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41) */
+/* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
+       i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1,
+       i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
+       1e-05)    adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
+       (small_gpt.py:41) */
 static void compute_d_x_3(
     ptrdiff_t rows, const float *restrict d_block2_norm2_mean,
     const float *restrict block2_norm2_mean, const float *restrict x_3,
@@ -12646,8 +12657,8 @@ static void compute_d_block2_attention_out_b(
     }
 }
 
-/* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1,
-       k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
+/* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
+       i1, k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_out_W does with its sum at one point. */
 GW_INLINE void compute_d_block2_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block2_attention_out_W)
@@ -12892,8 +12903,8 @@ static void compute_d_block2_attention_joined(
     }
 }
 
-/* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]    adjoint
-       of block2.attention_joined (small_gpt.py:37) */
+/* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
+       adjoint of block2.attention_joined (small_gpt.py:37) */
 static void compute_d_block2_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block2_attention_joined,
     float *restrict d_block2_attention_mixed)
@@ -12910,9 +12921,9 @@ static void compute_d_block2_attention_mixed(
     }
 }
 
-/* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block2.attention_v_heads[n,
-       i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of block2.attention_mixed
-       (small_gpt.py:37) */
+/* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+       block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of
+       block2.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block2_attention_mixed_weights does with its sum at one point. */
 GW_INLINE void compute_d_block2_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
@@ -13222,8 +13233,8 @@ static void compute_d_block2_attention_mixed_scores(
     }
 }
 
-/* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1,
-       j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+/* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
+       i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block2.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_k_heads does with its sum at one point. */
 GW_INLINE void compute_d_block2_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -13333,8 +13344,8 @@ static void compute_d_block2_attention_k_heads(
     }
 }
 
-/* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1,
-       j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+/* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
+       i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block2.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block2_attention_q_heads does with its sum at one point. */
 GW_INLINE void compute_d_block2_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -13444,8 +13455,8 @@ static void compute_d_block2_attention_q_heads(
     }
 }
 
-/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]    adjoint of
-       block2.attention_v_heads (small_gpt.py:37) */
+/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
+       adjoint of block2.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block2_attention_v(
     ptrdiff_t rows, const float *restrict d_block2_attention_v_heads,
     float *restrict d_block2_attention_v)
@@ -13735,8 +13746,8 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     }
 }
 
-/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]    adjoint of
-       block2.attention_k_heads (small_gpt.py:37) */
+/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
+       adjoint of block2.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block2_attention_k(
     ptrdiff_t rows, const float *restrict d_block2_attention_k_heads,
     float *restrict d_block2_attention_k)
@@ -14026,8 +14037,8 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     }
 }
 
-/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]    adjoint of
-       block2.attention_q_heads (small_gpt.py:37) */
+/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
+       adjoint of block2.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block2_attention_q(
     ptrdiff_t rows, const float *restrict d_block2_attention_q_heads,
     float *restrict d_block2_attention_q)
@@ -14337,8 +14348,8 @@ static void compute_d_block2_norm1(
 /* d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
        i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1
        (small_gpt.py:36)
-   then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:36)
+   then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:36)
    then d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
        d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]    adjoint
        of block2.norm1_var (small_gpt.py:36) */
@@ -14364,7 +14375,8 @@ static void compute_d_block2_norm1_var(
 }
 
 /* d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
-       block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1 (small_gpt.py:36)
+       block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1
+       (small_gpt.py:36)
    then d_block2.norm1_mean_from_block2.norm1[n, i1] =
        -d_block2.norm1_mean_from_block2.norm1_sum[n, i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)
        adjoint of block2.norm1 (small_gpt.py:36)
@@ -14551,8 +14563,8 @@ static void compute_d_block2_norm1_W(
     }
 }
 
-/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint of
-       block2.norm1 (small_gpt.py:36) */
+/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint
+       of block2.norm1 (small_gpt.py:36) */
 static void compute_d_block2_norm1_b(
     ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
 {
@@ -14576,10 +14588,11 @@ static void compute_d_block2_norm1_b(
     }
 }
 
-/* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0,
-       i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] +
-       block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)
-       adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38) */
+/* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
+       i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
+       i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
+       1e-05)    adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
+       (small_gpt.py:38) */
 static void compute_d_add(
     ptrdiff_t rows, const float *restrict d_block2_norm1_mean,
     const float *restrict block2_norm1_mean, const float *restrict add,
@@ -14597,8 +14610,8 @@ static void compute_d_add(
     }
 }
 
-/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of block1.down
-       (small_gpt.py:41) */
+/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of
+       block1.down (small_gpt.py:41) */
 static void compute_d_block1_down_b(
     ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
 {
@@ -14622,8 +14635,8 @@ static void compute_d_block1_down_b(
     }
 }
 
-/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]    adjoint
-       of block1.down_sum (small_gpt.py:41) */
+/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
+       adjoint of block1.down_sum (small_gpt.py:41) */
 /* What compute_d_block1_down_W does with its sum at one point. */
 GW_INLINE void compute_d_block1_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block1_down_W)
@@ -14729,9 +14742,9 @@ static void compute_d_block1_down_W(
 
 /* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]    adjoint of
        block1.down_sum (small_gpt.py:41)
-   then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
-       sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1,
-       i2]    adjoint of h (small_gpt.py:40) */
+   then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 +
+       1/2 + sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
+       i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]    adjoint of h (small_gpt.py:40) */
 /* What compute_d_h does with its sum at one point. */
 GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
@@ -14872,8 +14885,8 @@ static void compute_d_h(
     }
 }
 
-/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of block1.up
-       (small_gpt.py:40) */
+/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of
+       block1.up (small_gpt.py:40) */
 static void compute_d_block1_up_b(
     ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
 {
@@ -14897,8 +14910,8 @@ static void compute_d_block1_up_b(
     }
 }
 
-/* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1,
-       j]    adjoint of block1.up_sum (small_gpt.py:40) */
+/* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
+       i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
 /* What compute_d_block1_up_W does with its sum at one point. */
 GW_INLINE void compute_d_block1_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block1_up_W)
@@ -15146,8 +15159,8 @@ static void compute_d_block1_norm2(
 /* d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
        i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2
        (small_gpt.py:39)
-   then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:39)
+   then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:39)
    then d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
        d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]    adjoint
        of block1.norm2_var (small_gpt.py:39) */
@@ -15173,7 +15186,8 @@ static void compute_d_block1_norm2_var(
 }
 
 /* d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
-       block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2 (small_gpt.py:39)
+       block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2
+       (small_gpt.py:39)
    then d_block1.norm2_mean_from_block1.norm2[n, i1] =
        -d_block1.norm2_mean_from_block1.norm2_sum[n, i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)
        adjoint of block1.norm2 (small_gpt.py:39)
@@ -15360,8 +15374,8 @@ static void compute_d_block1_norm2_W(
     }
 }
 
-/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint of
-       block1.norm2 (small_gpt.py:39) */
+/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint
+       of block1.norm2 (small_gpt.py:39) */
 static void compute_d_block1_norm2_b(
     ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
 {
@@ -15385,10 +15399,11 @@ static void compute_d_block1_norm2_b(
     }
 }
 
-/* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0,
-       i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] +
-       block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)
-       adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41) */
+/* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
+       i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
+       i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
+       1e-05)    adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
+       (small_gpt.py:41) */
 static void compute_d_x_2(
     ptrdiff_t rows, const float *restrict d_block1_norm2_mean,
     const float *restrict block1_norm2_mean, const float *restrict x_2,
@@ -15431,8 +15446,8 @@ static void compute_d_block1_attention_out_b(
     }
 }
 
-/* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1,
-       k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
+/* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
+       i1, k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_out_W does with its sum at one point. */
 GW_INLINE void compute_d_block1_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
     float *restrict d_block1_attention_out_W)
@@ -15677,8 +15692,8 @@ static void compute_d_block1_attention_joined(
     }
 }
 
-/* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]    adjoint
-       of block1.attention_joined (small_gpt.py:37) */
+/* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
+       adjoint of block1.attention_joined (small_gpt.py:37) */
 static void compute_d_block1_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block1_attention_joined,
     float *restrict d_block1_attention_mixed)
@@ -15695,9 +15710,9 @@ static void compute_d_block1_attention_mixed(
     }
 }
 
-/* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of block1.attention_v_heads[n,
-       i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of block1.attention_mixed
-       (small_gpt.py:37) */
+/* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+       block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of
+       block1.attention_mixed (small_gpt.py:37) */
 /* What compute_d_block1_attention_mixed_weights does with its sum at one point. */
 GW_INLINE void compute_d_block1_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
     ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
@@ -16007,8 +16022,8 @@ static void compute_d_block1_attention_mixed_scores(
     }
 }
 
-/* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1,
-       j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
+/* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
+       i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block1.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_k_heads does with its sum at one point. */
 GW_INLINE void compute_d_block1_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -16118,8 +16133,8 @@ static void compute_d_block1_attention_k_heads(
     }
 }
 
-/* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1,
-       j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
+/* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
+       i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block1.attention_mixed_scores_sum (small_gpt.py:37) */
 /* What compute_d_block1_attention_q_heads does with its sum at one point. */
 GW_INLINE void compute_d_block1_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
@@ -16229,8 +16244,8 @@ static void compute_d_block1_attention_q_heads(
     }
 }
 
-/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]    adjoint of
-       block1.attention_v_heads (small_gpt.py:37) */
+/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
+       adjoint of block1.attention_v_heads (small_gpt.py:37) */
 static void compute_d_block1_attention_v(
     ptrdiff_t rows, const float *restrict d_block1_attention_v_heads,
     float *restrict d_block1_attention_v)
@@ -16520,8 +16535,8 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     }
 }
 
-/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]    adjoint of
-       block1.attention_k_heads (small_gpt.py:37) */
+/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
+       adjoint of block1.attention_k_heads (small_gpt.py:37) */
 static void compute_d_block1_attention_k(
     ptrdiff_t rows, const float *restrict d_block1_attention_k_heads,
     float *restrict d_block1_attention_k)
@@ -16811,8 +16826,8 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     }
 }
 
-/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]    adjoint of
-       block1.attention_q_heads (small_gpt.py:37) */
+/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
+       adjoint of block1.attention_q_heads (small_gpt.py:37) */
 static void compute_d_block1_attention_q(
     ptrdiff_t rows, const float *restrict d_block1_attention_q_heads,
     float *restrict d_block1_attention_q)
@@ -17122,8 +17137,8 @@ static void compute_d_block1_norm1(
 /* d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
        i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1
        (small_gpt.py:36)
-   then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
-       1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:36)
+   then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1]
+       + 1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:36)
    then d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
        d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]    adjoint
        of block1.norm1_var (small_gpt.py:36) */
@@ -17149,7 +17164,8 @@ static void compute_d_block1_norm1_var(
 }
 
 /* d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
-       block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1 (small_gpt.py:36)
+       block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1
+       (small_gpt.py:36)
    then d_block1.norm1_mean_from_block1.norm1[n, i1] =
        -d_block1.norm1_mean_from_block1.norm1_sum[n, i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)
        adjoint of block1.norm1 (small_gpt.py:36)
@@ -17336,8 +17352,8 @@ static void compute_d_block1_norm1_W(
     }
 }
 
-/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint of
-       block1.norm1 (small_gpt.py:36) */
+/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint
+       of block1.norm1 (small_gpt.py:36) */
 static void compute_d_block1_norm1_b(
     ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
 {
@@ -17361,10 +17377,11 @@ static void compute_d_block1_norm1_b(
     }
 }
 
-/* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1]
-       + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] +
-       block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)
-       adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38) */
+/* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
+       i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
+       i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
+       1e-05)    adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
+       (small_gpt.py:38) */
 static void compute_d_x(
     ptrdiff_t rows, const float *restrict d_block1_norm1_mean,
     const float *restrict block1_norm1_mean, const float *restrict x,
@@ -17382,7 +17399,8 @@ static void compute_d_x(
     }
 }
 
-/* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46) */
+/* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x
+       (small_gpt.py:46) */
 static void compute_d_position(
     ptrdiff_t rows, const float *restrict d_x, float *restrict d_position)
 {
@@ -17406,8 +17424,8 @@ static void compute_d_position(
     }
 }
 
-/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint of
-       token (small_gpt.py:45) */
+/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint
+       of token (small_gpt.py:45) */
 static void compute_d_token_W(
     ptrdiff_t rows, const float *restrict d_x, const int32_t *restrict tokens,
     float *restrict d_token_W)
@@ -17488,8 +17506,8 @@ static void compute_block1_norm1_b_square(
     block1_norm1_b_square[0] = block1_norm1_b_square_at;
 }
 
-/* block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k, j]**2
-       for the norm */
+/* block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k,
+       j]**2    for the norm */
 static void compute_block1_attention_q_W_square(
     const float *restrict d_block1_attention_q_W, float *restrict block1_attention_q_W_square)
 {
@@ -17502,7 +17520,8 @@ static void compute_block1_attention_q_W_square(
     block1_attention_q_W_square[0] = block1_attention_q_W_square_at;
 }
 
-/* block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2    for the norm */
+/* block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2    for the
+       norm */
 static void compute_block1_attention_q_b_square(
     const float *restrict d_block1_attention_q_b, float *restrict block1_attention_q_b_square)
 {
@@ -17513,8 +17532,8 @@ static void compute_block1_attention_q_b_square(
     block1_attention_q_b_square[0] = block1_attention_q_b_square_at;
 }
 
-/* block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k, j]**2
-       for the norm */
+/* block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k,
+       j]**2    for the norm */
 static void compute_block1_attention_k_W_square(
     const float *restrict d_block1_attention_k_W, float *restrict block1_attention_k_W_square)
 {
@@ -17527,7 +17546,8 @@ static void compute_block1_attention_k_W_square(
     block1_attention_k_W_square[0] = block1_attention_k_W_square_at;
 }
 
-/* block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2    for the norm */
+/* block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2    for the
+       norm */
 static void compute_block1_attention_k_b_square(
     const float *restrict d_block1_attention_k_b, float *restrict block1_attention_k_b_square)
 {
@@ -17538,8 +17558,8 @@ static void compute_block1_attention_k_b_square(
     block1_attention_k_b_square[0] = block1_attention_k_b_square_at;
 }
 
-/* block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k, j]**2
-       for the norm */
+/* block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k,
+       j]**2    for the norm */
 static void compute_block1_attention_v_W_square(
     const float *restrict d_block1_attention_v_W, float *restrict block1_attention_v_W_square)
 {
@@ -17552,7 +17572,8 @@ static void compute_block1_attention_v_W_square(
     block1_attention_v_W_square[0] = block1_attention_v_W_square_at;
 }
 
-/* block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2    for the norm */
+/* block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2    for the
+       norm */
 static void compute_block1_attention_v_b_square(
     const float *restrict d_block1_attention_v_b, float *restrict block1_attention_v_b_square)
 {
@@ -17563,8 +17584,8 @@ static void compute_block1_attention_v_b_square(
     block1_attention_v_b_square[0] = block1_attention_v_b_square_at;
 }
 
-/* block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k, j]**2
-       for the norm */
+/* block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k,
+       j]**2    for the norm */
 static void compute_block1_attention_out_W_square(
     const float *restrict d_block1_attention_out_W, float *restrict block1_attention_out_W_square)
 {
@@ -17577,8 +17598,8 @@ static void compute_block1_attention_out_W_square(
     block1_attention_out_W_square[0] = block1_attention_out_W_square_at;
 }
 
-/* block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2    for the
-       norm */
+/* block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2    for
+       the norm */
 static void compute_block1_attention_out_b_square(
     const float *restrict d_block1_attention_out_b, float *restrict block1_attention_out_b_square)
 {
@@ -17611,7 +17632,8 @@ static void compute_block1_norm2_b_square(
     block1_norm2_b_square[0] = block1_norm2_b_square_at;
 }
 
-/* block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the norm */
+/* block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the
+       norm */
 static void compute_block1_up_W_square(
     const float *restrict d_block1_up_W, float *restrict block1_up_W_square)
 {
@@ -17635,7 +17657,8 @@ static void compute_block1_up_b_square(
     block1_up_b_square[0] = block1_up_b_square_at;
 }
 
-/* block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2    for the norm */
+/* block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2    for the
+       norm */
 static void compute_block1_down_W_square(
     const float *restrict d_block1_down_W, float *restrict block1_down_W_square)
 {
@@ -17681,8 +17704,8 @@ static void compute_block2_norm1_b_square(
     block2_norm1_b_square[0] = block2_norm1_b_square_at;
 }
 
-/* block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k, j]**2
-       for the norm */
+/* block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k,
+       j]**2    for the norm */
 static void compute_block2_attention_q_W_square(
     const float *restrict d_block2_attention_q_W, float *restrict block2_attention_q_W_square)
 {
@@ -17695,7 +17718,8 @@ static void compute_block2_attention_q_W_square(
     block2_attention_q_W_square[0] = block2_attention_q_W_square_at;
 }
 
-/* block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2    for the norm */
+/* block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2    for the
+       norm */
 static void compute_block2_attention_q_b_square(
     const float *restrict d_block2_attention_q_b, float *restrict block2_attention_q_b_square)
 {
@@ -17706,8 +17730,8 @@ static void compute_block2_attention_q_b_square(
     block2_attention_q_b_square[0] = block2_attention_q_b_square_at;
 }
 
-/* block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k, j]**2
-       for the norm */
+/* block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k,
+       j]**2    for the norm */
 static void compute_block2_attention_k_W_square(
     const float *restrict d_block2_attention_k_W, float *restrict block2_attention_k_W_square)
 {
@@ -17720,7 +17744,8 @@ static void compute_block2_attention_k_W_square(
     block2_attention_k_W_square[0] = block2_attention_k_W_square_at;
 }
 
-/* block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2    for the norm */
+/* block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2    for the
+       norm */
 static void compute_block2_attention_k_b_square(
     const float *restrict d_block2_attention_k_b, float *restrict block2_attention_k_b_square)
 {
@@ -17731,8 +17756,8 @@ static void compute_block2_attention_k_b_square(
     block2_attention_k_b_square[0] = block2_attention_k_b_square_at;
 }
 
-/* block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k, j]**2
-       for the norm */
+/* block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k,
+       j]**2    for the norm */
 static void compute_block2_attention_v_W_square(
     const float *restrict d_block2_attention_v_W, float *restrict block2_attention_v_W_square)
 {
@@ -17745,7 +17770,8 @@ static void compute_block2_attention_v_W_square(
     block2_attention_v_W_square[0] = block2_attention_v_W_square_at;
 }
 
-/* block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2    for the norm */
+/* block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2    for the
+       norm */
 static void compute_block2_attention_v_b_square(
     const float *restrict d_block2_attention_v_b, float *restrict block2_attention_v_b_square)
 {
@@ -17756,8 +17782,8 @@ static void compute_block2_attention_v_b_square(
     block2_attention_v_b_square[0] = block2_attention_v_b_square_at;
 }
 
-/* block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k, j]**2
-       for the norm */
+/* block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k,
+       j]**2    for the norm */
 static void compute_block2_attention_out_W_square(
     const float *restrict d_block2_attention_out_W, float *restrict block2_attention_out_W_square)
 {
@@ -17770,8 +17796,8 @@ static void compute_block2_attention_out_W_square(
     block2_attention_out_W_square[0] = block2_attention_out_W_square_at;
 }
 
-/* block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2    for the
-       norm */
+/* block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2    for
+       the norm */
 static void compute_block2_attention_out_b_square(
     const float *restrict d_block2_attention_out_b, float *restrict block2_attention_out_b_square)
 {
@@ -17804,7 +17830,8 @@ static void compute_block2_norm2_b_square(
     block2_norm2_b_square[0] = block2_norm2_b_square_at;
 }
 
-/* block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the norm */
+/* block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the
+       norm */
 static void compute_block2_up_W_square(
     const float *restrict d_block2_up_W, float *restrict block2_up_W_square)
 {
@@ -17828,7 +17855,8 @@ static void compute_block2_up_b_square(
     block2_up_b_square[0] = block2_up_b_square_at;
 }
 
-/* block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2    for the norm */
+/* block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2    for the
+       norm */
 static void compute_block2_down_W_square(
     const float *restrict d_block2_down_W, float *restrict block2_down_W_square)
 {
@@ -17874,8 +17902,8 @@ static void compute_block3_norm1_b_square(
     block3_norm1_b_square[0] = block3_norm1_b_square_at;
 }
 
-/* block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k, j]**2
-       for the norm */
+/* block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k,
+       j]**2    for the norm */
 static void compute_block3_attention_q_W_square(
     const float *restrict d_block3_attention_q_W, float *restrict block3_attention_q_W_square)
 {
@@ -17888,7 +17916,8 @@ static void compute_block3_attention_q_W_square(
     block3_attention_q_W_square[0] = block3_attention_q_W_square_at;
 }
 
-/* block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2    for the norm */
+/* block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2    for the
+       norm */
 static void compute_block3_attention_q_b_square(
     const float *restrict d_block3_attention_q_b, float *restrict block3_attention_q_b_square)
 {
@@ -17899,8 +17928,8 @@ static void compute_block3_attention_q_b_square(
     block3_attention_q_b_square[0] = block3_attention_q_b_square_at;
 }
 
-/* block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k, j]**2
-       for the norm */
+/* block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k,
+       j]**2    for the norm */
 static void compute_block3_attention_k_W_square(
     const float *restrict d_block3_attention_k_W, float *restrict block3_attention_k_W_square)
 {
@@ -17913,7 +17942,8 @@ static void compute_block3_attention_k_W_square(
     block3_attention_k_W_square[0] = block3_attention_k_W_square_at;
 }
 
-/* block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2    for the norm */
+/* block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2    for the
+       norm */
 static void compute_block3_attention_k_b_square(
     const float *restrict d_block3_attention_k_b, float *restrict block3_attention_k_b_square)
 {
@@ -17924,8 +17954,8 @@ static void compute_block3_attention_k_b_square(
     block3_attention_k_b_square[0] = block3_attention_k_b_square_at;
 }
 
-/* block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k, j]**2
-       for the norm */
+/* block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k,
+       j]**2    for the norm */
 static void compute_block3_attention_v_W_square(
     const float *restrict d_block3_attention_v_W, float *restrict block3_attention_v_W_square)
 {
@@ -17938,7 +17968,8 @@ static void compute_block3_attention_v_W_square(
     block3_attention_v_W_square[0] = block3_attention_v_W_square_at;
 }
 
-/* block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2    for the norm */
+/* block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2    for the
+       norm */
 static void compute_block3_attention_v_b_square(
     const float *restrict d_block3_attention_v_b, float *restrict block3_attention_v_b_square)
 {
@@ -17949,8 +17980,8 @@ static void compute_block3_attention_v_b_square(
     block3_attention_v_b_square[0] = block3_attention_v_b_square_at;
 }
 
-/* block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k, j]**2
-       for the norm */
+/* block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k,
+       j]**2    for the norm */
 static void compute_block3_attention_out_W_square(
     const float *restrict d_block3_attention_out_W, float *restrict block3_attention_out_W_square)
 {
@@ -17963,8 +17994,8 @@ static void compute_block3_attention_out_W_square(
     block3_attention_out_W_square[0] = block3_attention_out_W_square_at;
 }
 
-/* block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2    for the
-       norm */
+/* block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2    for
+       the norm */
 static void compute_block3_attention_out_b_square(
     const float *restrict d_block3_attention_out_b, float *restrict block3_attention_out_b_square)
 {
@@ -17997,7 +18028,8 @@ static void compute_block3_norm2_b_square(
     block3_norm2_b_square[0] = block3_norm2_b_square_at;
 }
 
-/* block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the norm */
+/* block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the
+       norm */
 static void compute_block3_up_W_square(
     const float *restrict d_block3_up_W, float *restrict block3_up_W_square)
 {
@@ -18021,7 +18053,8 @@ static void compute_block3_up_b_square(
     block3_up_b_square[0] = block3_up_b_square_at;
 }
 
-/* block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2    for the norm */
+/* block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2    for the
+       norm */
 static void compute_block3_down_W_square(
     const float *restrict d_block3_down_W, float *restrict block3_down_W_square)
 {
@@ -18067,8 +18100,8 @@ static void compute_block4_norm1_b_square(
     block4_norm1_b_square[0] = block4_norm1_b_square_at;
 }
 
-/* block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k, j]**2
-       for the norm */
+/* block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k,
+       j]**2    for the norm */
 static void compute_block4_attention_q_W_square(
     const float *restrict d_block4_attention_q_W, float *restrict block4_attention_q_W_square)
 {
@@ -18081,7 +18114,8 @@ static void compute_block4_attention_q_W_square(
     block4_attention_q_W_square[0] = block4_attention_q_W_square_at;
 }
 
-/* block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2    for the norm */
+/* block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2    for the
+       norm */
 static void compute_block4_attention_q_b_square(
     const float *restrict d_block4_attention_q_b, float *restrict block4_attention_q_b_square)
 {
@@ -18092,8 +18126,8 @@ static void compute_block4_attention_q_b_square(
     block4_attention_q_b_square[0] = block4_attention_q_b_square_at;
 }
 
-/* block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k, j]**2
-       for the norm */
+/* block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k,
+       j]**2    for the norm */
 static void compute_block4_attention_k_W_square(
     const float *restrict d_block4_attention_k_W, float *restrict block4_attention_k_W_square)
 {
@@ -18106,7 +18140,8 @@ static void compute_block4_attention_k_W_square(
     block4_attention_k_W_square[0] = block4_attention_k_W_square_at;
 }
 
-/* block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2    for the norm */
+/* block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2    for the
+       norm */
 static void compute_block4_attention_k_b_square(
     const float *restrict d_block4_attention_k_b, float *restrict block4_attention_k_b_square)
 {
@@ -18117,8 +18152,8 @@ static void compute_block4_attention_k_b_square(
     block4_attention_k_b_square[0] = block4_attention_k_b_square_at;
 }
 
-/* block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k, j]**2
-       for the norm */
+/* block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k,
+       j]**2    for the norm */
 static void compute_block4_attention_v_W_square(
     const float *restrict d_block4_attention_v_W, float *restrict block4_attention_v_W_square)
 {
@@ -18131,7 +18166,8 @@ static void compute_block4_attention_v_W_square(
     block4_attention_v_W_square[0] = block4_attention_v_W_square_at;
 }
 
-/* block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2    for the norm */
+/* block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2    for the
+       norm */
 static void compute_block4_attention_v_b_square(
     const float *restrict d_block4_attention_v_b, float *restrict block4_attention_v_b_square)
 {
@@ -18142,8 +18178,8 @@ static void compute_block4_attention_v_b_square(
     block4_attention_v_b_square[0] = block4_attention_v_b_square_at;
 }
 
-/* block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k, j]**2
-       for the norm */
+/* block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k,
+       j]**2    for the norm */
 static void compute_block4_attention_out_W_square(
     const float *restrict d_block4_attention_out_W, float *restrict block4_attention_out_W_square)
 {
@@ -18156,8 +18192,8 @@ static void compute_block4_attention_out_W_square(
     block4_attention_out_W_square[0] = block4_attention_out_W_square_at;
 }
 
-/* block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2    for the
-       norm */
+/* block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2    for
+       the norm */
 static void compute_block4_attention_out_b_square(
     const float *restrict d_block4_attention_out_b, float *restrict block4_attention_out_b_square)
 {
@@ -18190,7 +18226,8 @@ static void compute_block4_norm2_b_square(
     block4_norm2_b_square[0] = block4_norm2_b_square_at;
 }
 
-/* block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the norm */
+/* block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the
+       norm */
 static void compute_block4_up_W_square(
     const float *restrict d_block4_up_W, float *restrict block4_up_W_square)
 {
@@ -18214,7 +18251,8 @@ static void compute_block4_up_b_square(
     block4_up_b_square[0] = block4_up_b_square_at;
 }
 
-/* block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2    for the norm */
+/* block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2    for the
+       norm */
 static void compute_block4_down_W_square(
     const float *restrict d_block4_down_W, float *restrict block4_down_W_square)
 {
@@ -18281,8 +18319,8 @@ static void compute_norm_b_square(const float *restrict d_norm_b, float *restric
        block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square + block4.up.b_square +
        head.W_square + norm.W_square + norm.b_square + position_square + token.W_square)    over
        all gradients
-   then gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06) <
-       1 else 1)    clips the norm */
+   then gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm +
+       1e-06) < 1 else 1)    clips the norm */
 static void compute_head_W_square(
     const float *restrict d_head_W, const float *restrict block1_attention_k_W_square,
     const float *restrict block1_attention_k_b_square,
@@ -18343,11 +18381,12 @@ static void compute_head_W_square(
     gradient_scale[0] = gradient_scale_at;
 }
 
-/* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
-   then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]
-       AdamW update (small_gpt.py:45)
-   then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0,
+/* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update
+       (small_gpt.py:45)
+   then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0,
        i1]    AdamW update (small_gpt.py:45)
+   then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 +
+       beta2*token.W.v[i0, i1]    AdamW update (small_gpt.py:45)
    then token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] -
        step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)    AdamW
        update (small_gpt.py:45) */
@@ -18372,10 +18411,10 @@ static void compute_d_token_W_clipped(
 
 /* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
        (small_gpt.py:46)
-   then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1,
-       i2]    AdamW update (small_gpt.py:46)
-   then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1,
-       i2]    AdamW update (small_gpt.py:46)
+   then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] +
+       beta1*position.m[i1, i2]    AdamW update (small_gpt.py:46)
+   then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 +
+       beta2*position.v[i1, i2]    AdamW update (small_gpt.py:46)
    then position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] -
        step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)    AdamW
        update (small_gpt.py:46) */
@@ -18454,8 +18493,8 @@ static void compute_d_block1_norm1_b_clipped(
        update (small_gpt.py:37)
    then block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
        beta1*block1.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 +
-       beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k,
+       j]**2 + beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
        step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18483,8 +18522,8 @@ static void compute_d_block1_attention_q_W_clipped(
        (small_gpt.py:37)
    then block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] +
        beta1*block1.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 +
-       beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2
+       + beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
    then block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] -
        step_size*block1.attention.q.b.m_next[j]/(eps +
        sqrt(block1.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18510,8 +18549,8 @@ static void compute_d_block1_attention_q_b_clipped(
        update (small_gpt.py:37)
    then block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
        beta1*block1.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 +
-       beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k,
+       j]**2 + beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
        step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18539,8 +18578,8 @@ static void compute_d_block1_attention_k_W_clipped(
        (small_gpt.py:37)
    then block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] +
        beta1*block1.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 +
-       beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2
+       + beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
    then block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] -
        step_size*block1.attention.k.b.m_next[j]/(eps +
        sqrt(block1.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18566,8 +18605,8 @@ static void compute_d_block1_attention_k_b_clipped(
        update (small_gpt.py:37)
    then block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
        beta1*block1.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 +
-       beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k,
+       j]**2 + beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
        step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18595,8 +18634,8 @@ static void compute_d_block1_attention_v_W_clipped(
        (small_gpt.py:37)
    then block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] +
        beta1*block1.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 +
-       beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2
+       + beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
    then block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] -
        step_size*block1.attention.v.b.m_next[j]/(eps +
        sqrt(block1.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18620,13 +18659,13 @@ static void compute_d_block1_attention_v_b_clipped(
 
 /* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]    AdamW
        update (small_gpt.py:37)
-   then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] +
-       beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k,
+       j] + beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
    then block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k,
        j]**2 + beta2*block1.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] -
-       step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+   then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j]
+       - step_size*block1.attention.out.W.m_next[k, j]/(eps +
+       sqrt(block1.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block1_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_out_W,
     float beta1, float *restrict block1_attention_out_W_m, float beta2,
@@ -18651,8 +18690,9 @@ static void compute_d_block1_attention_out_W_clipped(
        update (small_gpt.py:37)
    then block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
        beta1*block1.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 +
-       beta2*block1.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block1.attention.out.b.v_next[j] = (1 -
+       beta2)*d_block1.attention.out.b_clipped[j]**2 + beta2*block1.attention.out.b.v[j]
+       AdamW update (small_gpt.py:37)
    then block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
        step_size*block1.attention.out.b.m_next[j]/(eps +
        sqrt(block1.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18757,8 +18797,8 @@ static void compute_d_block1_up_W_clipped(
 /* d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
    then block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
        AdamW update (small_gpt.py:40)
-   then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]
-       AdamW update (small_gpt.py:40)
+   then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 +
+       beta2*block1.up.b.v[j]    AdamW update (small_gpt.py:40)
    then block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
        step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)    AdamW
        update (small_gpt.py:40) */
@@ -18889,8 +18929,8 @@ static void compute_d_block2_norm1_b_clipped(
        update (small_gpt.py:37)
    then block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
        beta1*block2.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 +
-       beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k,
+       j]**2 + beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
        step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18918,8 +18958,8 @@ static void compute_d_block2_attention_q_W_clipped(
        (small_gpt.py:37)
    then block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] +
        beta1*block2.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 +
-       beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2
+       + beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
    then block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] -
        step_size*block2.attention.q.b.m_next[j]/(eps +
        sqrt(block2.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18945,8 +18985,8 @@ static void compute_d_block2_attention_q_b_clipped(
        update (small_gpt.py:37)
    then block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
        beta1*block2.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 +
-       beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k,
+       j]**2 + beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
        step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -18974,8 +19014,8 @@ static void compute_d_block2_attention_k_W_clipped(
        (small_gpt.py:37)
    then block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] +
        beta1*block2.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 +
-       beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2
+       + beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
    then block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] -
        step_size*block2.attention.k.b.m_next[j]/(eps +
        sqrt(block2.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19001,8 +19041,8 @@ static void compute_d_block2_attention_k_b_clipped(
        update (small_gpt.py:37)
    then block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
        beta1*block2.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 +
-       beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k,
+       j]**2 + beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
        step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19030,8 +19070,8 @@ static void compute_d_block2_attention_v_W_clipped(
        (small_gpt.py:37)
    then block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] +
        beta1*block2.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 +
-       beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2
+       + beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
    then block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] -
        step_size*block2.attention.v.b.m_next[j]/(eps +
        sqrt(block2.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19055,13 +19095,13 @@ static void compute_d_block2_attention_v_b_clipped(
 
 /* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]    AdamW
        update (small_gpt.py:37)
-   then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] +
-       beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k,
+       j] + beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
    then block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k,
        j]**2 + beta2*block2.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] -
-       step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+   then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j]
+       - step_size*block2.attention.out.W.m_next[k, j]/(eps +
+       sqrt(block2.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block2_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_out_W,
     float beta1, float *restrict block2_attention_out_W_m, float beta2,
@@ -19086,8 +19126,9 @@ static void compute_d_block2_attention_out_W_clipped(
        update (small_gpt.py:37)
    then block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
        beta1*block2.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 +
-       beta2*block2.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block2.attention.out.b.v_next[j] = (1 -
+       beta2)*d_block2.attention.out.b_clipped[j]**2 + beta2*block2.attention.out.b.v[j]
+       AdamW update (small_gpt.py:37)
    then block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
        step_size*block2.attention.out.b.m_next[j]/(eps +
        sqrt(block2.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19192,8 +19233,8 @@ static void compute_d_block2_up_W_clipped(
 /* d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
    then block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
        AdamW update (small_gpt.py:40)
-   then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]
-       AdamW update (small_gpt.py:40)
+   then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 +
+       beta2*block2.up.b.v[j]    AdamW update (small_gpt.py:40)
    then block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
        step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)    AdamW
        update (small_gpt.py:40) */
@@ -19324,8 +19365,8 @@ static void compute_d_block3_norm1_b_clipped(
        update (small_gpt.py:37)
    then block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
        beta1*block3.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 +
-       beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k,
+       j]**2 + beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
        step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19353,8 +19394,8 @@ static void compute_d_block3_attention_q_W_clipped(
        (small_gpt.py:37)
    then block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] +
        beta1*block3.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 +
-       beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2
+       + beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
    then block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] -
        step_size*block3.attention.q.b.m_next[j]/(eps +
        sqrt(block3.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19380,8 +19421,8 @@ static void compute_d_block3_attention_q_b_clipped(
        update (small_gpt.py:37)
    then block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
        beta1*block3.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 +
-       beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k,
+       j]**2 + beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
        step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19409,8 +19450,8 @@ static void compute_d_block3_attention_k_W_clipped(
        (small_gpt.py:37)
    then block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] +
        beta1*block3.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 +
-       beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2
+       + beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
    then block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] -
        step_size*block3.attention.k.b.m_next[j]/(eps +
        sqrt(block3.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19436,8 +19477,8 @@ static void compute_d_block3_attention_k_b_clipped(
        update (small_gpt.py:37)
    then block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
        beta1*block3.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 +
-       beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k,
+       j]**2 + beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
        step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19465,8 +19506,8 @@ static void compute_d_block3_attention_v_W_clipped(
        (small_gpt.py:37)
    then block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] +
        beta1*block3.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 +
-       beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2
+       + beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
    then block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] -
        step_size*block3.attention.v.b.m_next[j]/(eps +
        sqrt(block3.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19490,13 +19531,13 @@ static void compute_d_block3_attention_v_b_clipped(
 
 /* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]    AdamW
        update (small_gpt.py:37)
-   then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] +
-       beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k,
+       j] + beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
    then block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k,
        j]**2 + beta2*block3.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] -
-       step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+   then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j]
+       - step_size*block3.attention.out.W.m_next[k, j]/(eps +
+       sqrt(block3.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block3_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_out_W,
     float beta1, float *restrict block3_attention_out_W_m, float beta2,
@@ -19521,8 +19562,9 @@ static void compute_d_block3_attention_out_W_clipped(
        update (small_gpt.py:37)
    then block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
        beta1*block3.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 +
-       beta2*block3.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block3.attention.out.b.v_next[j] = (1 -
+       beta2)*d_block3.attention.out.b_clipped[j]**2 + beta2*block3.attention.out.b.v[j]
+       AdamW update (small_gpt.py:37)
    then block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
        step_size*block3.attention.out.b.m_next[j]/(eps +
        sqrt(block3.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19627,8 +19669,8 @@ static void compute_d_block3_up_W_clipped(
 /* d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
    then block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
        AdamW update (small_gpt.py:40)
-   then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]
-       AdamW update (small_gpt.py:40)
+   then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 +
+       beta2*block3.up.b.v[j]    AdamW update (small_gpt.py:40)
    then block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
        step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)    AdamW
        update (small_gpt.py:40) */
@@ -19759,8 +19801,8 @@ static void compute_d_block4_norm1_b_clipped(
        update (small_gpt.py:37)
    then block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
        beta1*block4.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 +
-       beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k,
+       j]**2 + beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
        step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19788,8 +19830,8 @@ static void compute_d_block4_attention_q_W_clipped(
        (small_gpt.py:37)
    then block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] +
        beta1*block4.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 +
-       beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2
+       + beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
    then block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] -
        step_size*block4.attention.q.b.m_next[j]/(eps +
        sqrt(block4.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19815,8 +19857,8 @@ static void compute_d_block4_attention_q_b_clipped(
        update (small_gpt.py:37)
    then block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
        beta1*block4.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 +
-       beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k,
+       j]**2 + beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
        step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19844,8 +19886,8 @@ static void compute_d_block4_attention_k_W_clipped(
        (small_gpt.py:37)
    then block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] +
        beta1*block4.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 +
-       beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2
+       + beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
    then block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] -
        step_size*block4.attention.k.b.m_next[j]/(eps +
        sqrt(block4.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19871,8 +19913,8 @@ static void compute_d_block4_attention_k_b_clipped(
        update (small_gpt.py:37)
    then block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
        beta1*block4.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 +
-       beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k,
+       j]**2 + beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
    then block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
        step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
        j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19900,8 +19942,8 @@ static void compute_d_block4_attention_v_W_clipped(
        (small_gpt.py:37)
    then block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] +
        beta1*block4.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 +
-       beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2
+       + beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
    then block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] -
        step_size*block4.attention.v.b.m_next[j]/(eps +
        sqrt(block4.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -19925,13 +19967,13 @@ static void compute_d_block4_attention_v_b_clipped(
 
 /* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]    AdamW
        update (small_gpt.py:37)
-   then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] +
-       beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k,
+       j] + beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
    then block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k,
        j]**2 + beta2*block4.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] -
-       step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+   then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j]
+       - step_size*block4.attention.out.W.m_next[k, j]/(eps +
+       sqrt(block4.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
 static void compute_d_block4_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_out_W,
     float beta1, float *restrict block4_attention_out_W_m, float beta2,
@@ -19956,8 +19998,9 @@ static void compute_d_block4_attention_out_W_clipped(
        update (small_gpt.py:37)
    then block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
        beta1*block4.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
-   then block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 +
-       beta2*block4.attention.out.b.v[j]    AdamW update (small_gpt.py:37)
+   then block4.attention.out.b.v_next[j] = (1 -
+       beta2)*d_block4.attention.out.b_clipped[j]**2 + beta2*block4.attention.out.b.v[j]
+       AdamW update (small_gpt.py:37)
    then block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
        step_size*block4.attention.out.b.m_next[j]/(eps +
        sqrt(block4.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
@@ -20062,8 +20105,8 @@ static void compute_d_block4_up_W_clipped(
 /* d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
    then block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
        AdamW update (small_gpt.py:40)
-   then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]
-       AdamW update (small_gpt.py:40)
+   then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 +
+       beta2*block4.up.b.v[j]    AdamW update (small_gpt.py:40)
    then block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
        step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)    AdamW
        update (small_gpt.py:40) */
@@ -20139,12 +20182,12 @@ static void compute_d_block4_down_b_clipped(
 }
 
 /* d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
-   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW update
-       (small_gpt.py:49)
-   then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]    AdamW
+   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW
        update (small_gpt.py:49)
-   then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps +
-       sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
+   then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]
+       AdamW update (small_gpt.py:49)
+   then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps
+       + sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
 static void compute_d_norm_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_norm_W, float beta1,
     float *restrict norm_W_m, float beta2, float *restrict norm_W_v, float lr, float weight_decay,
@@ -20163,12 +20206,12 @@ static void compute_d_norm_W_clipped(
 }
 
 /* d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
-   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW update
-       (small_gpt.py:49)
-   then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]    AdamW
+   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW
        update (small_gpt.py:49)
-   then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps +
-       sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
+   then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]
+       AdamW update (small_gpt.py:49)
+   then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps
+       + sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
 static void compute_d_norm_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_norm_b, float beta1,
     float *restrict norm_b_m, float beta2, float *restrict norm_b_v, float lr, float weight_decay,
@@ -20187,8 +20230,8 @@ static void compute_d_norm_b_clipped(
 }
 
 /* d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
-   then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]    AdamW
-       update (small_gpt.py:50)
+   then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]
+       AdamW update (small_gpt.py:50)
    then head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]
        AdamW update (small_gpt.py:50)
    then head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k,
@@ -20238,7 +20281,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "d631a59e61d6f023d3690e977a686eec";
+    return "303faa11bd4db0e85e9469519167c0d2";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -261,7 +261,7 @@ WORKSPACE_BYTES = 44175424
 FLOPS_PER_STEP = 5464660314
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "d631a59e61d6f023d3690e977a686eec"
+BUILD_ID = "303faa11bd4db0e85e9469519167c0d2"
 
 
 class BuildError(RuntimeError):

@@ -727,7 +727,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
@@ -739,7 +740,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
@@ -751,13 +753,15 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block1.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
         block1_attention_k_heads.transpose(0, 1, 3, 2))
     i2 = np.arange(64)[:, None]
@@ -793,8 +797,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
     #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -832,8 +836,9 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     #     [small_gpt.py:40]
     # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
     # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     small_gpt.py:40
-    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows, 64, 512)
+    #     [small_gpt.py:40]
+    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows,
+        64, 512)
     block1_up += block1_up_b
     h = 0.7071067811865476 * block1_up
     t_8 = _erf(h)
@@ -882,7 +887,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
@@ -894,7 +900,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
@@ -906,13 +913,15 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block2.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
         block2_attention_k_heads.transpose(0, 1, 3, 2))
     block2_attention_mixed_scores_sum *= 0.1767766952966369
@@ -946,8 +955,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
     #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -986,7 +995,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
     # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows, 64, 512)
+    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows,
+        64, 512)
     block2_up += block2_up_b
     h_2 = 0.7071067811865476 * block2_up
     t_16 = _erf(h_2)
@@ -1035,7 +1045,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1047,7 +1058,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1059,13 +1071,15 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block3.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
         block3_attention_k_heads.transpose(0, 1, 3, 2))
     block3_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1099,8 +1113,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
     #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -1139,7 +1153,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
     # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows, 64, 512)
+    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows,
+        64, 512)
     block3_up += block3_up_b
     h_3 = 0.7071067811865476 * block3_up
     t_24 = _erf(h_3)
@@ -1188,7 +1203,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1200,7 +1216,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1212,13 +1229,15 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block4.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
         block4_attention_k_heads.transpose(0, 1, 3, 2))
     block4_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1252,8 +1271,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
 
     # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
     #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -1292,7 +1311,8 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
     # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows, 64, 512)
+    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows,
+        64, 512)
     block4_up += block4_up_b
     h_4 = 0.7071067811865476 * block4_up
     t_32 = _erf(h_4)
@@ -1396,7 +1416,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1408,7 +1429,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1420,13 +1442,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block1.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
         block1_attention_k_heads.transpose(0, 1, 3, 2))
     i2 = np.arange(64)[:, None]
@@ -1462,8 +1486,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
     #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -1508,8 +1532,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     [small_gpt.py:40]
     # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
     # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     small_gpt.py:40
-    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows, 64, 512)
+    #     [small_gpt.py:40]
+    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows,
+        64, 512)
     block1_up += block1_up_b
     h = 0.7071067811865476 * block1_up
     t_12 = _erf(h)
@@ -1565,7 +1590,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1577,7 +1603,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1589,13 +1616,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block2.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
         block2_attention_k_heads.transpose(0, 1, 3, 2))
     block2_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1629,8 +1658,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
     #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -1676,7 +1705,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
     # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows, 64, 512)
+    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows,
+        64, 512)
     block2_up += block2_up_b
     h_2 = 0.7071067811865476 * block2_up
     t_24 = _erf(h_2)
@@ -1732,7 +1762,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1744,7 +1775,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1756,13 +1788,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block3.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
         block3_attention_k_heads.transpose(0, 1, 3, 2))
     block3_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1796,8 +1830,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
     #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -1843,7 +1877,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
     # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows, 64, 512)
+    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows,
+        64, 512)
     block3_up += block3_up_b
     h_3 = 0.7071067811865476 * block3_up
     t_36 = _erf(h_3)
@@ -1899,7 +1934,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1911,7 +1947,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
@@ -1923,13 +1960,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block4.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
         block4_attention_k_heads.transpose(0, 1, 3, 2))
     block4_attention_mixed_scores_sum *= 0.1767766952966369
@@ -1963,8 +2002,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
     #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -2010,7 +2049,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
     # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows, 64, 512)
+    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows,
+        64, 512)
     block4_up += block4_up_b
     h_4 = 0.7071067811865476 * block4_up
     t_48 = _erf(h_4)
@@ -2032,8 +2072,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
     #     [small_gpt.py:49]
     # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-    # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1,
-    #     i2]/64  [adjoint of norm_var (small_gpt.py:49)]
+    # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
+    #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
     norm_mean = np.add.reduce(add_4, axis=2)
     norm_mean *= 0.0078125
     t_49 = add_4 - norm_mean[:, :, None]
@@ -2057,12 +2097,12 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
     head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
 
-    # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of cross_entropy_sum,
-    #     against overflow (small_gpt.py:51)]
+    # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
+    #     cross_entropy_sum, against overflow (small_gpt.py:51)]
     # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
     #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
-    # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of cross_entropy
-    #     (small_gpt.py:51)]
+    # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
+    #     cross_entropy (small_gpt.py:51)]
     cross_entropy_sum_max = np.maximum.reduce(head, axis=2)
     t_54 = head - cross_entropy_sum_max[:, :, None]
     np.exp(t_54, out=t_54)
@@ -2080,8 +2120,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     cross_entropy_sum_2 = np.add.reduce(t_55, axis=(0, 1))
     cross_entropy = 0.015625 / np.float32(rows) * cross_entropy_sum_2
 
-    # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] -
-    #     cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
+    # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
+    #     j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
     #     cross_entropy_sum (small_gpt.py:51)]
     d_head = head - cross_entropy_sum_max[:, :, None]
     np.exp(d_head, out=d_head)
@@ -2090,9 +2130,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_57 = np.where(j_2 == targets[:, :, None], -0.015625 / np.float32(rows), 0.0)
     d_head += t_57
 
-    # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint of
-    #     head (small_gpt.py:50)]
-    d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64), d_head.reshape(rows*64, 96))
+    # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint
+    #     of head (small_gpt.py:50)]
+    d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64),
+        d_head.reshape(rows*64, 96))
 
     # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
     #     (small_gpt.py:50)]
@@ -2100,8 +2141,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
     #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
-    # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))  [adjoint of
-    #     norm (small_gpt.py:49)]
+    # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))
+    #     [adjoint of norm (small_gpt.py:49)]
     # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
     #     [adjoint of norm_var (small_gpt.py:49)]
     t_58 = add_4 - norm_mean[:, :, None]
@@ -2114,10 +2155,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_norm_var *= d_norm_var_sum
     d_norm_mean_from_norm_var = d_norm_mean_from_norm_var_sum * d_norm_var
 
-    # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]  [adjoint
-    #     of norm (small_gpt.py:49)]
-    # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)
+    # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
     #     [adjoint of norm (small_gpt.py:49)]
+    # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
+    #     1e-05)  [adjoint of norm (small_gpt.py:49)]
     # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
     #     of norm, norm_var (small_gpt.py:49)]
     d_norm_mean_from_norm_sum = np.einsum("a,nia->ni", norm_W, d_norm)
@@ -2127,8 +2168,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_norm_mean, out=d_norm_mean)
     d_norm_mean += d_norm_mean_from_norm_var
 
-    # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n,
-    #     i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm (small_gpt.py:49)]
+    # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
+    #     i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
+    #     (small_gpt.py:49)]
     t_59 = add_4 - norm_mean[:, :, None]
     t_60 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_60, out=t_60)
@@ -2141,8 +2183,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_norm_b = np.add.reduce(d_norm, axis=(0, 1))
 
     # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
-    #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)
-    #     [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
+    #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
+    #     1e-05)  [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
     t_61 = 0.0078125 * d_norm_mean[:, :, None]
     d_add_4 = 0.015625 * add_4
     t_62 = 0.015625 * norm_mean[:, :, None]
@@ -2155,8 +2197,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_64 *= d_norm
     d_add_4 += t_64
 
-    # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of block4.down
-    #     (small_gpt.py:41)]
+    # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
+    #     block4.down (small_gpt.py:41)]
     d_block4_down_b = np.add.reduce(d_add_4, axis=(0, 1))
 
     # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
@@ -2167,9 +2209,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
     #     block4.down_sum (small_gpt.py:41)]
     # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1,
-    #     i2]  [adjoint of h_4 (small_gpt.py:40)]
-    d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64, 512)
+    #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)]
+    d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64,
+        512)
     d_block4_up = 0.7071067811865476 * block4_up
     t_65 = _erf(d_block4_up)
     t_65 *= 0.5
@@ -2183,19 +2226,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_65 *= d_h_4
     d_block4_up = t_65
 
-    # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of block4.up
-    #     (small_gpt.py:40)]
+    # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
+    #     block4.up (small_gpt.py:40)]
     d_block4_up_b = np.add.reduce(d_block4_up, axis=(0, 1))
 
-    # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1,
-    #     j]  [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_up.reshape(rows*64, 512))
+    # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
+    #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
+    d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_up.reshape(rows*64, 512))
 
     # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
     #     [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows, 64,
-        128)
+    d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
@@ -2233,9 +2276,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block4_norm2_mean, out=d_block4_norm2_mean)
     d_block4_norm2_mean += d_block4_norm2_mean_from_block4_norm2_var
 
-    # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm2 (small_gpt.py:39)]
+    # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] -
+    #     block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
     t_69 = x_5 - block4_norm2_mean[:, :, None]
     t_70 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_70, out=t_70)
@@ -2243,14 +2286,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_69 *= d_block4_norm2
     d_block4_norm2_W = np.add.reduce(t_69, axis=(0, 1))
 
-    # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint of
-    #     block4.norm2 (small_gpt.py:39)]
+    # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
+    #     of block4.norm2 (small_gpt.py:39)]
     d_block4_norm2_b = np.add.reduce(d_block4_norm2, axis=(0, 1))
 
-    # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0,
-    #     i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] +
-    #     block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41)]
+    # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
+    #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
+    #     i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
+    #     (small_gpt.py:41)]
     t_71 = 0.0078125 * d_block4_norm2_mean[:, :, None]
     d_x_5 = 0.015625 * x_5
     t_72 = 0.015625 * block4_norm2_mean[:, :, None]
@@ -2268,20 +2312,20 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     block4.attention.out (small_gpt.py:37)]
     d_block4_attention_out_b = np.add.reduce(d_x_5, axis=(0, 1))
 
-    # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1,
-    #     k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
-    d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_5.reshape(rows*64, 128))
+    # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
+    #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
+    d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_5.reshape(rows*64, 128))
 
     # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
     #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
     d_block4_attention_joined = np.matmul(d_x_5.reshape(rows*64, 128),
         block4_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block4.attention_joined (small_gpt.py:37)]
-    d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block4.attention_joined (small_gpt.py:37)]
+    d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -2292,8 +2336,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
     #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
-    d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block4_attention_mixed)
+    d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block4_attention_mixed)
 
     # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
@@ -2324,22 +2368,22 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_76 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block4_attention_mixed_scores_sum *= t_76
 
-    # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1,
-    #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
+    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block4_attention_q_heads)
+    d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block4_attention_q_heads)
 
-    # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1,
-    #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
+    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block4_attention_q_heads = np.matmul(d_block4_attention_mixed_scores_sum,
         block4_attention_k_heads)
 
-    # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_v_heads (small_gpt.py:37)]
-    d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
+    d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
     #     [adjoint of block4.attention.v (small_gpt.py:37)]
@@ -2347,8 +2391,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
     #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
-    d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_attention_v.reshape(rows*64, 128))
+    d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_attention_v.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
@@ -2356,10 +2400,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block4_norm1_from_block4_attention_v_sum = np.matmul(d_block4_attention_v.reshape(rows*64,
         128), block4_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_k_heads (small_gpt.py:37)]
-    d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
+    d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
     #     [adjoint of block4.attention.k (small_gpt.py:37)]
@@ -2367,8 +2411,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
     #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
-    d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_attention_k.reshape(rows*64, 128))
+    d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_attention_k.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
@@ -2376,10 +2420,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block4_norm1_from_block4_attention_k_sum = np.matmul(d_block4_attention_k.reshape(rows*64,
         128), block4_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_q_heads (small_gpt.py:37)]
-    d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
+    d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
     #     [adjoint of block4.attention.q (small_gpt.py:37)]
@@ -2387,8 +2431,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
     #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
-    d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_attention_q.reshape(rows*64, 128))
+    d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_attention_q.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
@@ -2402,9 +2446,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block4_norm1 += d_block4_norm1_from_block4_attention_k_sum
     d_block4_norm1 += d_block4_norm1_from_block4_attention_v_sum
 
-    # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1
-    #     (small_gpt.py:36)]
+    # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
+    #     block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of
+    #     block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
     #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
@@ -2438,9 +2482,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block4_norm1_mean, out=d_block4_norm1_mean)
     d_block4_norm1_mean += d_block4_norm1_mean_from_block4_norm1_var
 
-    # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm1 (small_gpt.py:36)]
+    # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
+    #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
+    #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
     t_78 = add_3 - block4_norm1_mean[:, :, None]
     t_79 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_79, out=t_79)
@@ -2448,14 +2492,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_78 *= d_block4_norm1
     d_block4_norm1_W = np.add.reduce(t_78, axis=(0, 1))
 
-    # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint of
-    #     block4.norm1 (small_gpt.py:36)]
+    # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
+    #     of block4.norm1 (small_gpt.py:36)]
     d_block4_norm1_b = np.add.reduce(d_block4_norm1, axis=(0, 1))
 
     # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
-    #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] +
-    #     block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38)]
+    #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
+    #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
+    #     (small_gpt.py:38)]
     t_80 = 0.0078125 * d_block4_norm1_mean[:, :, None]
     d_add_3 = 0.015625 * add_3
     t_81 = 0.015625 * block4_norm1_mean[:, :, None]
@@ -2469,8 +2514,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add_3 += t_83
     d_add_3 += d_x_5
 
-    # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of block3.down
-    #     (small_gpt.py:41)]
+    # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
+    #     block3.down (small_gpt.py:41)]
     d_block3_down_b = np.add.reduce(d_add_3, axis=(0, 1))
 
     # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
@@ -2481,9 +2526,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
     #     block3.down_sum (small_gpt.py:41)]
     # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1,
-    #     i2]  [adjoint of h_3 (small_gpt.py:40)]
-    d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64, 512)
+    #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)]
+    d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64,
+        512)
     d_block3_up = 0.7071067811865476 * block3_up
     t_84 = _erf(d_block3_up)
     t_84 *= 0.5
@@ -2497,19 +2543,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_84 *= d_h_3
     d_block3_up = t_84
 
-    # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of block3.up
-    #     (small_gpt.py:40)]
+    # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
+    #     block3.up (small_gpt.py:40)]
     d_block3_up_b = np.add.reduce(d_block3_up, axis=(0, 1))
 
-    # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1,
-    #     j]  [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_up.reshape(rows*64, 512))
+    # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
+    #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
+    d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_up.reshape(rows*64, 512))
 
     # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
     #     [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows, 64,
-        128)
+    d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
@@ -2547,9 +2593,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block3_norm2_mean, out=d_block3_norm2_mean)
     d_block3_norm2_mean += d_block3_norm2_mean_from_block3_norm2_var
 
-    # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm2 (small_gpt.py:39)]
+    # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
+    #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
     t_88 = x_4 - block3_norm2_mean[:, :, None]
     t_89 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_89, out=t_89)
@@ -2557,14 +2603,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_88 *= d_block3_norm2
     d_block3_norm2_W = np.add.reduce(t_88, axis=(0, 1))
 
-    # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint of
-    #     block3.norm2 (small_gpt.py:39)]
+    # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
+    #     of block3.norm2 (small_gpt.py:39)]
     d_block3_norm2_b = np.add.reduce(d_block3_norm2, axis=(0, 1))
 
-    # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0,
-    #     i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] +
-    #     block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41)]
+    # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
+    #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
+    #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
+    #     (small_gpt.py:41)]
     t_90 = 0.0078125 * d_block3_norm2_mean[:, :, None]
     d_x_4 = 0.015625 * x_4
     t_91 = 0.015625 * block3_norm2_mean[:, :, None]
@@ -2582,20 +2629,20 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     block3.attention.out (small_gpt.py:37)]
     d_block3_attention_out_b = np.add.reduce(d_x_4, axis=(0, 1))
 
-    # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1,
-    #     k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
-    d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_4.reshape(rows*64, 128))
+    # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
+    #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
+    d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_4.reshape(rows*64, 128))
 
     # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
     #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
     d_block3_attention_joined = np.matmul(d_x_4.reshape(rows*64, 128),
         block3_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block3.attention_joined (small_gpt.py:37)]
-    d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block3.attention_joined (small_gpt.py:37)]
+    d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -2606,8 +2653,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
     #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
-    d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block3_attention_mixed)
+    d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block3_attention_mixed)
 
     # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
@@ -2638,22 +2685,22 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_95 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block3_attention_mixed_scores_sum *= t_95
 
-    # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1,
-    #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
+    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block3_attention_q_heads)
+    d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block3_attention_q_heads)
 
-    # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1,
-    #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
+    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block3_attention_q_heads = np.matmul(d_block3_attention_mixed_scores_sum,
         block3_attention_k_heads)
 
-    # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_v_heads (small_gpt.py:37)]
-    d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
+    d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
     #     [adjoint of block3.attention.v (small_gpt.py:37)]
@@ -2661,8 +2708,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
     #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
-    d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_attention_v.reshape(rows*64, 128))
+    d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_attention_v.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
@@ -2670,10 +2717,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block3_norm1_from_block3_attention_v_sum = np.matmul(d_block3_attention_v.reshape(rows*64,
         128), block3_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_k_heads (small_gpt.py:37)]
-    d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
+    d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
     #     [adjoint of block3.attention.k (small_gpt.py:37)]
@@ -2681,8 +2728,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
     #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
-    d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_attention_k.reshape(rows*64, 128))
+    d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_attention_k.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
@@ -2690,10 +2737,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block3_norm1_from_block3_attention_k_sum = np.matmul(d_block3_attention_k.reshape(rows*64,
         128), block3_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_q_heads (small_gpt.py:37)]
-    d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
+    d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
     #     [adjoint of block3.attention.q (small_gpt.py:37)]
@@ -2701,8 +2748,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
     #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
-    d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_attention_q.reshape(rows*64, 128))
+    d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_attention_q.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
@@ -2716,9 +2763,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block3_norm1 += d_block3_norm1_from_block3_attention_k_sum
     d_block3_norm1 += d_block3_norm1_from_block3_attention_v_sum
 
-    # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1
-    #     (small_gpt.py:36)]
+    # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
+    #     block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of
+    #     block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
     #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
@@ -2752,9 +2799,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block3_norm1_mean, out=d_block3_norm1_mean)
     d_block3_norm1_mean += d_block3_norm1_mean_from_block3_norm1_var
 
-    # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm1 (small_gpt.py:36)]
+    # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
+    #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
+    #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
     t_97 = add_2 - block3_norm1_mean[:, :, None]
     t_98 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_98, out=t_98)
@@ -2762,14 +2809,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_97 *= d_block3_norm1
     d_block3_norm1_W = np.add.reduce(t_97, axis=(0, 1))
 
-    # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint of
-    #     block3.norm1 (small_gpt.py:36)]
+    # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
+    #     of block3.norm1 (small_gpt.py:36)]
     d_block3_norm1_b = np.add.reduce(d_block3_norm1, axis=(0, 1))
 
     # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
-    #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] +
-    #     block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38)]
+    #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
+    #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
+    #     (small_gpt.py:38)]
     t_99 = 0.0078125 * d_block3_norm1_mean[:, :, None]
     d_add_2 = 0.015625 * add_2
     t_100 = 0.015625 * block3_norm1_mean[:, :, None]
@@ -2783,8 +2831,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add_2 += t_102
     d_add_2 += d_x_4
 
-    # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of block2.down
-    #     (small_gpt.py:41)]
+    # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
+    #     block2.down (small_gpt.py:41)]
     d_block2_down_b = np.add.reduce(d_add_2, axis=(0, 1))
 
     # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
@@ -2795,9 +2843,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
     #     block2.down_sum (small_gpt.py:41)]
     # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1,
-    #     i2]  [adjoint of h_2 (small_gpt.py:40)]
-    d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64, 512)
+    #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)]
+    d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64,
+        512)
     d_block2_up = 0.7071067811865476 * block2_up
     t_103 = _erf(d_block2_up)
     t_103 *= 0.5
@@ -2811,19 +2860,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_103 *= d_h_2
     d_block2_up = t_103
 
-    # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of block2.up
-    #     (small_gpt.py:40)]
+    # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
+    #     block2.up (small_gpt.py:40)]
     d_block2_up_b = np.add.reduce(d_block2_up, axis=(0, 1))
 
-    # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1,
-    #     j]  [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_up.reshape(rows*64, 512))
+    # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
+    #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
+    d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_up.reshape(rows*64, 512))
 
     # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
     #     [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows, 64,
-        128)
+    d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
@@ -2861,9 +2910,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block2_norm2_mean, out=d_block2_norm2_mean)
     d_block2_norm2_mean += d_block2_norm2_mean_from_block2_norm2_var
 
-    # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm2 (small_gpt.py:39)]
+    # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
+    #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
     t_107 = x_3 - block2_norm2_mean[:, :, None]
     t_108 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_108, out=t_108)
@@ -2871,14 +2920,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_107 *= d_block2_norm2
     d_block2_norm2_W = np.add.reduce(t_107, axis=(0, 1))
 
-    # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint of
-    #     block2.norm2 (small_gpt.py:39)]
+    # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
+    #     of block2.norm2 (small_gpt.py:39)]
     d_block2_norm2_b = np.add.reduce(d_block2_norm2, axis=(0, 1))
 
-    # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0,
-    #     i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] +
-    #     block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41)]
+    # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
+    #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
+    #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
+    #     (small_gpt.py:41)]
     t_109 = 0.0078125 * d_block2_norm2_mean[:, :, None]
     d_x_3 = 0.015625 * x_3
     t_110 = 0.015625 * block2_norm2_mean[:, :, None]
@@ -2896,20 +2946,20 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     block2.attention.out (small_gpt.py:37)]
     d_block2_attention_out_b = np.add.reduce(d_x_3, axis=(0, 1))
 
-    # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1,
-    #     k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
-    d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_3.reshape(rows*64, 128))
+    # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
+    #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
+    d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_3.reshape(rows*64, 128))
 
     # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
     #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
     d_block2_attention_joined = np.matmul(d_x_3.reshape(rows*64, 128),
         block2_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block2.attention_joined (small_gpt.py:37)]
-    d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block2.attention_joined (small_gpt.py:37)]
+    d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -2920,8 +2970,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
     #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
-    d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block2_attention_mixed)
+    d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block2_attention_mixed)
 
     # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
@@ -2952,22 +3002,22 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_114 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block2_attention_mixed_scores_sum *= t_114
 
-    # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1,
-    #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
+    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block2_attention_q_heads)
+    d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block2_attention_q_heads)
 
-    # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1,
-    #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
+    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block2_attention_q_heads = np.matmul(d_block2_attention_mixed_scores_sum,
         block2_attention_k_heads)
 
-    # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_v_heads (small_gpt.py:37)]
-    d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
+    d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
     #     [adjoint of block2.attention.v (small_gpt.py:37)]
@@ -2975,8 +3025,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
     #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
-    d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_attention_v.reshape(rows*64, 128))
+    d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_attention_v.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
@@ -2984,10 +3034,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block2_norm1_from_block2_attention_v_sum = np.matmul(d_block2_attention_v.reshape(rows*64,
         128), block2_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_k_heads (small_gpt.py:37)]
-    d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
+    d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
     #     [adjoint of block2.attention.k (small_gpt.py:37)]
@@ -2995,8 +3045,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
     #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
-    d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_attention_k.reshape(rows*64, 128))
+    d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_attention_k.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
@@ -3004,10 +3054,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block2_norm1_from_block2_attention_k_sum = np.matmul(d_block2_attention_k.reshape(rows*64,
         128), block2_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_q_heads (small_gpt.py:37)]
-    d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
+    d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
     #     [adjoint of block2.attention.q (small_gpt.py:37)]
@@ -3015,8 +3065,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
     #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
-    d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_attention_q.reshape(rows*64, 128))
+    d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_attention_q.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
@@ -3066,9 +3116,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block2_norm1_mean, out=d_block2_norm1_mean)
     d_block2_norm1_mean += d_block2_norm1_mean_from_block2_norm1_var
 
-    # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm1 (small_gpt.py:36)]
+    # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
+    #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
+    #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
     t_116 = add - block2_norm1_mean[:, :, None]
     t_117 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_117, out=t_117)
@@ -3076,14 +3126,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_116 *= d_block2_norm1
     d_block2_norm1_W = np.add.reduce(t_116, axis=(0, 1))
 
-    # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint of
-    #     block2.norm1 (small_gpt.py:36)]
+    # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
+    #     of block2.norm1 (small_gpt.py:36)]
     d_block2_norm1_b = np.add.reduce(d_block2_norm1, axis=(0, 1))
 
-    # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0,
-    #     i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] +
-    #     block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38)]
+    # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
+    #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
+    #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
+    #     (small_gpt.py:38)]
     t_118 = 0.0078125 * d_block2_norm1_mean[:, :, None]
     d_add = 0.015625 * add
     t_119 = 0.015625 * block2_norm1_mean[:, :, None]
@@ -3097,20 +3148,20 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_add += t_121
     d_add += d_x_3
 
-    # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of block1.down
-    #     (small_gpt.py:41)]
+    # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
+    #     block1.down (small_gpt.py:41)]
     d_block1_down_b = np.add.reduce(d_add, axis=(0, 1))
 
-    # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]  [adjoint
-    #     of block1.down_sum (small_gpt.py:41)]
+    # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
+    #     [adjoint of block1.down_sum (small_gpt.py:41)]
     d_block1_down_W = np.matmul(h.transpose(2, 0, 1).reshape(512, rows*64),
         d_add.reshape(rows*64, 128))
 
     # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
     #     block1.down_sum (small_gpt.py:41)]
     # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1,
-    #     i2]  [adjoint of h (small_gpt.py:40)]
+    #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)]
     d_h = np.matmul(d_add.reshape(rows*64, 128), block1_down_W.T).reshape(rows, 64, 512)
     d_block1_up = 0.7071067811865476 * block1_up
     t_122 = _erf(d_block1_up)
@@ -3125,19 +3176,19 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_122 *= d_h
     d_block1_up = t_122
 
-    # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of block1.up
-    #     (small_gpt.py:40)]
+    # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
+    #     block1.up (small_gpt.py:40)]
     d_block1_up_b = np.add.reduce(d_block1_up, axis=(0, 1))
 
-    # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1,
-    #     j]  [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_up.reshape(rows*64, 512))
+    # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
+    #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
+    d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_up.reshape(rows*64, 512))
 
     # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
     #     [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows, 64,
-        128)
+    d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
@@ -3175,9 +3226,9 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     np.negative(d_block1_norm2_mean, out=d_block1_norm2_mean)
     d_block1_norm2_mean += d_block1_norm2_mean_from_block1_norm2_var
 
-    # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm2 (small_gpt.py:39)]
+    # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
+    #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
     t_126 = x_2 - block1_norm2_mean[:, :, None]
     t_127 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_127, out=t_127)
@@ -3185,14 +3236,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_126 *= d_block1_norm2
     d_block1_norm2_W = np.add.reduce(t_126, axis=(0, 1))
 
-    # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint of
-    #     block1.norm2 (small_gpt.py:39)]
+    # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
+    #     of block1.norm2 (small_gpt.py:39)]
     d_block1_norm2_b = np.add.reduce(d_block1_norm2, axis=(0, 1))
 
-    # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0,
-    #     i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] +
-    #     block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41)]
+    # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
+    #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
+    #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
+    #     (small_gpt.py:41)]
     t_128 = 0.0078125 * d_block1_norm2_mean[:, :, None]
     d_x_2 = 0.015625 * x_2
     t_129 = 0.015625 * block1_norm2_mean[:, :, None]
@@ -3210,20 +3262,20 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     #     block1.attention.out (small_gpt.py:37)]
     d_block1_attention_out_b = np.add.reduce(d_x_2, axis=(0, 1))
 
-    # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1,
-    #     k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
-    d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_2.reshape(rows*64, 128))
+    # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
+    #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
+    d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_2.reshape(rows*64, 128))
 
     # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
     #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
     d_block1_attention_joined = np.matmul(d_x_2.reshape(rows*64, 128),
         block1_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block1.attention_joined (small_gpt.py:37)]
-    d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block1.attention_joined (small_gpt.py:37)]
+    d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -3234,8 +3286,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
     #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
-    d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block1_attention_mixed)
+    d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block1_attention_mixed)
 
     # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
@@ -3266,22 +3318,22 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_133 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block1_attention_mixed_scores_sum *= t_133
 
-    # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1,
-    #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
+    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block1_attention_q_heads)
+    d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block1_attention_q_heads)
 
-    # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1,
-    #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
+    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block1_attention_q_heads = np.matmul(d_block1_attention_mixed_scores_sum,
         block1_attention_k_heads)
 
-    # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_v_heads (small_gpt.py:37)]
-    d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
+    d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
     #     [adjoint of block1.attention.v (small_gpt.py:37)]
@@ -3289,8 +3341,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
     #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
-    d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_attention_v.reshape(rows*64, 128))
+    d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_attention_v.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
@@ -3298,10 +3350,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block1_norm1_from_block1_attention_v_sum = np.matmul(d_block1_attention_v.reshape(rows*64,
         128), block1_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_k_heads (small_gpt.py:37)]
-    d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
+    d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
     #     [adjoint of block1.attention.k (small_gpt.py:37)]
@@ -3309,8 +3361,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
     #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
-    d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_attention_k.reshape(rows*64, 128))
+    d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_attention_k.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
@@ -3318,10 +3370,10 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     d_block1_norm1_from_block1_attention_k_sum = np.matmul(d_block1_attention_k.reshape(rows*64,
         128), block1_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_q_heads (small_gpt.py:37)]
-    d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
+    d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
     #     [adjoint of block1.attention.q (small_gpt.py:37)]
@@ -3329,8 +3381,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
 
     # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
     #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
-    d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_attention_q.reshape(rows*64, 128))
+    d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_attention_q.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
@@ -3390,14 +3442,15 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     t_135 *= d_block1_norm1
     d_block1_norm1_W = np.add.reduce(t_135, axis=(0, 1))
 
-    # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint of
-    #     block1.norm1 (small_gpt.py:36)]
+    # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
+    #     of block1.norm1 (small_gpt.py:36)]
     d_block1_norm1_b = np.add.reduce(d_block1_norm1, axis=(0, 1))
 
-    # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1]
-    #     + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] +
-    #     block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38)]
+    # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
+    #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
+    #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
+    #     (small_gpt.py:38)]
     t_137 = 0.0078125 * d_block1_norm1_mean[:, :, None]
     d_x = 0.015625 * x
     t_138 = 0.015625 * block1_norm1_mean[:, :, None]
@@ -3414,8 +3467,8 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
     d_position = np.add.reduce(d_x, axis=0)
 
-    # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint of
-    #     token (small_gpt.py:45)]
+    # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
+    #     of token (small_gpt.py:45)]
     d_token_W = np.zeros((96, 128), np.float32)
     np.add.at(d_token_W, tokens, d_x)
 
@@ -3549,7 +3602,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
@@ -3561,7 +3615,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
@@ -3573,13 +3628,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block1.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block1.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block1.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
         block1_attention_k_heads.transpose(0, 1, 3, 2))
     i2 = np.arange(64)[:, None]
@@ -3615,8 +3672,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
     #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -3661,8 +3718,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     [small_gpt.py:40]
     # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
     # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     small_gpt.py:40
-    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows, 64, 512)
+    #     [small_gpt.py:40]
+    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows,
+        64, 512)
     block1_up += block1_up_b
     h = 0.7071067811865476 * block1_up
     t_12 = _erf(h)
@@ -3718,7 +3776,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
@@ -3730,7 +3789,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
@@ -3742,13 +3802,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block2.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block2.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block2.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
         block2_attention_k_heads.transpose(0, 1, 3, 2))
     block2_attention_mixed_scores_sum *= 0.1767766952966369
@@ -3782,8 +3844,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
     #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -3829,7 +3891,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
     # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows, 64, 512)
+    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows,
+        64, 512)
     block2_up += block2_up_b
     h_2 = 0.7071067811865476 * block2_up
     t_24 = _erf(h_2)
@@ -3885,7 +3948,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
@@ -3897,7 +3961,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
@@ -3909,13 +3974,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block3.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block3.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block3.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
         block3_attention_k_heads.transpose(0, 1, 3, 2))
     block3_attention_mixed_scores_sum *= 0.1767766952966369
@@ -3949,8 +4016,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
     #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -3996,7 +4063,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
     # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows, 64, 512)
+    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows,
+        64, 512)
     block3_up += block3_up_b
     h_3 = 0.7071067811865476 * block3_up
     t_36 = _erf(h_3)
@@ -4052,7 +4120,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
@@ -4064,7 +4133,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
@@ -4076,13 +4146,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
-    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4, 32).transpose(0, 2, 1, 3)
+    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
     #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
     #     [small_gpt.py:37]
-    # block4.attention_mixed_scores[n, i1, i2, j] = (sqrt(2)*block4.attention_mixed_scores_sum[n,
-    #     i1, i2, j]/8 if i2 >= j else -1e+30)  [small_gpt.py:37]
+    # block4.attention_mixed_scores[n, i1, i2, j] =
+    #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+    #     -1e+30)  [small_gpt.py:37]
     block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
         block4_attention_k_heads.transpose(0, 1, 3, 2))
     block4_attention_mixed_scores_sum *= 0.1767766952966369
@@ -4116,8 +4188,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
     #     [small_gpt.py:37]
-    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
     #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
@@ -4163,7 +4235,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
     # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
     #     [small_gpt.py:40]
-    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows, 64, 512)
+    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows,
+        64, 512)
     block4_up += block4_up_b
     h_4 = 0.7071067811865476 * block4_up
     t_48 = _erf(h_4)
@@ -4185,8 +4258,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
     #     [small_gpt.py:49]
     # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-    # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 - add_4[n, i1,
-    #     i2]/64  [adjoint of norm_var (small_gpt.py:49)]
+    # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
+    #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
     norm_mean = np.add.reduce(add_4, axis=2)
     norm_mean *= 0.0078125
     t_49 = add_4 - norm_mean[:, :, None]
@@ -4210,12 +4283,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
     head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
 
-    # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of cross_entropy_sum,
-    #     against overflow (small_gpt.py:51)]
+    # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
+    #     cross_entropy_sum, against overflow (small_gpt.py:51)]
     # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
     #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
-    # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of cross_entropy
-    #     (small_gpt.py:51)]
+    # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
+    #     cross_entropy (small_gpt.py:51)]
     cross_entropy_sum_max = np.maximum.reduce(head, axis=2)
     t_54 = head - cross_entropy_sum_max[:, :, None]
     np.exp(t_54, out=t_54)
@@ -4233,8 +4306,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     cross_entropy_sum_2 = np.add.reduce(t_55, axis=(0, 1))
     cross_entropy = 0.015625 / np.float32(rows) * cross_entropy_sum_2
 
-    # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1, j] -
-    #     cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
+    # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
+    #     j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
     #     cross_entropy_sum (small_gpt.py:51)]
     d_head = head - cross_entropy_sum_max[:, :, None]
     np.exp(d_head, out=d_head)
@@ -4243,9 +4316,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_57 = np.where(j_2 == targets[:, :, None], -0.015625 / np.float32(rows), 0.0)
     d_head += t_57
 
-    # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint of
-    #     head (small_gpt.py:50)]
-    d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64), d_head.reshape(rows*64, 96))
+    # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint
+    #     of head (small_gpt.py:50)]
+    d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64),
+        d_head.reshape(rows*64, 96))
 
     # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
     #     (small_gpt.py:50)]
@@ -4253,8 +4327,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
     #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
-    # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))  [adjoint of
-    #     norm (small_gpt.py:49)]
+    # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))
+    #     [adjoint of norm (small_gpt.py:49)]
     # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
     #     [adjoint of norm_var (small_gpt.py:49)]
     t_58 = add_4 - norm_mean[:, :, None]
@@ -4267,10 +4341,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_norm_var *= d_norm_var_sum
     d_norm_mean_from_norm_var = d_norm_mean_from_norm_var_sum * d_norm_var
 
-    # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]  [adjoint
-    #     of norm (small_gpt.py:49)]
-    # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] + 1e-05)
+    # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
     #     [adjoint of norm (small_gpt.py:49)]
+    # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
+    #     1e-05)  [adjoint of norm (small_gpt.py:49)]
     # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
     #     of norm, norm_var (small_gpt.py:49)]
     d_norm_mean_from_norm_sum = np.einsum("a,nia->ni", norm_W, d_norm)
@@ -4280,8 +4354,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_norm_mean, out=d_norm_mean)
     d_norm_mean += d_norm_mean_from_norm_var
 
-    # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n, i1])*d_norm[n,
-    #     i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm (small_gpt.py:49)]
+    # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
+    #     i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
+    #     (small_gpt.py:49)]
     t_59 = add_4 - norm_mean[:, :, None]
     t_60 = 1e-05 + norm_var[:, :, None]
     np.sqrt(t_60, out=t_60)
@@ -4294,8 +4369,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_norm_b = np.add.reduce(d_norm, axis=(0, 1))
 
     # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
-    #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)
-    #     [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
+    #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
+    #     1e-05)  [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
     t_61 = 0.0078125 * d_norm_mean[:, :, None]
     d_add_4 = 0.015625 * add_4
     t_62 = 0.015625 * norm_mean[:, :, None]
@@ -4308,8 +4383,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_64 *= d_norm
     d_add_4 += t_64
 
-    # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of block4.down
-    #     (small_gpt.py:41)]
+    # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
+    #     block4.down (small_gpt.py:41)]
     d_block4_down_b = np.add.reduce(d_add_4, axis=(0, 1))
 
     # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
@@ -4320,9 +4395,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
     #     block4.down_sum (small_gpt.py:41)]
     # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_4[i0, i1,
-    #     i2]  [adjoint of h_4 (small_gpt.py:40)]
-    d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64, 512)
+    #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)]
+    d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64,
+        512)
     d_block4_up = 0.7071067811865476 * block4_up
     t_65 = _erf(d_block4_up)
     t_65 *= 0.5
@@ -4336,19 +4412,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_65 *= d_h_4
     d_block4_up = t_65
 
-    # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of block4.up
-    #     (small_gpt.py:40)]
+    # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
+    #     block4.up (small_gpt.py:40)]
     d_block4_up_b = np.add.reduce(d_block4_up, axis=(0, 1))
 
-    # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n, i1,
-    #     j]  [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_up.reshape(rows*64, 512))
+    # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
+    #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
+    d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_up.reshape(rows*64, 512))
 
     # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
     #     [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows, 64,
-        128)
+    d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
     #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
@@ -4386,9 +4462,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block4_norm2_mean, out=d_block4_norm2_mean)
     d_block4_norm2_mean += d_block4_norm2_mean_from_block4_norm2_var
 
-    # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm2 (small_gpt.py:39)]
+    # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] -
+    #     block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
     t_69 = x_5 - block4_norm2_mean[:, :, None]
     t_70 = 1e-05 + block4_norm2_var[:, :, None]
     np.sqrt(t_70, out=t_70)
@@ -4396,14 +4472,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_69 *= d_block4_norm2
     d_block4_norm2_W = np.add.reduce(t_69, axis=(0, 1))
 
-    # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint of
-    #     block4.norm2 (small_gpt.py:39)]
+    # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
+    #     of block4.norm2 (small_gpt.py:39)]
     d_block4_norm2_b = np.add.reduce(d_block4_norm2, axis=(0, 1))
 
-    # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0, i1]/64)*d_block4.norm2_var[i0,
-    #     i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1, i2] +
-    #     block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean (small_gpt.py:41)]
+    # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
+    #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
+    #     i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
+    #     (small_gpt.py:41)]
     t_71 = 0.0078125 * d_block4_norm2_mean[:, :, None]
     d_x_5 = 0.015625 * x_5
     t_72 = 0.015625 * block4_norm2_mean[:, :, None]
@@ -4421,20 +4498,20 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     block4.attention.out (small_gpt.py:37)]
     d_block4_attention_out_b = np.add.reduce(d_x_5, axis=(0, 1))
 
-    # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n, i1,
-    #     k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
-    d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_5.reshape(rows*64, 128))
+    # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
+    #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
+    d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_5.reshape(rows*64, 128))
 
     # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
     #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
     d_block4_attention_joined = np.matmul(d_x_5.reshape(rows*64, 128),
         block4_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block4.attention_joined (small_gpt.py:37)]
-    d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block4.attention_joined (small_gpt.py:37)]
+    d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -4445,8 +4522,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
     #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
-    d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block4_attention_mixed)
+    d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block4_attention_mixed)
 
     # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
@@ -4477,22 +4554,22 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_76 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block4_attention_mixed_scores_sum *= t_76
 
-    # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n, i1,
-    #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
+    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block4_attention_q_heads)
+    d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block4_attention_q_heads)
 
-    # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n, i1,
-    #     j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
+    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block4_attention_q_heads = np.matmul(d_block4_attention_mixed_scores_sum,
         block4_attention_k_heads)
 
-    # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_v_heads (small_gpt.py:37)]
-    d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
+    d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
     #     [adjoint of block4.attention.v (small_gpt.py:37)]
@@ -4500,8 +4577,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
     #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
-    d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_attention_v.reshape(rows*64, 128))
+    d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_attention_v.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
@@ -4509,10 +4586,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block4_norm1_from_block4_attention_v_sum = np.matmul(d_block4_attention_v.reshape(rows*64,
         128), block4_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_k_heads (small_gpt.py:37)]
-    d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
+    d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
     #     [adjoint of block4.attention.k (small_gpt.py:37)]
@@ -4520,8 +4597,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
     #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
-    d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_attention_k.reshape(rows*64, 128))
+    d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_attention_k.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
@@ -4529,10 +4606,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block4_norm1_from_block4_attention_k_sum = np.matmul(d_block4_attention_k.reshape(rows*64,
         128), block4_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block4.attention_q_heads (small_gpt.py:37)]
-    d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
+    d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
     #     [adjoint of block4.attention.q (small_gpt.py:37)]
@@ -4540,8 +4617,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
     #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
-    d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block4_attention_q.reshape(rows*64, 128))
+    d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block4_attention_q.reshape(rows*64, 128))
 
     # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
@@ -4555,9 +4632,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block4_norm1 += d_block4_norm1_from_block4_attention_k_sum
     d_block4_norm1 += d_block4_norm1_from_block4_attention_v_sum
 
-    # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1
-    #     (small_gpt.py:36)]
+    # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
+    #     block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of
+    #     block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
     #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
     # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
@@ -4591,9 +4668,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block4_norm1_mean, out=d_block4_norm1_mean)
     d_block4_norm1_mean += d_block4_norm1_mean_from_block4_norm1_var
 
-    # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block4.norm1 (small_gpt.py:36)]
+    # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
+    #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
+    #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
     t_78 = add_3 - block4_norm1_mean[:, :, None]
     t_79 = 1e-05 + block4_norm1_var[:, :, None]
     np.sqrt(t_79, out=t_79)
@@ -4601,14 +4678,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_78 *= d_block4_norm1
     d_block4_norm1_W = np.add.reduce(t_78, axis=(0, 1))
 
-    # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint of
-    #     block4.norm1 (small_gpt.py:36)]
+    # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
+    #     of block4.norm1 (small_gpt.py:36)]
     d_block4_norm1_b = np.add.reduce(d_block4_norm1, axis=(0, 1))
 
     # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
-    #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1, i2] +
-    #     block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean (small_gpt.py:38)]
+    #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
+    #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
+    #     (small_gpt.py:38)]
     t_80 = 0.0078125 * d_block4_norm1_mean[:, :, None]
     d_add_3 = 0.015625 * add_3
     t_81 = 0.015625 * block4_norm1_mean[:, :, None]
@@ -4622,8 +4700,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add_3 += t_83
     d_add_3 += d_x_5
 
-    # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of block3.down
-    #     (small_gpt.py:41)]
+    # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
+    #     block3.down (small_gpt.py:41)]
     d_block3_down_b = np.add.reduce(d_add_3, axis=(0, 1))
 
     # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
@@ -4634,9 +4712,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
     #     block3.down_sum (small_gpt.py:41)]
     # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_3[i0, i1,
-    #     i2]  [adjoint of h_3 (small_gpt.py:40)]
-    d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64, 512)
+    #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)]
+    d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64,
+        512)
     d_block3_up = 0.7071067811865476 * block3_up
     t_84 = _erf(d_block3_up)
     t_84 *= 0.5
@@ -4650,19 +4729,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_84 *= d_h_3
     d_block3_up = t_84
 
-    # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of block3.up
-    #     (small_gpt.py:40)]
+    # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
+    #     block3.up (small_gpt.py:40)]
     d_block3_up_b = np.add.reduce(d_block3_up, axis=(0, 1))
 
-    # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n, i1,
-    #     j]  [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_up.reshape(rows*64, 512))
+    # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
+    #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
+    d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_up.reshape(rows*64, 512))
 
     # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
     #     [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows, 64,
-        128)
+    d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
     #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
@@ -4700,9 +4779,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block3_norm2_mean, out=d_block3_norm2_mean)
     d_block3_norm2_mean += d_block3_norm2_mean_from_block3_norm2_var
 
-    # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm2 (small_gpt.py:39)]
+    # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
+    #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
     t_88 = x_4 - block3_norm2_mean[:, :, None]
     t_89 = 1e-05 + block3_norm2_var[:, :, None]
     np.sqrt(t_89, out=t_89)
@@ -4710,14 +4789,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_88 *= d_block3_norm2
     d_block3_norm2_W = np.add.reduce(t_88, axis=(0, 1))
 
-    # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint of
-    #     block3.norm2 (small_gpt.py:39)]
+    # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
+    #     of block3.norm2 (small_gpt.py:39)]
     d_block3_norm2_b = np.add.reduce(d_block3_norm2, axis=(0, 1))
 
-    # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0, i1]/64)*d_block3.norm2_var[i0,
-    #     i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1, i2] +
-    #     block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean (small_gpt.py:41)]
+    # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
+    #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
+    #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
+    #     (small_gpt.py:41)]
     t_90 = 0.0078125 * d_block3_norm2_mean[:, :, None]
     d_x_4 = 0.015625 * x_4
     t_91 = 0.015625 * block3_norm2_mean[:, :, None]
@@ -4735,20 +4815,20 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     block3.attention.out (small_gpt.py:37)]
     d_block3_attention_out_b = np.add.reduce(d_x_4, axis=(0, 1))
 
-    # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n, i1,
-    #     k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
-    d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_4.reshape(rows*64, 128))
+    # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
+    #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
+    d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_4.reshape(rows*64, 128))
 
     # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
     #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
     d_block3_attention_joined = np.matmul(d_x_4.reshape(rows*64, 128),
         block3_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block3.attention_joined (small_gpt.py:37)]
-    d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block3.attention_joined (small_gpt.py:37)]
+    d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -4759,8 +4839,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
     #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
-    d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block3_attention_mixed)
+    d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block3_attention_mixed)
 
     # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
@@ -4791,22 +4871,22 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_95 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block3_attention_mixed_scores_sum *= t_95
 
-    # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n, i1,
-    #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
+    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block3_attention_q_heads)
+    d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block3_attention_q_heads)
 
-    # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n, i1,
-    #     j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
+    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block3_attention_q_heads = np.matmul(d_block3_attention_mixed_scores_sum,
         block3_attention_k_heads)
 
-    # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_v_heads (small_gpt.py:37)]
-    d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
+    d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
     #     [adjoint of block3.attention.v (small_gpt.py:37)]
@@ -4814,8 +4894,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
     #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
-    d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_attention_v.reshape(rows*64, 128))
+    d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_attention_v.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
@@ -4823,10 +4903,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block3_norm1_from_block3_attention_v_sum = np.matmul(d_block3_attention_v.reshape(rows*64,
         128), block3_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_k_heads (small_gpt.py:37)]
-    d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
+    d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
     #     [adjoint of block3.attention.k (small_gpt.py:37)]
@@ -4834,8 +4914,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
     #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
-    d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_attention_k.reshape(rows*64, 128))
+    d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_attention_k.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
@@ -4843,10 +4923,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block3_norm1_from_block3_attention_k_sum = np.matmul(d_block3_attention_k.reshape(rows*64,
         128), block3_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block3.attention_q_heads (small_gpt.py:37)]
-    d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
+    d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
     #     [adjoint of block3.attention.q (small_gpt.py:37)]
@@ -4854,8 +4934,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
     #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
-    d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block3_attention_q.reshape(rows*64, 128))
+    d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block3_attention_q.reshape(rows*64, 128))
 
     # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
@@ -4869,9 +4949,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block3_norm1 += d_block3_norm1_from_block3_attention_k_sum
     d_block3_norm1 += d_block3_norm1_from_block3_attention_v_sum
 
-    # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1
-    #     (small_gpt.py:36)]
+    # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
+    #     block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of
+    #     block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
     #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
     # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
@@ -4905,9 +4985,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block3_norm1_mean, out=d_block3_norm1_mean)
     d_block3_norm1_mean += d_block3_norm1_mean_from_block3_norm1_var
 
-    # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block3.norm1 (small_gpt.py:36)]
+    # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
+    #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
+    #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
     t_97 = add_2 - block3_norm1_mean[:, :, None]
     t_98 = 1e-05 + block3_norm1_var[:, :, None]
     np.sqrt(t_98, out=t_98)
@@ -4915,14 +4995,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_97 *= d_block3_norm1
     d_block3_norm1_W = np.add.reduce(t_97, axis=(0, 1))
 
-    # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint of
-    #     block3.norm1 (small_gpt.py:36)]
+    # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
+    #     of block3.norm1 (small_gpt.py:36)]
     d_block3_norm1_b = np.add.reduce(d_block3_norm1, axis=(0, 1))
 
     # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
-    #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1, i2] +
-    #     block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean (small_gpt.py:38)]
+    #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
+    #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
+    #     (small_gpt.py:38)]
     t_99 = 0.0078125 * d_block3_norm1_mean[:, :, None]
     d_add_2 = 0.015625 * add_2
     t_100 = 0.015625 * block3_norm1_mean[:, :, None]
@@ -4936,8 +5017,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add_2 += t_102
     d_add_2 += d_x_4
 
-    # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of block2.down
-    #     (small_gpt.py:41)]
+    # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
+    #     block2.down (small_gpt.py:41)]
     d_block2_down_b = np.add.reduce(d_add_2, axis=(0, 1))
 
     # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
@@ -4948,9 +5029,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
     #     block2.down_sum (small_gpt.py:41)]
     # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1, i2]/(2*sqrt(pi)))*d_h_2[i0, i1,
-    #     i2]  [adjoint of h_2 (small_gpt.py:40)]
-    d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64, 512)
+    #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)]
+    d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64,
+        512)
     d_block2_up = 0.7071067811865476 * block2_up
     t_103 = _erf(d_block2_up)
     t_103 *= 0.5
@@ -4964,19 +5046,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_103 *= d_h_2
     d_block2_up = t_103
 
-    # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of block2.up
-    #     (small_gpt.py:40)]
+    # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
+    #     block2.up (small_gpt.py:40)]
     d_block2_up_b = np.add.reduce(d_block2_up, axis=(0, 1))
 
-    # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n, i1,
-    #     j]  [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_up.reshape(rows*64, 512))
+    # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
+    #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
+    d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_up.reshape(rows*64, 512))
 
     # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
     #     [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows, 64,
-        128)
+    d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
     #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
@@ -5014,9 +5096,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block2_norm2_mean, out=d_block2_norm2_mean)
     d_block2_norm2_mean += d_block2_norm2_mean_from_block2_norm2_var
 
-    # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm2 (small_gpt.py:39)]
+    # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
+    #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
     t_107 = x_3 - block2_norm2_mean[:, :, None]
     t_108 = 1e-05 + block2_norm2_var[:, :, None]
     np.sqrt(t_108, out=t_108)
@@ -5024,14 +5106,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_107 *= d_block2_norm2
     d_block2_norm2_W = np.add.reduce(t_107, axis=(0, 1))
 
-    # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint of
-    #     block2.norm2 (small_gpt.py:39)]
+    # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
+    #     of block2.norm2 (small_gpt.py:39)]
     d_block2_norm2_b = np.add.reduce(d_block2_norm2, axis=(0, 1))
 
-    # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0, i1]/64)*d_block2.norm2_var[i0,
-    #     i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1, i2] +
-    #     block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean (small_gpt.py:41)]
+    # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
+    #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
+    #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
+    #     (small_gpt.py:41)]
     t_109 = 0.0078125 * d_block2_norm2_mean[:, :, None]
     d_x_3 = 0.015625 * x_3
     t_110 = 0.015625 * block2_norm2_mean[:, :, None]
@@ -5049,20 +5132,20 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     block2.attention.out (small_gpt.py:37)]
     d_block2_attention_out_b = np.add.reduce(d_x_3, axis=(0, 1))
 
-    # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n, i1,
-    #     k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
-    d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_3.reshape(rows*64, 128))
+    # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
+    #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
+    d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_3.reshape(rows*64, 128))
 
     # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
     #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
     d_block2_attention_joined = np.matmul(d_x_3.reshape(rows*64, 128),
         block2_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block2.attention_joined (small_gpt.py:37)]
-    d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block2.attention_joined (small_gpt.py:37)]
+    d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -5073,8 +5156,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
     #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
-    d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block2_attention_mixed)
+    d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block2_attention_mixed)
 
     # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
@@ -5105,22 +5188,22 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_114 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block2_attention_mixed_scores_sum *= t_114
 
-    # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n, i1,
-    #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
+    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block2_attention_q_heads)
+    d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block2_attention_q_heads)
 
-    # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n, i1,
-    #     j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
+    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block2_attention_q_heads = np.matmul(d_block2_attention_mixed_scores_sum,
         block2_attention_k_heads)
 
-    # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_v_heads (small_gpt.py:37)]
-    d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
+    d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
     #     [adjoint of block2.attention.v (small_gpt.py:37)]
@@ -5128,8 +5211,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
     #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
-    d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_attention_v.reshape(rows*64, 128))
+    d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_attention_v.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
@@ -5137,10 +5220,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block2_norm1_from_block2_attention_v_sum = np.matmul(d_block2_attention_v.reshape(rows*64,
         128), block2_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_k_heads (small_gpt.py:37)]
-    d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
+    d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
     #     [adjoint of block2.attention.k (small_gpt.py:37)]
@@ -5148,8 +5231,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
     #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
-    d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_attention_k.reshape(rows*64, 128))
+    d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_attention_k.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
@@ -5157,10 +5240,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block2_norm1_from_block2_attention_k_sum = np.matmul(d_block2_attention_k.reshape(rows*64,
         128), block2_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block2.attention_q_heads (small_gpt.py:37)]
-    d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
+    d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
     #     [adjoint of block2.attention.q (small_gpt.py:37)]
@@ -5168,8 +5251,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
     #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
-    d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block2_attention_q.reshape(rows*64, 128))
+    d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block2_attention_q.reshape(rows*64, 128))
 
     # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
@@ -5219,9 +5302,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block2_norm1_mean, out=d_block2_norm1_mean)
     d_block2_norm1_mean += d_block2_norm1_mean_from_block2_norm1_var
 
-    # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block2.norm1 (small_gpt.py:36)]
+    # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
+    #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
+    #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
     t_116 = add - block2_norm1_mean[:, :, None]
     t_117 = 1e-05 + block2_norm1_var[:, :, None]
     np.sqrt(t_117, out=t_117)
@@ -5229,14 +5312,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_116 *= d_block2_norm1
     d_block2_norm1_W = np.add.reduce(t_116, axis=(0, 1))
 
-    # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint of
-    #     block2.norm1 (small_gpt.py:36)]
+    # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
+    #     of block2.norm1 (small_gpt.py:36)]
     d_block2_norm1_b = np.add.reduce(d_block2_norm1, axis=(0, 1))
 
-    # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0, i1]/64)*d_block2.norm1_var[i0,
-    #     i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1, i2] +
-    #     block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean (small_gpt.py:38)]
+    # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
+    #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
+    #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
+    #     (small_gpt.py:38)]
     t_118 = 0.0078125 * d_block2_norm1_mean[:, :, None]
     d_add = 0.015625 * add
     t_119 = 0.015625 * block2_norm1_mean[:, :, None]
@@ -5250,20 +5334,20 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_add += t_121
     d_add += d_x_3
 
-    # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of block1.down
-    #     (small_gpt.py:41)]
+    # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
+    #     block1.down (small_gpt.py:41)]
     d_block1_down_b = np.add.reduce(d_add, axis=(0, 1))
 
-    # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]  [adjoint
-    #     of block1.down_sum (small_gpt.py:41)]
+    # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
+    #     [adjoint of block1.down_sum (small_gpt.py:41)]
     d_block1_down_W = np.matmul(h.transpose(2, 0, 1).reshape(512, rows*64),
         d_add.reshape(rows*64, 128))
 
     # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
     #     block1.down_sum (small_gpt.py:41)]
     # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1, i2]/(2*sqrt(pi)))*d_h[i0, i1,
-    #     i2]  [adjoint of h (small_gpt.py:40)]
+    #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
+    #     i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)]
     d_h = np.matmul(d_add.reshape(rows*64, 128), block1_down_W.T).reshape(rows, 64, 512)
     d_block1_up = 0.7071067811865476 * block1_up
     t_122 = _erf(d_block1_up)
@@ -5278,19 +5362,19 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_122 *= d_h
     d_block1_up = t_122
 
-    # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of block1.up
-    #     (small_gpt.py:40)]
+    # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
+    #     block1.up (small_gpt.py:40)]
     d_block1_up_b = np.add.reduce(d_block1_up, axis=(0, 1))
 
-    # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n, i1,
-    #     j]  [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_up.reshape(rows*64, 512))
+    # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
+    #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
+    d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_up.reshape(rows*64, 512))
 
     # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
     #     [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows, 64,
-        128)
+    d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows,
+        64, 128)
 
     # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
     #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
@@ -5328,9 +5412,9 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.negative(d_block1_norm2_mean, out=d_block1_norm2_mean)
     d_block1_norm2_mean += d_block1_norm2_mean_from_block1_norm2_var
 
-    # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm2 (small_gpt.py:39)]
+    # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
+    #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
+    #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
     t_126 = x_2 - block1_norm2_mean[:, :, None]
     t_127 = 1e-05 + block1_norm2_var[:, :, None]
     np.sqrt(t_127, out=t_127)
@@ -5338,14 +5422,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_126 *= d_block1_norm2
     d_block1_norm2_W = np.add.reduce(t_126, axis=(0, 1))
 
-    # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint of
-    #     block1.norm2 (small_gpt.py:39)]
+    # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
+    #     of block1.norm2 (small_gpt.py:39)]
     d_block1_norm2_b = np.add.reduce(d_block1_norm2, axis=(0, 1))
 
-    # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0, i1]/64)*d_block1.norm2_var[i0,
-    #     i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1, i2] +
-    #     block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] + 1e-05)
-    #     [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean (small_gpt.py:41)]
+    # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
+    #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
+    #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
+    #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
+    #     (small_gpt.py:41)]
     t_128 = 0.0078125 * d_block1_norm2_mean[:, :, None]
     d_x_2 = 0.015625 * x_2
     t_129 = 0.015625 * block1_norm2_mean[:, :, None]
@@ -5363,20 +5448,20 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     block1.attention.out (small_gpt.py:37)]
     d_block1_attention_out_b = np.add.reduce(d_x_2, axis=(0, 1))
 
-    # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n, i1,
-    #     k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
-    d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0, 1).reshape(128,
-        rows*64), d_x_2.reshape(rows*64, 128))
+    # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
+    #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
+    d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0,
+        1).reshape(128, rows*64), d_x_2.reshape(rows*64, 128))
 
     # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
     #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
     d_block1_attention_joined = np.matmul(d_x_2.reshape(rows*64, 128),
         block1_attention_out_W.T).reshape(rows, 64, 128)
 
-    # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]  [adjoint
-    #     of block1.attention_joined (small_gpt.py:37)]
-    d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4, 32).transpose(0, 2,
-        1, 3)
+    # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
+    #     [adjoint of block1.attention_joined (small_gpt.py:37)]
+    d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
     #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
@@ -5387,8 +5472,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
     #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
-    d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1, 3, 2),
-        d_block1_attention_mixed)
+    d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1,
+        3, 2), d_block1_attention_mixed)
 
     # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
     #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
@@ -5419,22 +5504,22 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_133 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
     d_block1_attention_mixed_scores_sum *= t_133
 
-    # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n, i1,
-    #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+    # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
+    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
     #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0, 1, 3,
-        2), block1_attention_q_heads)
+    d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0,
+        1, 3, 2), block1_attention_q_heads)
 
-    # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n, i1,
-    #     j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+    # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
+    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
     #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
     d_block1_attention_q_heads = np.matmul(d_block1_attention_mixed_scores_sum,
         block1_attention_k_heads)
 
-    # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_v_heads (small_gpt.py:37)]
-    d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
+    #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
+    d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
     #     [adjoint of block1.attention.v (small_gpt.py:37)]
@@ -5442,8 +5527,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
     #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
-    d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_attention_v.reshape(rows*64, 128))
+    d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_attention_v.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
@@ -5451,10 +5536,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block1_norm1_from_block1_attention_v_sum = np.matmul(d_block1_attention_v.reshape(rows*64,
         128), block1_attention_v_W.T).reshape(rows, 64, 128)
 
-    # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_k_heads (small_gpt.py:37)]
-    d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
+    #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
+    d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
     #     [adjoint of block1.attention.k (small_gpt.py:37)]
@@ -5462,8 +5547,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
     #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
-    d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_attention_k.reshape(rows*64, 128))
+    d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_attention_k.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
@@ -5471,10 +5556,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     d_block1_norm1_from_block1_attention_k_sum = np.matmul(d_block1_attention_k.reshape(rows*64,
         128), block1_attention_k_W.T).reshape(rows, 64, 128)
 
-    # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]  [adjoint of
-    #     block1.attention_q_heads (small_gpt.py:37)]
-    d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1, 3).reshape(rows,
-        8192).reshape(rows, 64, 128)
+    # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
+    #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
+    d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1,
+        3).reshape(rows, 8192).reshape(rows, 64, 128)
 
     # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
     #     [adjoint of block1.attention.q (small_gpt.py:37)]
@@ -5482,8 +5567,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
     #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
-    d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
-        d_block1_attention_q.reshape(rows*64, 128))
+    d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
+        rows*64), d_block1_attention_q.reshape(rows*64, 128))
 
     # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
     #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
@@ -5543,14 +5628,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     t_135 *= d_block1_norm1
     d_block1_norm1_W = np.add.reduce(t_135, axis=(0, 1))
 
-    # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint of
-    #     block1.norm1 (small_gpt.py:36)]
+    # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
+    #     of block1.norm1 (small_gpt.py:36)]
     d_block1_norm1_b = np.add.reduce(d_block1_norm1, axis=(0, 1))
 
-    # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0, i1]/64)*d_block1.norm1_var[i0, i1]
-    #     + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1, i2] +
-    #     block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] + 1e-05)
-    #     [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean (small_gpt.py:38)]
+    # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
+    #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
+    #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
+    #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
+    #     (small_gpt.py:38)]
     t_137 = 0.0078125 * d_block1_norm1_mean[:, :, None]
     d_x = 0.015625 * x
     t_138 = 0.015625 * block1_norm1_mean[:, :, None]
@@ -5567,8 +5653,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
     d_position = np.add.reduce(d_x, axis=0)
 
-    # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint of
-    #     token (small_gpt.py:45)]
+    # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
+    #     of token (small_gpt.py:45)]
     d_token_W = np.zeros((96, 128), np.float32)
     np.add.at(d_token_W, tokens, d_x)
 
@@ -5590,37 +5676,40 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block1.norm1.b_square = sum over i2 < 128 of d_block1.norm1.b[i2]**2    for the norm
     block1_norm1_b_square = np.einsum("i,i->", d_block1_norm1_b, d_block1_norm1_b)
 
-    # block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k, j]**2
-    #     [for the norm]
+    # block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k,
+    #     j]**2  [for the norm]
     block1_attention_q_W_square = np.einsum("kj,kj->", d_block1_attention_q_W,
         d_block1_attention_q_W)
 
-    # block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2    for the norm
+    # block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2  [for the
+    #     norm]
     block1_attention_q_b_square = np.einsum("j,j->", d_block1_attention_q_b, d_block1_attention_q_b)
 
-    # block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k, j]**2
-    #     [for the norm]
+    # block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k,
+    #     j]**2  [for the norm]
     block1_attention_k_W_square = np.einsum("kj,kj->", d_block1_attention_k_W,
         d_block1_attention_k_W)
 
-    # block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2    for the norm
+    # block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2  [for the
+    #     norm]
     block1_attention_k_b_square = np.einsum("j,j->", d_block1_attention_k_b, d_block1_attention_k_b)
 
-    # block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k, j]**2
-    #     [for the norm]
+    # block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k,
+    #     j]**2  [for the norm]
     block1_attention_v_W_square = np.einsum("kj,kj->", d_block1_attention_v_W,
         d_block1_attention_v_W)
 
-    # block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2    for the norm
+    # block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2  [for the
+    #     norm]
     block1_attention_v_b_square = np.einsum("j,j->", d_block1_attention_v_b, d_block1_attention_v_b)
 
-    # block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k, j]**2
-    #     [for the norm]
+    # block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k,
+    #     j]**2  [for the norm]
     block1_attention_out_W_square = np.einsum("kj,kj->", d_block1_attention_out_W,
         d_block1_attention_out_W)
 
-    # block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2  [for the
-    #     norm]
+    # block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2  [for
+    #     the norm]
     block1_attention_out_b_square = np.einsum("j,j->", d_block1_attention_out_b,
         d_block1_attention_out_b)
 
@@ -5630,13 +5719,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block1.norm2.b_square = sum over i2 < 128 of d_block1.norm2.b[i2]**2    for the norm
     block1_norm2_b_square = np.einsum("i,i->", d_block1_norm2_b, d_block1_norm2_b)
 
-    # block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the norm
+    # block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the
+    #     norm
     block1_up_W_square = np.einsum("kj,kj->", d_block1_up_W, d_block1_up_W)
 
     # block1.up.b_square = sum over j < 512 of d_block1.up.b[j]**2    for the norm
     block1_up_b_square = np.einsum("j,j->", d_block1_up_b, d_block1_up_b)
 
-    # block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2    for the norm
+    # block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2  [for the
+    #     norm]
     block1_down_W_square = np.einsum("kj,kj->", d_block1_down_W, d_block1_down_W)
 
     # block1.down.b_square = sum over j < 128 of d_block1.down.b[j]**2    for the norm
@@ -5648,37 +5739,40 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block2.norm1.b_square = sum over i2 < 128 of d_block2.norm1.b[i2]**2    for the norm
     block2_norm1_b_square = np.einsum("i,i->", d_block2_norm1_b, d_block2_norm1_b)
 
-    # block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k, j]**2
-    #     [for the norm]
+    # block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k,
+    #     j]**2  [for the norm]
     block2_attention_q_W_square = np.einsum("kj,kj->", d_block2_attention_q_W,
         d_block2_attention_q_W)
 
-    # block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2    for the norm
+    # block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2  [for the
+    #     norm]
     block2_attention_q_b_square = np.einsum("j,j->", d_block2_attention_q_b, d_block2_attention_q_b)
 
-    # block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k, j]**2
-    #     [for the norm]
+    # block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k,
+    #     j]**2  [for the norm]
     block2_attention_k_W_square = np.einsum("kj,kj->", d_block2_attention_k_W,
         d_block2_attention_k_W)
 
-    # block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2    for the norm
+    # block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2  [for the
+    #     norm]
     block2_attention_k_b_square = np.einsum("j,j->", d_block2_attention_k_b, d_block2_attention_k_b)
 
-    # block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k, j]**2
-    #     [for the norm]
+    # block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k,
+    #     j]**2  [for the norm]
     block2_attention_v_W_square = np.einsum("kj,kj->", d_block2_attention_v_W,
         d_block2_attention_v_W)
 
-    # block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2    for the norm
+    # block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2  [for the
+    #     norm]
     block2_attention_v_b_square = np.einsum("j,j->", d_block2_attention_v_b, d_block2_attention_v_b)
 
-    # block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k, j]**2
-    #     [for the norm]
+    # block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k,
+    #     j]**2  [for the norm]
     block2_attention_out_W_square = np.einsum("kj,kj->", d_block2_attention_out_W,
         d_block2_attention_out_W)
 
-    # block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2  [for the
-    #     norm]
+    # block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2  [for
+    #     the norm]
     block2_attention_out_b_square = np.einsum("j,j->", d_block2_attention_out_b,
         d_block2_attention_out_b)
 
@@ -5688,13 +5782,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block2.norm2.b_square = sum over i2 < 128 of d_block2.norm2.b[i2]**2    for the norm
     block2_norm2_b_square = np.einsum("i,i->", d_block2_norm2_b, d_block2_norm2_b)
 
-    # block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the norm
+    # block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the
+    #     norm
     block2_up_W_square = np.einsum("kj,kj->", d_block2_up_W, d_block2_up_W)
 
     # block2.up.b_square = sum over j < 512 of d_block2.up.b[j]**2    for the norm
     block2_up_b_square = np.einsum("j,j->", d_block2_up_b, d_block2_up_b)
 
-    # block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2    for the norm
+    # block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2  [for the
+    #     norm]
     block2_down_W_square = np.einsum("kj,kj->", d_block2_down_W, d_block2_down_W)
 
     # block2.down.b_square = sum over j < 128 of d_block2.down.b[j]**2    for the norm
@@ -5706,37 +5802,40 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block3.norm1.b_square = sum over i2 < 128 of d_block3.norm1.b[i2]**2    for the norm
     block3_norm1_b_square = np.einsum("i,i->", d_block3_norm1_b, d_block3_norm1_b)
 
-    # block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k, j]**2
-    #     [for the norm]
+    # block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k,
+    #     j]**2  [for the norm]
     block3_attention_q_W_square = np.einsum("kj,kj->", d_block3_attention_q_W,
         d_block3_attention_q_W)
 
-    # block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2    for the norm
+    # block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2  [for the
+    #     norm]
     block3_attention_q_b_square = np.einsum("j,j->", d_block3_attention_q_b, d_block3_attention_q_b)
 
-    # block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k, j]**2
-    #     [for the norm]
+    # block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k,
+    #     j]**2  [for the norm]
     block3_attention_k_W_square = np.einsum("kj,kj->", d_block3_attention_k_W,
         d_block3_attention_k_W)
 
-    # block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2    for the norm
+    # block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2  [for the
+    #     norm]
     block3_attention_k_b_square = np.einsum("j,j->", d_block3_attention_k_b, d_block3_attention_k_b)
 
-    # block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k, j]**2
-    #     [for the norm]
+    # block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k,
+    #     j]**2  [for the norm]
     block3_attention_v_W_square = np.einsum("kj,kj->", d_block3_attention_v_W,
         d_block3_attention_v_W)
 
-    # block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2    for the norm
+    # block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2  [for the
+    #     norm]
     block3_attention_v_b_square = np.einsum("j,j->", d_block3_attention_v_b, d_block3_attention_v_b)
 
-    # block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k, j]**2
-    #     [for the norm]
+    # block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k,
+    #     j]**2  [for the norm]
     block3_attention_out_W_square = np.einsum("kj,kj->", d_block3_attention_out_W,
         d_block3_attention_out_W)
 
-    # block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2  [for the
-    #     norm]
+    # block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2  [for
+    #     the norm]
     block3_attention_out_b_square = np.einsum("j,j->", d_block3_attention_out_b,
         d_block3_attention_out_b)
 
@@ -5746,13 +5845,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block3.norm2.b_square = sum over i2 < 128 of d_block3.norm2.b[i2]**2    for the norm
     block3_norm2_b_square = np.einsum("i,i->", d_block3_norm2_b, d_block3_norm2_b)
 
-    # block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the norm
+    # block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the
+    #     norm
     block3_up_W_square = np.einsum("kj,kj->", d_block3_up_W, d_block3_up_W)
 
     # block3.up.b_square = sum over j < 512 of d_block3.up.b[j]**2    for the norm
     block3_up_b_square = np.einsum("j,j->", d_block3_up_b, d_block3_up_b)
 
-    # block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2    for the norm
+    # block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2  [for the
+    #     norm]
     block3_down_W_square = np.einsum("kj,kj->", d_block3_down_W, d_block3_down_W)
 
     # block3.down.b_square = sum over j < 128 of d_block3.down.b[j]**2    for the norm
@@ -5764,37 +5865,40 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block4.norm1.b_square = sum over i2 < 128 of d_block4.norm1.b[i2]**2    for the norm
     block4_norm1_b_square = np.einsum("i,i->", d_block4_norm1_b, d_block4_norm1_b)
 
-    # block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k, j]**2
-    #     [for the norm]
+    # block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k,
+    #     j]**2  [for the norm]
     block4_attention_q_W_square = np.einsum("kj,kj->", d_block4_attention_q_W,
         d_block4_attention_q_W)
 
-    # block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2    for the norm
+    # block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2  [for the
+    #     norm]
     block4_attention_q_b_square = np.einsum("j,j->", d_block4_attention_q_b, d_block4_attention_q_b)
 
-    # block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k, j]**2
-    #     [for the norm]
+    # block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k,
+    #     j]**2  [for the norm]
     block4_attention_k_W_square = np.einsum("kj,kj->", d_block4_attention_k_W,
         d_block4_attention_k_W)
 
-    # block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2    for the norm
+    # block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2  [for the
+    #     norm]
     block4_attention_k_b_square = np.einsum("j,j->", d_block4_attention_k_b, d_block4_attention_k_b)
 
-    # block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k, j]**2
-    #     [for the norm]
+    # block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k,
+    #     j]**2  [for the norm]
     block4_attention_v_W_square = np.einsum("kj,kj->", d_block4_attention_v_W,
         d_block4_attention_v_W)
 
-    # block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2    for the norm
+    # block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2  [for the
+    #     norm]
     block4_attention_v_b_square = np.einsum("j,j->", d_block4_attention_v_b, d_block4_attention_v_b)
 
-    # block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k, j]**2
-    #     [for the norm]
+    # block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k,
+    #     j]**2  [for the norm]
     block4_attention_out_W_square = np.einsum("kj,kj->", d_block4_attention_out_W,
         d_block4_attention_out_W)
 
-    # block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2  [for the
-    #     norm]
+    # block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2  [for
+    #     the norm]
     block4_attention_out_b_square = np.einsum("j,j->", d_block4_attention_out_b,
         d_block4_attention_out_b)
 
@@ -5804,13 +5908,15 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # block4.norm2.b_square = sum over i2 < 128 of d_block4.norm2.b[i2]**2    for the norm
     block4_norm2_b_square = np.einsum("i,i->", d_block4_norm2_b, d_block4_norm2_b)
 
-    # block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the norm
+    # block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the
+    #     norm
     block4_up_W_square = np.einsum("kj,kj->", d_block4_up_W, d_block4_up_W)
 
     # block4.up.b_square = sum over j < 512 of d_block4.up.b[j]**2    for the norm
     block4_up_b_square = np.einsum("j,j->", d_block4_up_b, d_block4_up_b)
 
-    # block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2    for the norm
+    # block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2  [for the
+    #     norm]
     block4_down_W_square = np.einsum("kj,kj->", d_block4_down_W, d_block4_down_W)
 
     # block4.down.b_square = sum over j < 128 of d_block4.down.b[j]**2    for the norm
@@ -5847,8 +5953,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     block4.norm1.b_square + block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square
     #     + block4.up.b_square + head.W_square + norm.W_square + norm.b_square + position_square +
     #     token.W_square)  [over all gradients]
-    # gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06) < 1
-    #     else 1)  [clips the norm]
+    # gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06)
+    #     < 1 else 1)  [clips the norm]
     head_W_square = np.einsum("kj,kj->", d_head_W, d_head_W)
     gradient_norm = np.sqrt(block1_attention_k_W_square + block1_attention_k_b_square +
         block1_attention_out_W_square + block1_attention_out_b_square + block1_attention_q_W_square
@@ -5877,10 +5983,11 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
     # token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]
     #     [AdamW update (small_gpt.py:45)]
-    # token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 + beta2*token.W.v[i0, i1]
-    #     [AdamW update (small_gpt.py:45)]
-    # token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] - step_size*token.W.m_next[i0,
-    #     i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW update (small_gpt.py:45)]
+    # token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 +
+    #     beta2*token.W.v[i0, i1]  [AdamW update (small_gpt.py:45)]
+    # token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] -
+    #     step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW
+    #     update (small_gpt.py:45)]
     d_token_W_clipped = gradient_scale * d_token_W
     token_W_m_next = (1.0 - beta1) * d_token_W_clipped
     t_141 = beta1 * token_W_m
@@ -5899,12 +6006,13 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
     #     (small_gpt.py:46)
-    # position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1, i2]
-    #     [AdamW update (small_gpt.py:46)]
-    # position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 + beta2*position.v[i1, i2]
-    #     [AdamW update (small_gpt.py:46)]
-    # position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] - step_size*position.m_next[i1,
-    #     i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW update (small_gpt.py:46)]
+    # position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1,
+    #     i2]  [AdamW update (small_gpt.py:46)]
+    # position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 +
+    #     beta2*position.v[i1, i2]  [AdamW update (small_gpt.py:46)]
+    # position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] -
+    #     step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW
+    #     update (small_gpt.py:46)]
     d_position_clipped = gradient_scale * d_position
     position_m_next = (1.0 - beta1) * d_position_clipped
     t_143 = beta1 * position_m
@@ -5975,8 +6083,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
     #     beta1*block1.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k,
+    #     j]**2 + beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
     #     step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6025,8 +6133,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
     #     beta1*block1.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k,
+    #     j]**2 + beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
     #     step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6075,8 +6183,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
     #     beta1*block1.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k,
+    #     j]**2 + beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
     #     step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6125,8 +6233,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] +
     #     beta1*block1.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k,
+    #     j]**2 + beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] -
     #     step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6151,8 +6259,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
     #     beta1*block1.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2 +
-    #     beta2*block1.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+    # block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2
+    #     + beta2*block1.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
     #     step_size*block1.attention.out.b.m_next[j]/(eps +
     #     sqrt(block1.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6225,10 +6333,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]  [AdamW update
     #     (small_gpt.py:40)]
-    # block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] + beta1*block1.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 + beta2*block1.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:40)]
+    # block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] +
+    #     beta1*block1.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+    # block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 +
+    #     beta2*block1.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
     # block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] -
     #     step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -6249,10 +6357,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block1_up_W_next, t_170, out=block1_up_W)
 
     # d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
-    # block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:40)]
-    # block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 + beta2*block1.up.b.v[j]
+    # block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
     #     [AdamW update (small_gpt.py:40)]
+    # block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 +
+    #     beta2*block1.up.b.v[j]  [AdamW update (small_gpt.py:40)]
     # block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
     #     step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -6299,10 +6407,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
     #     (small_gpt.py:41)
-    # block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] + beta1*block1.down.b.m[j]
-    #     [AdamW update (small_gpt.py:41)]
-    # block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 + beta2*block1.down.b.v[j]
-    #     [AdamW update (small_gpt.py:41)]
+    # block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] +
+    #     beta1*block1.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+    # block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 +
+    #     beta2*block1.down.b.v[j]  [AdamW update (small_gpt.py:41)]
     # block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] -
     #     step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:41)]
@@ -6376,8 +6484,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
     #     beta1*block2.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k,
+    #     j]**2 + beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
     #     step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6426,8 +6534,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
     #     beta1*block2.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k,
+    #     j]**2 + beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
     #     step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6476,8 +6584,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
     #     beta1*block2.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k,
+    #     j]**2 + beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
     #     step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6526,8 +6634,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] +
     #     beta1*block2.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k,
+    #     j]**2 + beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] -
     #     step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6552,8 +6660,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
     #     beta1*block2.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2 +
-    #     beta2*block2.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+    # block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2
+    #     + beta2*block2.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
     #     step_size*block2.attention.out.b.m_next[j]/(eps +
     #     sqrt(block2.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6626,10 +6734,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]  [AdamW update
     #     (small_gpt.py:40)]
-    # block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] + beta1*block2.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 + beta2*block2.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:40)]
+    # block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] +
+    #     beta1*block2.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+    # block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 +
+    #     beta2*block2.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
     # block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] -
     #     step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -6650,10 +6758,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block2_up_W_next, t_202, out=block2_up_W)
 
     # d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
-    # block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:40)]
-    # block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 + beta2*block2.up.b.v[j]
+    # block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
     #     [AdamW update (small_gpt.py:40)]
+    # block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 +
+    #     beta2*block2.up.b.v[j]  [AdamW update (small_gpt.py:40)]
     # block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
     #     step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -6700,10 +6808,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
     #     (small_gpt.py:41)
-    # block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] + beta1*block2.down.b.m[j]
-    #     [AdamW update (small_gpt.py:41)]
-    # block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 + beta2*block2.down.b.v[j]
-    #     [AdamW update (small_gpt.py:41)]
+    # block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] +
+    #     beta1*block2.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+    # block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 +
+    #     beta2*block2.down.b.v[j]  [AdamW update (small_gpt.py:41)]
     # block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] -
     #     step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:41)]
@@ -6777,8 +6885,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
     #     beta1*block3.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k,
+    #     j]**2 + beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
     #     step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6827,8 +6935,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
     #     beta1*block3.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k,
+    #     j]**2 + beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
     #     step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6877,8 +6985,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
     #     beta1*block3.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k,
+    #     j]**2 + beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
     #     step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6927,8 +7035,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] +
     #     beta1*block3.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k,
+    #     j]**2 + beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] -
     #     step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -6953,8 +7061,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
     #     beta1*block3.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2 +
-    #     beta2*block3.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+    # block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2
+    #     + beta2*block3.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
     #     step_size*block3.attention.out.b.m_next[j]/(eps +
     #     sqrt(block3.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -7027,10 +7135,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]  [AdamW update
     #     (small_gpt.py:40)]
-    # block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] + beta1*block3.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 + beta2*block3.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:40)]
+    # block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] +
+    #     beta1*block3.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+    # block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 +
+    #     beta2*block3.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
     # block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] -
     #     step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -7051,10 +7159,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block3_up_W_next, t_234, out=block3_up_W)
 
     # d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
-    # block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:40)]
-    # block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 + beta2*block3.up.b.v[j]
+    # block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
     #     [AdamW update (small_gpt.py:40)]
+    # block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 +
+    #     beta2*block3.up.b.v[j]  [AdamW update (small_gpt.py:40)]
     # block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
     #     step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -7101,10 +7209,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
     #     (small_gpt.py:41)
-    # block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] + beta1*block3.down.b.m[j]
-    #     [AdamW update (small_gpt.py:41)]
-    # block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 + beta2*block3.down.b.v[j]
-    #     [AdamW update (small_gpt.py:41)]
+    # block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] +
+    #     beta1*block3.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+    # block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 +
+    #     beta2*block3.down.b.v[j]  [AdamW update (small_gpt.py:41)]
     # block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] -
     #     step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:41)]
@@ -7178,8 +7286,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
     #     beta1*block4.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k,
+    #     j]**2 + beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
     #     step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -7228,8 +7336,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
     #     beta1*block4.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k,
+    #     j]**2 + beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
     #     step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -7278,8 +7386,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
     #     beta1*block4.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k,
+    #     j]**2 + beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
     #     step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -7328,8 +7436,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] +
     #     beta1*block4.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k, j]**2 +
-    #     beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+    # block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k,
+    #     j]**2 + beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] -
     #     step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k,
     #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -7354,8 +7462,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     #     update (small_gpt.py:37)]
     # block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
     #     beta1*block4.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2 +
-    #     beta2*block4.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+    # block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2
+    #     + beta2*block4.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
     # block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
     #     step_size*block4.attention.out.b.m_next[j]/(eps +
     #     sqrt(block4.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
@@ -7428,10 +7536,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]  [AdamW update
     #     (small_gpt.py:40)]
-    # block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] + beta1*block4.up.W.m[k, j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 + beta2*block4.up.W.v[k,
-    #     j]  [AdamW update (small_gpt.py:40)]
+    # block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] +
+    #     beta1*block4.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+    # block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 +
+    #     beta2*block4.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
     # block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] -
     #     step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -7452,10 +7560,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(block4_up_W_next, t_266, out=block4_up_W)
 
     # d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
-    # block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]  [AdamW
-    #     update (small_gpt.py:40)]
-    # block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 + beta2*block4.up.b.v[j]
+    # block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
     #     [AdamW update (small_gpt.py:40)]
+    # block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 +
+    #     beta2*block4.up.b.v[j]  [AdamW update (small_gpt.py:40)]
     # block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
     #     step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:40)]
@@ -7502,10 +7610,10 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
 
     # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
     #     (small_gpt.py:41)
-    # block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] + beta1*block4.down.b.m[j]
-    #     [AdamW update (small_gpt.py:41)]
-    # block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 + beta2*block4.down.b.v[j]
-    #     [AdamW update (small_gpt.py:41)]
+    # block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] +
+    #     beta1*block4.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+    # block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 +
+    #     beta2*block4.down.b.v[j]  [AdamW update (small_gpt.py:41)]
     # block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] -
     #     step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)  [AdamW
     #     update (small_gpt.py:41)]
@@ -7528,8 +7636,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
     # norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]  [AdamW update
     #     (small_gpt.py:49)]
-    # norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]  [AdamW update
-    #     (small_gpt.py:49)]
+    # norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]  [AdamW
+    #     update (small_gpt.py:49)]
     # norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps +
     #     sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
     d_norm_W_clipped = gradient_scale * d_norm_W
@@ -7551,8 +7659,8 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     # d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
     # norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]  [AdamW update
     #     (small_gpt.py:49)]
-    # norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]  [AdamW update
-    #     (small_gpt.py:49)]
+    # norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]  [AdamW
+    #     update (small_gpt.py:49)]
     # norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps +
     #     sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
     d_norm_b_clipped = gradient_scale * d_norm_b
@@ -7572,12 +7680,12 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     np.subtract(norm_b_next, t_276, out=norm_b)
 
     # d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
-    # head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]  [AdamW update
-    #     (small_gpt.py:50)]
-    # head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]  [AdamW
+    # head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]  [AdamW
     #     update (small_gpt.py:50)]
-    # head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k, j]/(eps +
-    #     sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)]
+    # head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]
+    #     [AdamW update (small_gpt.py:50)]
+    # head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k,
+    #     j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)]
     d_head_W_clipped = gradient_scale * d_head_W
     head_W_m_next = (1.0 - beta1) * d_head_W_clipped
     t_277 = beta1 * head_W_m

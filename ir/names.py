@@ -52,6 +52,12 @@ def check_name(name: object, what: str, at: Origin | None = None) -> str:
                 ),
                 fix='use a name such as "fc1" or "block2.attention"',
             )
+        if part.startswith("gw_"):
+            raise InvalidNameError(
+                f"{what} {name!r} starts with gw_, as the helpers of emitted C do",
+                at=at,
+                fix=f'use another name, for example "{part[3:] or "x"}"',
+            )
         if keyword.iskeyword(part) or keyword.issoftkeyword(part) or part in C_KEYWORDS:
             raise InvalidNameError(
                 f"{what} {name!r} is a keyword of Python or C",

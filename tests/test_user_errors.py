@@ -150,6 +150,13 @@ MISTAKES = {
         "",
         "use another name",
     ),
+    "name of a helper": (
+        lambda x: gw.dense(gw.flatten(x), 3, name="gw_vec"),
+        InvalidNameError,
+        "starts with gw_",
+        "",
+        'for example "vec"',
+    ),
     "name outside the allow-list": (
         lambda x: gw.dense(gw.flatten(x), 3, name='a"; exit(1) #'),
         InvalidNameError,
