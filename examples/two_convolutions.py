@@ -8,7 +8,7 @@ while it trains; `forward` keeps every neuron.
     gradwright train examples/two_convolutions.py --optimizer adam --lr 0.001 --schedule cosine \\
         --batch 64 --epochs 3
 
-reaches at least 99.0 % on the MNIST test set.
+reaches 98.8 % on the MNIST test set.
 """
 
 import gradwright as gw
