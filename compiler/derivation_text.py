@@ -35,7 +35,7 @@ def text_lines(d: Derivation) -> list[str]:
 
 
 def _step_lines(number: int, step: Step) -> list[str]:
-    name = step.forward.split("[", 1)[0]
+    name = step.forward.split(" = ", 1)[0].split("[", 1)[0]
     local = f"∂{name}/∂{expression(step.access)} = {expression(step.local)}"
     if step.local_value is not None:
         local += f" = {step.local_value:.6g}"
@@ -65,7 +65,7 @@ def latex_lines(d: Derivation) -> list[str]:
     """One aligned equation a step."""
     lines = []
     for step in d.steps:
-        name = step.forward.split("[", 1)[0]
+        name = step.forward.split(" = ", 1)[0].split("[", 1)[0]
         slope = rf"\frac{{\partial {_name(name)}}}{{\partial {sympy.latex(step.access)}}}"
         lines += [r"\begin{align*}", rf"{slope} &= {sympy.latex(step.local)} \\"]
         if step.definition is not None:

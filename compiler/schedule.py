@@ -286,7 +286,7 @@ def _rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
     start, end = (Integer(0), sympy.sympify(row.size))
     whole = chunk == row.size
     if not whole:
-        start, end = index_symbol(f"{row.index}_chunk"), index_symbol(f"{row.index}_end")
+        start, end = index_symbol(f"{row.index}_chunk"), index_symbol(f"{row.index}_chunk_end")
     body = _chunk(scope, row, chunk, start, end)
     if not whole:
         last = Position(end, (start + chunk, sympy.sympify(row.size)), smallest=True)

@@ -1154,17 +1154,17 @@ static void compute_d_h_4(
 static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *restrict d_fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 84; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 84);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 84);
         float d_fc2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc2_b_row[j - j_chunk] += d_fc2[n*84 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc2_b_at = d_fc2_b_row[j - j_chunk];
             d_fc2_b[j] = d_fc2_b_at;
         }
@@ -1420,17 +1420,17 @@ static void compute_d_h_3(
 static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 120; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 120);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 120);
         float d_fc1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc1_b_row[j - j_chunk] += d_fc1[n*120 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc1_b_at = d_fc1_b_row[j - j_chunk];
             d_fc1_b[j] = d_fc1_b_at;
         }
@@ -2210,17 +2210,17 @@ static void compute_d_fc2_b_2(
     const float *restrict step_size, float *restrict fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 84; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 84);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 84);
         float d_fc2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc2_b_row[j - j_chunk] += d_fc2[n*84 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc2_b = d_fc2_b_row[j - j_chunk];
             const float fc2_b_m_next = d_fc2_b*(1.0f - beta1) + beta1*fc2_b_m[j];
             const float fc2_b_v_next = (d_fc2_b*d_fc2_b)*(1.0f - beta2) + beta2*fc2_b_v[j];
@@ -2366,17 +2366,17 @@ static void compute_d_fc1_b_2(
     const float *restrict step_size, float *restrict fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 120; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 120);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 120);
         float d_fc1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc1_b_row[j - j_chunk] += d_fc1[n*120 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc1_b = d_fc1_b_row[j - j_chunk];
             const float fc1_b_m_next = d_fc1_b*(1.0f - beta1) + beta1*fc1_b_m[j];
             const float fc1_b_v_next = (d_fc1_b*d_fc1_b)*(1.0f - beta2) + beta2*fc1_b_v[j];
@@ -2772,7 +2772,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "78e8eb4731d5d6872e4014a485d613ef";
+    return "3c04340f902fa1598637cec305b99c95";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -84,7 +84,7 @@ WORKSPACE_BYTES = 4208448
 FLOPS_PER_STEP = 181583094
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "78e8eb4731d5d6872e4014a485d613ef"
+BUILD_ID = "3c04340f902fa1598637cec305b99c95"
 
 
 class BuildError(RuntimeError):

@@ -733,17 +733,17 @@ static void compute_d_h_2(
 static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *restrict d_fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 200);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
         float d_fc2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc2_b_row[j - j_chunk] += d_fc2[n*200 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc2_b_at = d_fc2_b_row[j - j_chunk];
             d_fc2_b[j] = d_fc2_b_at;
         }
@@ -996,17 +996,17 @@ static void compute_d_h(
 static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 100);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
         float d_fc1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc1_b_row[j - j_chunk] += d_fc1[n*100 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc1_b_at = d_fc1_b_row[j - j_chunk];
             d_fc1_b[j] = d_fc1_b_at;
         }
@@ -1245,17 +1245,17 @@ static void compute_d_fc2_b_2(
     ptrdiff_t rows, const float *restrict d_fc2, float lr, float *restrict fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 200);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
         float d_fc2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc2_b_row[j - j_chunk] += d_fc2[n*200 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc2_b = d_fc2_b_row[j - j_chunk];
             const float fc2_b_next = fc2_b[j] - d_fc2_b*lr;
             fc2_b[j] = fc2_b_next;
@@ -1374,17 +1374,17 @@ static void compute_d_fc1_b_2(
     ptrdiff_t rows, const float *restrict d_fc1, float lr, float *restrict fc1_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 100);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
         float d_fc1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_fc1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                 d_fc1_b_row[j - j_chunk] += d_fc1[n*100 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_fc1_b = d_fc1_b_row[j - j_chunk];
             const float fc1_b_next = fc1_b[j] - d_fc1_b*lr;
             fc1_b[j] = fc1_b_next;
@@ -1516,7 +1516,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "9ec0e327ed88651314dbc548b1023ed9";
+    return "c6242cbd4e2104cac702ecaf78741890";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -59,7 +59,7 @@ WORKSPACE_BYTES = 701504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "9ec0e327ed88651314dbc548b1023ed9"
+BUILD_ID = "c6242cbd4e2104cac702ecaf78741890"
 
 
 class BuildError(RuntimeError):

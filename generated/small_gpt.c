@@ -6182,19 +6182,19 @@ static void compute_d_norm_W(
     const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_norm_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_norm_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_norm_W_row[i2 - i2_chunk] += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*d_norm[n*8192 + i1*128 + i2]/sqrtf(1e-05f + norm_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_norm_W_at = d_norm_W_row[i2 - i2_chunk];
             d_norm_W[i2] = d_norm_W_at;
         }
@@ -6206,19 +6206,19 @@ static void compute_d_norm_W(
 static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float *restrict d_norm_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_norm_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_norm_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_norm_b_row[i2 - i2_chunk] += d_norm[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_norm_b_at = d_norm_b_row[i2 - i2_chunk];
             d_norm_b[i2] = d_norm_b_at;
         }
@@ -6249,19 +6249,19 @@ static void compute_d_block4_down_b(
     ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block4_down_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_down_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block4_down_b_row[j - j_chunk] += d_add_4[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block4_down_b_at = d_block4_down_b_row[j - j_chunk];
             d_block4_down_b[j] = d_block4_down_b_at;
         }
@@ -6524,19 +6524,19 @@ static void compute_d_block4_up_b(
     ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
         float d_block4_up_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_up_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block4_up_b_row[j - j_chunk] += d_block4_up[n*32768 + i1*512 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block4_up_b_at = d_block4_up_b_row[j - j_chunk];
             d_block4_up_b[j] = d_block4_up_b_at;
         }
@@ -6988,19 +6988,19 @@ static void compute_d_block4_norm2_W(
     const float *restrict d_block4_norm2, float *restrict d_block4_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block4_norm2_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_norm2_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block4_norm2_W_row[i2 - i2_chunk] += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*d_block4_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block4_norm2_W_at = d_block4_norm2_W_row[i2 - i2_chunk];
             d_block4_norm2_W[i2] = d_block4_norm2_W_at;
         }
@@ -7013,19 +7013,19 @@ static void compute_d_block4_norm2_b(
     ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block4_norm2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_norm2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block4_norm2_b_row[i2 - i2_chunk] += d_block4_norm2[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block4_norm2_b_at = d_block4_norm2_b_row[i2 - i2_chunk];
             d_block4_norm2_b[i2] = d_block4_norm2_b_at;
         }
@@ -7060,19 +7060,19 @@ static void compute_d_block4_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block4_attention_out_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_attention_out_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block4_attention_out_b_row[j - j_chunk] += d_x_5[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block4_attention_out_b_at = d_block4_attention_out_b_row[j - j_chunk];
             d_block4_attention_out_b[j] = d_block4_attention_out_b_at;
         }
@@ -7900,19 +7900,19 @@ static void compute_d_block4_attention_v_b(
     float *restrict d_block4_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block4_attention_v_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_attention_v_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block4_attention_v_b_row[j - j_chunk] += d_block4_attention_v[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block4_attention_v_b_at = d_block4_attention_v_b_row[j - j_chunk];
             d_block4_attention_v_b[j] = d_block4_attention_v_b_at;
         }
@@ -8191,19 +8191,19 @@ static void compute_d_block4_attention_k_b(
     float *restrict d_block4_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block4_attention_k_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_attention_k_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block4_attention_k_b_row[j - j_chunk] += d_block4_attention_k[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block4_attention_k_b_at = d_block4_attention_k_b_row[j - j_chunk];
             d_block4_attention_k_b[j] = d_block4_attention_k_b_at;
         }
@@ -8482,19 +8482,19 @@ static void compute_d_block4_attention_q_b(
     float *restrict d_block4_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block4_attention_q_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_attention_q_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block4_attention_q_b_row[j - j_chunk] += d_block4_attention_q[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block4_attention_q_b_at = d_block4_attention_q_b_row[j - j_chunk];
             d_block4_attention_q_b[j] = d_block4_attention_q_b_at;
         }
@@ -8966,19 +8966,19 @@ static void compute_d_block4_norm1_W(
     const float *restrict d_block4_norm1, float *restrict d_block4_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block4_norm1_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_norm1_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block4_norm1_W_row[i2 - i2_chunk] += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*d_block4_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block4_norm1_W_at = d_block4_norm1_W_row[i2 - i2_chunk];
             d_block4_norm1_W[i2] = d_block4_norm1_W_at;
         }
@@ -8991,19 +8991,19 @@ static void compute_d_block4_norm1_b(
     ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block4_norm1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block4_norm1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block4_norm1_b_row[i2 - i2_chunk] += d_block4_norm1[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block4_norm1_b_at = d_block4_norm1_b_row[i2 - i2_chunk];
             d_block4_norm1_b[i2] = d_block4_norm1_b_at;
         }
@@ -9038,19 +9038,19 @@ static void compute_d_block3_down_b(
     ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block3_down_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_down_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block3_down_b_row[j - j_chunk] += d_add_3[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block3_down_b_at = d_block3_down_b_row[j - j_chunk];
             d_block3_down_b[j] = d_block3_down_b_at;
         }
@@ -9313,19 +9313,19 @@ static void compute_d_block3_up_b(
     ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
         float d_block3_up_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_up_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block3_up_b_row[j - j_chunk] += d_block3_up[n*32768 + i1*512 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block3_up_b_at = d_block3_up_b_row[j - j_chunk];
             d_block3_up_b[j] = d_block3_up_b_at;
         }
@@ -9777,19 +9777,19 @@ static void compute_d_block3_norm2_W(
     const float *restrict d_block3_norm2, float *restrict d_block3_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block3_norm2_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_norm2_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block3_norm2_W_row[i2 - i2_chunk] += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*d_block3_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block3_norm2_W_at = d_block3_norm2_W_row[i2 - i2_chunk];
             d_block3_norm2_W[i2] = d_block3_norm2_W_at;
         }
@@ -9802,19 +9802,19 @@ static void compute_d_block3_norm2_b(
     ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block3_norm2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_norm2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block3_norm2_b_row[i2 - i2_chunk] += d_block3_norm2[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block3_norm2_b_at = d_block3_norm2_b_row[i2 - i2_chunk];
             d_block3_norm2_b[i2] = d_block3_norm2_b_at;
         }
@@ -9849,19 +9849,19 @@ static void compute_d_block3_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block3_attention_out_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_attention_out_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block3_attention_out_b_row[j - j_chunk] += d_x_4[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block3_attention_out_b_at = d_block3_attention_out_b_row[j - j_chunk];
             d_block3_attention_out_b[j] = d_block3_attention_out_b_at;
         }
@@ -10689,19 +10689,19 @@ static void compute_d_block3_attention_v_b(
     float *restrict d_block3_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block3_attention_v_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_attention_v_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block3_attention_v_b_row[j - j_chunk] += d_block3_attention_v[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block3_attention_v_b_at = d_block3_attention_v_b_row[j - j_chunk];
             d_block3_attention_v_b[j] = d_block3_attention_v_b_at;
         }
@@ -10980,19 +10980,19 @@ static void compute_d_block3_attention_k_b(
     float *restrict d_block3_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block3_attention_k_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_attention_k_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block3_attention_k_b_row[j - j_chunk] += d_block3_attention_k[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block3_attention_k_b_at = d_block3_attention_k_b_row[j - j_chunk];
             d_block3_attention_k_b[j] = d_block3_attention_k_b_at;
         }
@@ -11271,19 +11271,19 @@ static void compute_d_block3_attention_q_b(
     float *restrict d_block3_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block3_attention_q_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_attention_q_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block3_attention_q_b_row[j - j_chunk] += d_block3_attention_q[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block3_attention_q_b_at = d_block3_attention_q_b_row[j - j_chunk];
             d_block3_attention_q_b[j] = d_block3_attention_q_b_at;
         }
@@ -11755,19 +11755,19 @@ static void compute_d_block3_norm1_W(
     const float *restrict d_block3_norm1, float *restrict d_block3_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block3_norm1_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_norm1_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block3_norm1_W_row[i2 - i2_chunk] += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*d_block3_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block3_norm1_W_at = d_block3_norm1_W_row[i2 - i2_chunk];
             d_block3_norm1_W[i2] = d_block3_norm1_W_at;
         }
@@ -11780,19 +11780,19 @@ static void compute_d_block3_norm1_b(
     ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block3_norm1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block3_norm1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block3_norm1_b_row[i2 - i2_chunk] += d_block3_norm1[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block3_norm1_b_at = d_block3_norm1_b_row[i2 - i2_chunk];
             d_block3_norm1_b[i2] = d_block3_norm1_b_at;
         }
@@ -11827,19 +11827,19 @@ static void compute_d_block2_down_b(
     ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block2_down_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_down_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block2_down_b_row[j - j_chunk] += d_add_2[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block2_down_b_at = d_block2_down_b_row[j - j_chunk];
             d_block2_down_b[j] = d_block2_down_b_at;
         }
@@ -12102,19 +12102,19 @@ static void compute_d_block2_up_b(
     ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
         float d_block2_up_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_up_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block2_up_b_row[j - j_chunk] += d_block2_up[n*32768 + i1*512 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block2_up_b_at = d_block2_up_b_row[j - j_chunk];
             d_block2_up_b[j] = d_block2_up_b_at;
         }
@@ -12566,19 +12566,19 @@ static void compute_d_block2_norm2_W(
     const float *restrict d_block2_norm2, float *restrict d_block2_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block2_norm2_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_norm2_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block2_norm2_W_row[i2 - i2_chunk] += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*d_block2_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block2_norm2_W_at = d_block2_norm2_W_row[i2 - i2_chunk];
             d_block2_norm2_W[i2] = d_block2_norm2_W_at;
         }
@@ -12591,19 +12591,19 @@ static void compute_d_block2_norm2_b(
     ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block2_norm2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_norm2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block2_norm2_b_row[i2 - i2_chunk] += d_block2_norm2[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block2_norm2_b_at = d_block2_norm2_b_row[i2 - i2_chunk];
             d_block2_norm2_b[i2] = d_block2_norm2_b_at;
         }
@@ -12638,19 +12638,19 @@ static void compute_d_block2_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block2_attention_out_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_attention_out_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block2_attention_out_b_row[j - j_chunk] += d_x_3[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block2_attention_out_b_at = d_block2_attention_out_b_row[j - j_chunk];
             d_block2_attention_out_b[j] = d_block2_attention_out_b_at;
         }
@@ -13478,19 +13478,19 @@ static void compute_d_block2_attention_v_b(
     float *restrict d_block2_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block2_attention_v_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_attention_v_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block2_attention_v_b_row[j - j_chunk] += d_block2_attention_v[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block2_attention_v_b_at = d_block2_attention_v_b_row[j - j_chunk];
             d_block2_attention_v_b[j] = d_block2_attention_v_b_at;
         }
@@ -13769,19 +13769,19 @@ static void compute_d_block2_attention_k_b(
     float *restrict d_block2_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block2_attention_k_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_attention_k_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block2_attention_k_b_row[j - j_chunk] += d_block2_attention_k[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block2_attention_k_b_at = d_block2_attention_k_b_row[j - j_chunk];
             d_block2_attention_k_b[j] = d_block2_attention_k_b_at;
         }
@@ -14060,19 +14060,19 @@ static void compute_d_block2_attention_q_b(
     float *restrict d_block2_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block2_attention_q_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_attention_q_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block2_attention_q_b_row[j - j_chunk] += d_block2_attention_q[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block2_attention_q_b_at = d_block2_attention_q_b_row[j - j_chunk];
             d_block2_attention_q_b[j] = d_block2_attention_q_b_at;
         }
@@ -14544,19 +14544,19 @@ static void compute_d_block2_norm1_W(
     const float *restrict d_block2_norm1, float *restrict d_block2_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block2_norm1_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_norm1_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block2_norm1_W_row[i2 - i2_chunk] += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*d_block2_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block2_norm1_W_at = d_block2_norm1_W_row[i2 - i2_chunk];
             d_block2_norm1_W[i2] = d_block2_norm1_W_at;
         }
@@ -14569,19 +14569,19 @@ static void compute_d_block2_norm1_b(
     ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block2_norm1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block2_norm1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block2_norm1_b_row[i2 - i2_chunk] += d_block2_norm1[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block2_norm1_b_at = d_block2_norm1_b_row[i2 - i2_chunk];
             d_block2_norm1_b[i2] = d_block2_norm1_b_at;
         }
@@ -14616,19 +14616,19 @@ static void compute_d_block1_down_b(
     ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block1_down_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_down_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block1_down_b_row[j - j_chunk] += d_add[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block1_down_b_at = d_block1_down_b_row[j - j_chunk];
             d_block1_down_b[j] = d_block1_down_b_at;
         }
@@ -14891,19 +14891,19 @@ static void compute_d_block1_up_b(
     ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 512);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
         float d_block1_up_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_up_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block1_up_b_row[j - j_chunk] += d_block1_up[n*32768 + i1*512 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block1_up_b_at = d_block1_up_b_row[j - j_chunk];
             d_block1_up_b[j] = d_block1_up_b_at;
         }
@@ -15355,19 +15355,19 @@ static void compute_d_block1_norm2_W(
     const float *restrict d_block1_norm2, float *restrict d_block1_norm2_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block1_norm2_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_norm2_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block1_norm2_W_row[i2 - i2_chunk] += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*d_block1_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block1_norm2_W_at = d_block1_norm2_W_row[i2 - i2_chunk];
             d_block1_norm2_W[i2] = d_block1_norm2_W_at;
         }
@@ -15380,19 +15380,19 @@ static void compute_d_block1_norm2_b(
     ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block1_norm2_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_norm2_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block1_norm2_b_row[i2 - i2_chunk] += d_block1_norm2[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block1_norm2_b_at = d_block1_norm2_b_row[i2 - i2_chunk];
             d_block1_norm2_b[i2] = d_block1_norm2_b_at;
         }
@@ -15427,19 +15427,19 @@ static void compute_d_block1_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_out_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block1_attention_out_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_attention_out_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block1_attention_out_b_row[j - j_chunk] += d_x_2[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block1_attention_out_b_at = d_block1_attention_out_b_row[j - j_chunk];
             d_block1_attention_out_b[j] = d_block1_attention_out_b_at;
         }
@@ -16267,19 +16267,19 @@ static void compute_d_block1_attention_v_b(
     float *restrict d_block1_attention_v_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block1_attention_v_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_attention_v_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block1_attention_v_b_row[j - j_chunk] += d_block1_attention_v[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block1_attention_v_b_at = d_block1_attention_v_b_row[j - j_chunk];
             d_block1_attention_v_b[j] = d_block1_attention_v_b_at;
         }
@@ -16558,19 +16558,19 @@ static void compute_d_block1_attention_k_b(
     float *restrict d_block1_attention_k_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block1_attention_k_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_attention_k_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block1_attention_k_b_row[j - j_chunk] += d_block1_attention_k[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block1_attention_k_b_at = d_block1_attention_k_b_row[j - j_chunk];
             d_block1_attention_k_b[j] = d_block1_attention_k_b_at;
         }
@@ -16849,19 +16849,19 @@ static void compute_d_block1_attention_q_b(
     float *restrict d_block1_attention_q_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_end = gw_least(j_chunk + 64, 128);
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
         float d_block1_attention_q_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_attention_q_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                     d_block1_attention_q_b_row[j - j_chunk] += d_block1_attention_q[n*8192 + i1*128 + j];
                 }
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_end; j++) {
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
             const float d_block1_attention_q_b_at = d_block1_attention_q_b_row[j - j_chunk];
             d_block1_attention_q_b[j] = d_block1_attention_q_b_at;
         }
@@ -17333,19 +17333,19 @@ static void compute_d_block1_norm1_W(
     const float *restrict d_block1_norm1, float *restrict d_block1_norm1_W)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block1_norm1_W_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_norm1_W_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block1_norm1_W_row[i2 - i2_chunk] += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*d_block1_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block1_norm1_W_at = d_block1_norm1_W_row[i2 - i2_chunk];
             d_block1_norm1_W[i2] = d_block1_norm1_W_at;
         }
@@ -17358,19 +17358,19 @@ static void compute_d_block1_norm1_b(
     ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
 {
     for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
         float d_block1_norm1_b_row[64];
         for (ptrdiff_t i = 0; i < 64; i++) {
             d_block1_norm1_b_row[i] = 0.0f;
         }
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_block1_norm1_b_row[i2 - i2_chunk] += d_block1_norm1[n*8192 + i1*128 + i2];
                 }
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
             const float d_block1_norm1_b_at = d_block1_norm1_b_row[i2 - i2_chunk];
             d_block1_norm1_b[i2] = d_block1_norm1_b_at;
         }
@@ -17406,17 +17406,17 @@ static void compute_d_position(
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
         for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-            const ptrdiff_t i2_end = gw_least(i2_chunk + 64, 128);
+            const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
             float d_position_row[64];
             for (ptrdiff_t i = 0; i < 64; i++) {
                 d_position_row[i] = 0.0f;
             }
             for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                     d_position_row[i2 - i2_chunk] += d_x[i0*8192 + i1*128 + i2];
                 }
             }
-            for (ptrdiff_t i2 = i2_chunk; i2 < i2_end; i2++) {
+            for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
                 const float d_position_at = d_position_row[i2 - i2_chunk];
                 d_position[i1*128 + i2] = d_position_at;
             }
@@ -20281,7 +20281,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "303faa11bd4db0e85e9469519167c0d2";
+    return "e0353ff0ac43cdfeb12885a30625fb22";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -261,7 +261,7 @@ WORKSPACE_BYTES = 44175424
 FLOPS_PER_STEP = 5464660314
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "303faa11bd4db0e85e9469519167c0d2"
+BUILD_ID = "e0353ff0ac43cdfeb12885a30625fb22"
 
 
 class BuildError(RuntimeError):
