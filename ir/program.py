@@ -3,7 +3,7 @@
     Program    ::=  inputs, parameters, state, scalars, Definition…, outputs
     Definition ::=  t[i…] = body                                        a map
                  |  t[i…] = (sum | max | argmax) over r… [where c…] of body   a reduction
-                 |  t[e…] += body over i…                               a scatter, from zero
+                 |  t[e…] += body over i… [where c…]                    a scatter, from zero
     i, r       ::=  index < size                size ::= integer | the batch
     body       ::=  SymPy expression, see ir/expression.py; conditions are Piecewise
     c          ::=  relation between index expressions (or integer tensors)

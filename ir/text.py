@@ -75,12 +75,12 @@ def equation(definition: Definition) -> str:
     """`y[n, j] = sum over k < 784 of x[n, k]*W[k, j]`: one definition on one line."""
     left = expression(definition.access())
     body = expression(definition.body)
-    if definition.reduce == "scatter":
-        return f"{left} += {body} over {_ranges(definition.indices)}"
-    if definition.reduce is None:
-        return f"{left} = {body}"
     where = " and ".join(expression(c) for c in definition.where)
     where = f" where {where}" if where else ""
+    if definition.reduce == "scatter":
+        return f"{left} += {body} over {_ranges(definition.indices)}{where}"
+    if definition.reduce is None:
+        return f"{left} = {body}"
     return f"{left} = {definition.reduce} over {_ranges(definition.over)}{where} of {body}"
 
 
