@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.memory import Lifetime, _lowest_free, plan, size_in_bytes, temporaries
+from compiler.memory import plan, size_in_bytes, temporaries
 from ir.errors import ShapeError
 from ir.expression import Access, index_symbol, size_symbol, tensor_symbol
 from ir.kernel import Kernel, Loop
+from ir.placement import Lifetime, placed
 from ir.program import Batch, Definition, Program, Range, Scan, Tensor
 
 BATCH = size_symbol("batch")
@@ -97,9 +98,9 @@ def test_what_lives_together_lies_apart(items: list[tuple[int, int, int]]) -> No
     made = [
         Lifetime(f"v{i}", size * 64, min(a, b), max(a, b)) for i, (size, a, b) in enumerate(items)
     ]
-    placed: list[tuple[Lifetime, int]] = []
-    for item in sorted(made, key=lambda v: (-v.size, v.first, v.name)):
-        placed.append((item, _lowest_free(item, placed)))
-    for (one, p), (two, q) in combinations(placed, 2):
+    offsets, end = placed(made)
+    assert end <= sum(item.size for item in made)
+    for one, two in combinations(made, 2):
+        p, q = offsets[one.name], offsets[two.name]
         apart = p + one.size <= q or q + two.size <= p
         assert apart or one.last < two.first or two.last < one.first
