@@ -137,7 +137,7 @@ def _fits(d: Definition, group: _Group) -> bool:
     members = {m.name: m for m in group.members}
     own = tuple(r.index for r in d.indices)
     return all(
-        a.tensor not in members or a.indices == own for a in accesses(sympy.Tuple(d.body, *d.where))
+        a.tensor not in members or a.indices == own for a in d.accesses()
     )
 
 
@@ -243,7 +243,7 @@ def _stored(fusion: _Fusion) -> set[str]:
         members = {m.name: m for m in group.members}
         found |= {m.name for m in group.members if m.reduce == "scatter"}
         for m in group.members:
-            for a in accesses(sympy.Tuple(m.body, *m.where, *m.target)):
+            for a in m.accesses():
                 home = members.get(a.tensor)
                 if home is None or a != home.access():
                     found.add(a.tensor)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import sympy
 from sympy import Expr
 
 from ir.expression import Access, accesses, index_symbol, tensor_symbol
@@ -85,7 +84,7 @@ def merge(program: Program) -> Program:
 def _with_readings(d: Definition, same: dict[str, str], program: Program) -> Definition:
     mapping = {
         a: Access(tensor_symbol(same[a.tensor], program.dtype_of(a.tensor)), *a.indices)
-        for a in accesses(sympy.Tuple(d.body, *d.where, *d.target))
+        for a in d.accesses()
         if a.tensor in same
     }
     if not mapping:

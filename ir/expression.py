@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 import sympy
-from sympy import Expr, Symbol
+from sympy import AtomicExpr, Basic, Expr, Symbol
 from sympy.printing.precedence import PRECEDENCE
 
 
@@ -48,9 +48,37 @@ def size_symbol(name: str) -> Symbol:
     return Symbol(name, integer=True, positive=True)
 
 
-def tensor_symbol(name: str, dtype: str) -> Symbol:
+class TensorName(AtomicExpr):  # type: ignore[misc]
+    """The name of a tensor as it stands inside an access, and whether its elements are integers.
+
+    It is no symbol: SymPy neither solves for it, nor puts a number in its place.
+    """
+
+    __slots__ = ("integer", "name")
+    name: str
+    integer: bool
+    is_commutative = True
+    is_number = False
+
+    def __new__(cls, name: str, integer: bool) -> TensorName:
+        made: TensorName = AtomicExpr.__new__(cls)
+        made.name, made.integer = name, integer
+        return made
+
+    def __getnewargs__(self) -> tuple[str, bool]:
+        return self.name, self.integer
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        return self.name, self.integer
+
+    def _sympystr(self, printer: Any) -> str:
+        return self.name
+
+
+@lru_cache(maxsize=4096)
+def tensor_symbol(name: str, dtype: str) -> TensorName:
     """The name of a tensor as it stands inside an access."""
-    return Symbol(name, integer=True) if dtype.startswith("int") else Symbol(name, real=True)
+    return TensorName(name, dtype.startswith("int"))
 
 
 class Access(Expr):  # type: ignore[misc]
@@ -59,20 +87,31 @@ class Access(Expr):  # type: ignore[misc]
     is_commutative = True
     is_real = True
 
-    def __new__(cls, tensor: Symbol, *indices: Any) -> Access:
-        made: Access = Expr.__new__(cls, tensor, *(sympy.sympify(e) for e in indices))
-        return made
+    def __new__(cls, tensor: TensorName | Symbol, *indices: Any) -> Access:
+        if isinstance(tensor, Symbol):
+            tensor = TensorName(tensor.name, bool(tensor.is_integer))
+        return _access(tensor, *map(sympy.sympify, indices))
 
     @property
     def tensor(self) -> str:
-        return str(self.args[0].name)
+        name: str = self.args[0].name
+        return name
 
     @property
     def indices(self) -> tuple[Expr, ...]:
         return tuple(self.args[1:])
 
+    @property
+    def free_symbols(self) -> set[Basic]:
+        """The element too, so that SymPy does not solve a condition on it for an index."""
+        inner = (e.free_symbols for e in self.indices)
+        return {self, self.args[0]}.union(*inner)
+
     def _eval_is_integer(self) -> bool | None:
-        return True if self.args[0].is_integer else None
+        return True if self.args[0].integer else None
+
+    def _eval_subs(self, old: Basic, new: Basic) -> Access:
+        return Access(self.args[0], *(e._subs(old, new) for e in self.indices))
 
     def _sympystr(self, printer: Any) -> str:
         inner = ", ".join(printer._print(e) for e in self.indices)
@@ -82,6 +121,13 @@ class Access(Expr):  # type: ignore[misc]
         name = self.tensor.replace("_", r"\_")
         inner = ", ".join(printer._print(e) for e in self.indices)
         return rf"\mathrm{{{name}}}_{{{inner}}}" if inner else rf"\mathrm{{{name}}}"
+
+
+@lru_cache(maxsize=65536)
+def _access(tensor: TensorName, *indices: Expr) -> Access:
+    """One object for equal accesses: comparing them is cheap, and what SymPy asks is kept."""
+    made: Access = Expr.__new__(Access, tensor, *indices)
+    return made
 
 
 class FloorDiv(Expr):  # type: ignore[misc]

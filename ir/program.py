@@ -21,10 +21,10 @@ Maps and reductions are values: nothing is ever changed in place, not here and n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-import sympy
 from sympy import Expr, Symbol
 from sympy.logic.boolalg import Boolean
 
@@ -35,6 +35,11 @@ Size: TypeAlias = int | Symbol
 Shape: TypeAlias = tuple[Size, ...]
 DType: TypeAlias = Literal["float32", "float64", "int32", "int64"]
 Reduction: TypeAlias = Literal["sum", "max", "argmax", "scatter"]
+
+
+def _computed_once() -> Any:
+    """A field that is no part of the value: what a method found out about it, kept."""
+    return field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class Definition:
     origin: Origin | None = None
     note: str = ""
     detached: bool = False
+    _accesses: tuple[Access, ...] | None = _computed_once()
+    _reads: tuple[str, ...] | None = _computed_once()
 
     @property
     def shape(self) -> Shape:
@@ -118,10 +125,19 @@ class Definition:
     def ranges(self) -> dict[Symbol, Size]:
         return {r.index: r.size for r in self.variables}
 
-    def reads(self) -> list[str]:
-        """The tensors read, in the body, the conditions and the indices, each once."""
-        exprs = sympy.Tuple(self.body, *self.where, *self.target)
-        return list(dict.fromkeys(a.tensor for a in accesses(exprs)))
+    def accesses(self) -> tuple[Access, ...]:
+        """The accesses in the body, the conditions and the target, each once."""
+        if self._accesses is None:
+            found = (a for e in (self.body, *self.where, *self.target) for a in accesses(e))
+            object.__setattr__(self, "_accesses", tuple(dict.fromkeys(found)))
+        return self._accesses or ()
+
+    def reads(self) -> tuple[str, ...]:
+        """The tensors read, in the body, the conditions and the target, each once."""
+        if self._reads is None:
+            names = dict.fromkeys(a.tensor for a in self.accesses())
+            object.__setattr__(self, "_reads", tuple(names))
+        return self._reads or ()
 
     def access(self) -> Access:
         """The element that the line defines: `t[i…]`."""
@@ -177,17 +193,23 @@ class Program:
     updates: tuple[tuple[str, str], ...] = ()
     limits: dict[str, int] = field(default_factory=dict)
     origin: Origin | None = None
+    _tensors: Mapping[str, Tensor] | None = _computed_once()
+    _by_name: Mapping[str, Definition] | None = _computed_once()
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> Mapping[str, Tensor]:
         """Everything the caller owns, by name."""
-        owned = (*self.inputs, *self.parameters, *self.state, *(t for t, _ in self.scalars))
-        return {t.name: t for t in owned}
+        if self._tensors is None:
+            owned = (*self.inputs, *self.parameters, *self.state, *(t for t, _ in self.scalars))
+            object.__setattr__(self, "_tensors", {t.name: t for t in owned})
+        return self._tensors or {}
 
     def definition(self, name: str) -> Definition:
         return self.by_name()[name]
 
-    def by_name(self) -> dict[str, Definition]:
-        return {d.name: d for d in self.definitions}
+    def by_name(self) -> Mapping[str, Definition]:
+        if self._by_name is None:
+            object.__setattr__(self, "_by_name", {d.name: d for d in self.definitions})
+        return self._by_name or {}
 
     def shape_of(self, name: str) -> Shape:
         tensor = self.tensors().get(name)

@@ -14,7 +14,7 @@ from sympy import Symbol
 from ir.affine import Facts, linear
 from ir.bounds import doubts
 from ir.errors import GradwrightError, VerifyError
-from ir.expression import Access, Index, Reduce, accesses, symbols_of
+from ir.expression import Access, Index, Reduce, symbols_of
 from ir.names import check_name
 from ir.program import Definition, Program
 
@@ -56,7 +56,7 @@ def _order(program: Program) -> Iterator[str]:
 
 def _ranks(program: Program) -> Iterator[str]:
     for d in program.definitions:
-        for access in accesses(sympy.Tuple(d.body, *d.where, *d.target)):
+        for access in d.accesses():
             if len(access.indices) != len(program.shape_of(access.tensor)):
                 yield f"{d.name}: {access} has the wrong number of indices"
 
@@ -130,7 +130,7 @@ def _scan_reads(program: Program, d: Definition) -> Iterator[str]:
     if d.scan.index not in {r.index for r in d.indices}:
         yield f"{d.name} lacks its recurrence index {d.scan.index}"
         return
-    for access in accesses(sympy.Tuple(d.body, *d.where)):
+    for access in d.accesses():
         home = members.get(access.tensor)
         if home is None or home.scan is None:
             continue
