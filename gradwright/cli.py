@@ -229,28 +229,18 @@ def bench(
     optimizer: OptOptimizer = None,
     threads: OptThreads = None,
     repeats: Annotated[int, typer.Option(min=3, help="Repeats of each measurement.")] = 30,
+    top: Annotated[int, typer.Option(min=1, help="Kernels shown, the slowest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, every kernel.")] = False,
 ) -> None:
-    """Time forward, value_and_grad and train_step of a network on made-up inputs."""
-    import tempfile
+    """Time a network on made-up inputs: its functions, and in C each kernel of its step."""
+    from gradwright.bench_run import BenchOptions, run
+    from gradwright.compile_options import CompileOptions
 
-    from gradwright.measure import describe, machine, measure
-
-    source = _source(model)
-    with tempfile.TemporaryDirectory() as folder:
-        module = _compiled(
-            source,
-            Path(folder),
-            target=_value(target),
-            batch=batch,
-            dtype=_value(dtype),
-            optimizer=optimizer,
-            threads=threads,
-        )
-        console = _console()
-        console.print(f"{module.NAME}, {module.TARGET} {module.DTYPE}, batch {module.MAX_BATCH}")
-        console.print(machine())
-        for timing in measure(module, repeats):
-            console.print(describe(timing))
+    options = CompileOptions.said(
+        target=_value(target), batch=batch, dtype=_value(dtype), optimizer=optimizer,
+        threads=threads,
+    )  # fmt: skip
+    run(BenchOptions(_source(model), options, repeats, top, as_json), _console())
 
 
 @data_app.command(epilog="Example: gradwright data fetch mnist")

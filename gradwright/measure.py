@@ -118,10 +118,3 @@ def machine() -> str:
     python, system = platform.python_version(), platform.system()
     processors = f"{os.cpu_count()} processors, {platform.machine()}"
     return f"{processors}, {system}, Python {python}, NumPy {np.__version__}"
-
-
-def describe(timing: Timing) -> str:
-    """`train_step        58.2 us (56.9 to 60.1)   10.3 GFLOP/s`: median and quartiles."""
-    median, low, high = (1e6 * s for s in (timing.seconds, timing.low, timing.high))
-    line = f"{timing.name:<15} {median:10.1f} us ({low:.1f} to {high:.1f})"
-    return line if timing.gflops is None else f"{line}   {timing.gflops:.2f} GFLOP/s"
