@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gradwright.training.batches import Rows, epoch_order
 from gradwright.training.checkpoint import Position
+from gradwright.training.diverged import Memory, Piece, blame, first_not_finite
 from gradwright.training.early_stopping import Patience
 from gradwright.training.metrics import accuracy, mean_loss
 from gradwright.training.model import Arrays, CompiledModel
@@ -61,6 +62,8 @@ class EpochResult:
     accuracy: float | None
     seconds: float
     rows: int
+    step: int = 0
+    lr: float = math.nan
 
     @property
     def rate(self) -> float:
@@ -81,10 +84,11 @@ class Outcome:
 class Reporter(Protocol):
     """What shows the run to a person; `live` asks for an accuracy while an epoch runs."""
 
-    live: bool
+    @property
+    def live(self) -> bool: ...
 
     def epoch_started(self, epoch: int, rows: int, done: int) -> None: ...
-    def advanced(self, done: int, loss: float, accuracy: float | None) -> None: ...
+    def advanced(self, done: int, loss: float, accuracy: float | None, lr: float) -> None: ...
     def epoch_finished(self, result: EpochResult) -> None: ...
 
 
@@ -128,7 +132,9 @@ def train(
     params = {name: start.params[name] for name in model.PARAM_SHAPES}
     at = start.position
     patience = Patience(plan.patience, at.best, at.waited)
-    run = _Run(model, *data, plan, reporter, save, params, start.state, at, patience)
+    lr = plan.hyper.get("lr", model.HYPERPARAMETERS.get("lr", math.nan))
+    memory = Memory(params, start.state, plan.batch)
+    run = _Run(model, *data, plan, reporter, save, params, start.state, at, patience, lr, memory)
     run.save()
     results: list[EpochResult] = []
     with stoppable() as stop, np.errstate(all="ignore"):
@@ -153,6 +159,9 @@ class _Run:
     state: Arrays
     position: Position
     patience: Patience
+    lr: float
+    memory: Memory
+    looked: float = -math.inf
     piece: int = 1
 
     def save(self) -> None:
@@ -164,9 +173,8 @@ class _Run:
         self.reporter.epoch_started(self.position.epoch + 1, len(self.rows), first)
         began = time.perf_counter()
         for done, loss in self._pieces(first, stop):
-            self.reporter.advanced(done, loss, self._live_accuracy())
+            self.reporter.advanced(done, loss, self._live_accuracy(), self.lr)
         seconds = time.perf_counter() - began
-        self._require_finite_parameters()
         if self.position.batch * self.plan.batch < len(self.rows):
             self.save()
             return None
@@ -180,7 +188,7 @@ class _Run:
         best, waited = self.patience.best, self.patience.waited
         self.position = Position(epoch, 0, self.position.step, 0.0, best, waited)
         self.save()
-        result = EpochResult(epoch, loss, share, seconds, rows)
+        result = EpochResult(epoch, loss, share, seconds, rows, self.position.step, self.lr)
         self.reporter.epoch_finished(result)
         return result
 
@@ -191,36 +199,41 @@ class _Run:
             self.patience.improved(unseen)
 
     def _pieces(self, first: int, stop: StopRequest) -> Iterator[tuple[int, float]]:
-        """Train piece by piece; each time, how many rows are done and the piece's mean loss."""
+        """Train piece by piece; now and then, how many rows are done and a piece's mean loss.
+
+        A schedule may make a piece as short as one batch: what costs time in between, looking at
+        the parameters and showing the run, has its own pace.
+        """
         order = epoch_order(self.plan.seed, self.position.epoch, len(self.rows))
         while first < len(order) and not stop.requested:
             batches, hyper = self._rate()
             rows = order[first : first + batches * self.plan.batch]
             began = time.perf_counter()
-            losses = self._train_piece(rows, hyper)
+            look = began - self.looked >= PIECE_SECONDS / 2
+            if look:
+                self._require_finite_parameters()
+                self.memory.take()
+                self.looked = began
+            losses = self._train_piece((rows, hyper))
             self._resize_piece(time.perf_counter() - began, len(losses))
             first += len(rows)
-            yield first, float(np.mean(losses))
+            if look or first >= len(order):
+                yield first, float(np.mean(losses))
+        self._require_finite_parameters()
 
     def _rate(self) -> tuple[int, dict[str, float]]:
         """How many batches, a piece at most, take the same rate; and the rates."""
         schedule, first = self.plan.schedule, self.position.step
         if schedule is None:
             return self.piece, self.plan.hyper
-        rate = schedule(first)
+        self.lr = rate = schedule(first)
         same = takewhile(lambda k: schedule(first + k) == rate, range(self.piece))
         return sum(1 for _ in same), {**self.plan.hyper, "lr": rate}
 
-    def _train_piece(self, rows: NDArray[np.int64], hyper: dict[str, float]) -> NDArray[Any]:
-        losses = self.model.train_epoch(
-            self.params,
-            self.state,
-            *self.rows.inputs(),
-            rows,
-            batch=self.plan.batch,
-            **hyper,
-        )
-        self._require_finite(losses)
+    def _train_piece(self, piece: Piece) -> NDArray[Any]:
+        self.memory.note(piece)
+        losses = self._train_epoch(piece)
+        self._require_finite_losses(losses)
         # Added one by one: the same sum wherever the pieces end.
         total = self.position.loss_sum
         for loss in losses.tolist():
@@ -233,6 +246,11 @@ class _Run:
         )
         return losses
 
+    def _train_epoch(self, piece: Piece) -> NDArray[Any]:
+        rows, hyper = piece
+        inputs, batch = self.rows.inputs(), self.plan.batch
+        return self.model.train_epoch(self.params, self.state, *inputs, rows, batch=batch, **hyper)
+
     def _resize_piece(self, seconds: float, batches: int) -> None:
         self.piece = max(1, min(int(PIECE_SECONDS * batches / max(seconds, 1e-9)), 100_000))
 
@@ -244,23 +262,31 @@ class _Run:
         arrays = {name: array[:rows] for name, array in self.test.arrays.items()}
         return accuracy(self.model, self.params, Rows(arrays, self.test.labels[:rows]))
 
-    def _require_finite(self, losses: NDArray[Any]) -> None:
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            step = self.position.step + int(bad[0]) + 1
-            raise self._diverged(f"the loss became {losses[bad[0]]} at step {step}")
-
     def _require_finite_parameters(self) -> None:
-        for name, array in self.params.items():
-            if not np.isfinite(array).all():
-                raise self._diverged(f"{name} is no longer finite at step {self.position.step}")
+        name = first_not_finite(self.params)
+        if name is not None:
+            raise self._diverged(f"{name} is no longer finite at step {self.position.step}", ())
 
-    def _diverged(self, what: str) -> DivergedError:
-        rates = {**self.model.HYPERPARAMETERS, **self.plan.hyper}
+    def _require_finite_losses(self, losses: NDArray[Any]) -> None:
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if not len(bad):
+            return
+        number = int(bad[0])
+        rows = self.memory.return_to(number, self._train_epoch)
+        gradient: Arrays = {}
+        if rows is not None:
+            inputs = (array[rows] for array in self.rows.inputs())
+            _, gradient = self.model.value_and_grad(self.params, *inputs)
+        step = self.position.step + number + 1
+        found = blame(self.params, gradient)
+        raise self._diverged(f"the loss became {losses[number]} at step {step}", found)
+
+    def _diverged(self, what: str, found: tuple[str, ...]) -> DivergedError:
+        rates = {**self.model.HYPERPARAMETERS, **self.plan.hyper, "lr": self.lr}
         named = ", ".join(f"{name}={value:g}" for name, value in rates.items())
         where = f"in epoch {self.position.epoch + 1}, batches of {self.plan.batch}"
         return DivergedError(
             what,
-            notes=(where, "the last good checkpoint is kept"),
+            notes=(where, *found, "the last good checkpoint is kept"),
             fix=f"lower the learning rate ({named})",
         )

@@ -14,7 +14,7 @@ from rich.console import Console
 from gradwright.training import loop
 from gradwright.training.checkpoint import Position
 from gradwright.training.loop import DivergedError, Outcome, Plan, Start, fresh, train
-from gradwright.training.progress import LiveBar, PlainLines, epoch_line, reporter
+from gradwright.training.progress import LiveTable, PlainLines, epoch_line, reporter
 from ir.errors import InputError
 
 
@@ -41,7 +41,7 @@ class Watcher:
 
     def epoch_started(self, epoch: int, rows: int, done: int) -> None: ...
 
-    def advanced(self, done: int, loss: float, accuracy: float | None) -> None:
+    def advanced(self, done: int, loss: float, accuracy: float | None, lr: float) -> None:
         self.pieces += 1
         assert (accuracy is not None) == self.live
         if self.pieces == self.after:
@@ -147,7 +147,7 @@ def test_parameters_that_overflow_are_not_saved(model, data) -> None:
 
     model.train_epoch = overflowing
     saved = Saved()
-    with pytest.raises(DivergedError, match="is no longer finite at step 45"):
+    with pytest.raises(DivergedError, match="is no longer finite at step 1"):
         train(model, data, Plan(1, 32, 0), Watcher(), saved, fresh(model, 0))
     assert len(saved.starts) == 1
 
@@ -174,13 +174,20 @@ def test_plain_lines_off_a_terminal(model, data) -> None:
     assert "test accuracy " in text.getvalue()
 
 
-def test_a_moving_bar_on_a_terminal(model, data) -> None:
+def test_a_live_table_on_a_terminal(model, data) -> None:
     text = io.StringIO()
-    with reporter(2, Console(file=text, force_terminal=True, width=120)) as bar:
-        assert isinstance(bar, LiveBar)
-        run(model, data, Plan(2, 32, 0), bar)
-    assert "accuracy" in text.getvalue()
-    assert "epoch 2/2" in text.getvalue()
+    with reporter(2, Console(file=text, force_terminal=True, width=120)) as shown:
+        assert isinstance(shown, LiveTable)
+        outcome, _ = run(model, data, Plan(2, 32, 0), shown)
+        shown.hint("take care")
+    for column in ("loss", "test accuracy", "learning rate", "samples/s"):
+        assert column in text.getvalue()
+    assert f"2/2 {outcome.epochs[-1].loss:.4f}" in " ".join(text.getvalue().split())
+    assert "hint: take care" in text.getvalue()
+    assert shown.progress.finished
+    bar = io.StringIO()
+    Console(file=bar, width=120).print(shown.progress)
+    assert "100% 0:00:00 left" in bar.getvalue()
 
 
 def test_a_network_without_a_loss_is_refused(model, data) -> None:

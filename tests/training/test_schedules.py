@@ -90,7 +90,7 @@ class Quiet:
     live = False
 
     def epoch_started(self, epoch: int, rows: int, done: int) -> None: ...
-    def advanced(self, done: int, loss: float, accuracy: float | None) -> None: ...
+    def advanced(self, done: int, loss: float, accuracy: float | None, lr: float) -> None: ...
     def epoch_finished(self, result: loop.EpochResult) -> None: ...
 
 
@@ -163,7 +163,7 @@ def test_a_model_without_classes_is_judged_by_its_loss(model: Any, data: Any) ->
 class Surface:
     """A model of one parameter `p` whose loss is a given function."""
 
-    NAME, LOSS = "surface", "loss"
+    NAME, LOSS, INPUTS, MAX_BATCH = "surface", "loss", dict[str, Any](), 1
 
     def __init__(self, function: Any, dtype: str = "float64") -> None:
         self.function, self.dtype, self.calls = function, dtype, 0
