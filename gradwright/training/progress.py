@@ -1,30 +1,41 @@
-"""Show a run: a moving bar on a terminal, one plain line an epoch anywhere else.
+"""Show a run: a live table on a terminal, one plain line an epoch anywhere else.
 
-`reporter(epochs, console)` chooses. Both print the same line when an epoch ends, so a log and a
-terminal can be compared.
+`reporter(epochs, console)` chooses. While an epoch runs, the table's last row shows the loss of the
+latest batches and the accuracy on one test batch; when it ends, its mean loss and the accuracy on
+the whole test set.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
+from rich.table import Table
 
 from gradwright.training.download import Report
 from gradwright.training.loop import EpochResult, Reporter
+
+LINES = 15
+
+
+class Shown(Reporter, Protocol):
+    """A reporter that can also say a hint."""
+
+    def hint(self, text: str) -> None: ...
 
 
 def epoch_line(result: EpochResult, epochs: int) -> str:
@@ -48,62 +59,96 @@ class PlainLines:
     def epoch_started(self, epoch: int, rows: int, done: int) -> None:
         """Nothing to say before there is a result."""
 
-    def advanced(self, done: int, loss: float, accuracy: float | None) -> None:
+    def advanced(self, done: int, loss: float, accuracy: float | None, lr: float) -> None:
         """A log has no use for what moves."""
 
     def epoch_finished(self, result: EpochResult) -> None:
         # soft_wrap: a log line stays one line, however narrow rich believes the file to be.
         self.console.print(epoch_line(result, self.epochs), highlight=False, soft_wrap=True)
 
+    def hint(self, text: str) -> None:
+        self.console.print(f"hint: {text}", highlight=False, soft_wrap=True)
+
 
 @dataclass(slots=True)
-class LiveBar:
-    """For terminals: the epoch as a bar with loss, accuracy, samples a second and time left."""
+class LiveTable:
+    """For terminals: a table of the epochs, the running one last, and a bar with the time left."""
 
     epochs: int
     progress: Progress
     live: bool = True
+    display: Live | None = None
+    finished: list[tuple[str, ...]] = field(default_factory=list, init=False)
+    running: tuple[str, ...] | None = field(default=None, init=False)
     task: TaskID | None = field(default=None, init=False)
+    epoch: int = field(default=0, init=False)
 
     def epoch_started(self, epoch: int, rows: int, done: int) -> None:
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-        self.task = self.progress.add_task(
-            f"epoch {epoch}/{self.epochs}", total=rows, completed=done, loss="", score=""
-        )
+        self.epoch = epoch
+        if self.task is None:
+            left = rows * (self.epochs - epoch + 1)
+            self.task = self.progress.add_task("all epochs", total=left, completed=done, part=rows)
 
-    def advanced(self, done: int, loss: float, accuracy: float | None) -> None:
+    def advanced(self, done: int, loss: float, accuracy: float | None, lr: float) -> None:
         assert self.task is not None
-        score = "" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
-        self.progress.update(self.task, completed=done, loss=f"loss {loss:.4f}", score=score)
+        task = self.progress.tasks[self.task]
+        before = int(task.completed) // task.fields["part"] * task.fields["part"]
+        self.progress.update(self.task, completed=before + done)
+        speed = "" if task.speed is None else f"{task.speed:.0f}"
+        self.running = (f"{self.epoch}/{self.epochs}", *_figures(loss, accuracy, lr), speed)
+        self._show()
 
     def epoch_finished(self, result: EpochResult) -> None:
-        self.progress.console.print(epoch_line(result, self.epochs), highlight=False)
+        figures = _figures(result.loss, result.accuracy, result.lr)
+        row = (f"{result.epoch}/{self.epochs}", *figures, f"{result.rate:.0f}")
+        self.finished.append(row)
+        self.running = None
+        self._show()
+
+    def hint(self, text: str) -> None:
+        self.progress.console.print(f"hint: {text}", highlight=False)
+
+    def table(self) -> Table:
+        """The last epochs, as many as leave room for other lines."""
+        table = Table(box=None, pad_edge=False)
+        for name in ("epoch", "loss", "test accuracy", "learning rate", "samples/s"):
+            table.add_column(name, justify="right")
+        for row in self.finished[-LINES:]:
+            table.add_row(*row)
+        if self.running is not None:
+            table.add_row(*self.running, style="bold")
+        return table
+
+    def _show(self) -> None:
+        if self.display is not None:
+            self.display.update(Group(self.table(), self.progress))
 
 
-class _SpeedColumn(ProgressColumn):
-    """Samples a second, as rich measures it over the last pieces."""
-
-    def render(self, task: Task) -> Text:
-        return Text("" if task.speed is None else f"{task.speed:.0f} samples/s")
+def _figures(loss: float, accuracy: float | None, lr: float) -> tuple[str, str, str]:
+    share = "" if accuracy is None else f"{100 * accuracy:.2f} %"
+    return f"{loss:.4f}", share, "" if math.isnan(lr) else f"{lr:.3g}"
 
 
 @contextmanager
-def reporter(epochs: int, console: Console) -> Iterator[Reporter]:
-    """The reporter that suits `console`; the bar is taken away when the block ends."""
+def reporter(epochs: int, console: Console) -> Iterator[Shown]:
+    """The reporter that suits `console`; the table stays when the block ends, its bar goes."""
     if not console.is_terminal:
         yield PlainLines(epochs, console)
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TextColumn("{task.fields[score]}"),
-        _SpeedColumn(),
+        TaskProgressColumn(),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield LiveBar(epochs, progress)
+    progress = Progress(*columns, console=console, auto_refresh=False)
+    shown = LiveTable(epochs, progress)
+    with Live(console=console, refresh_per_second=8) as shown.display:
+        try:
+            yield shown
+        finally:
+            shown.display.update(shown.table())
 
 
 @contextmanager
