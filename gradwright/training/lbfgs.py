@@ -5,7 +5,8 @@
 
 The algorithm works on one float64 vector, whatever the model's type. Directions are the two-loop
 recursion of Nocedal and Wright, Numerical Optimization, algorithm 7.4; step lengths satisfy the
-strong Wolfe conditions (algorithms 3.5 and 3.6). All rows go into one call: MAX_BATCH at most.
+strong Wolfe conditions (algorithms 3.5 and 3.6). More than MAX_BATCH rows are evaluated batch by
+batch and averaged, which is right for a loss that is a mean over its rows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gradwright.training.metrics import mean_gradient
 from gradwright.training.model import Arrays, CompiledModel
 from ir.errors import InputError
 
@@ -117,7 +119,7 @@ class _Surface:
         if model.LOSS is None:
             raise InputError(f"{model.NAME} has no loss to minimise", fix="return loss=…")
         given = tuple(inputs)
-        _, gradient = model.value_and_grad(params, *given)
+        _, gradient = mean_gradient(model, params, given)
         return cls(model, params, given, tuple(gradient))
 
     def start(self) -> Vector:
@@ -133,7 +135,7 @@ class _Surface:
 
     def at(self, x: Vector) -> _Point:
         self.write(x)
-        loss, gradient = self.model.value_and_grad(self.params, *self.inputs)
+        loss, gradient = mean_gradient(self.model, self.params, self.inputs)
         return _Point(x, float(loss), _joined(gradient[name] for name in self.trained))
 
     def along(self, origin: _Point, direction: Vector, length: float) -> _Point:
