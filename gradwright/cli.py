@@ -76,6 +76,13 @@ OptOptimizer = Annotated[
     str | None,
     typer.Option(help="sgd, momentum, rmsprop, adagrad, adam or adamw (default: sgd)."),
 ]
+OptTrainOptimizer = Annotated[
+    str | None,
+    typer.Option(
+        help="sgd, momentum, rmsprop, adagrad, adam or adamw (default: sgd), or lbfgs, which takes"
+        " all rows at once: an epoch is 10 of its steps."
+    ),
+]
 OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads (default: 1).")]
 OptDataDir = Annotated[
     Path | None,
@@ -135,10 +142,16 @@ def train(
     ] = None,
     data_dir: OptDataDir = None,
     target: OptTarget = None,
-    epochs: Annotated[int, typer.Option(min=0, help="Epochs in all, also after --resume.")] = 10,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Epochs in all, also after --resume (default: 10; 100 below 10,000 images).",
+        ),
+    ] = None,
     batch: OptBatch = None,
     dtype: OptDType = None,
-    optimizer: OptOptimizer = None,
+    optimizer: OptTrainOptimizer = None,
     lr: OptLr = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of initial parameters and shuffling (default: 0).")
@@ -161,13 +174,27 @@ def train(
         int | None,
         typer.Option(min=1, help="End after so many epochs without a better test accuracy."),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Afterwards, curves and pictures in one page."),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv", help="The figures of each epoch (always in the run's history.csv)."
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="TensorBoard event files.")
+    ] = None,
 ) -> None:
     """Train a network, with a checkpoint after every epoch. Ctrl-C stops cleanly and saves."""
     from gradwright.train_run import TrainOptions, run
+    from gradwright.training.observers import Extras
 
     options = TrainOptions(
         model, epochs, data, data_dir, _value(target), _value(dtype), batch, optimizer, lr, seed,
-        threads, out, resume, schedule, patience,
+        threads, out, resume, schedule, patience, Extras(report, csv, tensorboard),
     )  # fmt: skip
     if run(options, _console()).stopped:
         raise typer.Exit(STOPPED)

@@ -5,6 +5,9 @@
 A resumed run takes whatever is not said again from its checkpoint. Options that would silently
 make it another run (seed, batch, data, dtype, optimizer) are refused; rate, target, threads and
 epochs may change.
+
+Beside the checkpoint stands `history.csv`, one row an epoch; reports, further CSV files and
+TensorBoard events are made of the same figures.
 """
 
 from __future__ import annotations
@@ -24,14 +27,20 @@ from gradwright.training import checkpoint as checkpoints
 from gradwright.training.batches import Rows, fit
 from gradwright.training.checkpoint import FILE_NAME, Checkpoint, Position, Settings
 from gradwright.training.datasets import Dataset
+from gradwright.training.full_batch import minimise
 from gradwright.training.loop import Outcome, Plan, Save, Start, fresh, train
 from gradwright.training.model import Arrays, CompiledModel
+from gradwright.training.observers import Extras, earlier, observed
 from gradwright.training.progress import download_report, reporter
 from gradwright.training.report import headline, summary
+from gradwright.training.report_page import Finished, write_report
 from gradwright.training.runs import choose_folder
 from gradwright.training.schedules import Schedule, named
 from gradwright.training.sources import choose
-from ir.errors import CheckpointError
+from gradwright.training.watch import Watch
+from ir.errors import CheckpointError, InputError
+
+LBFGS = "lbfgs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class TrainOptions:
     """The options of the command; None stands for what was not said."""
 
     model: str
-    epochs: int = 10
+    epochs: int | None = None
     data: str | None = None
     data_dir: Path | None = None
     target: str | None = None
@@ -53,55 +62,100 @@ class TrainOptions:
     resume: Path | None = None
     schedule: str | None = None
     patience: int | None = None
+    extras: Extras = Extras()
+
+
+EPOCHS = 10
+SMALL, SMALL_EPOCHS = 10_000, 100
+"""A data set of fewer rows has few steps in an epoch, and so needs more of them."""
 
 
 def run(options: TrainOptions, console: Console) -> Outcome:
     """Load, compile, train, save, and print. Raises `GradwrightError` for every user's mistake."""
+    options.extras.require_libraries()
     source = ModelFile.parse(options.model)
     with source.errors():
         network = source.load()
     old = None if options.resume is None else checkpoints.load(options.resume)
     dataset = _dataset(options, old, console)
     settings = _settings(options, old, dataset)
-    _schedule(settings, options.epochs, 1)  # a name that is none is refused before work begins
+    epochs = _epochs(options, dataset)
+    _schedule(settings, epochs, 1)  # a name that is none is refused before work begins
     folder = choose_folder(network.name, options.out, options.resume)
     with _removed_unless_started(folder):
         with source.errors():
-            model = _compile_options(settings).compile(network, folder)
+            model = compile_options(settings).compile(network, folder)
         settings = replace(settings, dtype=model.DTYPE)
         data = fit(model, dataset)
         start = _start(options, old, model, settings)
-        console.print(headline(model, settings, dataset, folder))
-        outcome = _train(model, data, options, settings, start, folder, console)
-    console.print(summary(outcome, settings, folder, options.epochs))
+        heading = headline(model, settings, dataset, folder)
+        console.print(heading)
+        plan = _plan(model, settings, epochs, len(data[0]))
+        ran = Run(model, data, plan, settings, start, folder, options.extras)
+        outcome = _train(ran, heading, console)
+    console.print(summary(outcome, settings, folder, epochs))
+    if options.extras.report is not None:
+        console.print(f"{'report':<18} {options.extras.report}")
     return outcome
 
 
-def _compile_options(settings: Settings) -> CompileOptions:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All that a run is made of, once everything is chosen."""
+
+    model: CompiledModel
+    data: tuple[Rows, Rows]
+    plan: Plan
+    settings: Settings
+    start: Start
+    folder: Path
+    extras: Extras
+
+
+def _epochs(options: TrainOptions, dataset: Dataset) -> int:
+    if options.epochs is not None:
+        return options.epochs
+    return EPOCHS if len(dataset.train) >= SMALL else SMALL_EPOCHS
+
+
+def compile_options(settings: Settings) -> CompileOptions:
+    """Those that give the module a checkpoint was trained with."""
+    optimizer = "sgd" if settings.optimizer == LBFGS else settings.optimizer
     return CompileOptions.said(
         target=settings.target,
         batch=settings.batch,
         dtype=settings.dtype or None,
-        optimizer=settings.optimizer,
+        optimizer=optimizer,
         lr=settings.compiled_lr,
         threads=settings.threads,
     )
 
 
-def _train(
-    model: CompiledModel,
-    data: tuple[Rows, Rows],
-    options: TrainOptions,
-    settings: Settings,
-    start: Start,
-    folder: Path,
-    console: Console,
-) -> Outcome:
+def _train(run: Run, heading: str, console: Console) -> Outcome:
+    params = run.start.params
+    watch = Watch(run.model, params, *run.data)
+    history = earlier(run.folder, run.start.position.epoch)
+    save = _saver(run.model, run.settings, run.folder)
+    loop = minimise if run.settings.optimizer == LBFGS else train
+    with (
+        reporter(run.plan.epochs, console) as shown,
+        observed(shown, watch, run.folder, run.extras, history) as observer,
+    ):
+        outcome = loop(run.model, run.data, run.plan, observer, save, run.start)
+        if not outcome.stopped:
+            observer.finish()
+    if run.extras.report is not None:
+        said = [hint.text for hint in observer.said.values()]
+        test = run.data[1]
+        finished = Finished(run.model, params, test, observer.history, heading, said)
+        write_report(run.extras.report, finished)
+    return outcome
+
+
+def _plan(model: CompiledModel, settings: Settings, epochs: int, rows: int) -> Plan:
     hyper = {} if settings.lr is None else {"lr": settings.lr}
-    schedule = _schedule(settings, options.epochs, len(data[0]))
-    plan = Plan(options.epochs, settings.batch, settings.seed, hyper, schedule, settings.patience)
-    with reporter(options.epochs, console) as shown:
-        return train(model, data, plan, shown, _saver(model, settings, folder), start)
+    schedule = _schedule(settings, epochs, rows)
+    return Plan(epochs, settings.batch, settings.seed, hyper, schedule, settings.patience)
 
 
 def _schedule(settings: Settings, epochs: int, rows: int) -> Schedule | None:
@@ -166,10 +220,11 @@ def _settings(options: TrainOptions, old: Checkpoint | None, dataset: Dataset) -
 
 
 def _fresh_settings(options: TrainOptions, dataset: Dataset) -> Settings:
+    _refuse_rates_with_lbfgs(options)
     chosen = CompileOptions.said(
         target=options.target,
         batch=options.batch,
-        optimizer=options.optimizer,
+        optimizer=None if options.optimizer == LBFGS else options.optimizer,
         lr=options.lr,
         threads=options.threads,
     )
@@ -178,7 +233,7 @@ def _fresh_settings(options: TrainOptions, dataset: Dataset) -> Settings:
         chosen.target,
         options.dtype or "",
         chosen.batch,
-        chosen.optimizer,
+        options.optimizer or chosen.optimizer,
         chosen.threads,
         options.seed or 0,
         chosen.rate,
@@ -186,6 +241,17 @@ def _fresh_settings(options: TrainOptions, dataset: Dataset) -> Settings:
         options.schedule or "constant",
         options.patience,
     )
+
+
+def _refuse_rates_with_lbfgs(options: TrainOptions) -> None:
+    said = {"--lr": options.lr, "--schedule": options.schedule}
+    for name, value in said.items():
+        if options.optimizer == LBFGS and value is not None:
+            raise InputError(
+                f"{name} has no meaning with --optimizer {LBFGS}",
+                notes=("its line search chooses the length of each step",),
+                fix=f"leave {name} out",
+            )
 
 
 def _refuse_change(name: str, kept: object, said: object) -> None:

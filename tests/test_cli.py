@@ -87,7 +87,8 @@ def test_train_prints_lines_and_saves(run) -> None:
     assert lines[0].startswith("net: 650 parameters, numpy float64, batch 16, sgd lr 0.1, seed 0")
     assert lines[1].startswith("digits: 1437 training and 360 test images of 8x8")
     assert [line[:9] for line in lines[3:6]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
-    figures = dict(line.split(maxsplit=1) for line in lines[7:] if "accuracy" not in line)
+    assert lines[6].startswith("hint: the loss still fell by ")
+    figures = dict(line.split(maxsplit=1) for line in lines[8:] if "accuracy" not in line)
     assert figures["epochs"] == "3 of 3, 270 steps"
     assert figures["checkpoint"] == str(Path("runs/net", FILE_NAME))
     accuracy = next(line for line in lines if line.startswith("test accuracy"))
@@ -119,6 +120,37 @@ def test_interrupt_saves_and_says_how_to_go_on(run, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(PlainLines, "advanced", advanced)
     assert run("train", "net.py", "--epochs", 2, "--resume", "parts").code == 0
     assert Path("parts", FILE_NAME).read_bytes() == Path("straight", FILE_NAME).read_bytes()
+
+
+def test_a_run_can_be_seen_in_files(run) -> None:
+    places = ("--report", "run.html", "--csv", "run.csv", "--tensorboard", "events")
+    result = run(*train_arguments("--epochs", 2, *places))
+    assert result.code == 0
+    assert result.out.endswith("report             run.html\n")
+    assert "Confusion matrix" in Path("run.html").read_text()
+    assert len(Path("run.csv").read_text().splitlines()) == 3
+    assert Path("run.csv").read_text() == Path("runs/net/history.csv").read_text()
+    assert len(list(Path("events").iterdir())) == 1
+    again = run("train", "net.py", "--epochs", 3, "--resume", "runs/net", "--csv", "run.csv")
+    assert again.code == 0
+    assert [row.split(",")[0] for row in Path("run.csv").read_text().splitlines()] == [
+        *("epoch", "1", "2", "3")
+    ]
+
+
+def test_lbfgs_trains_and_takes_no_rate(run) -> None:
+    result = run(*train_arguments("--optimizer", "lbfgs", "--epochs", 2))
+    assert result.code == 0
+    assert "lbfgs" in result.out
+    assert load(Path("runs/net")).position.step == 20
+    refused = run(*train_arguments("--optimizer", "lbfgs", "--lr", 0.1))
+    assert refused.code == 2
+    assert "--lr has no meaning with --optimizer lbfgs" in refused.err
+
+
+def test_a_small_data_set_gets_more_epochs(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gradwright.train_run.SMALL_EPOCHS", 2)
+    assert "epochs             2 of 2" in run(*train_arguments()).out
 
 
 def test_second_run_gets_a_folder_of_its_own(run) -> None:
