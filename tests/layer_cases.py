@@ -77,10 +77,10 @@ class Operands:
         loops = [gw.index(f"a{d}", s) for d, s in enumerate(shape)]
         return gw.define((gw.index("n", self.batch), *loops), own[tuple(loops)])
 
-    def integers(self, values: Any, *, rows: bool) -> gw.Tensor:
+    def integers(self, values: Any, *, rows: bool, name: str = "fixed_table") -> gw.Tensor:
         """Fixed integers, as the places of ones in a table; `rows` repeats them for each row."""
         given = np.asarray(values)
-        table = self.fixed("fixed_table", np.eye(int(given.max()) + 1)[given])
+        table = self.fixed(name, np.eye(int(given.max()) + 1)[given])
         loops = [gw.index(f"a{d}", s) for d, s in enumerate(given.shape)]
         k = gw.index("k", int(given.max()) + 1)
         lead = (gw.index("n", self.batch),) if rows else ()
@@ -179,6 +179,16 @@ def _(t: Operands) -> gw.Tensor:
     return gw.matmul(t.x, t.param("y", 4, 3))
 
 
+@case("matmul", 1, 2, 4, name="broadcast")
+def _(t: Operands) -> gw.Tensor:
+    return gw.matmul(t.x, t.param("y", 1, 3, 4, 2))
+
+
+@case("matmul", 2, 4, name="vector")
+def _(t: Operands) -> gw.Tensor:
+    return gw.matmul(gw.matmul(t.param("z", 2), t.x), t.param("y", 4))
+
+
 @case("embedding", 3, 2, ids=(0, 3))
 def _(t: Operands) -> gw.Tensor:
     return gw.mul(gw.embedding(t.ids, 4, 2, name=t.name), t.x)
@@ -213,7 +223,10 @@ layer("conv2d", (2, 5, 4), "same", 2, (2, 3), padding="same", dilation=(1, 2))
 layer("conv2d", (4, 5, 5), "groups", 2, 2, groups=2, dilation=2, bias=False)
 layer("conv2d", (2, 4, 4), "depthwise", 4, 3, groups=2, padding=1)
 layer("conv2d", (3, 4, 4), "pointwise", 2, 1)
+layer("conv1d", (2, 6), "circular", 3, 4, padding="same", padding_mode="circular", bias=False)
+layer("conv2d", (2, 5, 4), "reflect", 2, 3, stride=2, padding=(2, 1), padding_mode="reflect")
 layer("conv3d", (2, 3, 4, 3), "", 2, 2)
+layer("conv3d", (1, 2, 3, 2), "replicate", 2, 2, padding=1, padding_mode="replicate")
 layer("conv3d", (2, 3, 4, 3), "strided", 2, 2, stride=(1, 2, 1), padding=1)
 layer("conv_transpose1d", (2, 4), "", 3, 3, padding=1)
 layer("conv_transpose1d", (2, 4), "strided", 3, 3, stride=3, dilation=2)
@@ -222,6 +235,7 @@ layer(
     "conv_transpose2d", (4, 3, 2), "strided", 2, 3, stride=2, padding=1, output_padding=1, groups=2
 )
 layer("conv_transpose2d", (2, 2, 3), "uneven", 3, (2, 3), stride=(3, 2), bias=False)
+layer("conv_transpose3d", (2, 2, 1, 2), "", 2, 2, stride=(1, 2, 1), output_padding=(0, 1, 0))
 
 
 @case("convolve", 1, 5, 5)
@@ -242,17 +256,21 @@ layer("max_pool1d", (2, 9), "overlapping", 3, 2, 1)
 layer("max_pool1d", (2, 8), "dilated", 3, 2, 1, 2, True)
 layer("max_pool2d", (2, 4, 5), "", 2)
 layer("max_pool2d", (2, 5, 6), "ceil", (3, 2), 2, 1, ceil_mode=True)
+layer("max_pool3d", (1, 3, 4, 5), "", (2, 2, 3), 2, (0, 1, 1), ceil_mode=True)
 layer("avg_pool1d", (2, 7), "", 2)
 layer("avg_pool1d", (2, 8), "padded", 3, 2, 1, count_include_pad=False)
 layer("avg_pool2d", (2, 4, 5), "", 2)
 layer("avg_pool2d", (2, 6, 5), "ceil", 3, 2, 1, ceil_mode=True)
 layer("avg_pool2d", (2, 6, 5), "uncounted", (3, 2), 2, 1, ceil_mode=True, count_include_pad=False)
 layer("avg_pool2d", (2, 4, 4), "divisor", 2, 1, divisor_override=3)
+layer("avg_pool3d", (1, 3, 4, 3), "", 2, 1, 1, count_include_pad=False)
 layer("global_avg_pool", (2, 3, 4), "")
 layer("global_max_pool", (2, 3, 4), "")
 layer("adaptive_avg_pool1d", (2, 7), "", 3)
 layer("adaptive_avg_pool1d", (2, 6), "even", 3)
 layer("adaptive_avg_pool2d", (2, 5, 3), "", (3, 4))
+layer("adaptive_avg_pool2d", (2, 4, 3), "kept", (None, 2))
+layer("adaptive_avg_pool3d", (1, 3, 2, 4), "", (2, 1, 3))
 
 # ---------------------------------------------------------------- normalisation
 
@@ -261,10 +279,13 @@ layer("batch_norm", (4,), "vectors", eps=1e-3)
 layer("batch_norm", (2, 2, 2), "bare", affine=False)
 layer("batch_norm", (2, 3), "untracked", track_running_stats=False)
 layer("batch_norm", (2, 3), "cumulative", momentum=None)
+layer("batch_norm", (2, 3), "unbiased", bias=False)
 layer("instance_norm", (2, 4), "")
 layer("instance_norm", (2, 2, 3), "affine", affine=True)
 layer("instance_norm", (2, 4), "tracked", affine=True, track_running_stats=True)
+layer("instance_norm", (2, 4), "unbiased", affine=True, bias=False)
 layer("group_norm", (4, 3), "", 2)
+layer("group_norm", (4, 3), "unbiased", 2, bias=False)
 layer("group_norm", (6,), "vectors", 2, affine=False)
 layer("layer_norm", (3, 4), "")
 layer("layer_norm", (3, 4), "matrix", (3, 4), bias=False)
@@ -285,11 +306,25 @@ def attend(name: str, mask: Any = None, **options: Any) -> None:
 
 
 MASK = np.array([[1, 1, 0, 1, 0], [0, 1, 1, 1, 1], [1] * 5, [0, 0, 1, 0, 0], [1, 0, 1, 0, 1]])
+BLIND = np.array([[0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [1] * 5, [0] * 5, [1, 0, 1, 0, 1]])
 PADDING = np.array([0, 0, 1, 0, 1])
 attend("")
 attend("causal", is_causal=True, scale=0.3)
 attend("added", lambda t: t.param("m", 5, 5))
 attend("masked", lambda t: t.integers(MASK, rows=False))
+
+
+@case("scaled_dot_product_attention", 5, 4, name="blind")
+def _(t: Operands) -> gw.Tensor:
+    mask = t.integers(BLIND, rows=False)
+    k, v = t.rows("k", 5, 4), t.rows("v", 5, 2)
+    return gw.scaled_dot_product_attention(t.x, k, v, mask, is_causal=True)
+
+
+@case("scaled_dot_product_attention", 6, 3, 4, name="grouped")
+def _(t: Operands) -> gw.Tensor:
+    k, v = t.rows("k", 3, 5, 4), t.rows("v", 2, 5, 2)
+    return gw.scaled_dot_product_attention(t.x, k, v, enable_gqa=True)
 
 
 @case("multi_head_attention", 4, 6)
@@ -308,6 +343,27 @@ def _(t: Operands) -> gw.Tensor:
     mask = t.param("m", 5, 5)
     return gw.multi_head_attention(
         t.x, 2, attn_mask=mask, key_padding_mask=padding, bias=False, name=t.name
+    )
+
+
+@case("multi_head_attention", 4, 6, name="longer")
+def _(t: Operands) -> gw.Tensor:
+    return gw.multi_head_attention(t.x, 2, add_bias_kv=True, add_zero_attn=True, name=t.name)
+
+
+@case("multi_head_attention", 5, 4, name="longer_masked")
+def _(t: Operands) -> gw.Tensor:
+    mask = t.integers(MASK, rows=False)
+    padding = t.integers(PADDING, rows=True, name="fixed_padding")
+    return gw.multi_head_attention(
+        t.x, 2, attn_mask=mask, key_padding_mask=padding, add_bias_kv=True, name=t.name
+    )
+
+
+@case("multi_head_attention", 5, 4, name="longer_causal")
+def _(t: Operands) -> gw.Tensor:
+    return gw.multi_head_attention(
+        t.x, 2, is_causal=True, add_zero_attn=True, bias=False, name=t.name
     )
 
 
@@ -337,6 +393,26 @@ def _(t: Operands) -> gw.Tensor:
     return gw.lstm(t.x, 2, bias=False, state=(h, c), name=t.name)[0]
 
 
+@case("lstm", 4, 2, name="projected")
+def _(t: Operands) -> gw.Tensor:
+    states, (h, c) = gw.lstm(t.x, 3, 2, proj_size=2, bidirectional=True, name=t.name)
+    return gw.concat([gw.flatten(states), *(gw.flatten(gw.transpose(s, 0, 1)) for s in (h, c))], 1)
+
+
+@case("lstm", 3, 2, name="projected_started")
+def _(t: Operands) -> gw.Tensor:
+    h = gw.expand(t.param("h0", 1, 1, 2), (1, t.batch, 2))
+    c = gw.expand(t.param("c0", 1, 1, 3), (1, t.batch, 3))
+    return gw.lstm(t.x, 3, bias=False, proj_size=2, state=(h, c), name=t.name)[0]
+
+
+@case("lstm", 4, 3, name="one_sequence")
+def _(t: Operands) -> gw.Tensor:
+    state = t.param("h0", 1, 3), t.param("c0", 1, 3)
+    states, (h, c) = gw.lstm(t.param("sequence", 4, 2), 3, state=state, name=t.name)
+    return gw.mul(t.x, gw.add(states, gw.mul(h, c)))
+
+
 @case("gru", 4, 2)
 def _(t: Operands) -> gw.Tensor:
     return gw.gru(t.x, 3, name=t.name)[0]
@@ -353,6 +429,12 @@ def _(t: Operands) -> gw.Tensor:
     return gw.gru(t.x, 2, bias=False, state=h, name=t.name)[0]
 
 
+@case("gru", 4, 3, name="one_sequence")
+def _(t: Operands) -> gw.Tensor:
+    states, h = gw.gru(t.param("sequence", 4, 2), 3, name=t.name)
+    return gw.mul(t.x, gw.add(states, h))
+
+
 # ---------------------------------------------------------------- shape
 
 layer("reshape", (4, 6), "", (-1, 2, 3, 4))
@@ -360,8 +442,10 @@ layer("permute", (2, 3, 4), "", (0, 3, 1, 2))
 layer("transpose", (2, 3), "", 0, -1)
 layer("squeeze", (1, 3, 1), "")
 layer("squeeze", (1, 3, 1), "one", -1)
+layer("squeeze", (1, 3, 1), "some", (1, 2))
 layer("unsqueeze", (2, 3), "", -1)
 layer("flatten", (2, 3, 2), "")
+layer("flatten", (2, 3, 2, 2), "middle", 2, -2)
 layer("slice", (7, 2), "", 1, 1, None, 2)
 layer("slice", (7,), "backwards", -1, 5, None, -2)
 layer("select", (3, 4), "", 1, -2)
@@ -371,6 +455,10 @@ layer("pad", (3, 4), "replicate", (2, 5), mode="replicate")
 layer("pad", (3, 4), "circular", (2, 3, 3, 1), mode="circular")
 layer("upsample", (1, 3, 4), "", scale_factor=2)
 layer("upsample", (2, 5), "size", 7)
+layer("upsample", (2, 5), "fraction", scale_factor=1.5)
+layer("upsample", (1, 5, 4), "exact", (3, 7), mode="nearest-exact")
+layer("upsample", (2, 5), "linear_fraction", scale_factor=1.7, mode="linear")
+layer("upsample", (2, 5), "recomputed", None, 0.7, "linear", recompute_scale_factor=True)
 layer("upsample", (2, 4), "linear", scale_factor=3, mode="linear")
 layer("upsample", (1, 3, 4), "bilinear", scale_factor=(2, 3), mode="bilinear")
 layer("upsample", (1, 4, 5), "sized", (6, 3), mode="bilinear")

@@ -230,6 +230,16 @@ ACTIVATIONS = {
         lambda t: gw.log_softmax(t.h, axis=1), lambda a: a.h - np_lse(a.h, 1, keepdims=True), "z"
     ),
     "logsumexp": Case(lambda t: gw.logsumexp(t.h), lambda a: np_lse(a.h, -1), "z"),
+    "logsumexp_of_two_axes": Case(
+        lambda t: gw.logsumexp(t.h, axis=(1, -1)),
+        lambda a: np.log(np.exp(a.h).sum(axis=(1, 2))),
+        "z",
+    ),
+    "logsumexp_of_two_axes_kept": Case(
+        lambda t: gw.logsumexp(t.h, axis=(1, -1), keepdim=True),
+        lambda a: np.log(np.exp(a.h).sum(axis=(1, 2), keepdims=True)),
+        "z",
+    ),
     "logsumexp_kept": Case(
         lambda t: gw.logsumexp(t.h, axis=1, keepdim=True),
         lambda a: np_lse(a.h, 1, keepdims=True),
@@ -268,8 +278,14 @@ def np_softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, x)
 
 
-def np_cosine(a: np.ndarray, b: np.ndarray, axis: int = 1) -> np.ndarray:
-    return (a * b).sum(axis) / np.sqrt((a * a).sum(axis) * (b * b).sum(axis))
+def np_cosine(a: np.ndarray, b: np.ndarray, axis: int = 1, least: float = 0.0) -> np.ndarray:
+    return (a * b).sum(axis) / np.sqrt(((a * a).sum(axis) + least) * ((b * b).sum(axis) + least))
+
+
+def columns(x: gw.Tensor) -> gw.Tensor:
+    """The mean of each column."""
+    n, j = (gw.index(name, size) for name, size in zip("nj", x.shape, strict=True))
+    return gw.define((j,), gw.mean(x[n, j], over=n))
 
 
 def np_bce(u: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -282,8 +298,22 @@ LOSSES = {
         lambda t: gw.mse(t.h, t.y, reduction="sum"), lambda a: np.sum((a.h - a.y) ** 2)
     ),
     "mse_none": Case(lambda t: gw.mse(t.h, t.y, "none"), lambda a: (a.h - a.y) ** 2),
+    "mse_weighted": Case(
+        lambda t: gw.mse(t.h, t.y, weight=t.u),
+        lambda a: np.sum(a.u * (a.h - a.y) ** 2) / np.sum(a.u),
+    ),
+    "mse_weighted_sum": Case(
+        lambda t: gw.mse(t.h, t.y, "sum", t.u), lambda a: np.sum(a.u * (a.h - a.y) ** 2)
+    ),
     "rmse": Case(lambda t: gw.rmse(t.h, t.y), lambda a: np.sqrt(np.mean((a.h - a.y) ** 2))),
     "l1_loss": Case(lambda t: gw.l1_loss(t.h, t.y), lambda a: np.mean(np.abs(a.h - a.y))),
+    "l1_loss_weighted": Case(
+        lambda t: gw.l1_loss(t.h, t.y, weight=t.u),
+        lambda a: np.sum(a.u * np.abs(a.h - a.y)) / np.sum(a.u),
+    ),
+    "l1_loss_weighted_none": Case(
+        lambda t: gw.l1_loss(t.h, t.y, "none", t.u), lambda a: a.u * np.abs(a.h - a.y)
+    ),
     "smooth_l1_loss": Case(
         lambda t: gw.smooth_l1_loss(t.h, t.y), lambda a: np.mean(np_smooth(a.h - a.y, 1.0))
     ),
@@ -299,6 +329,10 @@ LOSSES = {
     ),
     "huber_loss_2": Case(
         lambda t: gw.huber_loss(t.h, t.y, "none", 2.0), lambda a: 2 * np_smooth(a.h - a.y, 2.0)
+    ),
+    "huber_loss_weighted": Case(
+        lambda t: gw.huber_loss(t.h, t.y, weight=t.u),
+        lambda a: np.mean(a.u * np_smooth(a.h - a.y, 1.0)),
     ),
     "hinge_loss": Case(
         lambda t: gw.hinge_loss(t.h, t.sign), lambda a: np.mean(np.maximum(1 - a.sign * a.h, 0))
@@ -335,6 +369,14 @@ LOSSES = {
     ),
     "cosine_similarity_last": Case(
         lambda t: gw.cosine_similarity(t.h, t.z, axis=-1), lambda a: np_cosine(a.h, a.z, 2), "z"
+    ),
+    "cosine_similarity_broadcast": Case(
+        lambda t: gw.cosine_similarity(t.h, t.w, axis=-1),
+        lambda a: np_cosine(a.h, np.broadcast_to(a.w, a.h.shape)),
+    ),
+    "cosine_embedding_loss_of_vectors": Case(
+        lambda t: gw.cosine_embedding_loss(columns(t.h), t.w, gw.define((), -1), -0.5),
+        lambda a: max(np_cosine(a.h.mean(0), a.w, 0, least=1e-12) + 0.5, 0),
     ),
     "cosine_embedding_loss": Case(
         lambda t: gw.cosine_embedding_loss(t.h, t.x, t.row_sign, margin=0.1),

@@ -381,6 +381,29 @@ WRONG: dict[str, tuple[Callable[[gw.Tensor], Any], str]] = {
         "cannot part 6 columns into 4 heads",
     ),
     "sequence": (lambda x: gw.lstm(x, 3), "needs 3 dimensions"),
+    "projection": (
+        lambda x: gw.lstm(gw.select(x, 1, 0), 3, proj_size=3), "proj_size must be below hidden_size"
+    ),
+    "padding_mode": (lambda x: gw.conv2d(x, 6, 3, padding_mode="same"), "padding_mode must be"),
+    "border": (
+        lambda x: gw.conv2d(x, 6, 3, padding=6, padding_mode="reflect"), "cannot add 6 and 6"
+    ),
+    "pad value": (lambda x: gw.pad(x, (1, 0), "circular", 1.0), "takes no value"),
+    "corners": (lambda x: gw.upsample(x, 9, align_corners=True), "knows no align_corners"),
+    "factor": (lambda x: gw.upsample(x, scale_factor=0.1), "does not fit"),
+    "factors": (lambda x: gw.upsample(x, scale_factor=(2, 2, 2)), "does not fit"),
+    "grouped heads": (
+        lambda x: gw.scaled_dot_product_attention(x, gw.slice(x, 1, 0, 3), x, enable_gqa=True),
+        "cannot share the heads",
+    ),
+    "mask": (
+        lambda x: gw.scaled_dot_product_attention(x, x, x, gw.param("m", (5, 6))),
+        "does not broadcast",
+    ),
+    "matmul": (lambda x: gw.matmul(x, gw.param("m", (5, 6))), "cannot multiply"),
+    "matmul rows": (lambda x: gw.matmul(x, gw.param("m", (3, 6, 2))), "cannot broadcast"),
+    "flatten": (lambda x: gw.flatten(x, 2, 1), "behind its end"),
+    "flatten the batch": (lambda x: gw.flatten(x, 0), "needs a fixed size"),
     "reshape": (lambda x: gw.reshape(x, (-1, 5, 5)), "cannot make"),
     "batch reshaped": (lambda x: gw.reshape(x, (4, -1)), "keeps the batch in front"),
     "permute": (lambda x: gw.permute(x, (0, 1, 1, 2)), "each dimension"),

@@ -40,6 +40,7 @@ from compiler.oplib.convolution import (
     conv3d,
     conv_transpose1d,
     conv_transpose2d,
+    conv_transpose3d,
     convolve,
     convolve_transpose,
 )
@@ -74,12 +75,15 @@ from compiler.oplib.normalisation import (
 from compiler.oplib.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
     avg_pool1d,
     avg_pool2d,
+    avg_pool3d,
     global_avg_pool,
     global_max_pool,
     max_pool1d,
     max_pool2d,
+    max_pool3d,
 )
 from compiler.oplib.recurrent import (
     gru,
@@ -113,9 +117,11 @@ from compiler.oplib.shape import (
 __all__ = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
     "add",
     "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "bce",
     "bce_with_logits",
@@ -127,6 +133,7 @@ __all__ = [
     "conv3d",
     "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "convolve",
     "convolve_transpose",
     "cosine_embedding_loss",
@@ -163,6 +170,7 @@ __all__ = [
     "matmul",
     "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "mish",
     "mse",
     "mul",

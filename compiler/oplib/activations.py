@@ -2,12 +2,13 @@
 
     h = gw.gelu(gw.dense(x, 100, name="fc1"), approximate="tanh")
 
-Maps take a tensor of any shape. `softmax`, `log_softmax` and `logsumexp` work along one axis; along
-several at once, flatten them first.
+Maps take a tensor of any shape. `softmax` and `log_softmax` work along one axis; along several at
+once, flatten them first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import sympy
@@ -16,7 +17,7 @@ from sympy import Expr
 from compiler import notation as gw
 from compiler.initializers import constant
 from compiler.notation import Tensor, define_as, elementwise
-from compiler.oplib.common import along, here
+from compiler.oplib.common import along, axis_of, here, loops_of
 from compiler.oplib.options import choice, number
 from ir.errors import ShapeError
 
@@ -149,14 +150,16 @@ def log_softmax(x: Tensor, *, axis: int = -1, name: str | None = None) -> Tensor
 
 
 def logsumexp(
-    x: Tensor, *, axis: int = -1, keepdim: bool = False, name: str | None = None
+    x: Tensor, *, axis: int | Sequence[int] = -1, keepdim: bool = False, name: str | None = None
 ) -> Tensor:
-    """log(sum over k of exp(x[…, k])): the axis goes, or stays with size 1."""
-    loops, other, k = along(x, axis, "logsumexp")
-    at = axis % len(loops)
-    kept = (gw.index("one", 1),) if keepdim else ()
-    body = sympy.log(gw.sum(sympy.exp(x[other]), over=k))
-    return define_as("logsumexp", (*loops[:at], *kept, *loops[at + 1 :]), body, name=name)
+    """log(sum over k of exp(x[…, k])): the axis, or each of several, goes or stays with size 1."""
+    axes = [axis] if isinstance(axis, int) else list(axis)
+    gone = {axis_of(x, a, "logsumexp") for a in axes}
+    loops = loops_of(x.shape)
+    kept = [gw.index(f"one{d}", 1) if d in gone else i for d, i in enumerate(loops)]
+    kept = [i for d, i in enumerate(kept) if keepdim or d not in gone]
+    total = gw.sum(sympy.exp(x[loops]), over=[loops[d] for d in sorted(gone)])
+    return define_as("logsumexp", tuple(kept), sympy.log(total), name=name)
 
 
 def _right_of_0(v: Expr, otherwise: Expr) -> Expr:

@@ -5,7 +5,8 @@
 
 `weight` has one number a class: a tensor, or numbers, which become a buffer `name.weight`. The mean
 is over the weights of the rows. A row whose label is `ignore_index` counts nothing; if that is no
-class, neither does any other row whose label is no class.
+class, neither does any other row whose label is no class. It is None where torch has -100: then a
+label that is no class is an error.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ def cross_entropy(
     if s or likely:
         lse = part(name or "cross_entropy", "logsumexp")
         total = define_as("logsumexp", x.rows, total, name=lse)[x.rows]
+    if likely and ignore_index is not None:
+        refuse("probabilities know no ignore_index", label, fix="give integer labels")
     if likely:
         return _of_probabilities(x, label, total, s, reduction, name)
     labels = _labels("cross_entropy", x, label, ignore_index)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import sympy
+from sympy import Expr
 
 from compiler import notation as gw
 from compiler.notation import Tensor
@@ -37,9 +38,32 @@ def axis_of(x: Tensor, axis: int, op: str) -> int:
     return axis % len(x.shape)
 
 
-def digits(k: Index, sizes: Sequence[int]) -> list[sympy.Expr]:
+def position(axis: int, count: int, op: str) -> int:
+    """`axis_of` for a shape that no tensor has yet, of so many dimensions."""
+    if not -count <= axis < count:
+        raise ShapeError(f"{op}() has no axis {axis} among {count}", at=here())
+    return axis % count
+
+
+def broadcast(op: str, *tensors: Tensor, last: int = 0) -> Shape:
+    """The shape that the tensors' shapes, less `last` dimensions, broadcast to as in NumPy."""
+    shapes = [x.shape[: len(x.shape) - last] for x in tensors]
+    padded = [(1,) * (max(map(len, shapes)) - len(s)) + tuple(s) for s in shapes]
+    found = [{s for s in sizes if s != 1} or {1} for sizes in zip(*padded, strict=True)]
+    if any(len(sizes) > 1 for sizes in found):
+        refuse(f"{op}() cannot broadcast {' and '.join(map(repr, tensors))}", *tensors)
+    return tuple(sizes.pop() for sizes in found)
+
+
+def repeated(shape: Shape, loops: Sequence[Index]) -> tuple[Expr, ...]:
+    """Where a tensor of this shape is read when it is broadcast to the loops: 0 where it is 1."""
+    mine = zip(shape, loops[len(loops) - len(shape) :], strict=True)
+    return tuple(sympy.S.Zero if size == 1 else i for size, i in mine)
+
+
+def digits(k: Index, sizes: Sequence[int]) -> list[Expr]:
     """The row-major indices of position k in a block of the given sizes."""
-    found: list[sympy.Expr] = []
+    found: list[Expr] = []
     stride = 1
     for position, size in reversed(list(enumerate(sizes))):
         outer = k // stride if stride > 1 else k

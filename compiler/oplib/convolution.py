@@ -3,7 +3,7 @@
     y = gw.conv2d(x, 32, 3, padding="same")              # parameters y.W and y.b
     edges = gw.convolve(x, sobel, padding=1)             # a kernel that is given
 
-A padded border is never stored: a term of a sum that reads outside its tensor is left out.
+A border of zeros is never stored: a term of a sum that reads outside its tensor is left out.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import sympy
 from compiler import notation as gw
 from compiler.initializers import Init, he_normal, zeros
 from compiler.notation import Tensor, define_as
-from compiler.oplib.common import each, fixed, loops_of, need, refuse
-from compiler.oplib.windows import Sizes, sliding, spreading
+from compiler.oplib.common import each, fixed, loops_of, need, part, refuse
+from compiler.oplib.options import choice
+from compiler.oplib.resample import pad
+from compiler.oplib.windows import Sizes, borders, sliding, spreading
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 def convolve(
@@ -64,7 +68,7 @@ def convolve_transpose(
         large = gw.convolve_transpose(x, kernel, stride=2)
 
     x is [rows, in, *sizes] or [in, *sizes], W is [in, out / groups, *window] and b is [out]:
-    torch's conv_transpose1d and 2d. Raises as `convolve`.
+    torch's conv_transpose1d to 3d. Raises as `convolve`.
     """
     total, out, *window = _kernel(x, weight, "convolve_transpose")
     _check(x, len(window), total, out * groups, groups, bias, "convolve_transpose")
@@ -90,12 +94,18 @@ def conv1d(
     dilation: Sizes = 1,
     groups: int = 1,
     bias: bool = True,
+    padding_mode: str = "zeros",
     name: str | None = None,
     init: Init | None = None,
 ) -> Tensor:
-    """`convolve` over [rows, in, length]: `name.W` of (out, in / groups, window), `name.b`."""
+    """`convolve` over [rows, in, length]: `name.W` of (out, in / groups, window), `name.b`.
+
+    A `padding_mode` other than "zeros" is one of `pad`'s: the border is then stored.
+    """
     name = name or gw.suggest("conv1d")
     w, b = _parameters(1, x, out_channels, kernel_size, groups, bias, name, init)
+    if choice(padding_mode, "padding_mode", PADDING_MODES) != "zeros":
+        x, padding = _bordered(x, w, stride, padding, dilation, padding_mode, name), 0
     return convolve(
         x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, name=name
     )
@@ -111,6 +121,7 @@ def conv2d(
     dilation: Sizes = 1,
     groups: int = 1,
     bias: bool = True,
+    padding_mode: str = "zeros",
     name: str | None = None,
     init: Init | None = None,
 ) -> Tensor:
@@ -123,6 +134,8 @@ def conv2d(
     """
     name = name or gw.suggest("conv2d")
     w, b = _parameters(2, x, out_channels, kernel_size, groups, bias, name, init)
+    if choice(padding_mode, "padding_mode", PADDING_MODES) != "zeros":
+        x, padding = _bordered(x, w, stride, padding, dilation, padding_mode, name), 0
     return convolve(
         x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, name=name
     )
@@ -138,12 +151,15 @@ def conv3d(
     dilation: Sizes = 1,
     groups: int = 1,
     bias: bool = True,
+    padding_mode: str = "zeros",
     name: str | None = None,
     init: Init | None = None,
 ) -> Tensor:
     """`convolve` over [rows, in, depth, height, width], with parameters `name.W` and `name.b`."""
     name = name or gw.suggest("conv3d")
     w, b = _parameters(3, x, out_channels, kernel_size, groups, bias, name, init)
+    if choice(padding_mode, "padding_mode", PADDING_MODES) != "zeros":
+        x, padding = _bordered(x, w, stride, padding, dilation, padding_mode, name), 0
     return convolve(
         x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, name=name
     )
@@ -193,6 +209,46 @@ def conv_transpose2d(
         x, w, b, stride=stride, padding=padding, output_padding=output_padding, groups=groups,
         dilation=dilation, name=name,
     )  # fmt: skip
+
+
+def conv_transpose3d(
+    x: Tensor,
+    out_channels: int,
+    kernel_size: Sizes,
+    *,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    bias: bool = True,
+    dilation: Sizes = 1,
+    name: str | None = None,
+    init: Init | None = None,
+) -> Tensor:
+    """`convolve_transpose` over [rows, in, depth, height, width]; W is (in, out / groups, …)."""
+    name = name or gw.suggest("conv_transpose3d")
+    w, b = _parameters(3, x, out_channels, kernel_size, groups, bias, name, init, transposed=True)
+    return convolve_transpose(
+        x, w, b, stride=stride, padding=padding, output_padding=output_padding, groups=groups,
+        dilation=dilation, name=name,
+    )  # fmt: skip
+
+
+def _bordered(
+    x: Tensor,
+    weight: Tensor,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    mode: str,
+    name: str,
+) -> Tensor:
+    """x with the border that the padding asks for, filled from x itself."""
+    window = [int(size) for size in weight.shape[2:]]
+    pairs = list(zip(*borders(padding, window, stride, dilation), strict=True))
+    if not any(map(any, pairs)):
+        return x
+    return pad(x, [n for pair in reversed(pairs) for n in pair], mode, name=part(name, "bordered"))
 
 
 def _parameters(

@@ -7,7 +7,7 @@ import sympy
 from compiler import notation as gw
 from compiler.initializers import Init, he_normal, normal, zeros
 from compiler.notation import Tensor, define_as
-from compiler.oplib.common import here, loops_of, need, refuse
+from compiler.oplib.common import broadcast, here, loops_of, need, refuse, repeated
 from ir.errors import GradwrightError, ShapeError
 
 
@@ -55,16 +55,21 @@ def linear(
 
 
 def matmul(a: Tensor, b: Tensor, *, name: str | None = None) -> Tensor:
-    """y[…, i, j] = sum over k of a[…, i, k] b[…, k, j]; b may lack the dimensions in front."""
-    need(a, "matmul", 2)
-    need(b, "matmul", 2)
-    rows = loops_of(a.shape[:-1])
-    lead = rows[:-1] if len(b.shape) > 2 else ()
-    if a.shape[-1] != b.shape[-2] or b.shape[:-2] != a.shape[: len(lead)]:
+    """y[…, i, j] = sum over k of a[…, i, k] b[…, k, j]; dimensions in front are broadcast.
+
+    As torch.matmul: a vector has no i, or no j.
+    """
+    need(a, "matmul", 1)
+    need(b, "matmul", 1)
+    inner = b.shape[-2:][0]
+    if a.shape[-1] != inner:
         refuse(f"matmul() cannot multiply {a!r} by {b!r}", a, b)
-    j, k = gw.index("j", b.shape[-1]), gw.index("k", a.shape[-1])
-    body = gw.sum(a[(*rows, k)] * b[(*lead, k, j)], over=k)
-    return define_as("matmul", (*rows, j), body, name=name)
+    lead, k = loops_of(broadcast("matmul", a, b, last=2)), gw.index("k", inner)
+    i = tuple(gw.index("i", size) for size in a.shape[-2:-1])
+    j = tuple(gw.index("j", size) for size in b.shape[-1:][: len(b.shape) - 1])
+    rows, columns = repeated(a.shape[:-2], lead), repeated(b.shape[:-2], lead)
+    body = gw.sum(a[(*rows, *i, k)] * b[(*columns, k, *j)], over=k)
+    return define_as("matmul", (*lead, *i, *j), body, name=name)
 
 
 def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:

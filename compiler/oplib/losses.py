@@ -15,7 +15,7 @@ from sympy import Expr
 
 from compiler import notation as gw
 from compiler.notation import Tensor, define_as
-from compiler.oplib.common import along, loops_of, part, refuse
+from compiler.oplib.common import broadcast, loops_of, need, part, position, refuse, repeated
 from compiler.oplib.options import choice, number
 from ir.expression import Index
 
@@ -23,9 +23,16 @@ from ir.expression import Index
 _COSINE_EPSILON = sympy.Float(1e-12)
 
 
-def mse(x: Tensor, target: Tensor, reduction: str = "mean", *, name: str | None = None) -> Tensor:
-    """(x - target)**2; the mean is over all elements, as torch.nn.MSELoss."""
-    return _pairs("mse", lambda u, y: (u - y) ** 2, x, target, reduction, name)
+def mse(
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """(x - target)**2; the mean is over all elements, as torch.nn.MSELoss, or over the weights."""
+    return _weighted("mse", lambda u, y: (u - y) ** 2, x, target, reduction, weight, name)
 
 
 def rmse(x: Tensor, target: Tensor, *, name: str | None = None) -> Tensor:
@@ -38,10 +45,15 @@ def rmse(x: Tensor, target: Tensor, *, name: str | None = None) -> Tensor:
 
 
 def l1_loss(
-    x: Tensor, target: Tensor, reduction: str = "mean", *, name: str | None = None
+    x: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+    *,
+    name: str | None = None,
 ) -> Tensor:
-    """|x - target|."""
-    return _pairs("l1_loss", lambda u, y: sympy.Abs(u - y), x, target, reduction, name)
+    """|x - target|; the mean is over all elements, or over the weights."""
+    return _weighted("l1_loss", lambda u, y: sympy.Abs(u - y), x, target, reduction, weight, name)
 
 
 def smooth_l1_loss(
@@ -67,17 +79,21 @@ def huber_loss(
     target: Tensor,
     reduction: str = "mean",
     delta: float = 1.0,
+    weight: Tensor | float = 1,
     *,
     name: str | None = None,
 ) -> Tensor:
-    """With d = |x - target|: d**2 / 2 where d < delta, else delta * (d - delta/2)."""
+    """With d = |x - target|: d**2 / 2 where d < delta, else delta * (d - delta/2).
+
+    Weighted, the mean still is over the number of elements, as torch's.
+    """
     b = number(delta, "delta", not_zero=True)
 
-    def line(u: Expr, y: Expr) -> Expr:
+    def line(u: Expr, y: Expr, w: Expr) -> Expr:
         d = sympy.Abs(u - y)
-        return sympy.Piecewise(((u - y) ** 2 / 2, d < b), (b * (d - b / 2), True))
+        return w * sympy.Piecewise(((u - y) ** 2 / 2, d < b), (b * (d - b / 2), True))
 
-    return _pairs("huber_loss", line, x, target, reduction, name)
+    return _pairs("huber_loss", line, x, target, reduction, name, weight)
 
 
 def hinge_loss(
@@ -179,15 +195,13 @@ def kl_div(
 def cosine_similarity(
     x1: Tensor, x2: Tensor, *, axis: int = 1, eps: float = 1e-8, name: str | None = None
 ) -> Tensor:
-    """x1·x2 / (max(|x1|, eps) max(|x2|, eps)) along an axis, which goes."""
-    _same_shape("cosine_similarity", x1, x2)
-    loops, other, k = along(x1, axis, "cosine_similarity")
-    least = number(eps, "eps") ** 2
-    dot, first, second = (
-        gw.sum(a[other] * b[other], over=k) for a, b in ((x1, x2), (x1, x1), (x2, x2))
-    )
+    """x1·x2 / (max(|x1|, eps) max(|x2|, eps)) along an axis, which goes; shapes are broadcast."""
+    shape = broadcast("cosine_similarity", x1, x2)
+    at = position(axis, len(shape), "cosine_similarity")
+    loops, least = loops_of(shape), number(eps, "eps") ** 2
+    u, v = (x[repeated(x.shape, loops)] for x in (x1, x2))
+    dot, first, second = (gw.sum(term, over=loops[at]) for term in (u * v, u * u, v * v))
     body = dot / sympy.sqrt(sympy.Max(first, least)) / sympy.sqrt(sympy.Max(second, least))
-    at = axis % len(loops)
     return define_as("cosine_similarity", (*loops[:at], *loops[at + 1 :]), body, name=name)
 
 
@@ -202,13 +216,13 @@ def cosine_embedding_loss(
 ) -> Tensor:
     """With c the cosine of two rows: 1 - c where target is 1, max(0, c - margin) where it is -1."""
     _same_shape("cosine_embedding_loss", x1, x2)
-    n, k = gw.index("n", x1.shape[0]), gw.index("k", x1.shape[1])
-    dot, first, second = (
-        gw.sum(a[n, k] * b[n, k], over=k) for a, b in ((x1, x2), (x1, x1), (x2, x2))
-    )
+    need(x1, "cosine_embedding_loss", 1)
+    *n, k = loops_of(x1.shape)
+    u, v = x1[(*n, k)], x2[(*n, k)]
+    dot, first, second = (gw.sum(term, over=k) for term in (u * v, u * u, v * v))
     cosine = dot / sympy.sqrt((first + _COSINE_EPSILON) * (second + _COSINE_EPSILON))
     rows = part(name or "cosine_embedding_loss", "cosine")
-    c = define_as("cosine", (n,), cosine, name=rows)
+    c = define_as("cosine", tuple(n), cosine, name=rows)
     m = number(margin, "margin")
 
     def line(c: Expr, y: Expr) -> Expr:
@@ -233,6 +247,27 @@ def _pairs(
     return _reduced(op, loops, body, reduction, name)
 
 
+def _weighted(
+    op: str,
+    line: Callable[..., Expr],
+    x: Tensor,
+    target: Tensor,
+    reduction: str,
+    weight: Tensor | None,
+    name: str | None,
+) -> Tensor:
+    """A loss of pairs whose weights, if there are any, are also what its mean is over."""
+    if weight is None:
+        return _pairs(op, line, x, target, reduction, name)
+    if reduction != "mean":
+        return _pairs(op, lambda u, y, w: w * line(u, y), x, target, reduction, name, weight)
+    _same_shape(op, x, target)
+    loops = loops_of(x.shape)
+    w = _element(weight, loops, op)
+    total = gw.sum(w * line(x[loops], target[loops]), over=loops)
+    return define_as(op, (), total / gw.sum(w, over=loops), name=name)
+
+
 def _reduced(
     op: str, loops: tuple[Index, ...], body: Expr, reduction: str, name: str | None
 ) -> Tensor:
@@ -247,11 +282,13 @@ def _element(operand: Tensor | float, loops: tuple[Index, ...], op: str) -> Expr
     """One element of an operand whose shape is broadcast to the loops."""
     if not isinstance(operand, Tensor):
         return number(operand, "weight")
-    mine = loops[len(loops) - len(operand.shape) :]
-    sizes = tuple(i.extent for i in mine)
-    if any(s not in (1, size) for s, size in zip(operand.shape, sizes, strict=False)):
-        refuse(f"{op}() cannot broadcast {operand!r} to {list(sizes)}", operand)
-    return operand[tuple(0 if s == 1 else i for i, s in zip(mine, operand.shape, strict=True))]
+    sizes = [i.extent for i in loops]
+    mine = sizes[max(0, len(sizes) - len(operand.shape)) :]
+    if len(operand.shape) > len(sizes) or any(
+        s not in (1, size) for s, size in zip(operand.shape, mine, strict=True)
+    ):
+        refuse(f"{op}() cannot broadcast {operand!r} to {sizes}", operand)
+    return operand[repeated(operand.shape, loops)]
 
 
 def _same_shape(op: str, x: Tensor, target: Tensor) -> None:

@@ -32,6 +32,7 @@ def batch_norm(
     momentum: float | None = 0.1,
     affine: bool = True,
     track_running_stats: bool = True,
+    bias: bool = True,
     name: str | None = None,
 ) -> Tensor:
     """y[n, c, …] = (x[n, c, …] - mean[c]) / sqrt(var[c] + eps) W[c] + b[c].
@@ -49,7 +50,9 @@ def batch_norm(
     if track_running_stats:
         mean, var = _running(name, mean, var, (c,), (), over, momentum)
     body = (x[loops] - mean[c]) / sympy.sqrt(var[c] + eps)
-    return define_as("batch_norm", loops, _affine(body, name, (c,), affine, affine), name=name)
+    return define_as(
+        "batch_norm", loops, _affine(body, name, (c,), affine, affine and bias), name=name
+    )
 
 
 def instance_norm(
@@ -59,6 +62,7 @@ def instance_norm(
     momentum: float = 0.1,
     affine: bool = False,
     track_running_stats: bool = False,
+    bias: bool = True,
     name: str | None = None,
 ) -> Tensor:
     """y[n, c, …] = (x[n, c, …] - mean[n, c]) / sqrt(var[n, c] + eps); options as `batch_norm`."""
@@ -72,12 +76,21 @@ def instance_norm(
         at = at[-len(mean.shape) :]
     body = (x[loops] - mean[at]) / sympy.sqrt(var[at] + eps)
     return define_as(
-        "instance_norm", loops, _affine(body, name, loops[1:2], affine, affine), name=name
+        "instance_norm",
+        loops,
+        _affine(body, name, loops[1:2], affine, affine and bias),
+        name=name,
     )
 
 
 def group_norm(
-    x: Tensor, num_groups: int, *, eps: float = 1e-5, affine: bool = True, name: str | None = None
+    x: Tensor,
+    num_groups: int,
+    *,
+    eps: float = 1e-5,
+    affine: bool = True,
+    bias: bool = True,
+    name: str | None = None,
 ) -> Tensor:
     """y[n, c, …] = (x[n, c, …] - mean[n, g]) / sqrt(var[n, g] + eps) W[c] + b[c], g = c's group."""
     need(x, "group_norm", 2)
@@ -93,7 +106,9 @@ def group_norm(
     g, k = gw.index("g", num_groups), gw.index("k", members)
     mean, var = _moments(x[(n, g * members + k, *places)], (n, g), (k, *places), name)
     body = (x[loops] - mean[n, c // members]) / sympy.sqrt(var[n, c // members] + eps)
-    return define_as("group_norm", loops, _affine(body, name, (c,), affine, affine), name=name)
+    return define_as(
+        "group_norm", loops, _affine(body, name, (c,), affine, affine and bias), name=name
+    )
 
 
 def layer_norm(

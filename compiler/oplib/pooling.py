@@ -8,6 +8,9 @@ Names and defaults are PyTorch's. Of equal largest elements the first one counts
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import sympy
 from sympy import Expr
 
@@ -17,6 +20,8 @@ from compiler.oplib.common import each, fixed, here, loops_of, need
 from compiler.oplib.windows import Sizes, Windows, sliding
 from ir.errors import GradwrightError
 from ir.expression import Index
+
+SomeSizes: TypeAlias = int | None | Sequence[int | None]
 
 
 def max_pool1d(
@@ -45,6 +50,20 @@ def max_pool2d(
 ) -> Tensor:
     """y[…, p, q] = max over r, s of x[…, stride p + dilation r - padding, …]."""
     return _max_pool(2, x, kernel_size, stride, padding, dilation, ceil_mode, name)
+
+
+def max_pool3d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """`max_pool2d` along the last three dimensions."""
+    return _max_pool(3, x, kernel_size, stride, padding, dilation, ceil_mode, name)
 
 
 def avg_pool1d(
@@ -81,6 +100,23 @@ def avg_pool2d(
     )
 
 
+def avg_pool3d(
+    x: Tensor,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    name: str | None = None,
+) -> Tensor:
+    """`avg_pool2d` along the last three dimensions."""
+    return _avg_pool(
+        3, x, kernel_size, stride, padding, ceil_mode, count_include_pad, name, divisor_override
+    )
+
+
 def global_avg_pool(x: Tensor, *, name: str | None = None) -> Tensor:
     """[rows, channels, *sizes] to [rows, channels]: the mean over all places."""
     need(x, "global_avg_pool", 3)
@@ -102,9 +138,14 @@ def adaptive_avg_pool1d(x: Tensor, output_size: int, *, name: str | None = None)
     return _adaptive(1, x, output_size, name)
 
 
-def adaptive_avg_pool2d(x: Tensor, output_size: Sizes, *, name: str | None = None) -> Tensor:
-    """`adaptive_avg_pool1d` along the last two dimensions."""
+def adaptive_avg_pool2d(x: Tensor, output_size: SomeSizes, *, name: str | None = None) -> Tensor:
+    """`adaptive_avg_pool1d` along the last two dimensions; None keeps a size."""
     return _adaptive(2, x, output_size, name)
+
+
+def adaptive_avg_pool3d(x: Tensor, output_size: SomeSizes, *, name: str | None = None) -> Tensor:
+    """`adaptive_avg_pool2d` along the last three dimensions."""
+    return _adaptive(3, x, output_size, name)
 
 
 def _max_pool(
@@ -153,14 +194,17 @@ def _inside(p: Index, r: Index, at: Expr, size: int, border: int) -> Expr:
     return found.pop() if len(found) == 1 else count
 
 
-def _adaptive(places: int, x: Tensor, output_size: Sizes, name: str | None) -> Tensor:
+def _adaptive(places: int, x: Tensor, output_size: SomeSizes, name: str | None) -> Tensor:
     op = f"adaptive_avg_pool{places}d"
     need(x, op, places + 1)
-    counts, sizes = each(output_size, places, "output_size", 1), fixed(x, range(-places, 0), op)
+    sizes = fixed(x, range(-places, 0), op)
+    given = [output_size] * places if isinstance(output_size, int | None) else output_size
+    kept = [sizes[d % places] if m is None else m for d, m in enumerate(given)]
+    counts = each(kept, places, "output_size", 1)
     rows = loops_of(x.shape[:-places])
-    p = [gw.index(name, m) for name, m in zip("pq", counts, strict=False)]
+    p = [gw.index(name, m) for name, m in zip("pqu", counts, strict=False)]
     starts, many, widest = zip(*(_share(i, n) for i, n in zip(p, sizes, strict=True)), strict=True)
-    r = [gw.index(name, w) for name, w in zip("rs", widest, strict=False)]
+    r = [gw.index(name, w) for name, w in zip("rst", widest, strict=False)]
     at = [a + k for a, k in zip(starts, r, strict=True)]
     inside = sympy.And(*(k < c for k, c, w in zip(r, many, widest, strict=True) if c != w))
     body = gw.sum(sympy.Piecewise((x[(*rows, *at)], inside), (0, True)), over=r) / sympy.Mul(*many)

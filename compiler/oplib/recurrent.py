@@ -20,9 +20,10 @@ from sympy import Expr
 from compiler import notation as gw
 from compiler.initializers import Init, uniform
 from compiler.notation import Tensor
-from compiler.oplib.common import each, fixed, loops_of, need, part, refuse
+from compiler.oplib.common import each, fixed, here, loops_of, need, part, refuse
 from compiler.oplib.layers import dropout as drop
-from compiler.oplib.shape import concat, select, stack
+from compiler.oplib.shape import concat, select, stack, unsqueeze
+from ir.errors import InputError
 from ir.expression import Index
 
 Run: TypeAlias = Callable[[Tensor, "_Layer"], tuple[Tensor, ...]]
@@ -36,6 +37,7 @@ def lstm(
     bias: bool = True,
     dropout: float = 0.0,
     bidirectional: bool = False,
+    proj_size: int = 0,
     state: tuple[Tensor, Tensor] | None = None,
     name: str | None = None,
     init: Init | None = None,
@@ -47,9 +49,11 @@ def lstm(
 
     All states are the last layer's, [rows, time, directions * hidden]. The last h and c, and the
     `state` before the first step (zeros unless given), are [layers * directions, rows, hidden].
+    With a `proj_size`, h[t] = (sigmoid(o) tanh(c[t])) W_hr has that size instead. A single
+    sequence [time, in] gives all of these without their rows.
     """
     name = name or gw.suggest("lstm")
-    shared = _Layer(name, hidden_size, bias, init, starts=state or ())
+    shared = _Layer(name, hidden_size, bias, init, starts=state or (), projected=proj_size)
     states, (h, c) = _stacked(x, _lstm, shared, num_layers, dropout, bidirectional)
     return states, (h, c)
 
@@ -71,7 +75,7 @@ def gru(
         r, z, n = three parts of  x[t] W_ih + b_ih;    r', z', n' = those of  h[t - 1] W_hh + b_hh
         u = sigmoid(z + z'),    h[t] = (1 - u) tanh(n + sigmoid(r + r') n') + u h[t - 1]
 
-    Shapes as for `lstm`.
+    Shapes as for `lstm`, of which `proj_size` is the only option that is missing here.
     """
     name = name or gw.suggest("gru")
     shared = _Layer(name, hidden_size, bias, init, starts=() if state is None else (state,))
@@ -90,15 +94,25 @@ class _Layer:
     starts: tuple[Tensor, ...] = ()
     place: int = 0
     backwards: bool = False
+    projected: int = 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of one row of h and, if there is one, of c."""
+        return self.projected or self.hidden, self.hidden
+
+    @property
+    def start(self) -> Init:
+        """How its parameters start: torch's default unless given."""
+        return self.init or uniform(-(self.hidden**-0.5), self.hidden**-0.5)
 
     def gates(self, x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """x W_ih + b_ih for all steps at once, W_hh and b_hh."""
-        bound = 1 / self.hidden**0.5
-        init, wide = self.init or uniform(-bound, bound), count * self.hidden
+        init, wide = self.start, count * self.hidden
         (n, t), g, k = loops_of(x.shape[:2]), gw.index("g", wide), gw.index("k", x.shape[2])
         weight = gw.param(f"{self.name}.W_ih", (int(str(x.shape[2])), wide), init)
         body = gw.sum(x[n, t, k] * weight[k, g], over=k)
-        recurrent = gw.param(f"{self.name}.W_hh", (self.hidden, wide), init)
+        recurrent = gw.param(f"{self.name}.W_hh", (self.sizes[0], wide), init)
         if not self.bias:
             return gw.define((n, t, g), body, name=part(self.name, "inputs")), recurrent, None
         body += gw.param(f"{self.name}.b_ih", wide, init)[g]
@@ -118,7 +132,7 @@ def _lstm(x: Tensor, layer: _Layer) -> tuple[Tensor, ...]:
     """h and c of one layer in one direction."""
     inputs, weight, bias = layer.gates(x, 4)
     n, t, j = loops_of((*x.shape[:2], layer.hidden))
-    g, k = gw.index("g", 4 * layer.hidden), gw.index("k", layer.hidden)
+    g, k = gw.index("g", 4 * layer.hidden), gw.index("k", layer.sizes[0])
 
     def step(z: Tensor, c: Tensor, h: Tensor) -> tuple[Expr, ...]:
         recurrent = gw.sum(layer.before(h, 0, n, t, k) * weight[k, g], over=k)
@@ -129,8 +143,18 @@ def _lstm(x: Tensor, layer: _Layer) -> tuple[Tensor, ...]:
             _sigmoid(o) * sympy.tanh(c[n, t, j]),
         )
 
-    names = [part(layer.name, of) for of in ("gates", "c", "h")]
-    _, c, h = gw.recurrence([(n, t, g), (n, t, j), (n, t, j)], step, names=names)
+    loops, names = [(n, t, g), (n, t, j), (n, t, j)], ["gates", "c", "h"]
+    if not layer.projected:
+        _, c, h = gw.recurrence(loops, step, names=[part(layer.name, of) for of in names])
+        return h, c
+    weight_hr = gw.param(f"{layer.name}.W_hr", (layer.hidden, layer.projected), layer.start)
+    q = gw.index("q", layer.projected)
+
+    def projected(z: Tensor, c: Tensor, m: Tensor, h: Tensor) -> tuple[Expr, ...]:
+        return *step(z, c, h), gw.sum(m[n, t, j] * weight_hr[j, q], over=j)
+
+    names = [part(layer.name, of) for of in ("gates", "c", "wide", "h")]
+    _, c, _, h = gw.recurrence([*loops, (n, t, q)], projected, names=names)
     return h, c
 
 
@@ -158,6 +182,8 @@ def _stacked(
     x: Tensor, run: Run, shared: _Layer, num_layers: int, dropout: float, bidirectional: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Layers on top of one another: the last one's states, and the last states of each."""
+    if len(x.shape) == 2:
+        return _of_one_row(x, run, shared, num_layers, dropout, bidirectional)
     directions = 1 + bidirectional
     _check(x, shared, num_layers * directions)
     last: list[tuple[Tensor, ...]] = []
@@ -185,16 +211,33 @@ def _stacked(
     )
 
 
+def _of_one_row(
+    x: Tensor, run: Run, shared: _Layer, num_layers: int, dropout: float, bidirectional: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """`_stacked` of a sequence without rows."""
+    starts = tuple(unsqueeze(s, 1, name=part(shared.name, "start")) for s in shared.starts)
+    row = unsqueeze(x, 0, name=part(shared.name, "row"))
+    shared = replace(shared, starts=starts)
+    states, last = _stacked(row, run, shared, num_layers, dropout, bidirectional)
+    name = part(shared.name, "states")
+    return select(states, 0, 0, name=name), tuple(
+        select(of, 1, 0, name=part(shared.name, "last")) for of in last
+    )
+
+
 def _check(x: Tensor, layer: _Layer, places: int) -> None:
     need(x, "a recurrent layer", 3, exactly=True)
     fixed(x, (1, 2), "a recurrent layer")
     each(layer.hidden, 1, "hidden_size", 1)
     each(places, 1, "num_layers", 1)
-    for start in layer.starts:
-        if start.shape != (places, x.shape[0], layer.hidden):
-            refuse(
-                f"a state must be [{places}, {x.shape[0]}, {layer.hidden}], got {start!r}", start
-            )
+    each(layer.projected, 1, "proj_size", 0)
+    if layer.projected >= layer.hidden:
+        raise InputError(
+            f"proj_size must be below hidden_size, {layer.hidden}, got {layer.projected}", at=here()
+        )
+    for start, size in zip(layer.starts, layer.sizes, strict=False):
+        if start.shape != (places, x.shape[0], size):
+            refuse(f"a state must be [{places}, {x.shape[0]}, {size}], got {start!r}", start)
 
 
 def _sigmoid(v: Expr) -> Expr:

@@ -10,6 +10,7 @@ says what is read instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from typing import TypeAlias
 
@@ -19,8 +20,8 @@ from sympy import Expr
 from compiler import notation as gw
 from compiler.notation import Tensor, define_as
 from compiler.oplib.common import each, fixed, here, loops_of, need, part, refuse
-from compiler.oplib.options import choice
-from ir.errors import GradwrightError
+from compiler.oplib.options import choice, number
+from ir.errors import GradwrightError, InputError
 from ir.expression import FloorDiv, Remainder
 
 Reading: TypeAlias = Callable[[Expr], Expr]
@@ -43,7 +44,8 @@ def pad(
 
     What is added is `value`, or the elements that mode "reflect", "replicate" or "circular" tells.
     """
-    choice(mode, "mode", BORDERS)
+    if choice(mode, "mode", BORDERS) != "constant" and value:
+        raise InputError(f"mode {mode!r} takes no value, got {value!r}", at=here())
     pairs = [(int(a), int(b)) for a, b in zip(pad[::2], pad[1::2], strict=False)]
     if len(pad) % 2 or not pairs or len(pairs) > len(x.shape):
         raise GradwrightError(f"pad() needs pairs (before, after), got {pad!r}", at=here())
@@ -57,39 +59,61 @@ def pad(
 def upsample(
     x: Tensor,
     size: int | Sequence[int] | None = None,
-    scale_factor: int | Sequence[int] | None = None,
+    scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool = False,
+    recompute_scale_factor: bool = False,
     *,
     name: str | None = None,
 ) -> Tensor:
-    """[rows, channels, *sizes] resampled to other sizes, or to sizes larger by an integer factor.
+    """[rows, channels, *sizes] resampled to other sizes, or to sizes times a factor, rounded down.
 
         y = gw.upsample(x, scale_factor=2, mode="bilinear")
 
-    Modes: "nearest", and "linear", "bilinear", "trilinear" over one, two and three dimensions.
-    `align_corners` lays the corners' centres on one another instead of their outer edges.
+    Modes: "nearest", "nearest-exact", and "linear", "bilinear", "trilinear" over one, two and three
+    dimensions. `align_corners` lays the corners' centres on one another instead of their outer
+    edges. A given factor is also the distance of two positions, unless it is recomputed from the
+    sizes.
     """
     need(x, "upsample", 3)
     places = len(x.shape) - 2
-    if choice(mode, "mode", ("nearest", *LINEAR)) in LINEAR and LINEAR[mode] != places:
+    if choice(mode, "mode", (*NEAREST, *LINEAR)) in LINEAR and LINEAR[mode] != places:
         refuse(f"mode {mode!r} does not fit {x!r}", x)
+    if align_corners and mode in NEAREST:
+        raise InputError(f"mode {mode!r} knows no align_corners", at=here())
     old = fixed(x, range(2, places + 2), "upsample")
+    new, steps = _sizes(x, old, size, scale_factor, recompute_scale_factor)
+    base = name or gw.suggest("upsample")
+    read = _aligned if align_corners else NEAREST.get(mode, _linear)
+    for axis, (n, m, step) in enumerate(zip(old, new, steps, strict=True), 2):
+        into = name if axis == places + 1 else part(base, f"axis{axis}")
+        x = _along(x, axis, m, "upsample", into, partial(read, old=n, new=m, step=step))
+    return x
+
+
+def _sizes(
+    x: Tensor,
+    old: Sequence[int],
+    size: int | Sequence[int] | None,
+    scale_factor: float | Sequence[float] | None,
+    recompute: bool,
+) -> tuple[Sequence[int], list[Fraction]]:
+    """The new sizes, and how far apart in x two neighbouring positions are."""
     if (size is None) == (scale_factor is None):
         raise GradwrightError("upsample() needs a size or a scale_factor", at=here())
-    factors = each(1 if scale_factor is None else scale_factor, places, "scale_factor", 1)
-    new = each(
-        [n * f for n, f in zip(old, factors, strict=True)] if size is None else size,
-        places,
-        "size",
-        1,
-    )
-    base = name or gw.suggest("upsample")
-    read = _nearest if mode == "nearest" else _aligned if align_corners else _linear
-    for axis, (n, m) in enumerate(zip(old, new, strict=True), 2):
-        into = name if axis == places + 1 else part(base, f"axis{axis}")
-        x = _along(x, axis, m, "upsample", into, partial(read, old=n, new=m))
-    return x
+    if scale_factor is None:
+        new: Sequence[int] = each(size or 0, len(old), "size", 1)
+        return new, [Fraction(n, m) for n, m in zip(old, new, strict=True)]
+    count = len(old)
+    given = (scale_factor,) * count if isinstance(scale_factor, int | float) else scale_factor
+    factors = [Fraction(str(number(f, "scale_factor"))) for f in given]
+    factors = [f.limit_denominator(1000) for f in factors]
+    new = [int(n * f) for n, f in zip(old, factors, strict=False)]
+    if len(factors) != count or min(new) < 1:
+        refuse(f"scale_factor {scale_factor!r} does not fit {x!r}", x)
+    if recompute:
+        return new, [Fraction(n, m) for n, m in zip(old, new, strict=True)]
+    return new, [1 / f for f in factors]
 
 
 def _along(
@@ -135,16 +159,24 @@ def _padded(
     return _along(x, axis, n + before + after, "pad", name, body)
 
 
-def _nearest(at: Reading, i: Expr, old: int, new: int) -> Expr:
-    return at(i * old // new)
+def _nearest(at: Reading, i: Expr, old: int, new: int, step: Fraction) -> Expr:
+    return at(i * step.numerator // step.denominator)
 
 
-def _aligned(at: Reading, i: Expr, old: int, new: int) -> Expr:
+def _nearest_exact(at: Reading, i: Expr, old: int, new: int, step: Fraction) -> Expr:
+    return at((2 * i + 1) * step.numerator // (2 * step.denominator))
+
+
+def _aligned(at: Reading, i: Expr, old: int, new: int, step: Fraction) -> Expr:
     return _between(at, i * (old - 1), max(new - 1, 1), old)
 
 
-def _linear(at: Reading, i: Expr, old: int, new: int) -> Expr:
-    return _between(at, (2 * i + 1) * old - new, 2 * new, old)
+def _linear(at: Reading, i: Expr, old: int, new: int, step: Fraction) -> Expr:
+    p, q = step.numerator, step.denominator
+    return _between(at, (2 * i + 1) * p - q, 2 * q, old)
+
+
+NEAREST = {"nearest": _nearest, "nearest-exact": _nearest_exact}
 
 
 def _between(at: Reading, numerator: Expr, denominator: int, size: int) -> Expr:

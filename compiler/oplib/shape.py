@@ -27,12 +27,17 @@ def mul(a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
     return elementwise(lambda u, v: u * v, a, b, op="mul", name=name)
 
 
-def flatten(x: Tensor, *, name: str | None = None) -> Tensor:
-    """[batch, a, b, …] to [batch, a*b*…], row-major."""
+def flatten(x: Tensor, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None) -> Tensor:
+    """[batch, a, b, …] to [batch, a*b*…], row-major: one dimension of those from start to end."""
     need(x, "flatten", 2)
-    sizes = fixed(x, range(1, len(x.shape)), "flatten")
-    n, k = gw.index("n", x.shape[0]), gw.index("k", int(sympy.prod(sizes)))
-    return define_as("flatten", (n, k), x[n, *digits(k, sizes)], name=name)
+    first, last = axis_of(x, start_dim, "flatten"), axis_of(x, end_dim, "flatten")
+    if first > last:
+        refuse(f"flatten() of {x!r} starts at {start_dim}, behind its end {end_dim}", x)
+    sizes = fixed(x, range(first, last + 1), "flatten")
+    loops, k = loops_of(x.shape), gw.index("k", int(sympy.prod(sizes)))
+    before, after = loops[:first], loops[last + 1 :]
+    place = (*before, *digits(k, sizes), *after)
+    return define_as("flatten", (*before, k, *after), x[place], name=name)
 
 
 def reshape(x: Tensor, shape: Sequence[Size], *, name: str | None = None) -> Tensor:
@@ -71,10 +76,12 @@ def transpose(x: Tensor, axis0: int, axis1: int, *, name: str | None = None) -> 
     return permute(x, order, name=name)
 
 
-def squeeze(x: Tensor, axis: int | None = None, *, name: str | None = None) -> Tensor:
-    """x without its dimensions of size 1, or without that one if it is of size 1."""
-    chosen = range(len(x.shape)) if axis is None else (axis_of(x, axis, "squeeze"),)
-    gone = {d for d in chosen if x.shape[d] == 1}
+def squeeze(
+    x: Tensor, axis: int | Sequence[int] | None = None, *, name: str | None = None
+) -> Tensor:
+    """x without its dimensions of size 1, or without those of the axes that are of size 1."""
+    axes = range(len(x.shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    gone = {d for d in (axis_of(x, a, "squeeze") for a in axes) if x.shape[d] == 1}
     loops = loops_of(tuple(s for d, s in enumerate(x.shape) if d not in gone))
     rest = iter(loops)
     at = tuple(0 if d in gone else next(rest) for d in range(len(x.shape)))

@@ -48,7 +48,7 @@ def sliding(
     count = len(window)
     sizes = fixed(x, range(-count, 0), "a window")
     steps, gaps = each(stride, count, "stride", 1), each(dilation, count, "dilation", 1)
-    before, after = _borders(padding, window, steps, gaps)
+    before, after = borders(padding, window, steps, gaps)
     spans = [d * (k - 1) + 1 for k, d in zip(window, gaps, strict=True)]
     counts = [
         _positions(n, b, a, span, s, ceil_mode)
@@ -104,9 +104,11 @@ def _positions(size: int, before: int, after: int, span: int, step: int, ceil_mo
     return count - 1 if (count - 1) * step >= size + before else count
 
 
-def _borders(
-    padding: Sizes | str, window: Sequence[int], steps: Sequence[int], gaps: Sequence[int]
+def borders(
+    padding: Sizes | str, window: Sequence[int], stride: Sizes, dilation: Sizes
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """How many elements are added before and after each dimension."""
+    steps, gaps = (each(v, len(window), "stride and dilation", 1) for v in (stride, dilation))
     if padding == "same" and max(steps) == 1:
         total = [d * (k - 1) for d, k in zip(gaps, window, strict=True)]
         return tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import gradwright as gw
+from compiler import oplib
 from tests.op_cases import (
     ACTIVATIONS,
     FAR,
@@ -29,7 +30,7 @@ from tests.op_cases import (
 )
 
 TOLERANCE = 1e-9
-Record = Callable[[str, float], None]
+Tabulate = Callable[[str, str, str, float], None]
 
 TORCH: dict[str, Callable[[Any], torch.Tensor]] = {
     "relu": lambda t: F.relu(t.h),
@@ -61,17 +62,24 @@ TORCH: dict[str, Callable[[Any], torch.Tensor]] = {
     "softmax_of_the_batch": lambda t: F.softmax(t.h, dim=0),
     "log_softmax": lambda t: F.log_softmax(t.h, dim=1),
     "logsumexp": lambda t: torch.logsumexp(t.h, -1),
+    "logsumexp_of_two_axes": lambda t: torch.logsumexp(t.h, (1, -1)),
+    "logsumexp_of_two_axes_kept": lambda t: torch.logsumexp(t.h, (1, -1), keepdim=True),
     "logsumexp_kept": lambda t: torch.logsumexp(t.h, 1, keepdim=True),
     "mse": lambda t: F.mse_loss(t.h, t.y),
     "mse_sum": lambda t: F.mse_loss(t.h, t.y, reduction="sum"),
     "mse_none": lambda t: F.mse_loss(t.h, t.y, reduction="none"),
+    "mse_weighted": lambda t: F.mse_loss(t.h, t.y, weight=t.u),
+    "mse_weighted_sum": lambda t: F.mse_loss(t.h, t.y, reduction="sum", weight=t.u),
     "rmse": lambda t: torch.sqrt(F.mse_loss(t.h, t.y)),
     "l1_loss": lambda t: F.l1_loss(t.h, t.y),
+    "l1_loss_weighted": lambda t: F.l1_loss(t.h, t.y, weight=t.u),
+    "l1_loss_weighted_none": lambda t: F.l1_loss(t.h, t.y, reduction="none", weight=t.u),
     "smooth_l1_loss": lambda t: F.smooth_l1_loss(t.h, t.y),
     "smooth_l1_loss_half": lambda t: F.smooth_l1_loss(t.h, t.y, reduction="sum", beta=0.5),
     "smooth_l1_loss_0": lambda t: F.smooth_l1_loss(t.h, t.y, beta=0.0),
     "huber_loss": lambda t: F.huber_loss(t.h, t.y),
     "huber_loss_2": lambda t: F.huber_loss(t.h, t.y, reduction="none", delta=2.0),
+    "huber_loss_weighted": lambda t: F.huber_loss(t.h, t.y, weight=t.u),
     "hinge_loss": lambda t: torch.clamp(1 - t.sign * t.h, min=0).mean(),
     "hinge_embedding_loss": lambda t: F.hinge_embedding_loss(t.h, t.sign, margin=2.0),
     "bce": lambda t: -(t.y * torch.log(t.h) + (1 - t.y) * torch.log(1 - t.h)).mean(),
@@ -87,6 +95,10 @@ TORCH: dict[str, Callable[[Any], torch.Tensor]] = {
     "kl_div_log_target": lambda t: F.kl_div(t.h, t.y, reduction="sum", log_target=True),
     "cosine_similarity": lambda t: F.cosine_similarity(t.h, t.y),
     "cosine_similarity_last": lambda t: F.cosine_similarity(t.h, t.z, dim=-1),
+    "cosine_similarity_broadcast": lambda t: F.cosine_similarity(t.h, t.w, dim=-1),
+    "cosine_embedding_loss_of_vectors": lambda t: F.cosine_embedding_loss(
+        t.h.mean(0), t.w, torch.tensor(-1.0), -0.5
+    ),
     "cosine_embedding_loss": lambda t: F.cosine_embedding_loss(t.h, t.x, t.row_sign, margin=0.1),
     "nll_loss": lambda t: F.nll_loss(t.h, t.label),
     "nll_loss_weighted": lambda t: F.nll_loss(t.h, t.far_label, t.w, ignore_index=FAR),
@@ -158,12 +170,13 @@ def twin(cases: dict[str, Case], name: str) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")
 @pytest.mark.parametrize(("table", "name"), CASES, ids=[name for _, name in CASES])
-def test_op(table: str, name: str, ours: Any, record: Record) -> None:
+def test_op(table: str, name: str, ours: Any, tabulate: Tabulate) -> None:
     target, found = ours
     outputs, grads = found[table]
     out, gradient = twin(TABLES[table], name)
     assert np.any(gradient)
     pairs = (getattr(outputs, f"{name}_out"), out), (grads[name], gradient)
     worst = max(float(abs(a - b).max() / abs(b).max()) for a, b in pairs)
-    record(f"{name}, {target}", worst)
+    op = max((n for n in oplib.__all__ if f"{name}_".startswith(f"{n}_")), key=len)
+    tabulate(op, name, target, worst)
     assert worst <= TOLERANCE
