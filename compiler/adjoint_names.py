@@ -24,8 +24,10 @@ def index_names(program: Program, tensor: str, rank: int) -> list[str]:
         return [str(r.index) for r in home.indices]
     for d in program.definitions:
         for access in value_accesses(d.body):
-            names = [str(e) for e in access.indices if isinstance(e, Symbol)]
-            if access.tensor == tensor and len(set(names)) == rank:
+            if access.tensor != tensor:
+                continue
+            names = [e.name for e in access.indices if isinstance(e, Symbol)]
+            if len(set(names)) == rank:
                 return names
     return [f"i{position}" for position in range(rank)]
 

@@ -59,6 +59,7 @@ class Walk:
     made: list[Definition] = field(default_factory=list)
     argmaxes: dict[str, Definition] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
+    outputs: dict[str, tuple[Range, ...]] = field(default_factory=dict)
 
 
 def link_of(
@@ -86,8 +87,10 @@ def link_of(
 
 def outputs_of(walk: Walk, tensor: str) -> tuple[Range, ...]:
     """Output indices of an adjoint: the tensor's own names, marked until the deltas are solved."""
-    shape = walk.shapes[tensor]
-    return marked(index_names(walk.program, tensor, len(shape)), shape)
+    if tensor not in walk.outputs:
+        shape = walk.shapes[tensor]
+        walk.outputs[tensor] = marked(index_names(walk.program, tensor, len(shape)), shape)
+    return walk.outputs[tensor]
 
 
 def _is_largest(walk: Walk, d: Definition) -> Any:

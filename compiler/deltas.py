@@ -244,8 +244,8 @@ def _rank(system: _System, form: Linear, atom: Symbol, c: int) -> tuple[Any, ...
         float("inf") if size == sympy.oo else 1e18 if isinstance(size, Symbol) else float(int(size))
     )
     elsewhere = sum(atom in e.atoms for e in system.equations) > 1
-    digit = str(atom).startswith("s__")
-    return (abs(c) != 1 and elsewhere, digit, -extent, abs(c) != 1, str(atom))
+    digit = atom.name.startswith("s__")
+    return (abs(c) != 1 and elsewhere, digit, -extent, abs(c) != 1, atom.name)
 
 
 def _inside(symbol: Symbol, form: Linear) -> bool:

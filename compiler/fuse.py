@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 import sympy
 from sympy import Symbol
@@ -43,6 +44,7 @@ class _Fusion:
     program: Program
     groups: list[_Group] = field(default_factory=list)
     home: dict[str, _Group] = field(default_factory=dict)
+    twins: dict[Any, _Group] = field(default_factory=dict)
 
 
 def fuse(program: Program) -> tuple[Step, ...]:
@@ -58,6 +60,8 @@ def fuse(program: Program) -> tuple[Step, ...]:
             d = d.renamed(_names(d, group))
         group.members.append(d)
         fusion.home[d.name] = group
+        if d.reduce is not None:
+            fusion.twins.setdefault(_terms(d), group)
     order = _ordered(fusion)
     assert order is not None, "an update was let in where it cannot wait"
     return _steps(fusion, order)
@@ -86,11 +90,10 @@ def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None
     """The kernel that the definition can join."""
     if d.reduce == "scatter":
         return None
-    twin = _twin(fusion, d)
-    if twin is not None:
-        return twin
-    if d.reduce is not None and _is_contraction(d):
-        return None
+    if d.reduce is not None:
+        twin = fusion.twins.get(_terms(d))
+        if twin is not None or _is_contraction(d):
+            return twin
     homes = {fusion.home[name].position for name in d.reads() if name in fusion.home}
     for rank, position in enumerate(sorted(homes, reverse=True)):
         group = fusion.groups[position]
@@ -101,20 +104,9 @@ def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None
     return None
 
 
-def _twin(fusion: _Fusion, d: Definition) -> _Group | None:
-    """The kernel of a reduction over the very same terms: a maximum, for its argmax."""
-    for group in fusion.groups:
-        for m in group.members:
-            same = (m.indices, m.over, m.where, m.body, m.scan) == (
-                d.indices,
-                d.over,
-                d.where,
-                d.body,
-                d.scan,
-            )
-            if m.reduce is not None and d.reduce is not None and same:
-                return group
-    return None
+def _terms(d: Definition) -> Any:
+    """What a reduction goes over: a maximum and its argmax have the very same terms."""
+    return d.indices, d.over, d.where, d.body, d.scan
 
 
 def _is_contraction(d: Definition) -> bool:
@@ -136,9 +128,7 @@ def _fits(d: Definition, group: _Group) -> bool:
         return False
     members = {m.name: m for m in group.members}
     own = tuple(r.index for r in d.indices)
-    return all(
-        a.tensor not in members or a.indices == own for a in d.accesses()
-    )
+    return all(a.tensor not in members or a.indices == own for a in d.accesses())
 
 
 def _order_is_left(fusion: _Fusion, d: Definition, group: _Group) -> bool:

@@ -85,7 +85,7 @@ class Linear:
 
 @lru_cache(maxsize=65536)
 def _key(atom: Expr) -> str:
-    return str(atom)
+    return atom.name if isinstance(atom, Symbol) else str(atom)
 
 
 @lru_cache(maxsize=65536)

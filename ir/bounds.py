@@ -67,6 +67,8 @@ def _branches(
 
 def _of_access(access: Access, facts: Facts, shape: Shape, inside_branch: bool) -> Iterator[Doubt]:
     for dimension, (index, size) in enumerate(zip(access.indices, shape, strict=True)):
+        if facts.sizes.get(index) == size:
+            continue  # the index runs over the dimension, as most do
         form = linear(index)
         low = not facts.nonnegative(form)
         high = not facts.nonnegative(linear(size) - form - 1)

@@ -102,6 +102,11 @@ class Access(Expr):  # type: ignore[misc]
         return tuple(self.args[1:])
 
     @property
+    def name(self) -> str:
+        """The element as text: SymPy asks every free symbol of a sum for its name."""
+        return str(self)
+
+    @property
     def free_symbols(self) -> set[Basic]:
         """The element too, so that SymPy does not solve a condition on it for an index."""
         inner = (e.free_symbols for e in self.indices)
@@ -242,12 +247,10 @@ def accesses(expr: Any) -> tuple[Access, ...]:
     return tuple(found)
 
 
-def value_accesses(expr: Any) -> list[Access]:
+@lru_cache(maxsize=65536)
+def value_accesses(expr: Any) -> tuple[Access, ...]:
     """The distinct accesses that a body reads as values: not those inside an index of another."""
-    found: dict[Access, None] = {}
-    for node in _outer(expr):
-        found.setdefault(node)
-    return list(found)
+    return tuple(dict.fromkeys(_outer(expr)))
 
 
 def _outer(node: Any) -> Iterator[Access]:
@@ -260,14 +263,11 @@ def _outer(node: Any) -> Iterator[Access]:
 
 def symbols_of(exprs: Iterable[Any]) -> set[Symbol]:
     """The index and size symbols of expressions; the names of tensors are not among them."""
-    found: set[Symbol] = set()
-    stack = list(exprs)
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Access):
-            stack.extend(node.indices)
-        elif isinstance(node, Symbol):
-            found.add(node)
-        else:
-            stack.extend(node.args)
-    return found
+    return set().union(*map(_symbols, exprs))
+
+
+@lru_cache(maxsize=65536)
+def _symbols(expr: Any) -> frozenset[Symbol]:
+    if isinstance(expr, Symbol):
+        return frozenset((expr,))
+    return frozenset().union(*map(_symbols, expr.args))

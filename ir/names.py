@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from functools import lru_cache
 
 from ir.errors import InvalidNameError, Origin
 
@@ -67,6 +68,7 @@ def check_name(name: object, what: str, at: Origin | None = None) -> str:
     return name
 
 
+@lru_cache(maxsize=65536)
 def identifier(name: str) -> str:
     """The spelling of a checked name in emitted source: `fc1.W` is `fc1_W`."""
     flat = name.replace(".", "_")

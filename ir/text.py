@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -61,6 +62,7 @@ class _Printer(StrPrinter):  # type: ignore[misc]
 _printer = _Printer()
 
 
+@lru_cache(maxsize=65536)
 def expression(expr: Any) -> str:
     """A body, a condition or an index expression as text."""
     text: str = _printer.doprint(expr)

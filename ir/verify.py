@@ -7,16 +7,18 @@ gradwright, never the user's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import sympy
-from sympy import Symbol
+from sympy import Expr
+from sympy.logic.boolalg import Boolean
 
 from ir.affine import Facts, linear
-from ir.bounds import doubts
+from ir.bounds import Doubt, doubts
 from ir.errors import GradwrightError, VerifyError
 from ir.expression import Access, Index, Reduce, symbols_of
 from ir.names import check_name
-from ir.program import Definition, Program
+from ir.program import Definition, Program, Range, Shape
 
 
 def verify(program: Program, after: str) -> Program:
@@ -42,12 +44,12 @@ def _names(program: Program) -> Iterator[str]:
 def _order(program: Program) -> Iterator[str]:
     """Everything is defined before it is read; only a recurrence reads ahead in its own group."""
     known = set(program.tensors())
+    groups: dict[str, set[str]] = {}
     for d in program.definitions:
-        group = {
-            g.name
-            for g in program.definitions
-            if d.scan is not None and g.scan is not None and g.scan.group == d.scan.group
-        }
+        if d.scan is not None:
+            groups.setdefault(d.scan.group, set()).add(d.name)
+    for d in program.definitions:
+        group = groups[d.scan.group] if d.scan is not None else ()
         for name in d.reads():
             if name not in known and name not in group:
                 yield f"{d.name} reads {name} before it is defined"
@@ -74,14 +76,23 @@ def _closed(program: Program) -> Iterator[str]:
 
 def _language(program: Program) -> Iterator[str]:
     for d in program.definitions:
-        for node in sympy.preorder_traversal(d.body):
-            if isinstance(node, (Reduce, Index, sympy.floor, sympy.Mod, sympy.Max, sympy.Min)):
-                yield f"{d.name} holds {type(node).__name__}, which the IR does not have"
-            if node is sympy.nan or node is sympy.zoo:
-                yield f"{d.name} holds {node}"
-            if isinstance(node, Access):
-                for e in node.indices:
-                    linear(e)
+        for complaint in _foreign(d.body):
+            yield f"{d.name} holds {complaint}"
+
+
+@lru_cache(maxsize=65536)
+def _foreign(body: Expr) -> tuple[str, ...]:
+    """What a body holds that is no part of the language; most bodies outlive a pass as they are."""
+    found = []
+    for node in sympy.preorder_traversal(body):
+        if isinstance(node, (Reduce, Index, sympy.floor, sympy.Mod, sympy.Max, sympy.Min)):
+            found.append(f"{type(node).__name__}, which the IR does not have")
+        if node is sympy.nan or node is sympy.zoo:
+            found.append(str(node))
+        if isinstance(node, Access):
+            for e in node.indices:
+                linear(e)
+    return tuple(found)
 
 
 def _forms(program: Program) -> Iterator[str]:
@@ -95,17 +106,30 @@ def _forms(program: Program) -> Iterator[str]:
 
 
 def _bounds(program: Program) -> Iterator[str]:
+    largest = program.batch.maximum if program.batch else None
     for d in program.definitions:
-        facts = facts_of(program, d).assuming(d.where)
-        for doubt in doubts(sympy.Tuple(d.body, *d.target, d.access()), facts, program.shape_of):
+        known = tuple(
+            (name, program.shape_of(name), program.limits.get(name))
+            for name in (d.name, *d.reads())
+        )
+        exprs = (d.body, *d.target, d.access())
+        for doubt in _in_doubt(exprs, d.where, d.variables, known, largest):
             yield f"{d.name}: {doubt.access} may be out of bounds in dimension {doubt.dimension}"
 
 
-def facts_of(program: Program, definition: Definition) -> Facts:
-    """What is known at the definition: its ranges, the largest batch, limits of integer tensors."""
-    largest = program.batch.maximum if program.batch else None
-    sizes: dict[Symbol, int | Symbol] = dict(definition.ranges)
-    return Facts(sizes, program.limits, largest)
+@lru_cache(maxsize=16384)
+def _in_doubt(
+    exprs: tuple[Expr, ...],
+    where: tuple[Boolean, ...],
+    variables: tuple[Range, ...],
+    known: tuple[tuple[str, Shape, int | None], ...],
+    largest: int | None,
+) -> tuple[Doubt, ...]:
+    """The doubts of a line, from all that decides them: most lines outlive a pass as they are."""
+    limits = {name: limit for name, _, limit in known if limit is not None}
+    facts = Facts({r.index: r.size for r in variables}, limits, largest).assuming(where)
+    shapes = {name: shape for name, shape, _ in known}
+    return tuple(doubts(sympy.Tuple(*exprs), facts, shapes.__getitem__))
 
 
 def _scans(program: Program) -> Iterator[str]:
