@@ -146,7 +146,7 @@ def train(
         int | None,
         typer.Option(
             min=0,
-            help="Epochs in all, also after --resume (default: 10; 100 below 10,000 images).",
+            help="Epochs in all, also after --resume (default: 10; 40 below 10,000 images).",
         ),
     ] = None,
     batch: OptBatch = None,

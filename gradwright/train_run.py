@@ -66,7 +66,7 @@ class TrainOptions:
 
 
 EPOCHS = 10
-SMALL, SMALL_EPOCHS = 10_000, 100
+SMALL, SMALL_EPOCHS = 10_000, 40
 """A data set of fewer rows has few steps in an epoch, and so needs more of them."""
 
 

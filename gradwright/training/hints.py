@@ -42,16 +42,12 @@ def last_words(history: Sequence[Measured]) -> list[Hint]:
     if len(history) < 2 or hints(history):
         return []
     before, last = history[-2].loss, history[-1].loss
-    if not 0 < last < (1 - STILL_FALLING) * before or (last_accuracy(history) or 0) > LEARNT:
+    learnt = (history[-1].train_accuracy or 0) > LEARNT
+    if learnt or not 0 < last < (1 - STILL_FALLING) * before:
         return []
     fell = 100 * (1 - last / before)
     text = f"the loss still fell by {fell:.0f} % in the last epoch: try more --epochs"
     return [Hint("underfit", f"{text}, or a higher --lr")]
-
-
-def last_accuracy(history: Sequence[Measured]) -> float | None:
-    """On the test data, after the last epoch."""
-    return history[-1].test_accuracy
 
 
 def diverging(history: Sequence[Measured]) -> Hint | None:
