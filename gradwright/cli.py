@@ -200,6 +200,25 @@ def train(
         raise typer.Exit(STOPPED)
 
 
+@app.command(
+    epilog="Example: gradwright predict examples/mnist_mlp.py 7.png --checkpoint runs/mnist_mlp"
+)
+def predict(
+    model: Model,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE.png", help="A picture of one digit.")],
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint, or folder of a run.")],
+) -> None:
+    """Say which class a picture shows, with what the network saw of it."""
+    from gradwright.predict_run import PredictOptions, blocks, table
+    from gradwright.predict_run import predict as run
+
+    found, seen = run(PredictOptions(model, image, checkpoint))
+    console = _console()
+    console.print(f"{image.name}, as {_source(model).name or _source(model).path.stem} sees it:")
+    for line in (*blocks(seen), "", *table(found)):
+        console.print(line)
+
+
 @app.command(epilog="Example: gradwright inspect examples/mnist_mlp.py --wrt fc1.W --format latex")
 def inspect(
     model: Model,

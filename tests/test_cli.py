@@ -57,7 +57,7 @@ def train_arguments(*more: object) -> tuple[object, ...]:
     return ("train", "net.py", "--data", "digits", "--target", "numpy", *more)
 
 
-COMMANDS = ["compile", "train", "inspect", "check", "bench", "data fetch", "data verify"]
+COMMANDS = ["compile", "train", "predict", "inspect", "check", "bench", "data fetch", "data verify"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
