@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal
 
 from codegen.c.emit import emit as emit_c
 from codegen.numpy.emit import emit as emit_numpy
@@ -31,6 +31,7 @@ from ir.program import Program
 from ir.text import equation, show
 
 VERSION = "0.1.0"
+PLAIN = sgd(lr=0.01)  # where no optimizer is given
 
 
 def compile(
@@ -113,8 +114,22 @@ def lowered(
     program, depends_on_mode = network.traced(dtype=dtype, batch=batch)
     program = fixed(program, freeze)
     in_use = network.trace(dtype=dtype, batch=batch, training=False) if depends_on_mode else None
-    rule = optimizer or sgd(lr=0.01)
-    return module(
+    return _module(program, optimizer or PLAIN, in_use, portable, threads)
+
+
+_last: tuple[Any, Module] | None = None
+
+
+def _module(
+    program: Program, rule: Optimizer, in_use: Program | None, portable: bool, threads: int
+) -> Module:
+    """The last module again if it was made of the same: so two targets share one run of passes."""
+    global _last
+    key = (program, rule, in_use, portable, threads)
+    last = _last
+    if last is not None and last[0] == key:
+        return last[1]
+    made = module(
         program,
         rule,
         content_hash=content_hash(program, rule),
@@ -123,6 +138,8 @@ def lowered(
         portable=portable,
         threads=threads,
     )
+    _last = key, made
+    return made
 
 
 def content_hash(program: Program, optimizer: Optimizer) -> str:
@@ -139,7 +156,7 @@ def content_hash(program: Program, optimizer: Optimizer) -> str:
 def lower_to_text(network: Network, *, stop_after: str = "lower", batch: int = 128) -> str:
     """The IR as text after a pass of `gw.PASSES`: what `inspect --stop-after PASS` prints."""
     program = network.trace(batch=batch)
-    found = stage(program, stop_after, sgd(lr=0.01))
+    found = stage(program, stop_after, PLAIN)
     if stop_after != "fuse":
         return show(found.program)
     made = lowered(network, batch=batch)

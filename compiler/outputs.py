@@ -16,7 +16,7 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Symbol
 
-from ir.expression import Access
+from ir.expression import Access, value_accesses
 
 
 @lru_cache(maxsize=4096)
@@ -34,8 +34,12 @@ def through_output(body: Expr, local: Expr, output: Access) -> Expr:
     by_u = _in_terms(local, inner, u)
     if by_u is None:
         return local
-    rewritten = _tidy(by_u.xreplace({u: inverse}), y).xreplace({y: output})
-    if not _divisors(rewritten) <= _divisors(local):
+    short = sympy.cancel(by_u.xreplace({u: inverse}))
+    divisors = _divisors(local)
+    if not _read_by(_divisors(short)) <= _read_by(divisors):
+        return local  # in lowest terms already: no way to write it divides by less
+    rewritten = _tidy(short, y).xreplace({y: output})
+    if not _divisors(rewritten) <= divisors:
         return local
     return rewritten if _cost(rewritten) < _cost(local) else local
 
@@ -43,6 +47,10 @@ def through_output(body: Expr, local: Expr, output: Access) -> Expr:
 def _divisors(expr: Expr) -> set[Expr]:
     """What an expression divides by: elimination must bring no new divisor, which may be zero."""
     return {p.base for p in expr.atoms(sympy.Pow) if p.exp.could_extract_minus_sign()}
+
+
+def _read_by(exprs: set[Expr]) -> set[Access]:
+    return {a for e in exprs for a in value_accesses(e)}
 
 
 def _transcendental(body: Expr) -> Expr | None:
@@ -102,9 +110,8 @@ def _in_terms(local: Expr, inner: Expr, u: Symbol) -> Expr | None:
     return None if _transcendental(replaced) is not None else replaced
 
 
-def _tidy(expr: Expr, y: Symbol) -> Expr:
-    """A short form: cancelled, and factored when that is shorter."""
-    short = sympy.cancel(expr)
+def _tidy(short: Expr, y: Symbol) -> Expr:
+    """The shortest form of what is cancelled: as it is, nested or factored."""
     nested = sympy.horner(short, y) if short.is_polynomial(y) else short
     return min((nested, short, sympy.factor(short)), key=_cost)
 
