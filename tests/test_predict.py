@@ -106,7 +106,9 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             cli.main()
         return int(ended.value.code or 0), *capsys.readouterr()
 
-    run("train", "net.py", "--data", "digits", "--target", "numpy", "--epochs", "20")
+    run(
+        "train", "net.py", "--data", "digits", "--target", "numpy", "--epochs", "20", "--batch", "8"
+    )
     return lambda image, checkpoint="runs/net", model="net.py": run(
         "predict", model, image, "--checkpoint", checkpoint
     )
