@@ -32,8 +32,8 @@ check: .venv/ready-test+dev ## Lint and type-check
 peers: .venv/ready-test+peers ## Compare with torch and jax (a large download the first time)
 	$(BIN)/python -m pytest -q -s tests/peers $(ARGS)
 
-bench: .venv/ready-test ## Time a training step and an emission
-	$(BIN)/python benchmarks/step_time.py $(ARGS)
+bench: .venv/ready-bench ## Compare with torch, JAX, PyTensor, tinygrad (a large download the first time)
+	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python benchmarks/emit_time.py
 
 generated: .venv/ready-test ## Emit generated/ afresh
