@@ -41,10 +41,17 @@ class _Group:
 
 @dataclass
 class _Fusion:
+    """The kernels so far.
+
+    `sources` are those that each kernel reads from, `readers` those that read each tensor.
+    """
+
     program: Program
     groups: list[_Group] = field(default_factory=list)
     home: dict[str, _Group] = field(default_factory=dict)
     twins: dict[Any, _Group] = field(default_factory=dict)
+    sources: list[set[int]] = field(default_factory=list)
+    readers: dict[str, set[int]] = field(default_factory=dict)
 
 
 def fuse(program: Program) -> tuple[Step, ...]:
@@ -56,15 +63,28 @@ def fuse(program: Program) -> tuple[Step, ...]:
         if group is None:
             group = _Group(_space(d), [], len(fusion.groups))
             fusion.groups.append(group)
+            fusion.sources.append(set())
         else:
             d = d.renamed(_names(d, group))
-        group.members.append(d)
-        fusion.home[d.name] = group
-        if d.reduce is not None:
-            fusion.twins.setdefault(_terms(d), group)
-    order = _ordered(fusion)
+        _join(fusion, d, group)
+    order = _ordered(fusion, _waits(fusion))
     assert order is not None, "an update was let in where it cannot wait"
     return _steps(fusion, order)
+
+
+def _join(fusion: _Fusion, d: Definition, group: _Group) -> None:
+    group.members.append(d)
+    fusion.home[d.name] = group
+    if d.reduce is not None:
+        fusion.twins.setdefault(_terms(d), group)
+    fusion.sources[group.position] |= _homes(fusion, d)
+    for name in d.reads():
+        fusion.readers.setdefault(name, set()).add(group.position)
+
+
+def _homes(fusion: _Fusion, d: Definition) -> set[int]:
+    """The kernels that the definition reads from."""
+    return {fusion.home[name].position for name in d.reads() if name in fusion.home}
 
 
 def _space(d: Definition) -> tuple[Range, ...]:
@@ -94,8 +114,7 @@ def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None
         twin = fusion.twins.get(_terms(d))
         if twin is not None or _is_contraction(d):
             return twin
-    homes = {fusion.home[name].position for name in d.reads() if name in fusion.home}
-    for rank, position in enumerate(sorted(homes, reverse=True)):
+    for rank, position in enumerate(sorted(_homes(fusion, d), reverse=True)):
         group = fusion.groups[position]
         if group.members[0].reduce == "scatter" or not _fits(d, group):
             continue
@@ -140,15 +159,12 @@ def _order_is_left(fusion: _Fusion, d: Definition, group: _Group) -> bool:
     target = next((t for t, name in fusion.program.updates if name == d.name), None)
     if any(a.tensor == target for m in group.members for a in accesses(m.body)):
         return False
-    group.members.append(d)
-    order = _ordered(fusion)
-    group.members.pop()
-    return order is not None
+    return _ordered(fusion, _waits(fusion, d, group)) is not None
 
 
-def _ordered(fusion: _Fusion) -> list[_Group] | None:
+def _ordered(fusion: _Fusion, waits: dict[int, set[int]]) -> list[_Group] | None:
     """Kernels after all they wait for, otherwise as written; None where that is a circle."""
-    waits = {p: found - {p} for p, found in _waits(fusion).items()}
+    waits = {p: found - {p} for p, found in waits.items()}
     followers: dict[int, list[int]] = {p: [] for p in waits}
     for position, found in waits.items():
         for earlier in found:
@@ -166,18 +182,24 @@ def _ordered(fusion: _Fusion) -> list[_Group] | None:
     return done if len(done) == len(fusion.groups) else None
 
 
-def _waits(fusion: _Fusion) -> dict[int, set[int]]:
-    """For each kernel those it reads from, and the readers of what it replaces."""
-    replaced = {name: target for target, name in fusion.program.updates}
-    readers: dict[str, set[int]] = {}
-    for g in fusion.groups:
-        for name in {n for m in g.members for n in m.reads()}:
-            readers.setdefault(name, set()).add(g.position)
-    before: dict[int, set[int]] = {g.position: set() for g in fusion.groups}
-    for g in fusion.groups:
-        for m in g.members:
-            before[g.position] |= {fusion.home[n].position for n in m.reads() if n in fusion.home}
-            before[g.position] |= readers.get(replaced.get(m.name, ""), set())
+def _waits(
+    fusion: _Fusion, joining: Definition | None = None, group: _Group | None = None
+) -> dict[int, set[int]]:
+    """For each kernel those it reads from, and the readers of what it replaces.
+
+    It can be asked what they would be with one more definition joining a kernel.
+    """
+    before = {p: set(found) for p, found in enumerate(fusion.sources)}
+    home = {name: g.position for name, g in fusion.home.items()}
+    readers = fusion.readers
+    if joining is not None and group is not None:
+        before[group.position] |= _homes(fusion, joining)
+        home[joining.name] = group.position
+        more = {n: readers.get(n, set()) | {group.position} for n in joining.reads()}
+        readers = {**readers, **more}
+    for target, name in fusion.program.updates:
+        if name in home:
+            before[home[name]] |= readers.get(target, set())
     _bind_recurrences(fusion, before)
     return before
 

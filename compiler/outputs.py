@@ -32,7 +32,7 @@ def through_output(body: Expr, local: Expr, output: Access) -> Expr:
     if inverse is None:
         return local
     by_u = _in_terms(local, inner, u)
-    if by_u is None:
+    if by_u is None or not _can_cancel(inverse, by_u, u):
         return local
     short = sympy.cancel(by_u.xreplace({u: inverse}))
     divisors = _divisors(local)
@@ -47,6 +47,16 @@ def through_output(body: Expr, local: Expr, output: Access) -> Expr:
 def _divisors(expr: Expr) -> set[Expr]:
     """What an expression divides by: elimination must bring no new divisor, which may be zero."""
     return {p.base for p in expr.atoms(sympy.Pow) if p.exp.could_extract_minus_sign()}
+
+
+def _can_cancel(inverse: Expr, by_u: Expr, u: Symbol) -> bool:
+    """Whether the elements that the inverse divides by stand in the derivative as well.
+
+    Those of a polynomial in u that does not read them would be new divisors.
+    """
+    if not by_u.has(u) or any(divisor.has(u) for divisor in _divisors(by_u)):
+        return True
+    return _read_by(_divisors(inverse)) <= _read_by({by_u})
 
 
 def _read_by(exprs: set[Expr]) -> set[Access]:
