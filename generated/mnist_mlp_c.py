@@ -12,6 +12,8 @@ declared dtype; nothing is converted or copied behind your back. NaN in an input
 the loss. Functions may be called from several threads, each on parameters of its own.
 """
 
+from __future__ import annotations
+
 import ctypes
 import hashlib
 import operator
@@ -23,8 +25,8 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,30 +64,37 @@ FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-
 BUILD_ID = "c6242cbd4e2104cac702ecaf78741890"
 
 
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
+
+
 class BuildError(RuntimeError):
     """The C source could not be compiled or the library not be loaded."""
 
 
-Outputs = namedtuple("Outputs", ["logits", ])
+class Outputs(NamedTuple):
+    """What `forward` returns."""
+
+    logits: Array  # float32 ('batch', 10)
 
 
 # ------------------------------------------------------------ the public functions
 
 
-def init_params(seed=0):
+def init_params(seed: int = 0) -> Arrays:
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
     params = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in PARAM_SHAPES.items()}
     _c.init_params(int(seed) % 2**64, _struct(params.values()))
     return params
 
 
-def init_state(params, seed=0):
+def init_state(params: Arrays, seed: int = 0) -> Arrays:
     """New optimizer state, by name (plain gradient descent has none); the seed is dropout's."""
     state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     return state
 
 
-def forward(params, x):
+def forward(params: Arrays, x: Array) -> Outputs:
     """The outputs of the network, as a named tuple of new arrays."""
     _given = [("x", x)]
     _mine = _thread()
@@ -99,7 +108,9 @@ def forward(params, x):
     return Outputs(*_made)
 
 
-def value_and_grad(params, x, label):
+def value_and_grad(
+    params: Arrays, x: Array, label: Array
+) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = [("x", x), ("label", label)]
     _mine = _thread()
@@ -114,7 +125,9 @@ def value_and_grad(params, x, label):
     return _mine.loss.value, _grads
 
 
-def train_step(params, state, x, label, lr=None):
+def train_step(
+    params: Arrays, state: Arrays, x: Array, label: Array, lr: float | None = None
+) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = [("x", x), ("label", label)]
     _mine = _thread()
@@ -129,7 +142,10 @@ def train_step(params, state, x, label, lr=None):
     return _mine.loss.value
 
 
-def train_epoch(params, state, x, label, order, batch=None, lr=None):
+def train_epoch(
+    params: Arrays, state: Arrays, x: Array, label: Array,
+    order: Array, batch: int | None = None, lr: float | None = None
+) -> Array:
     """The losses (float64) of one epoch: batches of the rows that `order` (int64) names, in its order."""
     _given = [("x", x), ("label", label)]
     _mine = _thread()
