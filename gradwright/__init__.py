@@ -16,7 +16,7 @@ These are the public names; everything behind them may change.
 from compiler.check import GradientCheck, gradcheck
 from compiler.derive import Derivation, derive
 from compiler.driver import VERSION as __version__
-from compiler.driver import compile, emit, lower_to_text
+from compiler.driver import emit, lower_to_text
 from compiler.grad import grad, jvp
 from compiler.initializers import (
     constant,
@@ -137,13 +137,18 @@ from compiler.oplib import (
 )
 from compiler.optimizers import Optimizer, adagrad, adam, adamw, momentum, optimizer, rmsprop, sgd
 from compiler.pipeline import PASSES
+from gradwright.training.lbfgs import Minimised, lbfgs
+from gradwright.training.model import CompiledModel
+from gradwright.typed import compile
 from ir.errors import GradwrightError
 
 __all__ = [
     "PASSES",
+    "CompiledModel",
     "Derivation",
     "GradientCheck",
     "GradwrightError",
+    "Minimised",
     "Network",
     "Optimizer",
     "Tensor",
@@ -218,6 +223,7 @@ __all__ = [
     "kl_div",
     "l1_loss",
     "layer_norm",
+    "lbfgs",
     "leaky_relu",
     "linear",
     "log_sigmoid",
