@@ -14,23 +14,22 @@ import argparse
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.cases import Case, chosen
+from benchmarks.cases import CLOCKS, Case, chosen
 from benchmarks.contestants import PEERS, contestants
 from benchmarks.race import Race, Result
 
 
 def main() -> None:
     options = arguments()
-    rounds = 3 if options.quick else options.rounds
     results = []
-    with Race(rounds, 0.01 if options.quick else 0.04) as race:
+    with Race(options.rounds, 0.01 if options.quick else 0.04, options.clock) as race:
         for case in selected(options):
             print(case.title, flush=True)
             result = race.run(case, contestants(case, frozenset(options.peers)))
             print("\n" + report.section(result), flush=True)
             results.append(result)
     if results and not options.dry:
-        write(results, options.out, rounds)
+        write(results, options)
 
 
 def arguments() -> argparse.Namespace:
@@ -40,21 +39,27 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", default=[], choices=[*PEERS], metavar="PEER")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--quick", action="store_true", help="three short rounds, small models")
+    parser.add_argument("--clock", choices=[*CLOCKS], default="wall", help="cpu: one thread only")
     parser.add_argument("--dry", action="store_true", help="write no files")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent)
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = 3 if options.quick else options.rounds
+    return options
 
 
 def selected(options: argparse.Namespace) -> list[Case]:
     """Those that were asked for; a quick run leaves out what takes minutes to compile."""
     found = chosen(options.models, options.batches)
+    if options.clock == "cpu":
+        found = [c for c in found if c.threads == 1]
     if options.quick and not options.models:
         found = [c for c in found if c.model in ("perceptron", "lenet5")]
     return found
 
 
-def write(results: list[Result], folder: Path, rounds: int) -> None:
+def write(results: list[Result], options: argparse.Namespace) -> None:
     """RESULTS.md and its picture."""
+    folder = options.out
     folder.mkdir(parents=True, exist_ok=True)
     try:
         from benchmarks.picture import draw
@@ -62,7 +67,7 @@ def write(results: list[Result], folder: Path, rounds: int) -> None:
         draw(results, folder / "results.png")
     except ImportError as error:
         print(f"no picture: {error}")
-    page = report.document(results, report.heading(results, rounds))
+    page = report.document(results, report.heading(results, options.rounds, options.clock))
     temporary = folder / ".RESULTS.md"
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(folder / "RESULTS.md")

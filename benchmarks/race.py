@@ -77,8 +77,14 @@ class Runner:
 class Race:
     """The processes, and how long everybody's turn is."""
 
-    def __init__(self, rounds: int, round_seconds: float, say: Callable[[str], None] = print):
-        self.rounds, self.round_seconds, self.say = rounds, round_seconds, say
+    def __init__(
+        self,
+        rounds: int,
+        round_seconds: float,
+        clock: str = "wall",
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.rounds, self.round_seconds, self.clock, self.say = rounds, round_seconds, clock, say
         self._processes: dict[tuple[str, int], Process] = {}
 
     def __enter__(self) -> Race:
@@ -97,7 +103,8 @@ class Race:
             )
             runners, reasons = self._prepared(case, racers, params)
         peaks = self._take_turns(runners)
-        limits = _limits(self._process("machine", 1).ask(do="facts"), statistics.median(peaks))
+        told = self._process("machine", 1).ask(do="facts", clock=self.clock)
+        limits = _limits(told, statistics.median(peaks))
         times = tuple(Time(r.contestant, tuple(r.rounds)) for r in runners)
         return Result(case, times, tuple(reasons), facts, limits)
 
@@ -139,9 +146,9 @@ class Race:
 
     def _passes(self, runner: Runner) -> int:
         """How many passes a turn has: as many as fit into it, by the shorter of two tries."""
-        spent = min(runner.process.ask(do="time", count=1) for _ in range(2))
+        spent = min(runner.process.ask(do="time", count=1, clock=self.clock) for _ in range(2))
         if spent < self.round_seconds / 10:
-            spent = runner.process.ask(do="time", count=5)
+            spent = runner.process.ask(do="time", count=5, clock=self.clock)
         return max(1, int(self.round_seconds / spent))
 
     def _take_turns(self, runners: list[Runner]) -> list[float]:
@@ -150,9 +157,10 @@ class Race:
         peaks: list[float] = []
         count = self.rounds
         while len(peaks) < count:
-            peaks.append(machine.ask(do="facts", peak=True))
+            peaks.append(machine.ask(do="facts", peak=True, clock=self.clock))
             for r in runners:
-                r.rounds.append(r.process.ask(do="time", count=r.passes) / r.steps)
+                spent = r.process.ask(do="time", count=r.passes, clock=self.clock)
+                r.rounds.append(spent / r.steps)
             if any(r.rounds[-1] * r.steps > LONG for r in runners):
                 count = min(self.rounds, FEWEST_ROUNDS)
         return peaks

@@ -69,9 +69,9 @@ HEADING = """Made by `make bench`, in one run, on {machine}.
 
 All do the same step from the same parameters (plain gradient descent, float32, checked before they
 are timed), and take turns on the same core, in processes of their own, {rounds} rounds, fewer where
-a step takes long; times are medians over the rounds, the call from Python included. In the same
-rounds the machine itself reached {slowest:.0f} to {fastest:.0f} GFLOP/s in multiply-adds on one
-core. It copied {copied:.0f} GB/s within {small:.1f} MB and {far:.0f} GB/s within {large:.0f} MB
+a step takes long. Times are medians over the rounds by {clock}, the call from Python included.
+In the same rounds the machine itself reached {slowest:.0f} to {fastest:.0f} GFLOP/s in multiply-adds
+on one core; it copied {copied:.0f} GB/s within {small:.1f} MB and {far:.0f} GB/s within {large:.0f} MB
 (bytes read and written).
 
 `x peer` is the fastest peer's time over this one's: above 1 is faster than all of them. The limit
@@ -82,13 +82,14 @@ bandwidth for so many. The two convolutions run without their dropout: random nu
 """
 
 
-def heading(results: list[Result], rounds: int) -> str:
+def heading(results: list[Result], rounds: int, clock: str) -> str:
     """What the page needs to say before its tables."""
     peaks = [r.limits.peak / 1e9 for r in results]
     near, distant = results[0].limits.copying[3], results[0].limits.copying[-1]
     return HEADING.format(
         machine=machine_line(),
         rounds=rounds,
+        clock=SAID[clock],
         slowest=min(peaks),
         fastest=max(peaks),
         copied=near[1] / 1e9,
@@ -105,6 +106,7 @@ def duration(seconds: float) -> str:
     return f"{value:.{max(0, 3 - len(str(int(value))))}f} {unit}"
 
 
+SAID = {"wall": "the clock", "cpu": "the processor's time (others used the machine)"}
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 

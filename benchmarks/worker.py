@@ -2,7 +2,7 @@
 
     {"do": "prepare", "case": {...}, "params": PATH}     build the step from these parameters
     {"do": "check", "out": PATH}                         one pass; its results into a file
-    {"do": "time", "count": 20}                          seconds of so many passes, after a warm-up
+    {"do": "time", "count": 20, "clock": "wall"}         seconds of so many passes, after a warm-up
     {"do": "facts", "case": {...}, ...}                  what else a peer can tell: start, limits
 
 Every answer is one line: {"ok": ...}, or {"cannot": REASON}. Started by process.py; `run` below is
@@ -16,13 +16,12 @@ import importlib
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from benchmarks.cases import Arrays, CannotRun, Case, given
+from benchmarks.cases import CLOCKS, Arrays, CannotRun, Case, given
 
 WARM_UP = 0.1  # of the counted passes, at least one
 
@@ -60,13 +59,14 @@ class Worker:
     def check(self, out: str) -> None:
         np.savez(out, **self.racer.first())
 
-    def time(self, count: int) -> float:
+    def time(self, count: int, clock: str) -> float:
         """Seconds of a pass."""
+        now = CLOCKS[clock]
         self.racer.run(max(1, int(count * WARM_UP)))
         gc.disable()
-        began = time.perf_counter()
+        began = now()
         self.racer.run(count)
-        spent = time.perf_counter() - began
+        spent = now() - began
         gc.enable()
         return spent / count
 

@@ -60,9 +60,13 @@ def bandwidth(curve: Curve, size: int) -> float:
 
 
 class Meter:
-    """machine.c, built for one floating type, and the arrays that it reads and copies."""
+    """machine.c, built for one floating type, and the arrays that it reads and copies.
 
-    def __init__(self, dtype: str) -> None:
+    `clock` gives seconds; `time.process_time` leaves out what other processes took.
+    """
+
+    def __init__(self, dtype: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         real = "double" if dtype == "float64" else "float"
         self._library = built(Path(__file__).with_name("machine.c"), [*FLAGS, f"-DREAL={real}"])
         self._library.gw_operations.restype = ctypes.c_size_t
@@ -73,17 +77,28 @@ class Meter:
 
     def peak(self, seconds: float = SECONDS) -> float:
         """Operations a second, once."""
-        return self._operations * _rate(self._multiply_add, seconds)
+        return self._operations * self._rate(self._multiply_add, seconds)
 
     def reading(self, size: int, seconds: float = SECONDS) -> float:
         """Bytes a second, once, for a working set of `size` bytes."""
-        return size * _rate(lambda n: self._call("gw_read", self._start, size, n), seconds)
+        return size * self._rate(lambda n: self._call("gw_read", self._start, size, n), seconds)
 
     def copying(self, size: int, seconds: float = SECONDS) -> float:
         """Bytes a second, read and written, once: half of the working set onto the other half."""
         half = size // 2
         places = (self._start + half, self._start, half)
-        return size * _rate(lambda n: self._call("gw_copy", *places, n), seconds)
+        return size * self._rate(lambda n: self._call("gw_copy", *places, n), seconds)
+
+    def _rate(self, run: Callable[[int], None], seconds: float) -> float:
+        """Rounds a second."""
+        rounds = 1
+        while True:
+            began = self._clock()
+            run(rounds)
+            spent = self._clock() - began
+            if spent >= seconds / 2:
+                return rounds / spent
+            rounds = max(2 * rounds, min(100 * rounds, int(rounds * seconds / max(spent, 1e-7))))
 
     def _multiply_add(self, rounds: int) -> None:
         self._call("gw_multiply_add", rounds)
@@ -114,15 +129,3 @@ def _curve(speed: Callable[[int], float]) -> Curve:
         fastest = max(fastest, *(speed(size) for _ in range(READINGS)))
         found.append((size, fastest))
     return tuple(reversed(found))
-
-
-def _rate(run: Callable[[int], None], seconds: float) -> float:
-    """Rounds a second."""
-    rounds = 1
-    while True:
-        began = time.perf_counter()
-        run(rounds)
-        spent = time.perf_counter() - began
-        if spent >= seconds / 2:
-            return rounds / spent
-        rounds = max(2 * rounds, min(100 * rounds, int(rounds * seconds / max(spent, 1e-7))))

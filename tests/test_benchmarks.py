@@ -98,8 +98,8 @@ def test_a_worker_answers_each_command_on_a_line(monkeypatch: pytest.MonkeyPatch
         {"do": "prepare", "case": case | {"batch": 2}, "params": params},
         {"do": "prepare", "case": case, "params": params},
         {"do": "check", "out": out},
-        {"do": "time", "count": 20},
-        {"do": "time", "count": 200},
+        {"do": "time", "count": 20, "clock": "wall"},
+        {"do": "time", "count": 200, "clock": "cpu"},
     ]
     monkeypatch.setattr(sys, "stdin", StringIO("".join(json.dumps(c) + "\n" for c in commands)))
     answers = StringIO()

@@ -6,14 +6,15 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from benchmarks.cases import CLOCKS
 from gradwright.machine import Meter, measure
 
 
 @cache
-def meter() -> Meter:
-    return Meter("float32")
+def meter(clock: str) -> Meter:
+    return Meter("float32", CLOCKS[clock])
 
 
-def facts(peak: bool = False) -> Any:
+def facts(clock: str, peak: bool = False) -> Any:
     """Multiply-adds a second at this moment; or everything, the bandwidths included."""
-    return meter().peak() if peak else asdict(measure(meter()))
+    return meter(clock).peak() if peak else asdict(measure(meter(clock)))
