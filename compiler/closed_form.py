@@ -9,42 +9,51 @@ is then given as it stands.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import sympy
 from sympy import Expr
 
+from compiler.count import operations
 from ir.expression import Access, accesses, index_symbol, symbols_of
 from ir.names import fresh
 from ir.program import Definition, Program
 
-LONGEST = 120
+LONGEST = 24
 
 
 def closed_form(program: Program, definition: Definition) -> Expr:
     """The definition in terms of inputs and parameters; as it stands, where that would be long."""
-    taken = {str(r.index) for d in program.definitions for r in d.variables}
-    whole = _written_out(program, definition, set(taken), depth=40)
-    if whole is not None and sympy.count_ops(whole) <= LONGEST:
-        return whole
-    return _as_expression(definition, definition.body)
-
-
-def _written_out(program: Program, d: Definition, taken: set[str], depth: int) -> Expr | None:
-    body = d.body
     by_name = program.by_name()
+    if _length(definition, by_name) > LONGEST:
+        return as_expression(definition)
+    taken = {str(r.index) for d in program.definitions for r in d.variables}
+    return _written_out(by_name, definition, taken)
+
+
+def _length(d: Definition, by_name: Mapping[str, Definition]) -> int:
+    """Operations and sums of the line written out, or more than the longest; nothing is built."""
+    if d.scan or d.reduce in ("max", "argmax", "scatter"):
+        return LONGEST + 1
+    total = operations(d.body) + len(d.over) + len(d.where)
+    for access in accesses(d.body):
+        if access.tensor in by_name and total <= LONGEST:
+            total += _length(by_name[access.tensor], by_name)
+    return total
+
+
+def _written_out(by_name: Mapping[str, Definition], d: Definition, taken: set[str]) -> Expr:
+    body = d.body
     for access in accesses(body):
         home = by_name.get(access.tensor)
         if home is None:
             continue
-        if home.scan or home.reduce in ("max", "argmax", "scatter") or depth == 0:
-            return None
-        inner = _written_out(program, _renamed(home, taken), taken, depth - 1)
-        if inner is None or sympy.count_ops(inner) > LONGEST:
-            return None
+        inner = _written_out(by_name, _renamed(home, taken), taken)
         renamed = dict(zip((r.index for r in home.indices), access.indices, strict=True))
         body = body.xreplace({access: inner.xreplace(renamed)})
-    return _as_expression(d, body)
+    return as_expression(replace(d, body=body))
 
 
 def _renamed(d: Definition, taken: set[str]) -> Definition:
@@ -57,8 +66,9 @@ def _renamed(d: Definition, taken: set[str]) -> Definition:
     )
 
 
-def _as_expression(d: Definition, body: Expr) -> Expr:
+def as_expression(d: Definition) -> Expr:
     """A definition's right-hand side as one SymPy expression; sums are `sympy.Sum`."""
+    body = d.body
     if d.reduce is None:
         return body
     if d.reduce != "sum":

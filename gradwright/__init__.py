@@ -14,7 +14,6 @@ These are the public names; everything behind them may change.
 """
 
 from compiler.check import GradientCheck, gradcheck
-from compiler.derive import Derivation, derive
 from compiler.driver import VERSION as __version__
 from compiler.driver import emit, lower_to_text
 from compiler.grad import grad, jvp
@@ -137,6 +136,7 @@ from compiler.oplib import (
 )
 from compiler.optimizers import Optimizer, adagrad, adam, adamw, momentum, optimizer, rmsprop, sgd
 from compiler.pipeline import PASSES
+from gradwright.inspection.derivation import Derivation, derive
 from gradwright.training.lbfgs import Minimised, lbfgs
 from gradwright.training.model import CompiledModel
 from gradwright.typed import compile

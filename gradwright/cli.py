@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ir.errors import GradwrightError, InputError
+from ir.errors import GradwrightError
 
 if TYPE_CHECKING:
     from gradwright.model_file import ModelFile
@@ -39,11 +39,12 @@ class DType(StrEnum):
 
 
 class Format(StrEnum):
-    """The forms of a derivation."""
+    """The forms of what is inspected."""
 
     text = "text"
     latex = "latex"
     html = "html"
+    svg = "svg"
 
 
 class Known(StrEnum):
@@ -219,35 +220,44 @@ def predict(
         console.print(line)
 
 
-@app.command(epilog="Example: gradwright inspect examples/mnist_mlp.py --wrt fc1.W --format latex")
+@app.command(epilog="Example: gradwright inspect examples/mnist_mlp.py --wrt fc1.W --full")
 def inspect(
     model: Model,
-    wrt: Annotated[str | None, typer.Option(help="Derive the loss by this parameter.")] = None,
-    format: Annotated[Format, typer.Option(help="Form of the derivation.")] = Format.text,
+    wrt: Annotated[
+        str | None,
+        typer.Option(help="Derive the loss by this tensor, or by one element: fc1.W[0,3]."),
+    ] = None,
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="Without --wrt: html is the whole network, svg its picture (with --report: that"
+            " of the memory plan)."
+        ),
+    ] = Format.text,
+    full: Annotated[
+        bool, typer.Option("--full", help="Everything about each step, not a line each.")
+    ] = False,
     stop_after: Annotated[
         str | None, typer.Option(metavar="PASS", help="Print the program after this pass.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Show what each pass did, in figures.")
+    ] = False,
     batch: OptBatch = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file (default: print).")] = None,
 ) -> None:
-    """Show a network's definitions, the derivation of a gradient, or what a pass made."""
-    import gradwright as gw
+    """Show a network's definitions, the derivation of a gradient, or what the compiler did."""
+    from compiler.driver import write
+    from gradwright.inspection.command import InspectOptions, shown
 
-    if wrt is None and format is not Format.text:
-        raise InputError(
-            f"--format {format.value} is a form of a derivation",
-            fix="say with --wrt which parameter to derive by",
-        )
-    if wrt is not None and stop_after is not None:
-        raise InputError("--wrt and --stop-after show different things", fix="leave one out")
+    options = InspectOptions(wrt, format.value, full, stop_after, report, batch or 128)
     source = _source(model)
     with source.errors():
-        network = source.load()
-        if wrt is not None:
-            shown = getattr(gw.derive(network, wrt=wrt), format.value)()
-        else:
-            stop = _pass_name(stop_after or "lower")
-            shown = gw.lower_to_text(network, stop_after=stop, batch=batch or 128)
-    sys.stdout.write(shown.rstrip("\n") + "\n")
+        text = shown(source.load(), options).rstrip("\n") + "\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write({out.name: text}, out.parent)
 
 
 @app.command(epilog="Example: gradwright check examples/mnist_mlp.py")
@@ -342,16 +352,6 @@ def _compiled(source: ModelFile, out: Path, **options: Any) -> CompiledModel:
 
     with source.errors():
         return CompileOptions.said(**options).compile(source.load(), out)
-
-
-def _pass_name(name: str) -> str:
-    import gradwright as gw
-
-    if name not in gw.PASSES:
-        raise InputError(
-            f"there is no pass {name}", notes=(f"passes, in order: {', '.join(gw.PASSES)}",)
-        )
-    return name
 
 
 def _value(choice: Target | DType | None) -> str | None:

@@ -337,7 +337,7 @@ def test_network_is_chosen_by_name(run) -> None:
         (("compile", "net.py", "--batch", "0"), "--batch"),
         (("compile", "net.py", "--target", "rust"), "rust"),
         (("inspect", "net.py", "--stop-after", "nowhere"), "there is no pass nowhere"),
-        (("inspect", "net.py", "--format", "html"), "say with --wrt"),
+        (("inspect", "net.py", "--format", "latex"), "say with --wrt"),
         (("inspect", "net.py", "--wrt", "fc.W", "--stop-after", "lower"), "leave one out"),
         (("train", "net.py", "--resume", "nowhere"), "nowhere cannot be read"),
         (("train", "net.py", "--data", "nowhere"), "nowhere is neither"),
