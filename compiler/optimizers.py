@@ -6,7 +6,8 @@
 
 Names, defaults and formulas are those of torch.optim. Every number is passed at run time under its
 name, with what is given here as its default; an option that is left at 0 is not compiled in at all.
-`clip_norm` and `clip_value` bound the gradients before anything else, the norm first.
+`clip_norm` and `clip_value` bound the gradients before anything else, the norm first. With
+`maximize` the loss is climbed instead of descended.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ def sgd(
     weight_decay: float = 0.0,
     nesterov: bool = False,
     *,
+    maximize: bool = False,
     clip_value: float = 0.0,
     clip_norm: float = 0.0,
 ) -> Optimizer:
@@ -88,7 +90,8 @@ def sgd(
         return {"share": sympy.Piecewise((1, t <= 1), (1 - h["dampening"], True))}
 
     name = "SGD" + (" with Nesterov momentum" if nesterov else " with momentum" * bool(momentum))
-    return Optimizer(name, hyper, rule, per_step if "dampening" in dict(hyper) else None)
+    counted = per_step if "dampening" in dict(hyper) else None
+    return Optimizer(name, hyper, _upwards(rule, maximize), counted)
 
 
 def momentum(lr: float, momentum: float = 0.9, **options: float) -> Optimizer:
@@ -104,6 +107,7 @@ def rmsprop(
     momentum: float = 0.0,
     centered: bool = False,
     *,
+    maximize: bool = False,
     clip_value: float = 0.0,
     clip_norm: float = 0.0,
 ) -> Optimizer:
@@ -124,7 +128,8 @@ def rmsprop(
             step = s.new("velocity", h["momentum"] * s.old("velocity") + step)
         return p - h["lr"] * step
 
-    return Optimizer("centered RMSProp" if centered else "RMSProp", hyper, rule)
+    name = "centered RMSProp" if centered else "RMSProp"
+    return Optimizer(name, hyper, _upwards(rule, maximize))
 
 
 def adagrad(
@@ -134,6 +139,7 @@ def adagrad(
     initial_accumulator_value: float = 0.0,
     eps: float = 1e-10,
     *,
+    maximize: bool = False,
     clip_value: float = 0.0,
     clip_norm: float = 0.0,
 ) -> Optimizer:
@@ -156,7 +162,7 @@ def adagrad(
     def per_step(h: Values, t: Expr) -> Values:
         return {"rate": h["lr"] / (1 + (t - 1) * h["lr_decay"])}
 
-    return Optimizer("Adagrad", hyper, rule, per_step if lr_decay else None)
+    return Optimizer("Adagrad", hyper, _upwards(rule, maximize), per_step if lr_decay else None)
 
 
 def adam(
@@ -166,15 +172,18 @@ def adam(
     weight_decay: float = 0.0,
     amsgrad: bool = False,
     *,
+    maximize: bool = False,
+    decoupled_weight_decay: bool = False,
     clip_value: float = 0.0,
     clip_norm: float = 0.0,
 ) -> Optimizer:
     """m, v: moving means of g and g**2; then p - lr m' / (sqrt(v') + eps), m' and v' unbiased.
 
-    Kingma and Ba, 2015, algorithm 1. `weight_decay` adds to the gradient; `amsgrad` takes the
-    largest v so far.
+    Kingma and Ba, 2015, algorithm 1. `weight_decay` adds to the gradient, or decoupled stands apart
+    as in `adamw`; `amsgrad` takes the largest v so far.
     """
-    return _adam(lr, betas, eps, weight_decay, amsgrad, False, clip_value, clip_norm)
+    apart = decoupled_weight_decay
+    return _adam(lr, betas, eps, weight_decay, amsgrad, apart, maximize, clip_value, clip_norm)
 
 
 def adamw(
@@ -184,6 +193,7 @@ def adamw(
     weight_decay: float = 1e-2,
     amsgrad: bool = False,
     *,
+    maximize: bool = False,
     clip_value: float = 0.0,
     clip_norm: float = 0.0,
 ) -> Optimizer:
@@ -191,7 +201,7 @@ def adamw(
 
     Loshchilov and Hutter, 2019, algorithm 2.
     """
-    return _adam(lr, betas, eps, weight_decay, amsgrad, True, clip_value, clip_norm)
+    return _adam(lr, betas, eps, weight_decay, amsgrad, True, maximize, clip_value, clip_norm)
 
 
 def _adam(
@@ -201,6 +211,7 @@ def _adam(
     weight_decay: float,
     amsgrad: bool,
     apart: bool,
+    maximize: bool,
     clip_value: float,
     clip_norm: float,
 ) -> Optimizer:
@@ -227,7 +238,7 @@ def _adam(
         return p - h["step_size"] * m / (sympy.sqrt(v) / h["unbiased"] + h["eps"])
 
     name = ("AdamW" if apart else "Adam") + (" with the largest v" if amsgrad else "")
-    return Optimizer(name, hyper, rule, per_step)
+    return Optimizer(name, hyper, _upwards(rule, maximize), per_step)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -245,6 +256,11 @@ def optimizer(name: str, **hyper: float) -> Optimizer:
     if name not in OPTIMIZERS:
         raise InputError(f"no optimizer {name!r}", notes=(f"there are {', '.join(OPTIMIZERS)}",))
     return OPTIMIZERS[name](**hyper)
+
+
+def _upwards(rule: Rule, maximize: bool) -> Rule:
+    """The same rule for -g, which climbs."""
+    return (lambda p, g, s, h: rule(p, -g, s, h)) if maximize else rule
 
 
 def _decayed(p: Expr, g: Expr, s: State, h: Values) -> Expr:

@@ -42,6 +42,10 @@ def decayed(rule: Plain, rate: float) -> Plain:
     return lambda p, g, memory, t: rule(p, g + rate * p, memory, t)
 
 
+def climbing(rule: Plain) -> Plain:
+    return lambda p, g, memory, t: rule(p, -g, memory, t)
+
+
 def rmsprop(momentum: float = 0.0, centered: bool = False) -> Plain:
     def plain(p: np.ndarray, g: np.ndarray, memory: dict[str, Any], t: int) -> np.ndarray:
         s = memory["s"] = 0.99 * memory.get("s", 0) + 0.01 * g * g
@@ -118,6 +122,33 @@ CASES = {
         {"lr": 0.01, "betas": (0.8, 0.9), "weight_decay": 0.01, "amsgrad": True},
     ),
     "adamw": Case(gw.adamw(0.01), adam(0.01, apart=0.01), "AdamW", {"lr": 0.01}),
+    "sgd_maximize": Case(
+        gw.sgd(0.1, momentum=0.5, weight_decay=0.01, maximize=True),
+        climbing(decayed(sgd(0.5), 0.01)),
+        "SGD",
+        {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.01, "maximize": True},
+    ),
+    "rmsprop_maximize": Case(
+        gw.rmsprop(maximize=True), climbing(rmsprop()), "RMSprop", {"maximize": True}
+    ),
+    "adagrad_maximize": Case(
+        gw.adagrad(0.05, maximize=True),
+        climbing(adagrad()),
+        "Adagrad",
+        {"lr": 0.05, "maximize": True},
+    ),
+    "adamw_maximize": Case(
+        gw.adamw(0.01, maximize=True),
+        climbing(adam(0.01, apart=0.01)),
+        "AdamW",
+        {"lr": 0.01, "maximize": True},
+    ),
+    "adam_decoupled": Case(
+        gw.adam(0.01, weight_decay=0.1, decoupled_weight_decay=True),
+        adam(0.01, apart=0.1),
+        "Adam",
+        {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True},
+    ),
     "sgd_clip_norm": Case(
         gw.sgd(0.1, clip_norm=0.3), sgd(), "SGD", {"lr": 0.1}, {"clip_norm": 0.3}
     ),
