@@ -181,7 +181,7 @@ def _loss(
     program: Program, values: dict[str, Array], rows: int, name: str, position: int, step: complex
 ) -> complex:
     kind = np.complex128 if isinstance(step, complex) else np.float64
-    moved = values[name].astype(kind)
+    moved = np.array(values[name], kind)  # a scalar becomes an array, so that it can be moved
     moved.ravel()[position] += step
     assert program.loss is not None
     return complex(evaluate(program, {**values, name: moved}, rows, kind=kind)[program.loss])

@@ -49,6 +49,17 @@ def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "WRONG" in result.text()
 
 
+def test_a_scalar_parameter_is_moved() -> None:
+    @gw.network
+    def shifted(x: gw.f64["batch", 2]):
+        n, k, b = *gw.indices("n k"), gw.param("b", (), init=gw.zeros())
+        return gw.outputs(loss=gw.define((), gw.mean((x[n, k] - b[()]) ** 2, over=(n, k))))
+
+    result = gw.gradcheck(shifted)
+    assert result.ok, result.text()
+    assert result.parameters[0].largest > 0
+
+
 def test_nothing_to_check() -> None:
     @gw.network
     def bare(x: gw.f64["batch", 2]):
