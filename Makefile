@@ -34,7 +34,7 @@ peers: .venv/ready-test+peers ## Compare with torch and jax (a large download th
 
 bench: .venv/ready-bench ## Compare with torch, JAX, PyTensor, tinygrad (a large download the first time)
 	$(BIN)/python -m benchmarks $(ARGS)
-	$(BIN)/python benchmarks/emit_time.py
+	$(BIN)/python -m benchmarks.emit_time
 
 generated: .venv/ready-test ## Emit generated/ afresh
 	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py

@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks.cases import Arrays
 
-STEP = 2e-3
-"""Of one pass; relative to the largest loss, output, or change of the parameter."""
+STEP = 1e-2
+"""Of one pass; relative to the largest loss, output, or change of the parameter. A bias of VGG16 is
+the sum of 50,000 terms that mostly cancel: two float32 frameworks differ by 5e-3 there."""
 EPOCH = 5e-2
 """Of many steps, each of which starts from the rounding of those before it."""
 ROUNDING = 2.0**-22

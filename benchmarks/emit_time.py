@@ -1,68 +1,111 @@
-"""How long it takes from the DSL to both sources, and how the emitted C grows with the layers.
+"""What comes before the first step: import, DSL to both sources, the C compiler; and the workspace.
 
     python benchmarks/emit_time.py
+    python benchmarks/emit_time.py --models perceptron vgg16 --repeats 5
 
-The network is the MNIST perceptron, batch 128, float32. Imports are not counted, nor is the C
-compiler: the clock runs from tracing to the finished texts. Each emission is done in a process of
-its own, since SymPy remembers what it has simplified before.
+Each figure is taken in a process of its own, since SymPy remembers what it has simplified before:
+the least of a few repeats. Emission counts from tracing to the finished texts of both targets,
+imports not counted. The compiler runs at the default flags of the emitted module.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import json
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
-import gradwright as gw
-
-TARGETS = ("numpy", "c")
-
-
-def perceptron(hidden: int) -> gw.Network:
-    @gw.network
-    def mnist_mlp(x: gw.f32["batch", 784], label: gw.i32["batch"]):
-        h = gw.relu(gw.dense(x, hidden, name="fc1"))
-        h = gw.relu(gw.dense(h, 200, name="fc2"))
-        logits = gw.dense(h, 10, name="fc3")
-        return gw.outputs(loss=gw.cross_entropy(logits, label), logits=logits)
-
-    return mnist_mlp
+BATCHES = {"perceptron": 128, "lenet5": 64, "two_convolutions": 64, "small_gpt": 12, "vgg16": 1}
+LIMITS = {"perceptron": (0.4, 2), "small_gpt": (3, 10), "vgg16": (4, 20)}
+"""Seconds of emission and of compiling that are asked for."""
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def emit(hidden: int) -> dict[str, str]:
-    """Both sources, as the texts of their files."""
-    files = {}
-    for target in TARGETS:
-        files |= gw.emit(perceptron(hidden), target=target, batch=128, dtype="float32")
-    return files
+def figures(model: str) -> dict[str, float]:
+    """Of one model, in this process."""
+    import gradwright as gw
+    from benchmarks.networks import network
+
+    options: Any = {"batch": BATCHES[model], "optimizer": gw.sgd(lr=0.01)}
+    described = network(model)
+    began = time.perf_counter()
+    files = {**gw.emit(described, target="numpy", **options)}
+    files |= gw.emit(described, target="c", **options)
+    emitted = time.perf_counter() - began
+    source = next(name for name in files if name.endswith(".c"))
+    return {
+        "emission": emitted,
+        "compiling": compiling(files, source),
+        "lines": files[source].count("\n"),
+        "workspace": workspace(described, options),
+    }
 
 
-def lines_of_c(hidden: int) -> int:
-    files = emit(hidden)
-    return sum(text.count("\n") for name, text in files.items() if name.endswith(".c"))
+def compiling(files: dict[str, str], source: str) -> float:
+    """Seconds of the C compiler, with what loading the library takes."""
+    from gradwright.native import built
+
+    loader = next(text for name, text in files.items() if name.endswith("_c.py"))
+    flags = next(s for s in loader.splitlines() if s.startswith("FLAGS = "))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        began = time.perf_counter()
+        built(Path(folder) / source, json.loads(flags.split("=", 1)[1].replace("'", '"')))
+        return time.perf_counter() - began
 
 
-def seconds_in_a_fresh_process() -> float:
-    command = [sys.executable, __file__, "--once"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout)
+def workspace(described: Any, options: dict[str, Any]) -> float:
+    """The workspace as a share of all temporaries of a step."""
+    from compiler.driver import lowered
+
+    step = lowered(described, **options).step
+    return step.workspace_bytes / step.temporaries_bytes
+
+
+def in_a_fresh_process(*arguments: str) -> str:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+
+
+def importing() -> float:
+    """Seconds of `import gradwright`."""
+    code = "import time; b = time.perf_counter(); import gradwright; print(time.perf_counter() - b)"
+    return float(in_a_fresh_process("-c", code))
+
+
+def row(model: str, repeats: int) -> str:
+    """The least of everything, beside what is asked for."""
+    here = "benchmarks.emit_time"
+    found = [json.loads(in_a_fresh_process("-m", here, "--once", model)) for _ in range(repeats)]
+    least = {name: min(f[name] for f in found) for name in found[0]}
+    asked = [f" (at most {limit})" for limit in LIMITS.get(model, ())] or ["", ""]
+    return (
+        f"| {model.replace('_', ' ')} | {least['emission']:.2f} s{asked[0]}"
+        f" | {least['compiling']:.1f} s{asked[1]} | {least['lines']:.0f}"
+        f" | {least['workspace']:.0%} |"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="time the emission of the MNIST perceptron")
-    parser.add_argument("--once", action="store_true", help="emit once and print the seconds")
+    parser = argparse.ArgumentParser(description="emission, compiling, workspace")
+    parser.add_argument("--once", help=argparse.SUPPRESS)
+    parser.add_argument("--models", nargs="*", default=[*BATCHES], choices=[*BATCHES])
+    parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     if options.once:
-        started = time.perf_counter()
-        emit(100)
-        print(time.perf_counter() - started)
+        print(json.dumps(figures(options.once)))
         return
-    times = [seconds_in_a_fresh_process() for _ in range(5)]
-    print(f"DSL to both sources: {statistics.median(times):.2f} s (median of {len(times)})")
-    for hidden in (100, 1000):
-        print(f"lines of C with {hidden} hidden units: {lines_of_c(hidden)}")
+    seconds = min(importing() for _ in range(options.repeats))
+    print(f"import gradwright: {seconds:.2f} s (at most 0.7)\n")
+    print("| | DSL to both sources | C compiler | lines of C | workspace of temporaries |")
+    print("|---|---:|---:|---:|---:|")
+    for model in options.models:
+        print(row(model, options.repeats), flush=True)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,9 @@ HEADING = """Made by `make bench`, in one run, on {machine}.
 All do the same step from the same parameters (plain gradient descent, float32, checked before they
 are timed), and take turns on the same core, in processes of their own, {rounds} rounds, fewer where
 a step takes long. Times are medians over the rounds by {clock}, the call from Python included.
-In the same rounds the machine itself reached {slowest:.0f} to {fastest:.0f} GFLOP/s in multiply-adds
-on one core; it copied {copied:.0f} GB/s within {small:.1f} MB and {far:.0f} GB/s within {large:.0f} MB
-(bytes read and written).
+In the same rounds the machine itself reached {slowest:.0f} to {fastest:.0f} GFLOP/s in
+multiply-adds on one core; it copied {copied:.0f} GB/s within {small:.1f} MB and {far:.0f} GB/s
+within {large:.0f} MB (bytes read and written).
 
 `x peer` is the fastest peer's time over this one's: above 1 is faster than all of them. The limit
 is the larger of the step's multiply-adds at the machine's peak and the bytes that must move, at the
