@@ -90,12 +90,14 @@ def _placed(kernel: Kernel, numpy: Blocks, c: Blocks) -> EmittedKernel:
 
 
 def _find(wanted: tuple[str, ...], blocks: Blocks) -> Place | None:
-    """The last block that says these equations: the training step stands last in a file."""
+    """The last block that says these equations: the training step stands last in a file.
+
+    A recurrence is one section in NumPy: its kernels stand in a row among the section's equations.
+    """
     found = None
     for said, place in blocks.items():
-        if len(said) == len(wanted) and all(
-            s.startswith(w) for s, w in zip(said, wanted, strict=True)
-        ):
+        runs = (said[at : at + len(wanted)] for at in range(len(said) - len(wanted) + 1))
+        if any(all(map(str.startswith, run, wanted)) for run in runs):
             found = place
     return found
 

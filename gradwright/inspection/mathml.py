@@ -81,7 +81,7 @@ def _reduction(kind: str, over: tuple[Range, ...]) -> str:
         return "".join(_sigma(r.index, 0, sympy.sympify(r.size) - 1) for r in over)
     limits = _op(",").join(_limit(r) for r in over)
     name = "arg max" if kind == "argmax" else "max"
-    return f"<munder><mi>{name}</mi><mrow>{limits}</mrow></munder>"
+    return f"<munder><mi>{name}</mi><mrow>{limits}</mrow></munder><mspace width='.3em'/>"
 
 
 def _sigma(index: Any, low: Any, high: Any) -> str:
