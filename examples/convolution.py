@@ -73,7 +73,7 @@ def main() -> None:
         print(f"stride {stride}, padding {padding}: {ours.shape}, apart from NumPy {apart:.1e}")
     along_x, along_y = find_edges()
     print(f"\nalong x\n{along_x.astype(int)}\n\nalong y\n{along_y.astype(int)}\n")
-    print(gw.derive(convolution(2, 1), wrt="kernels.W").text())
+    print(gw.derive(convolution(2, 1), wrt="kernels.W").text(full=True))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def by_hand() -> np.ndarray:
 
 
 def main() -> None:
-    print(gw.derive(composed, wrt="x").text())
+    print(gw.derive(composed, wrt="x").text(full=True))
     g, f, gradient = evaluate()
     print(f"\ng = {g}\nf = {f:g}\ndf/dx = {gradient}\nclosed form = {by_hand()}")
 

@@ -39,7 +39,7 @@ def pool(target: str = "numpy") -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     pooled, gradient = pool()
     print(f"image\n{IMAGE[0, 0]}\npooled\n{pooled}\ngradient\n{gradient}\n")
-    print(gw.derive(max_pooling, wrt="image").text())
+    print(gw.derive(max_pooling, wrt="image").text(full=True))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,8 @@ def main() -> None:
         print(f"{name:28}{value:14.8f}")
     print(f"{'product':28}{prod(by_hand.values()):14.8f}")
     print(f"{'dC/dw11 as derived':28}{derived:14.8f}\n")
-    print(gw.derive(network_2_3_1, wrt="hidden.W").text())
+    values = {**WEIGHTS, "x": X, "y": Y}
+    print(gw.derive(network_2_3_1, wrt="hidden.W[0, 0]", batch=1, values=values).text(full=True))
 
 
 if __name__ == "__main__":
