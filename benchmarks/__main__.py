@@ -28,8 +28,8 @@ def main() -> None:
             result = race.run(case, contestants(case, frozenset(options.peers)))
             print("\n" + report.section(result), flush=True)
             results.append(result)
-    if results and not options.dry:
-        write(results, options)
+            if not options.dry:  # after each, so that a run that is cut short leaves its results
+                write(results, options)
 
 
 def arguments() -> argparse.Namespace:
@@ -71,7 +71,6 @@ def write(results: list[Result], options: argparse.Namespace) -> None:
     temporary = folder / ".RESULTS.md"
     temporary.write_text(page, encoding="utf-8")
     temporary.replace(folder / "RESULTS.md")
-    print(f"written to {folder}")
 
 
 if __name__ == "__main__":
