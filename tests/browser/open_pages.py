@@ -44,6 +44,7 @@ DRAWN = """() => {
 }"""
 SHOWN = """() => [...document.querySelectorAll("#steps article")]
   .filter((a) => !a.hidden).map((a) => a.dataset.name)"""
+FRAME = "() => new Promise(requestAnimationFrame)"
 WIDER = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -72,7 +73,7 @@ def use(page: Page, address: str, parameter: str, pictures: Path) -> tuple[float
     page.on("request", lambda request: asked.append(request.url))
     start = perf_counter()
     page.goto(address, wait_until="load")
-    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.evaluate(FRAME)
     opened = perf_counter() - start
     drawn = page.evaluate(DRAWN)
     expect(drawn["formulas"] > 3 and not drawn["empty"] and drawn["stacked"], f"formulas: {drawn}")
@@ -80,16 +81,18 @@ def use(page: Page, address: str, parameter: str, pictures: Path) -> tuple[float
     every = page.evaluate(SHOWN)
     start = perf_counter()
     page.locator(f'.node[data-node="{parameter}"]').dispatch_event("click")
-    page.evaluate("() => new Promise(requestAnimationFrame)")
+    page.evaluate(FRAME)
     chosen = perf_counter() - start
     wanted = chain_of(page, parameter)
     expect(set(page.evaluate(SHOWN)) == wanted & set(every), f"the chain of {parameter}")
     page.wait_for_timeout(200)
     page.screenshot(path=pictures.with_name(f"{pictures.name}-chain.png"))
     page.keyboard.press("Escape")
+    page.evaluate(FRAME)
     expect(page.evaluate(SHOWN) == every, "Escape shows every tensor again")
     page.locator(f'.node[data-node="{parameter}"]').focus()
     page.keyboard.press("Enter")
+    page.wait_for_timeout(100)  # the address changes first, the page follows
     expect(set(page.evaluate(SHOWN)) == wanted & set(every), "Enter on a node shows its chain")
     page.locator("#all").click()
     page.locator("#search").fill(parameter.lower())
