@@ -5,7 +5,8 @@ At x = -2, y = 5, z = -4, values run forwards and gradients run backwards:
     q = x + y = 3        df/dq = z = -4
     f = q * z = -12      df/dx = -4, df/dy = -4, df/dz = q = 3
 
-The three numbers are parameters, because a gradient is taken with respect to parameters.
+The three numbers are parameters, because a module has gradients of its parameters. The derivation
+has those of all five nodes, and draws the graph with the value and the gradient of each.
 
     python examples/computational_graph.py
 """
@@ -24,7 +25,7 @@ def graph():
 
 
 def evaluate() -> tuple[dict[str, float], dict[str, float]]:
-    """The values of all five nodes, and the gradients of the three leaves."""
+    """The values of all five nodes, and the gradients of the three leaves, from the module."""
     model = gw.compile(graph, target="numpy", dtype="float64", out="build")
     params = model.init_params()
     f, grads = model.value_and_grad(params)
@@ -33,13 +34,18 @@ def evaluate() -> tuple[dict[str, float], dict[str, float]]:
     return values, {name: float(grad) for name, grad in grads.items()}
 
 
+def along_the_graph() -> dict[str, float]:
+    """The gradient of every node, q and f among them, as the derivation has it."""
+    return {name: gw.derive(graph, wrt=name).value for name in "xyzqf"}
+
+
 def main() -> None:
     values, grads = evaluate()
     print(f"{'node':>6}{'value':>8}{'gradient':>10}")
-    for name, value in values.items():
-        print(f"{name:>6}{value:8g}{grads.get(name, ''):>10}")
+    for name, gradient in (along_the_graph() | grads).items():
+        print(f"{name:>6}{values[name]:8g}{gradient:10g}")
     for name in grads:
-        print(f"\ndf/d{name}:\n{gw.derive(graph, wrt=name).text()}")
+        print(f"\n{gw.derive(graph, wrt=name).text()}")
 
 
 if __name__ == "__main__":

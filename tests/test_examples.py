@@ -68,6 +68,7 @@ def test_computational_graph() -> None:
     values, grads = load("computational_graph").evaluate()
     assert values == {"x": -2, "y": 5, "z": -4, "q": 3, "f": -12}
     assert grads == {"x": -4, "y": -4, "z": 3}
+    assert load("computational_graph").along_the_graph() == {**grads, "q": -4, "f": 1}
 
 
 def test_index_calculus() -> None:
@@ -85,6 +86,13 @@ def test_one_weight() -> None:
     assert_allclose(list(by_hand.values()), expected, atol=5e-9)
     assert derived == pytest.approx(prod(by_hand.values()), rel=1e-13)
     assert derived == pytest.approx(-0.04278861, abs=5e-9)
+
+
+def test_one_weight_as_inspected(capsys: pytest.CaptureFixture[str]) -> None:
+    load("one_weight").main()
+    factors = capsys.readouterr().out.split("as a product")[1]
+    for value in ("-1.15680614", " 0.15280000", " 0.24207180", " 1.00000000", "-0.04278861"):
+        assert value in factors
 
 
 # The published figures, in the order W1, b1, W2, b2. Those by differences come from float32
