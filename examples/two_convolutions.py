@@ -2,17 +2,20 @@
 
     28x28 -> conv 32 of 3x3 -> conv 64 of 3x3 -> pool 2 -> dropout 0.25 -> 128 -> dropout 0.5 -> 10
 
-1,199,882 parameters, drawn from ±1 / sqrt(fan-in) at the start, as torch's layers do. Dropout holds
-while it trains; `forward` keeps every neuron.
+1,199,882 parameters, drawn from ±1 / sqrt(fan-in) at the start, as torch's layers do. Pixels are
+brought to mean 0 and variance 1 first. Dropout holds while it trains; `forward` keeps every neuron.
 
-    gradwright train examples/two_convolutions.py --optimizer adam --lr 0.001 --schedule cosine \\
-        --batch 64 --epochs 3
+    gradwright train examples/two_convolutions.py --optimizer adam --lr 0.003 \\
+        --schedule warmup:0.5+cosine --batch 64 --epochs 3
 
-reaches 98.8 % on the MNIST test set.
+reaches 99.14 and 98.99 % on the MNIST test set with seeds 0 and 1, 99.07 % in the mean. Rate,
+schedule and scaling were chosen on 10,000 training images held back.
 """
 
 import gradwright as gw
 from gradwright import Tensor
+
+MEAN, DEVIATION = 0.1307, 0.3081  # of all pixels of the MNIST training images
 
 
 def conv(x: Tensor, channels: int, name: str) -> Tensor:
@@ -27,7 +30,8 @@ def dense(x: Tensor, features: int, name: str) -> Tensor:
 
 @gw.network
 def two_convolutions(x: gw.f32["batch", 1, 28, 28], label: gw.i32["batch"]):
-    h = gw.relu(conv(x, 32, "conv1"))
+    h = (x - MEAN) / DEVIATION
+    h = gw.relu(conv(h, 32, "conv1"))
     h = gw.relu(conv(h, 64, "conv2"))
     h = gw.dropout(gw.max_pool2d(h, 2), 0.25)
     h = gw.relu(dense(gw.flatten(h), 128, "fc1"))
