@@ -101,11 +101,7 @@ def _is_largest(walk: Walk, d: Definition) -> Any:
             d, name=name, dtype="int32", reduce="argmax", note=f"argmax of {d.name}"
         )
         walk.shapes[name] = d.shape
-    argmax = walk.argmaxes[d.name]
-    position: Expr = sympy.S.Zero
-    for r in d.over:
-        position = position * r.size + r.index
-    return sympy.Eq(argmax.access(), position)
+    return sympy.Eq(walk.argmaxes[d.name].access(), d.position())
 
 
 def _searches(solution: Solution) -> bool:

@@ -110,7 +110,4 @@ def _tangent(walk: _Forward, d: Definition) -> Definition | None:
 def _at_argmax(walk: _Forward, d: Definition) -> sympy.Eq:
     argmax = replace(d, name=fresh(f"{d.name}_argmax", walk.names), dtype="int32", reduce="argmax")
     walk.made.append(argmax)
-    position: Expr = sympy.S.Zero
-    for r in d.over:
-        position = position * r.size + r.index
-    return sympy.Eq(argmax.access(), position)
+    return sympy.Eq(argmax.access(), d.position())

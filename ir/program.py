@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+import sympy
 from sympy import Expr, Symbol
 from sympy.logic.boolalg import Boolean
 
@@ -143,6 +144,13 @@ class Definition:
         """The element that the line defines: `t[i…]`."""
         where = self.target if self.reduce == "scatter" else tuple(r.index for r in self.indices)
         return Access(tensor_symbol(self.name, self.dtype), *where)
+
+    def position(self) -> Expr:
+        """The row-major position of a reduced term, which is what an argmax gives."""
+        found: Expr = sympy.S.Zero
+        for r in self.over:
+            found = found * r.size + r.index
+        return found
 
     def renamed(self, mapping: dict[Symbol, Symbol]) -> Definition:
         """The same line with other index variables."""
