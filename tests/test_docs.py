@@ -1,0 +1,164 @@
+"""The documents: every block of Python runs and prints what stands below it, every link leads on.
+
+A page's blocks are one program, run in an empty folder. A ```text block right after a ```python
+block is what that block prints, `...` standing for anything. Options in ```console blocks must
+exist. Notebooks run cell by cell; their stored output is not compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import json
+import re
+import shlex
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+
+from gradwright import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+EXECUTED = ["tutorial.md", "howto/new-op.md", "differentiation.md", "index.md"]
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language, its text, and the line of the page its text begins at."""
+
+    language: str
+    text: str
+    line: int
+    end: int
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def blocks(path: Path) -> list[Block]:
+    text = path.read_text(encoding="utf-8")
+    return [
+        Block(m[1], m[2], text.count("\n", 0, m.start(2)), m.end()) for m in BLOCK.finditer(text)
+    ]
+
+
+def programs(path: Path) -> list[tuple[Block, str | None]]:
+    """Each block of Python, and what it must print."""
+    found, text = blocks(path), path.read_text(encoding="utf-8")
+    made = []
+    for block, after in zip(found, [*found[1:], None], strict=True):
+        follows = after is not None and not text[block.end :].lstrip().find("```text")
+        if block.language == "python":
+            made.append((block, after.text if follows and after is not None else None))
+    return made
+
+
+def run(code: str, line: int, path: Path, names: dict[str, object]) -> str:
+    """What it prints. The tracer reads a network's lines from a file, so there is one."""
+    path.write_text("\n" * line + code, encoding="utf-8")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
+    return printed.getvalue()
+
+
+@pytest.fixture
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The names of a program in an empty folder; dataclasses want them in a module."""
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    return vars(module)
+
+
+@pytest.mark.parametrize("page", EXECUTED)
+def test_blocks_print_what_stands_below_them(page: str, names: dict, tmp_path: Path) -> None:
+    pairs = programs(DOCS / page)
+    assert pairs
+    checker = doctest.OutputChecker()
+    for number, (block, expected) in enumerate(pairs):
+        printed = run(block.text, block.line, tmp_path / f"page{number}.py", names)
+        if expected is None:
+            assert not printed, f"{page}:{block.line} prints what the page does not show"
+        else:
+            shown = f"{page}:{block.line} prints\n{printed}\nnot\n{expected}"
+            assert checker.check_output(expected, printed, FLAGS), shown
+
+
+def test_the_comparison_can_fail() -> None:
+    checker = doctest.OutputChecker()
+    assert checker.check_output("loss 0.1...\n", "loss 0.123\n", FLAGS)
+    assert not checker.check_output("loss 0.2...\n", "loss 0.123\n", FLAGS)
+
+
+def test_there_are_three_notebooks() -> None:
+    assert len(NOTEBOOKS) == 3
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_notebooks_run(path: Path, names: dict, tmp_path: Path) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert code
+    for number, source in enumerate(code):
+        run(source, 0, tmp_path / f"cell{number}.py", names)
+    assert all(cell.get("outputs", []) == [] for cell in cells), "stored output goes stale"
+
+
+def test_links_lead_to_files() -> None:
+    broken = []
+    for page in PAGES:
+        text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{name_of(page)}: {target}")
+    assert broken == []
+
+
+def commands() -> dict[str, set[str]]:
+    """Every command line of the program, with its options."""
+    root = typer.main.get_command(cli.app)
+    found: dict[str, set[str]] = {}
+
+    def walk(command: object, name: str) -> None:
+        found[name] = {o for p in command.params for o in p.opts}  # type: ignore[attr-defined]
+        for child, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{name} {child}".strip())
+
+    walk(root, "")
+    return found
+
+
+def test_command_lines_use_options_that_exist() -> None:
+    known = commands()
+    seen = 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        shown = "\n".join(b.text for b in blocks(page) if b.language == "console") if text else ""
+        for line in shown.splitlines():
+            words = shlex.split(line)
+            if words[:1] != ["gradwright"]:
+                continue
+            seen += 1
+            name = " ".join(words[1:3]) if words[1] == "data" else words[1]
+            options = {word for word in words if word.startswith("--")}
+            assert options <= known[name], f"{name_of(page)}: {line}"
+    assert seen > 5
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"\S+\.md", menu))
+    pages = list(DOCS.rglob("*.md"))
+    assert {p.relative_to(DOCS).as_posix() for p in pages} == listed
