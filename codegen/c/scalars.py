@@ -1,11 +1,12 @@
 """SymPy expressions as C: values in the program's floating type, indices in ptrdiff_t.
 
-    ScalarPrinter(names, "float32").value(tanh(x[n, k]) * 2)   tanhf(x[n*784 + k])*2.0f
+    ScalarPrinter(names, "float32").value(tanh(x[n, k]) * 2)   2.0f*gw_tanhf(x[n*784 + k])
     ScalarPrinter(names, "float32").index(2*p + r - 1)         2*p + r - 1
 
-Every function goes through the table FUNCTIONS, so that another library can take its place. Whole
-powers are products, roots are sqrt; `pow` is called only where neither is. Conditions stay lazy:
-a Piecewise is a conditional expression. Small helpers that the text calls are noted in `helpers`.
+Functions are those of the table FUNCTIONS; the ones in MATHEMATICS are emitted too, as gw_exp and
+so on, the others are libm's. Whole powers are products, roots are sqrt; `pow` is called only where
+neither is. Numbers are worked out here. Conditions stay lazy: a Piecewise is a conditional
+expression. Small helpers that the text calls are noted in `helpers`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,19 @@ FUNCTIONS = {
     "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
     "atan2": "atan2", "sqrt": "sqrt", "erf": "erf", "erfc": "erfc", "Abs": "fabs", "pow": "pow",
 }  # fmt: skip
+
+# Emitted functions that take libm's place (math.c.jinja), and what each of them calls.
+MATHEMATICS = {
+    "exp": ("grow", "bits"),
+    "log": ("reduce", "bits"),
+    "tanh": ("grow", "bits"),
+    "erf": ("bits",),
+    "pow": (),
+}
+
+# Those with the same bits on every machine: our own, and what IEEE 754 rounds exactly.
+EXACT = frozenset({"sqrt", "Abs"})
+PORTABLE = frozenset(MATHEMATICS) | EXACT
 
 LARGEST_PRODUCT = 4  # x**4 is still written out as a product
 MUL, ADD, ATOM = PRECEDENCE["Mul"], PRECEDENCE["Add"], PRECEDENCE["Atom"]
@@ -195,9 +209,12 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
     def _print_Mul(self, expr: sympy.Mul) -> str:
         if expr.could_extract_minus_sign():
             return f"-{self.wrapped(-expr, MUL)}"
-        above = [a for a in expr.args if not _is_divisor(a)]
-        below = [1 / a for a in expr.args if _is_divisor(a)]
-        text = "*".join(self.wrapped(a, MUL) for a in above) or self.number(1.0)
+        known = [a for a in expr.args if a.is_number]
+        others = [a for a in expr.args if not a.is_number]
+        above = [a for a in others if not _is_divisor(a)]
+        below = [1 / a for a in others if _is_divisor(a)]
+        factors = [self.number(float(sympy.Mul(*known)))] if known or not above else []
+        text = "*".join([*factors, *(self.wrapped(a, MUL) for a in above)])
         if not below:
             return text
         divisor = sympy.Mul(*below) if len(below) > 1 else below[0]
@@ -205,10 +222,15 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
         base, exponent = expr.base, expr.exp
+        if expr.is_number:
+            return self.number(float(expr))
         if _is_divisor(expr):
             return f"{self.number(1.0)}/{self.wrapped(1 / expr, PRECEDENCE['Pow'])}"
         if exponent == sympy.S.Half:
             return self.call("sqrt", base)
+        if exponent == sympy.Rational(3, 2):
+            self.helpers.add("gw_three_halves")
+            return f"gw_three_halves({self.value(base)})"
         if isinstance(exponent, sympy.Integer) and 2 <= exponent <= LARGEST_PRODUCT:
             return self._product(base, int(exponent))
         return self.call("pow", base, exponent)
@@ -228,6 +250,9 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def call(self, name: str, *args: Expr) -> str:
         function = FUNCTIONS[name] + ("f" if self.dtype == "float32" else "")
+        if name in MATHEMATICS:
+            self.helpers |= needed(name, self.dtype)
+            function = f"gw_{function}"
         return f"{function}({', '.join(self.value(a) for a in args)})"
 
     def _print_Function(self, expr: sympy.Function) -> str:
@@ -287,6 +312,17 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def emptyPrinter(self, expr: object) -> str:
         raise TypeError(f"no C for {expr!r}")
+
+
+def needed(name: str, dtype: str) -> frozenset[str]:
+    """The emitted functions that one of MATHEMATICS consists of."""
+    suffix = "f" if dtype == "float32" else ""
+    found = {f"gw_{part}{suffix}" for part in (name, *MATHEMATICS[name])}
+    if (name, dtype) == ("erf", "float64"):
+        found |= needed("exp", dtype)
+    if name == "pow":
+        found |= needed("exp", "float64") | needed("log", "float64")
+    return frozenset(found)
 
 
 def _is_divisor(expr: Expr) -> bool:
