@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from codegen.c.assemble import make_view
+from codegen.c.portable import refuse
 from codegen.render import render
 from ir.kernel import Kernel, Module
 from ir.loops import Nest
@@ -21,6 +22,8 @@ LoopNest = Callable[[Kernel, Program], Nest]
 
 def emit(module: Module, loop_nest: LoopNest) -> dict[str, str]:
     """The three files of a module, by name."""
+    if module.portable:
+        refuse(module)
     view = make_view(module, loop_nest)
     return {
         f"{module.name}.c": render("c", "module.c.jinja", view),
