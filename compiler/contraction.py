@@ -1,182 +1,205 @@
 """Contractions: a sum of a product of two accesses, found and laid out for register tiles.
 
-    y[n, j] = sum over k of x[n, k] * W[k, j]    rows n (left: x), columns j (right: W)
-    d[k, j] = sum over n of x[n, k] * e[n, j]    rows k, columns j: the same, summed over rows
-    b[n, k] = sum over j of e[n, j] * W[k, j]    columns k have stride: copy a panel of W first
+    y[n, j] = sum over k of x[n, k] * W[k, j]                        rows n, columns j
+    d[k, j] = sum over n of x[n, k] * e[n, j]                        rows k, columns j
+    y[n, o, p, q] = sum over c, r, s of W[o, c, r, s] * x[n, c, p + r, q + s]
+                                rows o, columns p and q as one run, a plane for each n
 
-Nothing here knows a matrix product from a convolution: the column is the last output index, the
-right operand the one that depends on it, the row an output index that only the left one depends on.
-Every other output index is a loop outside. Factors that the sum does not run over go to the
-epilogue. Left to the row schedule: three factors, a panel too deep for the cache, and columns of
-fewer than four elements or a symbolic number.
+Nothing here knows a matrix product from a convolution. An output index that only one operand holds
+is a row or a column, whichever operand is called the right one; one that both hold is a loop
+outside. Every way to give the roles is laid out, and the cheapest by a rough count of cycles is
+taken. How an operand gets into the tile is in compiler/operands.py.
 
-A condition that holds the column (the padding of a convolution) goes into the panel as zeros; so a
-weight that is not finite shows in the sums of the border as well.
+Left to the other schedules: three factors, a column of fewer than four elements or of a symbolic
+number, a condition between rows and columns, and sums that are too small to gain.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
+from math import ceil, prod
 
-import sympy
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Symbol
 
-from compiler.loop_bounds import reduction_loops
+from compiler.inner_products import split_product
+from compiler.operands import Layout, Site, lay_out
 from ir.affine import Facts
 from ir.expression import Access, index_symbol, symbols_of
-from ir.loops import Accumulate, Dot, For, If, MultiplyAdd, Panel, Statement, stride_of
-from ir.program import Definition, Range
+from ir.loops import Contract, Terms, stride_of
+from ir.program import Definition, Program, Range, Size
 
-SMALLEST = 4  # columns of the narrowest tile
-WIDEST = {"float32": 16, "float64": 8}  # lanes of the longest vector, 64 bytes
-STRIP = 3  # vectors side by side in a tile, at most: what a panel must hold
-DEEPEST = 1 << 14  # rows of a panel: a strip of it is at most 3 MiB
-WORTH_A_DOT = 8  # terms of an inner product that stands alone
-WORTH_DOTS = 16  # terms of a dot product that is vectorised along the sum
+SMALLEST = 4  # columns of the narrowest plane
+LANES = {"float32": 16, "float64": 8}  # of the longest vector that any machine has
+DEPTH = 1024  # terms of a block: a strip of the right operand stays in the second-level cache
+TILE = 8  # rows of a tile, about
+MOST_ROWS = 8  # of a tile on any machine
+MOST_VECTORS = 8  # of a tile on any machine
+WORTH_TILES = 2048  # products of a plane that a tile gains on
+FEW_TERMS = 16  # of a sum over the batch, where there is one row
+CLOSE = 0.6  # of a run of columns, at least, must be columns
 
 
 @dataclass(frozen=True, slots=True)
 class Contraction:
-    """What is known of one: its operands, its plane, and what multiplies the whole sum."""
+    """What is known of one: the roles of its indices, and how its operands are laid out."""
 
     member: Definition
-    left: Access
-    right: Access
-    row: Range
-    column: Range
+    outer: tuple[Range, ...]
+    rows: tuple[Range, ...]
+    columns: tuple[Range, ...]
+    pitch: int
+    terms: Terms
+    left: Layout
+    right: Layout
     factor: Expr
+    largest: int
 
     @property
-    def lanes(self) -> int:
-        """0, the machine's own, where even the longest fits; else a power of two that does."""
-        size = int(self.column.size)
-        if size >= WIDEST[self.member.dtype]:
-            return 0
-        return 8 if size >= 8 else SMALLEST
+    def run(self) -> int:
+        """The elements of a run of columns, gaps included."""
+        last = int(self.columns[-1].size)
+        return (int(self.columns[0].size) - 1) * self.pitch + last if self.pitch else last
 
-    @property
-    def padded(self) -> bool:
-        """Whether a condition holds the column: then a zero stands for a term left out."""
-        return self.column.index in symbols_of(self.member.where)
+    def cost(self) -> float:
+        """Cycles, roughly: of the products, of bringing the operands, and of what follows."""
+        planes, lines = self._count(self.outer), self._count(self.rows)
+        depth, lanes = self._count(self.member.over), LANES[self.member.dtype]
+        vectors, tiles = ceil(self.run / lanes), ceil(lines / TILE)
+        products = max(lines * vectors, tiles * vectors + lines) * depth / 2
+        bring = self.right.cycles(depth, vectors * lanes) + self.left.cycles(depth, lines)
+        if self.left.packed:
+            bring += self.left.cycles(depth, lines) * (ceil(vectors / 3) - 1)
+        home = self.member.access()
+        apart = 1 if stride_of(home, self.columns[-1].index) == 1 else 6
+        return planes * (products + bring + apart * 0.4 * lines * self.run)
 
-    @property
-    def direct(self) -> bool:
-        """Whether vectors can be loaded from the right operand where it lies."""
-        return stride_of(self.right, self.column.index) == 1 and not self.padded
-
-    @property
-    def without_column(self) -> Definition:
-        """The member with only those conditions that are the same for every column."""
-        column = self.column.index
-        kept = tuple(c for c in self.member.where if column not in symbols_of([c]))
-        return replace(self.member, where=kept)
+    def _count(self, ranges: tuple[Range, ...]) -> int:
+        return prod(_most(r.size, self.largest) for r in ranges)
 
 
-def inner_products(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """Innermost loops that sum a product along unit strides, as inner products of their own."""
-    return tuple(_inner_product(s) for s in body)
+def _most(size: Size, largest: int) -> int:
+    return largest if isinstance(size, Symbol) else int(size)
 
 
-def _inner_product(statement: Statement) -> Statement:
-    if isinstance(statement, If):
-        return replace(statement, body=inner_products(statement.body))
-    if not isinstance(statement, For):
-        return statement
-    match statement.body:
-        case (Accumulate(kind="sum") as term,) if statement.step == 1:
-            return _as_dot(statement, term) or statement
-    return replace(statement, body=inner_products(statement.body))
-
-
-def _as_dot(loop: For, term: Accumulate) -> Dot | None:
-    longest = loop.upper[0]
-    if longest.is_Integer and int(longest) < WORTH_A_DOT:
-        return None
-    operands, factor = _split(term.value, {loop.index})
-    if len(operands) != 2 or any(stride_of(a, loop.index) != 1 for a in operands):
-        return None
-    left, right = operands
-    return Dot(term.place, factor, left, right, loop.index, loop.lower, loop.upper)
-
-
-def recognise(member: Definition, space: tuple[Range, ...]) -> Contraction | None:
+def recognise(
+    member: Definition, space: tuple[Range, ...], facts: Facts, program: Program
+) -> Contraction | None:
     """The contraction that a member is, if it is one that tiles can hold."""
-    if member.reduce != "sum" or not space or member.dtype not in WIDEST:
+    if member.reduce != "sum" or not space or member.dtype not in LANES:
         return None
-    column = space[-1]
-    if not isinstance(column.size, int) or column.size < SMALLEST:
+    operands, factor = split_product(member.body, {r.index for r in member.over})
+    if len(operands) != 2 or _mentions(space) - _mentions_of(operands):
         return None
-    operands, factor = _factors(member)
-    if len(operands) != 2:
-        return None
-    along = [a for a in operands if column.index in symbols_of(a.indices)]
-    if len(along) != 1:
-        return None
-    right = along[0]
-    left = operands[1] if right is operands[0] else operands[0]
-    taken = symbols_of(right.indices) | symbols_of(member.where)
-    rows = [r for r in space[:-1] if r.index not in taken and r.index in symbols_of(left.indices)]
-    row = max(rows, key=_extent) if rows else Range(index_symbol("one_row"), 1)
-    found = Contraction(member, left, right, row, column, factor)
-    return None if found.padded and _extent(row) < SMALLEST else found
+    first, second = operands
+    found = [
+        c
+        for left, right in ((first, second), (second, first))
+        for c in _arrangements(member, left, right, factor, space, facts, program)
+    ]
+    return min(found, key=Contraction.cost, default=None)
 
 
-def _extent(r: Range) -> float:
-    return float("inf") if isinstance(r.size, Symbol) else float(r.size)
+def _mentions(ranges: tuple[Range, ...]) -> set[Symbol]:
+    return {r.index for r in ranges}
 
 
-def _factors(member: Definition) -> tuple[list[Access], Expr]:
-    """The accesses under the sum, and the product of the factors that the sum does not run over."""
-    return _split(member.body, {r.index for r in member.over})
+def _mentions_of(operands: list[Access]) -> set[Symbol]:
+    return {s for a in operands for s in symbols_of(a.indices)}
 
 
-def _split(body: Expr, reduced: set[Symbol]) -> tuple[list[Access], Expr]:
-    """The accesses that hold a reduced index and the other factors; none if another factor does."""
-    operands: list[Access] = []
-    factor: Expr = Integer(1)
-    for part in sympy.Mul.make_args(body):
-        if not symbols_of([part]) & reduced:
-            factor = factor * part
-        elif isinstance(part, Access):
-            operands.append(part)
-        else:
-            return [], factor
-    return operands, factor
+def _arrangements(
+    member: Definition,
+    left: Access,
+    right: Access,
+    factor: Expr,
+    space: tuple[Range, ...],
+    facts: Facts,
+    program: Program,
+) -> list[Contraction]:
+    """One for every output index that can be the column of this right operand."""
+    lefts, rights = symbols_of(left.indices), symbols_of(right.indices)
+    rows = tuple(r for r in space if r.index in lefts - rights)
+    candidates = [r for r in space if r.index in rights - lefts]
+    largest = (program.batch.maximum if program.batch else None) or 1
+    terms = split_terms(member.over, largest)
+    found = []
+    for column in candidates:
+        if not isinstance(column.size, int) or column.size < SMALLEST:
+            continue
+        for columns in _runs(column, candidates):
+            outer = tuple(r for r in space if r not in (*rows, *columns))
+            site = Site(member, left, right, outer, rows, columns, terms, facts, program)
+            laid = lay_out(site, LANES[member.dtype], CLOSE)
+            if laid is None:
+                continue
+            lines = rows or (Range(index_symbol("one_row"), 1),)
+            c = Contraction(
+                member, outer, lines, columns, laid.pitch, terms, laid.left, laid.right,
+                factor, largest,
+            )  # fmt: skip
+            if _worthwhile(c):
+                found.append(c)
+    return found
 
 
-def terms(found: Contraction, facts: Facts) -> tuple[Statement, ...]:
-    """The loops of the sum around one multiply-add."""
-    return reduction_loops(found.without_column, facts, (MultiplyAdd(found.left, found.right),))
+def _runs(column: Range, candidates: list[Range]) -> list[tuple[Range, ...]]:
+    """The column alone, and after each other index that might make one run with it."""
+    others = [c for c in candidates if c is not column and isinstance(c.size, int)]
+    return [(column,), *((other, column) for other in others)]
 
 
-def panel_of(found: Contraction, facts: Facts, name: str, largest: int) -> Panel | None:
-    """Room for a strip of the right operand, a row for every term of the sum."""
-    if found.direct:
-        return None
-    sizes = [largest if isinstance(r.size, Symbol) else int(r.size) for r in found.member.over]
-    position: Expr = Integer(0)
-    for r, size in zip(found.member.over, sizes, strict=True):
-        position = position * size + r.index
-    copy = reduction_loops(found.member, facts, (MultiplyAdd(found.left, found.right),))
-    return Panel(name, prod(sizes), position, copy, found.padded)
+def _worthwhile(c: Contraction) -> bool:
+    """A plane has enough to do, and a copy of the right operand serves a few rows at least."""
+    lines = c._count(c.rows)
+    if lines * c.run * c._count(c.member.over) < WORTH_TILES:
+        return False
+    return lines >= SMALLEST or not (c.right.packed or c.right.staged)
 
 
-def panel_elements(panel: Panel, dtype: str) -> int:
-    """The elements of a panel for the longest vectors that any machine has."""
-    return panel.depth * STRIP * WIDEST[dtype]
+def few_rows(c: Contraction, batch: Symbol | None) -> bool:
+    """Whether tiles gain nothing when the batch is small: few terms, or few rows for a copy."""
+    if batch is None:
+        return False
+    over = [r for r in c.member.over if r.size != batch]
+    if len(over) < len(c.member.over) and prod(int(r.size) for r in over) < FEW_TERMS:
+        return True
+    others = [r for r in c.rows if r.size != batch]
+    return c.right.packed and len(others) < len(c.rows) and not others
 
 
-def dot_index(found: Contraction, statements: tuple[Statement, ...]) -> Symbol | None:
-    """The innermost index of the sum, if both operands run along it at unit stride, far enough."""
-    last = found.member.over[-1]
-    if found.direct or found.padded or not isinstance(last.size, int) or last.size < WORTH_DOTS:
-        return None
-    if stride_of(found.left, last.index) != 1 or stride_of(found.right, last.index) != 1:
-        return None
-    inner = statements
-    while inner and isinstance(inner[0], For):
-        if inner[0].index == last.index and inner[0].step == 1 and len(inner) == 1:
-            return last.index
-        inner = inner[0].body
-    return None
+def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple[int, ...]]:
+    """The memory that a contraction needs besides its arrays, on any machine."""
+    lines = prod(_most(r.size, largest) for r in plane.rows)
+    shapes = {
+        o.staging.name: o.staging.shape
+        for o in (plane.left, plane.right)
+        if o.staging is not None
+    }
+    if plane.left.packed:
+        shapes["gw_left_panel"] = (MOST_ROWS * plane.terms.depth,)
+    if plane.right.packed:
+        shapes["gw_right_panel"] = (MOST_VECTORS * lanes * plane.terms.depth,)
+    if plane.terms.blocks or plane.terms.cut is not None:
+        shapes["gw_sums"] = (lines * (plane.run + lanes),)
+    return shapes
+
+
+def split_terms(over: tuple[Range, ...], largest: int) -> Terms:
+    """All terms at once if they are few; else blocks of the last indices, one of them in pieces."""
+    if prod(_most(r.size, largest) for r in over) <= DEPTH:
+        return Terms((), over, prod(_most(r.size, largest) for r in over))
+    inner: tuple[Range, ...] = ()
+    depth = 1
+    blocks = over
+    while blocks and depth * _most(blocks[-1].size, largest) <= DEPTH:
+        inner = (blocks[-1], *inner)
+        depth *= _most(blocks[-1].size, largest)
+        blocks = blocks[:-1]
+    length = DEPTH // depth
+    if length < 2 or not blocks:
+        return Terms(blocks, inner, depth)
+    cut, blocks = blocks[-1], blocks[:-1]
+    piece = index_symbol(f"{cut.index}_in")
+    first = index_symbol(f"{cut.index}_first")
+    inner = (Range(piece, length), *inner)
+    return Terms(blocks, inner, depth * length, first, cut, length)

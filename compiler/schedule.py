@@ -24,18 +24,9 @@ from sympy import Expr, Integer, Symbol
 
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import guarded, hoisted
-from compiler.contraction import (
-    DEEPEST,
-    Contraction,
-    dot_index,
-    inner_products,
-    panel_elements,
-    panel_of,
-    recognise,
-    terms,
-)
+from compiler.contraction import LANES, Contraction, few_rows, recognise, scratch_shapes
+from compiler.inner_products import inner_products
 from ir.affine import Facts
-from ir.bounds import doubts
 from ir.expression import Access, accesses, index_symbol, tensor_symbol, value_accesses
 from ir.kernel import Kernel
 from ir.loops import (
@@ -56,7 +47,7 @@ from ir.loops import (
 from ir.program import Definition, DType, Program, Range
 
 CHUNK = 64  # elements of a row that stay in locals: 4 or 8 cache lines
-PANEL = "gw_panel"
+FEW_ROWS = 4  # below it, a batch is few rows: as in the emitted source
 LONG_ROW = 16  # a shorter row is left for inner products, if there are any
 WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
 
@@ -68,11 +59,9 @@ def loop_nest(kernel: Kernel, program: Program) -> Nest:
         body = _scatter(scope)
     elif (found := _contraction(scope)) is not None:
         body = _tiled(scope, found)
-    elif (row := _row_index(scope)) is not None:
-        body = _rowwise(scope, row)
     else:
-        body = _nested(kernel.space, _point(scope))
-    parameters = (*_parameters(scope, body), *_panels(scope, body))
+        body = _untiled(scope)
+    parameters = (*_parameters(scope, body), *_scratch(scope, body))
     arrays = {p.name for p in parameters if not p.scalar}
     return Nest(kernel.name, parameters, body, scope.rows, _free(scope), guarded(body, arrays))
 
@@ -197,53 +186,54 @@ def _contraction(scope: Scope) -> Contraction | None:
     reductions = [m for m in scope.members if m.reduce]
     if len(reductions) != 1:
         return None
-    found = recognise(reductions[0], scope.kernel.space)
+    member = reductions[0]
     own = {scope.homes.get(m.name, m.name) for m in scope.members}
-    if found is None or own & {found.left.tensor, found.right.tensor} & set(scope.kernel.stored):
+    if own & set(member.reads()) & set(scope.kernel.stored):
         return None
-    if {found.left, found.right} & {m.access() for m in scope.members}:
+    if set(value_accesses(member.body)) & {m.access() for m in scope.members}:
         return None
-    return found if _fits(scope, found) else None
-
-
-def _fits(scope: Scope, found: Contraction) -> bool:
-    """A panel is not too deep; without the column's conditions, the left operand is in bounds."""
-    if found.direct:
-        return True
-    panel = panel_of(found, scope.facts(found.member), PANEL, scope.largest)
-    assert panel is not None
-    known = scope.facts(found.member).assuming(found.without_column.where)
-    return panel.depth <= DEEPEST and not list(doubts(found.left, known, scope.program.shape_of))
+    return recognise(member, scope.kernel.space, scope.facts(member), scope.program)
 
 
 def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
-    """Loops over the other output indices around one plane of rows and columns."""
-    outer = tuple(r for r in scope.kernel.space if r not in (found.row, found.column))
+    """The contraction, and what to do instead for a batch of few rows."""
     tile = Symbol(f"{found.member.name}_tile", real=True)
-    value = found.factor * Access(tile, found.row.index, found.column.index)
-    sum_of = terms(found, scope.facts(found.member))
+    at = [r.index for r in (*found.outer, *found.rows, *found.columns)]
+    value = found.factor * Access(tile, *at)
+    few = few_rows(found, scope.rows)
+    if few and scope.largest < FEW_ROWS:
+        return _untiled(scope)
     plane = Contract(
         tile,
-        found.row,
-        found.column,
-        tuple(r.index for r in outer),
-        found.lanes,
-        sum_of,
+        found.outer,
+        found.rows,
+        found.columns,
+        found.pitch,
+        found.terms,
+        found.left.operand,
+        found.right.operand,
         tuple(_epilogue(scope, {found.member.name: value})),
-        panel_of(found, scope.facts(found.member), PANEL, scope.largest),
-        dot_index(found, sum_of),
+        _untiled(scope) if few else (),
     )
-    return _nested(outer, (plane,))
+    return (plane,)
 
 
-def _panels(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:
-    """The scratch memory that a strip of an operand is copied to."""
+def _untiled(scope: Scope) -> tuple[Statement, ...]:
+    if (row := _row_index(scope)) is not None:
+        return _rowwise(scope, row)
+    return _nested(scope.kernel.space, _point(scope))
+
+
+def _scratch(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:
+    """The memory that a contraction copies operands to and keeps partial sums in."""
     real = _real_of(scope.program)
-    return [
-        Parameter(s.panel.name, real, (panel_elements(s.panel, real),), True, scratch=True)
+    shapes = {
+        name: shape
         for s in walk(body)
-        if isinstance(s, Contract) and s.panel
-    ]
+        if isinstance(s, Contract)
+        for name, shape in scratch_shapes(s, LANES[real], scope.largest).items()
+    }
+    return [Parameter(name, real, shape, True, scratch=True) for name, shape in shapes.items()]
 
 
 # ---------------------------------------------------------------- rowwise

@@ -8,8 +8,7 @@
                 | Store place value                                   place = value
                 | Accumulate place kind value                         place += value, or its maximum
                 | Choose best place value position                    running argmax
-                | Contract row column { Statement… } epilogue { Statement… }    a register-tiled sum
-                | MultiplyAdd left right                              the one term inside a Contract
+                | Contract rows columns terms left right { Statement… }    a register-tiled sum
                 | Dot place factor left right index                   an inner product
     place     ::= Access of a parameter or of a local array | Symbol of a scalar local
     value     ::= SymPy expression; its leaves are numbers, index symbols, sizes and places
@@ -18,10 +17,9 @@ A schedule transforms nests: it orders, splits and unrolls loops here, and never
 Addresses stay multi-dimensional until they are printed; every array is row-major in its shape.
 
 Contract is the sum of a product over a plane of the output, rows × columns: the target keeps a tile
-of it in vector registers, runs `terms` (loops that end in one MultiplyAdd) for the whole tile, and
-then the epilogue at each of its points. `right` is loaded as vectors along the column, `left` is
-one number for each row. Where `right` is not unit-stride along the column, `panel` says how to copy
-a strip of it first; `lanes` along the reduced index (`dots`) serve when there are few rows.
+of it in vector registers while it goes through the terms, and then runs the epilogue at each of its
+points. The right operand is loaded as vectors along the columns, the left one is one number a row.
+Both are addressed by sums of offsets: one for the row or column, one for the term.
 
 What this cannot say: a loop that ends on a value, and a call of another nest.
 """
@@ -37,10 +35,13 @@ from sympy.logic.boolalg import Boolean
 
 from ir.affine import linear
 from ir.errors import IndexLanguageError
-from ir.expression import Access
+from ir.expression import Access, index_symbol
 from ir.program import DType, Range, Shape
 
 Place: TypeAlias = Access | Symbol
+
+LANE = index_symbol("lane")  # the row or the column of a panel
+SPAN = index_symbol("span")  # how far the terms of a panel are apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,45 +126,77 @@ class Choose:
 
 
 @dataclass(frozen=True, slots=True)
-class MultiplyAdd:
-    """`tile[row, column] += left * right`: `left` has no column index, `right` no row index."""
+class Staging:
+    """A copy of what an operand reads, with zeros around it; `copy` fills all but the zeros.
 
-    left: Access
-    right: Access
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """A strip of `right` copied so that columns are adjacent; `position` is the row in it.
-
-    `terms` are the loops that copy, in which a condition may hold the column. If one does, the
-    panel is `padded`: what no term copies is zero.
+    `once`: the zeros stay where they are, so that they are written before all loops.
     """
 
     name: str
-    depth: int
-    position: Expr
-    terms: tuple[Statement, ...]
+    shape: tuple[int, ...]
+    copy: tuple[Statement, ...]
     padded: bool
+    once: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array at `place + along + term`: three accesses whose offsets add up to the element's.
+
+    `along` holds the indices of the rows (left) or of the columns (right), `term` those of the
+    inner terms, `place` the rest. A `packed` operand is copied to a panel first, one row or column
+    at a time, by statements that store at (position of the term, lane): then the three are unused.
+    """
+
+    place: Access
+    along: Access
+    term: Access
+    staging: Staging | None = None
+    packed: tuple[Statement, ...] = ()
+    zeros: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the terms of a sum are gone through: `blocks`, then pieces of `inner`'s first index.
+
+    `depth` is the most terms of a block. If there is a `cut`, its index is `first` + the first
+    inner one, and `first` goes through it in pieces of `length`.
+    """
+
+    blocks: tuple[Range, ...]
+    inner: tuple[Range, ...]
+    depth: int
+    first: Symbol | None = None
+    cut: Range | None = None
+    length: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A plane of a contraction. `lanes` is the vector's length, 0 for the machine's own.
+    """A contraction: for every point of `outer`, a plane of `rows` by `columns` of sums.
 
-    `outer` are the indices of the loops around it; `dots`, if set, is the reduced index along which
-    both operands have unit stride.
+    Two columns are one run, `pitch` elements of it for each step of the first; where the second is
+    past its end, the run has gaps. `few`, if there, is what to do instead where the symbolic size
+    is small. The epilogue runs at every point, where the element of `tile` is the sum.
     """
 
     tile: Symbol
-    row: Range
-    column: Range
-    outer: tuple[Symbol, ...]
-    lanes: int
-    terms: tuple[Statement, ...]
+    outer: tuple[Range, ...]
+    rows: tuple[Range, ...]
+    columns: tuple[Range, ...]
+    pitch: int
+    terms: Terms
+    left: Operand
+    right: Operand
     epilogue: tuple[Statement, ...]
-    panel: Panel | None = None
-    dots: Symbol | None = None
+    few: tuple[Statement, ...] = ()
+
+    @property
+    def run(self) -> int:
+        """The elements of the run of columns, gaps included."""
+        last = int(self.columns[-1].size)
+        return (int(self.columns[0].size) - 1) * self.pitch + last if self.pitch else last
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +216,7 @@ class Dot:
 
 
 Statement: TypeAlias = (
-    For | If | Local | Position | Store | Accumulate | Choose | Contract | MultiplyAdd | Dot
+    For | If | Local | Position | Store | Accumulate | Choose | Contract | Dot
 )
 
 
@@ -213,9 +246,11 @@ def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
         if isinstance(statement, For | If):
             yield from walk(statement.body)
         elif isinstance(statement, Contract):
-            yield from walk(statement.terms)
             yield from walk(statement.epilogue)
-            yield from walk(statement.panel.terms if statement.panel else ())
+            yield from walk(statement.few)
+            for operand in (statement.left, statement.right):
+                yield from walk(operand.packed)
+                yield from walk(operand.staging.copy if operand.staging else ())
 
 
 def stride_of(access: Access, index: Symbol) -> int | None:

@@ -40,7 +40,9 @@ _WORDS = """
 OWN_NAMES = frozenset(_WORDS.split())
 ALIGNMENT = 64
 COMMENT = 95  # columns of an equation in a comment
-PANEL = "gw_panel"
+SCRATCH = (
+    "gw_left_copy", "gw_right_copy", "gw_left_panel", "gw_right_panel", "gw_sums",
+)  # fmt: skip
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
 PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_NO_VECTORS"
@@ -85,8 +87,8 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         state_starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.state)),
         kernels=tuple(kernels.views),
         helpers=tuple(sorted(kernels.helpers | drawing)),
-        vectors=tuple(sorted(h[6:] for h in kernels.helpers if h.startswith("gw_vec"))),
-        tiles=tuple(sorted(h[7:] for h in kernels.helpers if h.startswith("gw_tile"))),
+        vectors=(("",) if "gw_tiles" in kernels.helpers else ())
+        + (("8",) if "gw_dots" in kernels.helpers else ()),
         uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
         dots="gw_dots" in kernels.helpers,
         forward=forward,
@@ -193,7 +195,7 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     spelled, copies = _buffers(program)
     temporaries = tuple(_temporary(program, n, o) for n, o in schedule.offsets.items())
     spelled |= {n: identifier(n) for n in schedule.offsets}
-    spelled[PANEL] = PANEL
+    spelled |= {name: name for name in SCRATCH}
     kernels.scratch.clear()
     statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
     statements += copies

@@ -1,37 +1,37 @@
-"""A plane of a contraction as C: what the template contraction.c.jinja is filled with.
+"""A contraction as C: what the template contraction.c.jinja is filled with.
 
-    view = Plane(printer, contract).view({"rows": "ptrdiff_t rows", "x": "const float *restrict x"})
+    view = Plane(printer, contract).view()
 
 Read the template first: it is the shape of every tiled kernel. Here its lines are printed with the
-right names: the loops of the sum around one multiply-add in three settings (a tile, the copying of
-a panel, dot products), and the epilogue at one point of the tile. Which operand is which, and
-what is a row, the schedule has decided.
+right names: the offsets of the terms, where a tile's operands begin, how a copy is filled, and the
+epilogue at one point. Which operand is which, and what is a row, the schedule has decided.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
-from sympy import Symbol
+from sympy import Expr, Integer, Symbol
 
 from codegen.c.scalars import ScalarPrinter
-from ir.expression import Access, index_symbol
-from ir.loops import Contract, For, MultiplyAdd, Statement
+from ir.expression import Access
+from ir.loops import LANE, SPAN, Contract, Operand, Statement, Store, walk
+from ir.program import Range
 
 WIDTH = 100
 DRIVE = "@drive@"  # where the template puts the loops over the tiles
 
 
 class Printer(Protocol):
-    """The printer of statements; `term` and `special` say how to print two of them."""
+    """The printer of statements."""
 
     names: dict[Symbol, str]
+    buffers: dict[str, str]
     scalars: ScalarPrinter
-    term: Callable[[MultiplyAdd], list[str]]
-    special: tuple[Symbol, Callable[[For], list[str]]] | None
 
     def spell(self, symbol: Symbol) -> str: ...
     def lines(self, statement: Statement) -> list[str]: ...
@@ -39,36 +39,52 @@ class Printer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PlaneView:
-    """The strings of one plane. `kind` is its vector type's suffix, `lanes` the length."""
+    """The strings of one contraction, in the order in which the template uses them."""
 
-    kind: str
-    lanes: str
     real: str
-    unused: tuple[str, ...]
-    point_parameters: str
-    point_arguments: str
-    tile_parameters: str
-    tile_arguments: str
-    strip_parameters: str
-    strip_arguments: str
-    dots_parameters: str
-    dots_arguments: str
-    row: str
-    row_first: str
-    row_end: str
-    column: str
-    column_first: str
-    columns: str
-    panel: str
-    padded: int
-    tile_terms: tuple[str, ...]
-    pack_terms: tuple[str, ...]
-    dot_terms: tuple[str, ...]
+    few: tuple[str, ...]
+    lines: str
+    run: int
+    depth: int
+    left: str
+    right: str
+    zeros: tuple[tuple[str, int], ...]
+    term_loops: tuple[str, ...]
+    left_term: str
+    right_term: str
+    position: str
+    loops: tuple[str, ...]
+    copies: tuple[str, ...]
+    block_loops: tuple[str, ...]
+    block_copies: tuple[str, ...]
+    piece_loop: tuple[str, ...]
+    count: str
+    more: str
+    last: str
+    row_digits: tuple[str, ...]
+    row_at: str
+    column_digits: tuple[str, ...]
+    left_fill: tuple[str, ...]
+    left_zeros: bool
+    right_fill: tuple[str, ...]
+    right_zeros: bool
+    left_panel: str
+    right_panel: str
+    sums: str
+    columns: tuple[str, ...]
+    inner_size: int
+    pitch: int
     epilogue: tuple[str, ...]
+    finish_digits: tuple[str, ...]
+    start: str
 
     def mentions(self) -> tuple[str, ...]:
         """The text that may use the function's own parameters."""
-        return (self.strip_parameters, self.dots_parameters, *self.pack_terms)
+        return (
+            self.lines, self.count, self.left, self.right, self.last, self.more, *self.epilogue,
+            self.left_term, self.right_term, *self.few, *self.loops, *self.block_loops,
+            *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
+        )  # fmt: skip
 
 
 def wrapped(items: Iterable[str]) -> str:
@@ -82,166 +98,211 @@ def wrapped(items: Iterable[str]) -> str:
 
 
 def helpers_of(contract: Contract) -> set[str]:
-    """The vector types that its text uses."""
-    kind = str(contract.lanes or "")
-    dots = {"gw_vec8", "gw_dots"} if contract.dots is not None else set()
-    return {f"gw_vec{kind}", f"gw_tile{kind}"} | dots
+    """The helpers that its text calls."""
+    zeros = {"gw_clear"} if _cleared(contract) else set()
+    runs = {"gw_most"} if contract.pitch else set()
+    return {"gw_least", "gw_tiles"} | zeros | runs
 
 
-def _used(declared: dict[str, str], lines: tuple[str, ...]) -> dict[str, str]:
-    """The parameters that the lines mention."""
-    words = _words(lines)
-    return {name: text for name, text in declared.items() if name in words}
-
-
-def _words(lines: tuple[str, ...]) -> set[str]:
-    return set(re.findall(r"\w+", "\n".join(lines)))
+def _cleared(contract: Contract) -> bool:
+    operands = (contract.left, contract.right)
+    return any(o.packed or (o.staging and o.staging.padded) for o in operands)
 
 
 class Plane:
-    """One plane while it is printed: the symbols that stand for its tile's corner."""
+    """One contraction while it is printed."""
 
     def __init__(self, printer: Printer, contract: Contract) -> None:
         self.printer = printer
         self.contract = contract
-        self.row_first = index_symbol(f"{contract.row.index}_first")
-        self.column_first = index_symbol(f"{contract.column.index}_first")
-        self.kind = str(contract.lanes or "")
-        self.lanes = str(contract.lanes or "GW_LANES")
+        self.terms = contract.terms
+        printer.names |= {SPAN: "span", LANE: "lane"}
 
-    def view(self, declared: dict[str, str]) -> PlaneView:
-        """The strings; `declared` are the function's parameters, for the pieces to pick."""
+    def view(self) -> PlaneView:
+        """The strings."""
         contract, spell = self.contract, self.printer.spell
-        row, column = contract.row, contract.column
-        row_end = str(row.size) if isinstance(row.size, int) else "rows"
-        tile_terms, epilogue = self._sum(self._tile_term), self._epilogue()
-        dot_terms = self._dots() if contract.dots is not None else ()
-        words = _words(epilogue)
-        point = _used(declared, epilogue)
-        tile = _used(declared, (*tile_terms, *epilogue))
-        strip = _used(declared, (*tile_terms, *epilogue, row_end))
-        dots = _used(declared, (*dot_terms, *epilogue))
+        row_digits = self._digits(contract.rows, "row + r")
+        columns = tuple(spell(r.index) for r in contract.columns)
+        epilogue = self._epilogue()
+        words = set(re.findall(r"\w+", "\n".join(epilogue)))
+        used = [spell(r.index) in words for r in contract.rows]
+        left, right = contract.left, contract.right
+        loops, copies, block_loops, block_copies = self._levels()
         return PlaneView(
-            kind=self.kind,
-            lanes=self.lanes,
-            real=self._real,
-            unused=tuple(n for n in (spell(row.index), spell(column.index)) if n not in words),
-            point_parameters=f",\n    {wrapped(point.values())}" if point else "",
-            point_arguments="".join(f", {p}" for p in point),
-            tile_parameters=wrapped(tile.values()),
-            tile_arguments=", ".join(tile),
-            strip_parameters=wrapped(strip.values()),
-            strip_arguments=", ".join(strip),
-            dots_parameters=wrapped(dots.values()),
-            dots_arguments=", ".join(dots),
-            row=spell(row.index),
-            row_first=spell(self.row_first),
-            row_end=row_end,
-            column=spell(column.index),
-            column_first=spell(self.column_first),
-            columns=str(column.size),
-            panel=contract.panel.name if contract.panel else "",
-            tile_terms=tile_terms,
-            pack_terms=self._pack() if contract.panel else (),
-            padded=contract.panel.depth if contract.panel and contract.panel.padded else 0,
-            dot_terms=dot_terms,
+            real="float" if self.printer.scalars.dtype == "float32" else "double",
+            few=tuple(line for s in contract.few for line in self.printer.lines(s)),
+            lines=self._product(contract.rows),
+            run=contract.run,
+            depth=self.terms.depth,
+            left=self._base(left, "gw_left_panel"),
+            right=self._base(right, "gw_right_panel"),
+            zeros=self._zeros(),
+            term_loops=tuple(self._loop(r) for r in self.terms.inner),
+            left_term=self._term(left),
+            right_term=self._term(right),
+            position=self._position(),
+            loops=loops,
+            copies=copies,
+            block_loops=block_loops,
+            block_copies=block_copies,
+            piece_loop=self._piece_loop(),
+            count=self._count(),
+            more=self._more(),
+            last=self._last(),
+            row_digits=row_digits,
+            row_at=f"r*{self.terms.depth}" if left.packed else self._offset(left.along),
+            column_digits=self._digits(contract.columns, "at"),
+            left_fill=self._lines(left.packed),
+            left_zeros=left.zeros,
+            right_fill=self._lines(right.packed),
+            right_zeros=right.zeros,
+            left_panel=self.printer.buffers.get("gw_left_panel", ""),
+            right_panel=self.printer.buffers.get("gw_right_panel", ""),
+            sums=self.printer.buffers.get("gw_sums", ""),
+            columns=columns,
+            inner_size=int(contract.columns[-1].size),
+            pitch=contract.pitch,
             epilogue=epilogue,
+            finish_digits=tuple(d for d, u in zip(row_digits, used, strict=True) if u),
+            start="first" if right.packed else "start",
         )
 
-    # ------------------------------------------------------------ one term of the sum
+    # ------------------------------------------------------------ loops and positions
 
-    def _sum(self, term: Callable[[MultiplyAdd], list[str]]) -> tuple[str, ...]:
-        """The loops of the sum, with their multiply-add printed in this way."""
-        self.printer.term = term
-        return tuple(line for s in self.contract.terms for line in self.printer.lines(s))
+    def _size(self, r: Range) -> str:
+        return str(r.size) if isinstance(r.size, int) else "rows"
 
-    def _element(self, access: Access, index: Symbol, text: str) -> str:
-        """The element at a position of an index that is only known as C."""
-        named = Symbol(f"{index}={text}", integer=True, nonnegative=True)
-        self.printer.names[named] = text
-        return self.printer.scalars.element(access.xreplace({index: named}))
+    def _product(self, ranges: tuple[Range, ...]) -> str:
+        return "*".join(self._size(r) for r in ranges) or "1"
 
-    def _left(self, term: MultiplyAdd, row: str) -> str:
-        return self._element(term.left, self.contract.row.index, row)
+    def _loop(self, r: Range) -> str:
+        name = self.printer.spell(r.index)
+        return f"for (ptrdiff_t {name} = 0; {name} < {self._size(r)}; {name}++) {{"
 
-    def _right(self, term: MultiplyAdd, column: str) -> str:
-        return self._element(term.right, self.contract.column.index, column)
+    def _levels(self) -> tuple[tuple[str, ...], ...]:
+        """The loops over planes and over blocks, and the copies that each of them needs."""
+        blocks = {r.index for r in self.terms.blocks}
+        outside: list[str] = []
+        inside: list[str] = []
+        for operand in (self.contract.left, self.contract.right):
+            if operand.staging is None:
+                continue
+            each = bool(operand.place.free_symbols & blocks) or self._reads(operand, blocks)
+            target = inside if each else outside
+            if operand.staging.padded and not operand.staging.once:
+                target.append(self._clear(operand))
+            target += self._lines(operand.staging.copy)
+        loops = tuple(self._loop(r) for r in self.contract.outer)
+        block_loops = tuple(self._loop(r) for r in self.terms.blocks)
+        return loops, tuple(outside), block_loops, tuple(inside)
 
-    def _tile_term(self, term: MultiplyAdd) -> list[str]:
-        kind, first = self.kind, self.printer.spell(self.row_first)
-        at = self._panel(f"v*{self.lanes}") if self.contract.panel else self._right(term, "at[v]")
-        return [
-            f"gw_vec{kind} right[GW_WIDE];",
-            "for (int v = 0; v < width; v++) {",
-            f"    gw_load{kind}(&right[v], &{at});",
-            "}",
-            "for (int r = 0; r < height; r++) {",
-            f"    const {self._real} left = {self._left(term, f'({first} + r)')};",
-            "    for (int v = 0; v < width; v++) {",
-            f"        gw_multiply_add{kind}(&sum[r][v], left, &right[v]);",
-            "    }",
-            "}",
+    def _piece_loop(self) -> tuple[str, ...]:
+        """The loop over the pieces of the index that is cut."""
+        if self.terms.cut is None or self.terms.first is None:
+            return ()
+        name, size = self.printer.spell(self.terms.first), self._size(self.terms.cut)
+        step = self.terms.length
+        return (f"for (ptrdiff_t {name} = 0; {name} < {size}; {name} += {step}) {{",)
+
+    def _reads(self, operand: Operand, blocks: set[Symbol]) -> bool:
+        assert operand.staging is not None
+        return any(s.free_symbols & blocks for s in _values(operand.staging.copy))
+
+    def _clear(self, operand: Operand) -> str:
+        assert operand.staging is not None
+        count = prod(operand.staging.shape)
+        return f"gw_clear({self.printer.buffers[operand.staging.name]}, {count});"
+
+    def _zeros(self) -> tuple[tuple[str, int], ...]:
+        """The copies whose zeros are written once, and their elements."""
+        found = []
+        for operand in (self.contract.left, self.contract.right):
+            if operand.staging and operand.staging.padded and operand.staging.once:
+                name = self.printer.buffers[operand.staging.name]
+                found.append((name, prod(operand.staging.shape)))
+        return tuple(found)
+
+    def _count(self) -> str:
+        """The terms of the block at hand."""
+        if self.terms.cut is None or self.terms.first is None:
+            return self._product(self.terms.inner)
+        first, size = self.printer.spell(self.terms.first), self._size(self.terms.cut)
+        rest = self._product(self.terms.inner[1:])
+        piece = f"gw_least({self.terms.length}, {size} - {first})"
+        return piece if rest == "1" else f"{rest}*{piece}"
+
+    def _more(self) -> str:
+        """Whether a block before this one has begun the sums."""
+        names = [self.printer.spell(r.index) for r in self.terms.blocks]
+        if self.terms.first is not None:
+            names.append(self.printer.spell(self.terms.first))
+        return " || ".join(f"{name} > 0" for name in names)
+
+    def _last(self) -> str:
+        """Whether no block comes after this one."""
+        tests = [
+            f"{self.printer.spell(r.index)} == {self._size(r)} - 1" for r in self.terms.blocks
         ]
+        if self.terms.cut is not None and self.terms.first is not None:
+            name = self.printer.spell(self.terms.first)
+            tests.append(f"{name} + {self.terms.length} >= {self._size(self.terms.cut)}")
+        return " && ".join(tests)
 
-    def _pack(self) -> tuple[str, ...]:
-        """The loops that copy one column of a panel."""
-        assert self.contract.panel is not None
-        self.printer.term = self._pack_term
-        return tuple(line for s in self.contract.panel.terms for line in self.printer.lines(s))
+    def _digits(self, ranges: tuple[Range, ...], number: str) -> tuple[str, ...]:
+        """The indices of a row or column whose number is known."""
+        if len(ranges) == 1:
+            return (f"const ptrdiff_t {self.printer.spell(ranges[0].index)} = {number};",)
+        lines = []
+        for place, r in enumerate(ranges):
+            below = self._stride(ranges, place)
+            text = f"({number})" if " " in number else number
+            text += f" / ({below})" if below != "1" else ""
+            text += f" % {self._size(r)}" if place else ""
+            lines.append(f"const ptrdiff_t {self.printer.spell(r.index)} = {text};")
+        return tuple(lines)
 
-    def _pack_term(self, term: MultiplyAdd) -> list[str]:
-        return [f"{self._panel('lane')} = {self.printer.scalars.element(term.right)};"]
+    def _stride(self, ranges: tuple[Range, ...], place: int) -> str:
+        if ranges == self.contract.columns and place == 0:
+            return str(self.contract.pitch)
+        return self._product(ranges[place + 1 :])
 
-    def _panel(self, lane: str) -> str:
-        panel = self.contract.panel
-        assert panel is not None
-        position = self.printer.scalars.index(panel.position)
-        if panel.position.is_Add:
-            position = f"({position})"
-        return f"{panel.name}[{position}*width*{self.lanes} + {lane}]"
+    # ------------------------------------------------------------ operands
 
-    # ------------------------------------------------------------ dot products
+    def _offset(self, access: Access) -> str:
+        return self.printer.scalars.offset(access)
 
-    def _dots(self) -> tuple[str, ...]:
-        """The sum for one row and four columns: eight terms at a time, then one by one."""
-        index = self.contract.dots
-        assert index is not None
-        self.printer.special = (index, self._dot_loop)
-        found = self._sum(lambda term: [])
-        self.printer.special = None
-        return found
+    def _base(self, operand: Operand, panel: str) -> str:
+        """The pointer to which the offsets of rows, columns and terms are added."""
+        if operand.packed:
+            return self.printer.buffers[panel]
+        name = self.printer.buffers[operand.place.tensor]
+        offset = self._offset(operand.place)
+        return name if offset == "0" else f"{name} + {offset}"
 
-    def _dot_loop(self, loop: For) -> list[str]:
-        (term,) = loop.body
-        assert isinstance(term, MultiplyAdd)
-        index, first = self.printer.spell(loop.index), self.printer.spell(self.column_first)
-        lower = self.printer.scalars.index(loop.lower[0])
-        upper = self.printer.scalars.index(loop.upper[0])
-        left = self._left(term, self.printer.spell(self.row_first))
-        right = self._right(term, f"({first} + c)")
-        return [
-            f"ptrdiff_t {index} = {lower};",
-            f"for (; {index} + 8 <= {upper}; {index} += 8) {{",
-            "    gw_vec8 left, right;",
-            f"    gw_load8(&left, &{left});",
-            "    for (int c = 0; c < 4; c++) {",
-            f"        gw_load8(&right, &{right});",
-            "        gw_add_product8(&sum[c], &left, &right);",
-            "    }",
-            "}",
-            f"for (; {index} < {upper}; {index}++) {{",
-            "    for (int c = 0; c < 4; c++) {",
-            f"        rest[c] += {left}*{right};",
-            "    }",
-            "}",
-        ]
+    def _term(self, operand: Operand) -> str:
+        if not operand.packed:
+            return self._offset(operand.term)
+        position = self._position()
+        if operand is self.contract.left:
+            return position
+        return f"({position})*span" if " " in position else f"{position}*span"
+
+    def _position(self) -> str:
+        position: Expr = Integer(0)
+        for r in self.terms.inner:
+            position = position * r.size + r.index
+        return self.printer.scalars.index(position)
+
+    def _lines(self, statements: tuple[Statement, ...]) -> tuple[str, ...]:
+        return tuple(line for s in statements for line in self.printer.lines(s))
 
     # ------------------------------------------------------------ the epilogue
 
-    @property
-    def _real(self) -> str:
-        return "float" if self.printer.scalars.dtype == "float32" else "double"
-
     def _epilogue(self) -> tuple[str, ...]:
         self.printer.scalars.cells[str(self.contract.tile.name)] = "value"
-        return tuple(line for s in self.contract.epilogue for line in self.printer.lines(s))
+        return self._lines(self.contract.epilogue)
+
+
+def _values(statements: tuple[Statement, ...]) -> list[Expr]:
+    """The values that copying statements store."""
+    return [s.value for s in walk(statements) if isinstance(s, Store)]

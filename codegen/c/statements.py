@@ -11,7 +11,6 @@ Names: arrays keep the user's; a value at the point whose array is stored is cal
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from typing import assert_never
@@ -30,7 +29,6 @@ from ir.loops import (
     For,
     If,
     Local,
-    MultiplyAdd,
     Nest,
     Parameter,
     Place,
@@ -47,7 +45,7 @@ INDENT = "    "
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
     rows height width span at end row value sum right left tile v r c i rest done first from
-    lane wide vectors new_first term column
+    lane wide vectors term column height_of_all widest left_at right_at row_at count start stop
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
@@ -114,7 +112,7 @@ def print_nest(nest: Nest, real: str) -> Function:
     declared |= {
         printer.buffers[p.name]: _declared(p, printer.buffers[p.name]) for p in nest.parameters
     }
-    plane = printer.plane(nest, declared)
+    plane = printer.plane(nest)
     lines = (*body, *plane.mentions()) if plane else body
     sized = any(re.search(r"\brows\b", line) for line in lines)
     if not sized:
@@ -130,10 +128,6 @@ def print_nest(nest: Nest, real: str) -> Function:
         tuple((p.name, prod(p.shape)) for p in nest.parameters if p.scratch),
         plane,
     )
-
-
-def _unexpected(term: MultiplyAdd) -> list[str]:
-    raise TypeError(f"{term} outside a contraction")
 
 
 def _declared(parameter: Parameter, name: str) -> str:
@@ -162,8 +156,6 @@ class StatementPrinter:
         by_value = frozenset(p.name for p in nest.parameters if p.scalar)
         self.real = real
         self.names = self.spell.names
-        self.term: Callable[[MultiplyAdd], list[str]] = _unexpected
-        self.special: tuple[Symbol, Callable[[For], list[str]]] | None = None
         self.scalars = ScalarPrinter(self.spell, shapes, real, by_value, self.buffers)
 
     def lines(self, statement: Statement) -> list[str]:
@@ -191,20 +183,16 @@ class StatementPrinter:
                 return self._choose(statement)
             case Contract():
                 return [DRIVE]
-            case MultiplyAdd():
-                return self.term(statement)
             case Dot():
                 return self._dot(statement)
         assert_never(statement)
 
-    def plane(self, nest: Nest, declared: dict[str, str]) -> PlaneView | None:
+    def plane(self, nest: Nest) -> PlaneView | None:
         """The pieces of the nest's contraction, if it has one."""
         for statement in nest.statements():
             if isinstance(statement, Contract):
-                outer = [self.spell(s) for s in statement.outer]
-                names = {name: f"ptrdiff_t {name}" for name in outer} | declared
-                self.scalars.helpers |= {"gw_least", *helpers_of(statement)}
-                return Plane(self, statement).view(names)
+                self.scalars.helpers |= helpers_of(statement)
+                return Plane(self, statement).view()
         return None
 
     def _block(self, opening: str, body: tuple[Statement, ...]) -> list[str]:
@@ -212,8 +200,6 @@ class StatementPrinter:
         return [opening, *inner, "}"]
 
     def _for(self, loop: For) -> list[str]:
-        if self.special is not None and self.special[0] == loop.index:
-            return self.special[1](loop)
         index = self.spell(loop.index)
         start = self._extreme(loop.lower, "gw_most")
         end = self._extreme(loop.upper, "gw_least")
@@ -272,7 +258,7 @@ class StatementPrinter:
         index = self.spell(statement.index)
         left = self.scalars.element(statement.left)
         right = self.scalars.element(statement.right)
-        self.scalars.helpers |= {"gw_dot", "gw_vec8", "gw_dots"}
+        self.scalars.helpers.add("gw_dots")
         factor = self.scalars.value(statement.factor)
         factor = "" if statement.factor == 1 else f"({factor}) * "
         end = self._extreme(statement.upper, "gw_least")

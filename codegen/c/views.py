@@ -122,7 +122,6 @@ class ModuleView:
     kernels: tuple[KernelView, ...]
     helpers: tuple[str, ...]
     vectors: tuple[str, ...]
-    tiles: tuple[str, ...]
     uses_workspace: bool
     dots: bool
     forward: ProgramView | None

@@ -1,0 +1,340 @@
+"""How the operands of a contraction get into its tiles: from where they lie, or from a copy.
+
+    direct   every offset is a sum of one for the row or column, one for the term, and the rest
+    staged   the same in a copy with zeros around it: a term out of bounds reads a zero
+    packed   a panel is filled for the tile, where a term is left out or no vector can be loaded
+
+A term whose condition fails is a zero in the operand that holds the condition's indices, so the
+partner is multiplied by zero there: one that is not finite shows in the sums of the border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+
+from sympy import Expr, Integer, Symbol
+from sympy.logic.boolalg import And, Boolean
+
+from compiler.loop_bounds import reduction_loops
+from ir.affine import Facts, Linear, inequalities, linear
+from ir.bounds import doubts
+from ir.errors import IndexLanguageError
+from ir.expression import Access, index_symbol, symbols_of, tensor_symbol
+from ir.loops import LANE, SPAN, For, Operand, Staging, Statement, Store, Terms, stride_of
+from ir.program import Definition, Program, Range, Size
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An operand as the tile will read it; `copied` elements are staged for every plane."""
+
+    operand: Operand
+    copied: int = 0
+
+    @property
+    def packed(self) -> bool:
+        return bool(self.operand.packed)
+
+    @property
+    def staged(self) -> bool:
+        return self.operand.staging is not None
+
+    def cycles(self, depth: int, count: int) -> float:
+        """What it takes to bring the terms of so many rows or columns once, roughly."""
+        return depth * count * 1.2 if self.packed else self.copied * 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A contraction with the roles of its indices given."""
+
+    member: Definition
+    left: Access
+    right: Access
+    outer: tuple[Range, ...]
+    rows: tuple[Range, ...]
+    columns: tuple[Range, ...]
+    terms: Terms
+    facts: Facts
+    program: Program
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Both operands, and the elements of a run of columns for each step of the first of two."""
+
+    left: Layout
+    right: Layout
+    pitch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One operand while it is laid out: its own conditions, and its part of the plane."""
+
+    site: Site
+    name: str
+    access: Access
+    along: frozenset[Symbol]
+    conditions: tuple[Boolean, ...]
+    all_conditions: tuple[Boolean, ...]
+
+    @property
+    def fixed(self) -> frozenset[Symbol]:
+        """The indices that stand still while a plane, or a block of it, is worked on."""
+        return frozenset(r.index for r in (*self.site.outer, *self.site.terms.blocks))
+
+    def doubtful(self, conditions: tuple[Boolean, ...]) -> bool:
+        known = self.site.facts.assuming(conditions)
+        return bool(list(doubts(self.access, known, self.site.program.shape_of)))
+
+
+def lay_out(site: Site, lanes: int, close: float) -> Laid | None:
+    """Both operands in the cheapest form that they allow; None if there is none."""
+    sides = _sides(site)
+    if sides is None:
+        return None
+    left, right = _left(sides[0]), _right(sides[1], lanes, close)
+    if left is None or right is None:
+        return None
+    return Laid(left, right[0], right[1])
+
+
+def _sides(site: Site) -> tuple[Side, Side] | None:
+    """The conditions shared out: to the operand whose row or column they hold, or in need."""
+    rows = frozenset(r.index for r in site.rows)
+    columns = frozenset(r.index for r in site.columns)
+    parts = [p for c in site.member.where for p in _parts(c)]
+    symbols = [symbols_of([p]) for p in parts]
+    if any(s & rows and s & columns for s in symbols):
+        return None
+    for_left = tuple(p for p, s in zip(parts, symbols, strict=True) if not s & columns)
+    for_right = tuple(p for p, s in zip(parts, symbols, strict=True) if not s & rows)
+    left = Side(site, "left", site.left, rows, (), for_left)
+    right = Side(site, "right", site.right, columns, (), for_right)
+    neither = [p for p, s in zip(parts, symbols, strict=True) if not s & (rows | columns)]
+    to_right = right.doubtful(()) and not left.doubtful(())
+    own_left = [p for p in for_left if p not in neither or not to_right]
+    own_right = [p for p in for_right if p not in neither or to_right]
+    return replace(left, conditions=tuple(own_left)), replace(right, conditions=tuple(own_right))
+
+
+def _parts(condition: Boolean) -> list[Boolean]:
+    if isinstance(condition, And):
+        return [p for c in condition.args for p in _parts(c)]
+    return [condition]
+
+
+def _left(side: Side) -> Layout | None:
+    if _separable(side):
+        if not side.conditions and not side.doubtful(()):
+            return Layout(_split(side, side.access))
+        if (staged := _staged(side)) is not None:
+            return staged
+    return _packed(side, row_major=True)
+
+
+def _right(side: Side, lanes: int, close: float) -> tuple[Layout, int] | None:
+    """The layout and the pitch. Vectors are loaded only where a run holds one at least."""
+    columns = side.site.columns
+    if _separable(side):
+        found = None
+        if not side.conditions and not side.doubtful(()):
+            shape = side.site.program.shape_of(side.access.tensor)
+            found = Layout(_split(side, side.access)), side.access, shape
+        elif (staged := _staged_access(side)) is not None:
+            found = _layout_of(side, *staged), staged[0], staged[1].shape
+        if found is not None:
+            layout, access, shape = found
+            pitch = _pitch(access, shape, columns, close)
+            if pitch is not None and _run(columns, pitch) >= lanes:
+                return layout, pitch
+    packed = _packed(side, row_major=False)
+    pitch = int(columns[-1].size) if len(columns) > 1 else 0
+    return None if packed is None else (packed, pitch)
+
+
+def _run(columns: tuple[Range, ...], pitch: int) -> int:
+    last = int(columns[-1].size)
+    return (int(columns[0].size) - 1) * pitch + last if pitch else last
+
+
+def _pitch(
+    access: Access, shape: tuple[Size, ...], columns: tuple[Range, ...], close: float
+) -> int | None:
+    """0 for one column of unit stride, the row length for two that make a run; None: no vectors."""
+    last = columns[-1]
+    if stride_of(access, last.index) != 1:
+        return None
+    if len(columns) == 1:
+        return 0
+    first, width = columns[0].index, shape[-1]
+    if len(shape) < 2 or not isinstance(width, int) or int(last.size) < close * width:
+        return None
+    *others, above, below = (linear(e) for e in access.indices)
+    if above.coefficient(first) != 1 or below.coefficient(first):
+        return None
+    return None if any(f.coefficient(first) for f in others) else width
+
+
+# ---------------------------------------------------------------- direct
+
+
+def _separable(side: Side) -> bool:
+    """Whether every index is a linear form in index variables and sizes alone."""
+    if side.site.program.dtype_of(side.access.tensor) != side.site.member.dtype:
+        return False
+    try:
+        forms = [linear(e) for e in side.access.indices]
+    except IndexLanguageError:
+        return False
+    return all(isinstance(a, Symbol) for f in forms for a in f.atoms)
+
+
+def _split(side: Side, access: Access, staging: Staging | None = None) -> Operand:
+    """The access as the sum of its three parts."""
+    terms = side.site.terms
+    forms = [linear(e) for e in access.xreplace(cut_of(terms)).indices]
+    inner = frozenset(r.index for r in terms.inner)
+    tensor = access.args[0]
+
+    def part(keep: frozenset[Symbol]) -> Access:
+        return Access(tensor, *(_only(f, keep).expr() for f in forms))
+
+    rest = [f - _only(f, side.along) - _only(f, inner) for f in forms]
+    place = Access(tensor, *(f.expr() for f in rest))
+    return Operand(place, part(side.along), part(inner), staging)
+
+
+def _only(form: Linear, keep: frozenset[Symbol]) -> Linear:
+    return Linear(tuple((a, c) for a, c in form.terms if a in keep))
+
+
+def cut_of(terms: Terms) -> dict[Expr, Expr]:
+    """What stands for the index that is gone through in pieces."""
+    if terms.cut is None or terms.first is None:
+        return {}
+    return {terms.cut.index: terms.first + terms.inner[0].index}
+
+
+# ---------------------------------------------------------------- staged
+
+
+def _staged(side: Side) -> Layout | None:
+    found = _staged_access(side)
+    return None if found is None else _layout_of(side, *found)
+
+
+def _layout_of(side: Side, access: Access, staging: Staging) -> Layout:
+    blocks = [r.size for r in side.site.terms.blocks]
+    times = prod(size for size in blocks if isinstance(size, int))
+    return Layout(_split(side, access, staging), prod(staging.shape) * times)
+
+
+def _staged_access(side: Side) -> tuple[Access, Staging] | None:
+    """The same element in a copy that has zeros wherever an index can be out of bounds."""
+    shape = side.site.program.shape_of(side.access.tensor)
+    forms = [linear(e) for e in side.access.indices]
+    if not _only_bounds(side.conditions, forms, shape):
+        return None
+    moving: list[tuple[int, Linear, Linear, int, int]] = []
+    for dimension, form in enumerate(forms):
+        fixed = Linear(tuple((a, c) for a, c in form.terms if _still(side, a)), form.const)
+        rest = form - fixed
+        if rest.is_constant:
+            if not side.site.facts.within(form, shape[dimension]):
+                return None
+            continue
+        low, high = side.site.facts.bounds(rest)
+        if low is None or high is None or not isinstance(shape[dimension], int):
+            return None
+        moving.append((dimension, fixed, rest, low, high - low + 1))
+    if not moving:
+        return None
+    name = f"gw_{side.name}_copy"
+    tensor = tensor_symbol(name, side.site.member.dtype)
+    staged = Access(tensor, *((rest - low).expr() for _, _, rest, low, _ in moving))
+    return staged, _staging(side, name, moving, shape)
+
+
+def _still(side: Side, atom: Expr) -> bool:
+    plane = side.along | {r.index for r in side.site.member.over} - side.fixed
+    return atom not in plane
+
+
+def _only_bounds(
+    conditions: tuple[Boolean, ...], forms: list[Linear], shape: tuple[Size, ...]
+) -> bool:
+    """Whether the conditions say no more than that the element is there."""
+    said = [inequalities(c) for c in conditions]
+    implied = set(forms) | {linear(s) - f - 1 for f, s in zip(forms, shape, strict=True)}
+    return all(found and set(found) <= implied for found in said)
+
+
+def _staging(
+    side: Side,
+    name: str,
+    moving: list[tuple[int, Linear, Linear, int, int]],
+    shape: tuple[Size, ...],
+) -> Staging:
+    indices: list[Expr] = [linear(e).expr() for e in side.access.indices]
+    loops = []
+    padded, once = False, True
+    for number, (dimension, fixed, _, low, size) in enumerate(moving):
+        z = index_symbol(f"z{number}")
+        start = fixed + low
+        indices[dimension] = (start + linear(z)).expr()
+        length = int(shape[dimension])
+        inside = start.is_constant and start.const >= 0 and start.const + size <= length
+        padded = padded or not inside
+        once = once and (inside or start.is_constant)
+        loops.append((z, _largest(Linear(), -start), _smallest(linear(size), -start + length)))
+    place = Access(tensor_symbol(name, side.site.member.dtype), *(z for z, _, _ in loops))
+    copy: tuple[Statement, ...] = (Store(place, Access(side.access.args[0], *indices)),)
+    for z, lower, upper in reversed(loops):
+        copy = (For(z, lower, upper, copy),)
+    return Staging(name, tuple(size for *_, size in moving), copy, padded, once)
+
+
+def _largest(a: Linear, b: Linear) -> tuple[Expr, ...]:
+    if b.is_constant and a.is_constant:
+        return (Integer(max(a.const, b.const)),)
+    return (a.expr(), b.expr())
+
+
+def _smallest(a: Linear, b: Linear) -> tuple[Expr, ...]:
+    if b.is_constant and a.is_constant:
+        return (Integer(min(a.const, b.const)),)
+    return (a.expr(), b.expr())
+
+
+# ---------------------------------------------------------------- packed
+
+
+def _packed(side: Side, *, row_major: bool) -> Layout | None:
+    """Statements that copy the terms of one row or column, its conditions as bounds of loops."""
+    conditions = side.all_conditions if side.doubtful(side.conditions) else side.conditions
+    if side.doubtful(conditions):
+        return None
+    terms, member = side.site.terms, side.site.member
+    cut = cut_of(terms)
+    where = tuple(c.xreplace(cut) for c in conditions)
+    if terms.cut is not None and terms.first is not None:
+        where += (terms.first + terms.inner[0].index < terms.cut.size,)
+    tensor = tensor_symbol(f"gw_{side.name}_panel", member.dtype)
+    position = position_of(terms)
+    at = LANE * terms.depth + position if row_major else position * SPAN + LANE
+    store = Store(Access(tensor, at), side.access.xreplace(cut))
+    sizes = {**side.site.facts.sizes, **{r.index: r.size for r in terms.inner}}
+    facts = replace(side.site.facts, sizes=sizes)
+    copy = reduction_loops(replace(member, over=terms.inner, where=where), facts, (store,))
+    return Layout(Operand(side.access, side.access, side.access, None, copy, bool(conditions)))
+
+
+def position_of(terms: Terms) -> Expr:
+    """The number of a term in its block."""
+    position: Expr = Integer(0)
+    for r in terms.inner:
+        position = position * r.size + r.index
+    return position
