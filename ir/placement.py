@@ -1,11 +1,12 @@
 """Places in one piece of memory for things that live at different times.
 
-    offsets, size = placed([Lifetime("a", 64, 0, 3), Lifetime("b", 64, 4, 5)])     {"a": 0, "b": 0}, 64
+    offsets, size = placed([Lifetime("a", 64, 0, 3), Lifetime("b", 64, 4, 5)])
+                                                                        {"a": 0, "b": 0}, 64
 
 Two that live at the same time never overlap. The largest are placed first, each at the lowest
-offset that is free for its whole life, so the result does not depend on any hash. (The smallest gap
-that fits was tried: up to a third larger on the examples.) The memory plan of a schedule counts time
-in kernels, the NumPy target in lines.
+offset that is free for its whole life, so the result does not depend on any hash. (The smallest
+gap that fits was tried: up to a third larger on the examples.) The memory plan of a schedule counts
+time in kernels, the NumPy target in lines.
 """
 
 from __future__ import annotations
