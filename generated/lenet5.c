@@ -22,6 +22,206 @@
 #include <math.h>
 #include <string.h>
 
+/* Functions of one formula, which a loop around them can turn into vectors. "ulp": units in the last
+   place, over all floats, or for double over many samples; fast build and portable build alike. */
+#if defined(__GNUC__)
+#define GW_MATH static inline __attribute__((always_inline))
+#else
+#define GW_MATH static inline
+#endif
+
+/* The bits of a double, and the double of some bits. */
+GW_MATH uint64_t gw_bits(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+GW_MATH double gw_of_bits(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^r - 1 where x = n*log 2 + r and |r| is at most log(2)/2, as a sum: returns its larger part, which is
+   exact. r + r^2 times a minimax polynomial; n is in two's complement, as adding 1.5 * 2^52 rounds
+   to a whole number and leaves it in the last bits. */
+GW_MATH double gw_grow(double x, uint64_t *n, double *smaller)
+{
+    const double shift = 6755399441055744.0;
+    const double moved = x*1.4426950408889634 + shift;
+    const double whole = moved - shift;
+    *n = gw_bits(moved) - gw_bits(shift);
+    const double near = x - whole*0.693147180559663, rest = whole*2.8235290563031577e-13;
+    const double r = near - rest;
+    double tail = 2.5053780029908902e-08;
+    tail = tail*r + 2.762602452933265e-07;
+    tail = tail*r + 2.7557407490023946e-06;
+    tail = tail*r + 2.4801505305539004e-05;
+    tail = tail*r + 0.00019841269719099702;
+    tail = tail*r + 0.001388888893154026;
+    tail = tail*r + 0.008333333333389498;
+    tail = tail*r + 0.041666666666576826;
+    tail = tail*r + 0.16666666666666588;
+    tail = tail*r + 0.5000000000000006;
+    *smaller = r*r*tail - rest;
+    return near;
+}
+
+/* 2^n for n in two's complement, where that is a normal number. */
+GW_MATH double gw_power_of_two(uint64_t n)
+{
+    return gw_of_bits((n + 1023) << 52);
+}
+
+/* e^x = 2^n e^r. The power of two is two factors, so that the result may be denormal or infinite.
+   Worst error 0.93 ulp. */
+GW_MATH double gw_exp(double x)
+{
+    const double most = x > 710.0 ? 710.0 : x;
+    const double within = most < -746.0 ? -746.0 : most;
+    uint64_t n;
+    double smaller;
+    const double grown = gw_grow(within, &n, &smaller), value = 1.0 + (grown + smaller);
+    const uint64_t half = ((n + 2048) >> 1) - 1024;
+    return value*gw_power_of_two(half)*gw_power_of_two(n - half);
+}
+
+/* A positive x as 2^k (1 + d) with 1 + d from sqrt(1/2) to sqrt(2): returns d. Whole numbers are made by
+   their bits: behind 2^52, the last bits count ones. */
+GW_MATH double gw_reduce(double x, double *k)
+{
+    const double normal = x < 2.2250738585072014e-308 ? x*4503599627370496.0 : x;
+    const double bias = x < 2.2250738585072014e-308 ? 1075.0 : 1023.0;
+    const uint64_t root_half = UINT64_C(0x3fe6a09e667f3bcd), mask = UINT64_C(0x000fffffffffffff);
+    const uint64_t moved = gw_bits(normal) + (UINT64_C(0x3ff0000000000000) - root_half);
+    const double zero = 4503599627370496.0;
+    *k = gw_of_bits((moved >> 52) | gw_bits(zero)) - zero - bias;
+    return gw_of_bits((moved & mask) + root_half) - 1.0;
+}
+
+/* log x = k*log 2 + log(1 + d), and log(1 + d) = 2 atanh(s) with s = d/(2 + d), written as
+   d - (d*d/2 - s*(d*d/2 + s*s*P(s*s))). Worst error 0.79 ulp. */
+GW_MATH double gw_log(double x)
+{
+    double k;
+    const double d = gw_reduce(x, &k);
+    const double s = d/(2.0 + d), z = s*s, half = 0.5*d*d;
+    double tail = 0.1479595158082936;
+    tail = tail*z + 0.1531405039231789;
+    tail = tail*z + 0.18183564331054497;
+    tail = tail*z + 0.22222198573120816;
+    tail = tail*z + 0.2857142874238784;
+    tail = tail*z + 0.3999999999941468;
+    tail = tail*z + 0.6666666666666734;
+    const double rest = half - (s*(half + z*tail) + k*2.8235290563031577e-13);
+    const double value = k*0.693147180559663 - (rest - d);
+    const double other = x == 0.0 ? -INFINITY : NAN;
+    return x > 0.0 ? x < INFINITY ? value : x : other;
+}
+
+/* The bits of a float, and the float of some bits. */
+GW_MATH uint32_t gw_bitsf(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+GW_MATH float gw_of_bitsf(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^r - 1 where x = n*log 2 + r and |r| is at most log(2)/2, as a sum: returns its larger part, which is
+   exact. r + r^2 times a minimax polynomial; n is in two's complement, as adding 1.5 * 2^23 rounds
+   to a whole number and leaves it in the last bits. */
+GW_MATH float gw_growf(float x, uint32_t *n, float *smaller)
+{
+    const float shift = 12582912.0f;
+    const float moved = x*1.442695f + shift;
+    const float whole = moved - shift;
+    *n = gw_bitsf(moved) - gw_bitsf(shift);
+    const float near = x - whole*0.693145751953125f, rest = whole*1.4286068e-06f;
+    const float r = near - rest;
+    float tail = 0.001388252f;
+    tail = tail*r + 0.008366514f;
+    tail = tail*r + 0.0416672f;
+    tail = tail*r + 0.16666543f;
+    tail = tail*r + 0.49999997f;
+    *smaller = r*r*tail - rest;
+    return near;
+}
+
+/* 2^n for n in two's complement, where that is a normal number. */
+GW_MATH float gw_power_of_twof(uint32_t n)
+{
+    return gw_of_bitsf((n + 127) << 23);
+}
+
+/* e^x = 2^n e^r. The power of two is two factors, so that the result may be denormal or infinite.
+   Worst error 0.93 ulp. */
+GW_MATH float gw_expf(float x)
+{
+    const float most = x > 89.0f ? 89.0f : x;
+    const float within = most < -104.0f ? -104.0f : most;
+    uint32_t n;
+    float smaller;
+    const float grown = gw_growf(within, &n, &smaller), value = 1.0f + (grown + smaller);
+    const uint32_t half = ((n + 256) >> 1) - 128;
+    return value*gw_power_of_twof(half)*gw_power_of_twof(n - half);
+}
+
+/* A positive x as 2^k (1 + d) with 1 + d from sqrt(1/2) to sqrt(2): returns d. Whole numbers are made by
+   their bits: behind 2^23, the last bits count ones. */
+GW_MATH float gw_reducef(float x, float *k)
+{
+    const float normal = x < 1.17549435e-38f ? x*8388608.0f : x;
+    const float bias = x < 1.17549435e-38f ? 150.0f : 127.0f;
+    const uint32_t root_half = UINT32_C(0x3f3504f3), mask = UINT32_C(0x007fffff);
+    const uint32_t moved = gw_bitsf(normal) + (UINT32_C(0x3f800000) - root_half);
+    const float zero = 8388608.0f;
+    *k = gw_of_bitsf((moved >> 23) | gw_bitsf(zero)) - zero - bias;
+    return gw_of_bitsf((moved & mask) + root_half) - 1.0f;
+}
+
+/* log x = k*log 2 + log(1 + d), and log(1 + d) = 2 atanh(s) with s = d/(2 + d), written as
+   d - (d*d/2 - s*(d*d/2 + s*s*P(s*s))). Worst error 0.84 ulp. */
+GW_MATH float gw_logf(float x)
+{
+    float k;
+    const float d = gw_reducef(x, &k);
+    const float s = d/(2.0f + d), z = s*s, half = 0.5f*d*d;
+    float tail = 0.2987173f;
+    tail = tail*z + 0.39977542f;
+    tail = tail*z + 0.66666776f;
+    const float rest = half - (s*(half + z*tail) + k*1.4286068e-06f);
+    const float value = k*0.693145751953125f - (rest - d);
+    const float other = x == 0.0f ? -INFINITY : NAN;
+    return x > 0.0f ? x < INFINITY ? value : x : other;
+}
+
+/* What C99 gives pow beyond e^(y log |x|): the sign, and the values at 0, 1 and infinity. */
+GW_MATH float gw_pow_off(float x, float y, float power)
+{
+    const float half = 0.5f*y;
+    const int whole = floorf(y) == y, odd = whole && floorf(half) != half;
+    const int one = (y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (fabsf(y) == INFINITY));
+    const int none = (x < 0.0f) & (x > -INFINITY) & !whole;
+    const float size = one ? 1.0f : none ? NAN : power;
+    return odd ? copysignf(size, x) : size;
+}
+
+/* x^y = e^(y log |x|) in double. Worst error 0.51 ulp. */
+GW_MATH float gw_powf(float x, float y)
+{
+    return gw_pow_off(x, y, (float)gw_exp((double)y*gw_log(fabs((double)x))));
+}
+
 /* a / b, rounded down. */
 static inline ptrdiff_t gw_floor_div(ptrdiff_t a, ptrdiff_t b)
 {
@@ -886,7 +1086,7 @@ static void compute_cross_entropy_sum(
         }
         float cross_entropy_sum_at = 0.0f;
         for (ptrdiff_t k = 0; k < 10; k++) {
-            cross_entropy_sum_at += expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
+            cross_entropy_sum_at += gw_expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
         }
         const float d_cross_entropy_sum_at = 1.0f/(cross_entropy_sum_at*(float)rows);
         cross_entropy_sum_max[n] = cross_entropy_sum_max_at;
@@ -905,7 +1105,7 @@ static void compute_cross_entropy(
 {
     float cross_entropy_sum_2 = 0.0f;
     for (ptrdiff_t n = 0; n < rows; n++) {
-        cross_entropy_sum_2 += cross_entropy_sum_max[n] + logf(cross_entropy_sum[n]) - fc3[n*10 + label[n]];
+        cross_entropy_sum_2 += cross_entropy_sum_max[n] + gw_logf(cross_entropy_sum[n]) - fc3[n*10 + label[n]];
     }
     const float cross_entropy_at = cross_entropy_sum_2/(float)rows;
     cross_entropy[0] = cross_entropy_at;
@@ -921,7 +1121,7 @@ static void compute_d_fc3(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
-            const float d_fc3_at = d_cross_entropy_sum[n]*expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + (j == label[n] ? -1.0f/(float)rows : 0.0f);
+            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + (j == label[n] ? -1.0f/(float)rows : 0.0f);
             d_fc3[n*10 + j] = d_fc3_at;
         }
     }
@@ -2033,14 +2233,14 @@ static void compute_d_conv1_W(
 static void compute_step_size(
     float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
 {
-    const float step_size_at = lr/(1.0f - powf(beta1, 1.0f + (float)step[0]));
+    const float step_size_at = lr/(1.0f - gw_powf(beta1, 1.0f + (float)step[0]));
     step_size[0] = step_size_at;
 }
 
 /* unbiased = sqrt(1 - beta2**(step + 1))    once a step */
 static void compute_unbiased(float beta2, const int64_t *restrict step, float *restrict unbiased)
 {
-    const float unbiased_at = sqrtf(1.0f - powf(beta2, 1.0f + (float)step[0]));
+    const float unbiased_at = sqrtf(1.0f - gw_powf(beta2, 1.0f + (float)step[0]));
     unbiased[0] = unbiased_at;
 }
 
@@ -2772,7 +2972,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "3c04340f902fa1598637cec305b99c95";
+    return "b2f57223b0c97f5bb75818a7cd55bdf4";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

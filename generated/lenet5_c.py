@@ -86,7 +86,7 @@ WORKSPACE_BYTES = 4208448
 FLOPS_PER_STEP = 181583094
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "3c04340f902fa1598637cec305b99c95"
+BUILD_ID = "b2f57223b0c97f5bb75818a7cd55bdf4"
 
 
 Array = np.ndarray

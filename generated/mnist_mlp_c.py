@@ -61,7 +61,7 @@ WORKSPACE_BYTES = 701504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "c6242cbd4e2104cac702ecaf78741890"
+BUILD_ID = "b45c6fe9c7b2b7e64f5835d69b86560e"
 
 
 Array = np.ndarray

@@ -73,13 +73,245 @@
    Operations of one training step with 16 rows: 5464660314. Workspace: 44175424 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c small_gpt.c
    Call:     see small_gpt.h, or import small_gpt_c from Python.
-   Content:  27ddaffcee05c7c27ad61e9085ff5bf735ad8e02c85ff88e29723b9be372328c
+   Content:  34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754
 
    Every kernel opens with its equations. Indices start at 0, arrays are row-major. */
 #include "small_gpt.h"
 
 #include <math.h>
 #include <string.h>
+
+/* Functions of one formula, which a loop around them can turn into vectors. "ulp": units in the last
+   place, over all floats, or for double over many samples; fast build and portable build alike. */
+#if defined(__GNUC__)
+#define GW_MATH static inline __attribute__((always_inline))
+#else
+#define GW_MATH static inline
+#endif
+
+/* The bits of a double, and the double of some bits. */
+GW_MATH uint64_t gw_bits(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+GW_MATH double gw_of_bits(uint64_t bits)
+{
+    double x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^r - 1 where x = n*log 2 + r and |r| is at most log(2)/2, as a sum: returns its larger part, which is
+   exact. r + r^2 times a minimax polynomial; n is in two's complement, as adding 1.5 * 2^52 rounds
+   to a whole number and leaves it in the last bits. */
+GW_MATH double gw_grow(double x, uint64_t *n, double *smaller)
+{
+    const double shift = 6755399441055744.0;
+    const double moved = x*1.4426950408889634 + shift;
+    const double whole = moved - shift;
+    *n = gw_bits(moved) - gw_bits(shift);
+    const double near = x - whole*0.693147180559663, rest = whole*2.8235290563031577e-13;
+    const double r = near - rest;
+    double tail = 2.5053780029908902e-08;
+    tail = tail*r + 2.762602452933265e-07;
+    tail = tail*r + 2.7557407490023946e-06;
+    tail = tail*r + 2.4801505305539004e-05;
+    tail = tail*r + 0.00019841269719099702;
+    tail = tail*r + 0.001388888893154026;
+    tail = tail*r + 0.008333333333389498;
+    tail = tail*r + 0.041666666666576826;
+    tail = tail*r + 0.16666666666666588;
+    tail = tail*r + 0.5000000000000006;
+    *smaller = r*r*tail - rest;
+    return near;
+}
+
+/* 2^n for n in two's complement, where that is a normal number. */
+GW_MATH double gw_power_of_two(uint64_t n)
+{
+    return gw_of_bits((n + 1023) << 52);
+}
+
+/* e^x = 2^n e^r. The power of two is two factors, so that the result may be denormal or infinite.
+   Worst error 0.93 ulp. */
+GW_MATH double gw_exp(double x)
+{
+    const double most = x > 710.0 ? 710.0 : x;
+    const double within = most < -746.0 ? -746.0 : most;
+    uint64_t n;
+    double smaller;
+    const double grown = gw_grow(within, &n, &smaller), value = 1.0 + (grown + smaller);
+    const uint64_t half = ((n + 2048) >> 1) - 1024;
+    return value*gw_power_of_two(half)*gw_power_of_two(n - half);
+}
+
+/* A positive x as 2^k (1 + d) with 1 + d from sqrt(1/2) to sqrt(2): returns d. Whole numbers are made by
+   their bits: behind 2^52, the last bits count ones. */
+GW_MATH double gw_reduce(double x, double *k)
+{
+    const double normal = x < 2.2250738585072014e-308 ? x*4503599627370496.0 : x;
+    const double bias = x < 2.2250738585072014e-308 ? 1075.0 : 1023.0;
+    const uint64_t root_half = UINT64_C(0x3fe6a09e667f3bcd), mask = UINT64_C(0x000fffffffffffff);
+    const uint64_t moved = gw_bits(normal) + (UINT64_C(0x3ff0000000000000) - root_half);
+    const double zero = 4503599627370496.0;
+    *k = gw_of_bits((moved >> 52) | gw_bits(zero)) - zero - bias;
+    return gw_of_bits((moved & mask) + root_half) - 1.0;
+}
+
+/* log x = k*log 2 + log(1 + d), and log(1 + d) = 2 atanh(s) with s = d/(2 + d), written as
+   d - (d*d/2 - s*(d*d/2 + s*s*P(s*s))). Worst error 0.79 ulp. */
+GW_MATH double gw_log(double x)
+{
+    double k;
+    const double d = gw_reduce(x, &k);
+    const double s = d/(2.0 + d), z = s*s, half = 0.5*d*d;
+    double tail = 0.1479595158082936;
+    tail = tail*z + 0.1531405039231789;
+    tail = tail*z + 0.18183564331054497;
+    tail = tail*z + 0.22222198573120816;
+    tail = tail*z + 0.2857142874238784;
+    tail = tail*z + 0.3999999999941468;
+    tail = tail*z + 0.6666666666666734;
+    const double rest = half - (s*(half + z*tail) + k*2.8235290563031577e-13);
+    const double value = k*0.693147180559663 - (rest - d);
+    const double other = x == 0.0 ? -INFINITY : NAN;
+    return x > 0.0 ? x < INFINITY ? value : x : other;
+}
+
+/* The bits of a float, and the float of some bits. */
+GW_MATH uint32_t gw_bitsf(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+GW_MATH float gw_of_bitsf(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* e^r - 1 where x = n*log 2 + r and |r| is at most log(2)/2, as a sum: returns its larger part, which is
+   exact. r + r^2 times a minimax polynomial; n is in two's complement, as adding 1.5 * 2^23 rounds
+   to a whole number and leaves it in the last bits. */
+GW_MATH float gw_growf(float x, uint32_t *n, float *smaller)
+{
+    const float shift = 12582912.0f;
+    const float moved = x*1.442695f + shift;
+    const float whole = moved - shift;
+    *n = gw_bitsf(moved) - gw_bitsf(shift);
+    const float near = x - whole*0.693145751953125f, rest = whole*1.4286068e-06f;
+    const float r = near - rest;
+    float tail = 0.001388252f;
+    tail = tail*r + 0.008366514f;
+    tail = tail*r + 0.0416672f;
+    tail = tail*r + 0.16666543f;
+    tail = tail*r + 0.49999997f;
+    *smaller = r*r*tail - rest;
+    return near;
+}
+
+/* 2^n for n in two's complement, where that is a normal number. */
+GW_MATH float gw_power_of_twof(uint32_t n)
+{
+    return gw_of_bitsf((n + 127) << 23);
+}
+
+/* e^x = 2^n e^r. The power of two is two factors, so that the result may be denormal or infinite.
+   Worst error 0.93 ulp. */
+GW_MATH float gw_expf(float x)
+{
+    const float most = x > 89.0f ? 89.0f : x;
+    const float within = most < -104.0f ? -104.0f : most;
+    uint32_t n;
+    float smaller;
+    const float grown = gw_growf(within, &n, &smaller), value = 1.0f + (grown + smaller);
+    const uint32_t half = ((n + 256) >> 1) - 128;
+    return value*gw_power_of_twof(half)*gw_power_of_twof(n - half);
+}
+
+/* A positive x as 2^k (1 + d) with 1 + d from sqrt(1/2) to sqrt(2): returns d. Whole numbers are made by
+   their bits: behind 2^23, the last bits count ones. */
+GW_MATH float gw_reducef(float x, float *k)
+{
+    const float normal = x < 1.17549435e-38f ? x*8388608.0f : x;
+    const float bias = x < 1.17549435e-38f ? 150.0f : 127.0f;
+    const uint32_t root_half = UINT32_C(0x3f3504f3), mask = UINT32_C(0x007fffff);
+    const uint32_t moved = gw_bitsf(normal) + (UINT32_C(0x3f800000) - root_half);
+    const float zero = 8388608.0f;
+    *k = gw_of_bitsf((moved >> 23) | gw_bitsf(zero)) - zero - bias;
+    return gw_of_bitsf((moved & mask) + root_half) - 1.0f;
+}
+
+/* log x = k*log 2 + log(1 + d), and log(1 + d) = 2 atanh(s) with s = d/(2 + d), written as
+   d - (d*d/2 - s*(d*d/2 + s*s*P(s*s))). Worst error 0.84 ulp. */
+GW_MATH float gw_logf(float x)
+{
+    float k;
+    const float d = gw_reducef(x, &k);
+    const float s = d/(2.0f + d), z = s*s, half = 0.5f*d*d;
+    float tail = 0.2987173f;
+    tail = tail*z + 0.39977542f;
+    tail = tail*z + 0.66666776f;
+    const float rest = half - (s*(half + z*tail) + k*1.4286068e-06f);
+    const float value = k*0.693145751953125f - (rest - d);
+    const float other = x == 0.0f ? -INFINITY : NAN;
+    return x > 0.0f ? x < INFINITY ? value : x : other;
+}
+
+/* Below 1, x + x*P(x^2); from 1, a polynomial in |x| - 2.5. Worst error 1.55 ulp. */
+GW_MATH float gw_erff(float x)
+{
+    const float size = fabsf(x), within = size > 4.0f ? 4.0f : size;
+    const float square = within*within, t = within - 2.5f;
+    float small = 7.853862e-05f;
+    small = small*square - 0.00080101937f;
+    small = small*square + 0.0051883277f;
+    small = small*square - 0.026853813f;
+    small = small*square + 0.112835854f;
+    small = small*square - 0.37612626f;
+    small = small*square + 0.12837917f;
+    float large = -3.491682e-07f;
+    large = large*t + 8.877141e-07f;
+    large = large*t + 3.4463294e-06f;
+    large = large*t - 1.5701335e-05f;
+    large = large*t + 7.805817e-06f;
+    large = large*t + 8.104861e-05f;
+    large = large*t - 0.00025349896f;
+    large = large*t + 0.00025880398f;
+    large = large*t + 0.00054459315f;
+    large = large*t - 0.0027976083f;
+    large = large*t + 0.006116564f;
+    large = large*t - 0.008622586f;
+    large = large*t + 0.008350216f;
+    large = large*t - 0.005445691f;
+    large = large*t + 0.0021782783f;
+    large = large*t + 0.999593f;
+    const float upper = size > 3.92f ? 1.0f : large;
+    return copysignf(size < 1.0f ? within + within*small : upper, x);
+}
+
+/* What C99 gives pow beyond e^(y log |x|): the sign, and the values at 0, 1 and infinity. */
+GW_MATH float gw_pow_off(float x, float y, float power)
+{
+    const float half = 0.5f*y;
+    const int whole = floorf(y) == y, odd = whole && floorf(half) != half;
+    const int one = (y == 0.0f) | (x == 1.0f) | ((x == -1.0f) & (fabsf(y) == INFINITY));
+    const int none = (x < 0.0f) & (x > -INFINITY) & !whole;
+    const float size = one ? 1.0f : none ? NAN : power;
+    return odd ? copysignf(size, x) : size;
+}
+
+/* x^y = e^(y log |x|) in double. Worst error 0.51 ulp. */
+GW_MATH float gw_powf(float x, float y)
+{
+    return gw_pow_off(x, y, (float)gw_exp((double)y*gw_log(fabs((double)x))));
+}
 
 /* a / b, rounded down. */
 static inline ptrdiff_t gw_floor_div(ptrdiff_t a, ptrdiff_t b)
@@ -107,6 +339,12 @@ static inline float gw_larger(float a, float b)
 static inline float gw_square(float a)
 {
     return a*a;
+}
+
+/* a^1.5 */
+static inline float gw_three_halves(float a)
+{
+    return a*sqrtf(a);
 }
 
 #define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
@@ -394,24 +632,6 @@ static void compute_block1_attention_q(
     }
 }
 
-/* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block1_attention_q_heads(
-    ptrdiff_t rows, const float *restrict block1_attention_q,
-    float *restrict block1_attention_q_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block1_attention_q_heads_at = block1_attention_q[n*8192 + i2*128 + 32*i1 + i3];
-                    block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block1_attention_q_heads_at;
-                }
-            }
-        }
-    }
-}
-
 /* block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
        j]*block1.norm1[n, i1, k]    small_gpt.py:37
    then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
@@ -517,24 +737,6 @@ static void compute_block1_attention_k(
         }
         for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
             compute_block1_attention_k_tile(1, wide, done, first, i1, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
-        }
-    }
-}
-
-/* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block1_attention_k_heads(
-    ptrdiff_t rows, const float *restrict block1_attention_k,
-    float *restrict block1_attention_k_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block1_attention_k_heads_at = block1_attention_k[n*8192 + i2*128 + 32*i1 + i3];
-                    block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block1_attention_k_heads_at;
-                }
-            }
         }
     }
 }
@@ -648,6 +850,42 @@ static void compute_block1_attention_v(
     }
 }
 
+/* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block1_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_q,
+    float *restrict block1_attention_q_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block1_attention_q_heads_at = block1_attention_q[n*8192 + i2*128 + 32*i1 + i3];
+                    block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block1_attention_q_heads_at;
+                }
+            }
+        }
+    }
+}
+
+/* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block1_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block1_attention_k,
+    float *restrict block1_attention_k_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block1_attention_k_heads_at = block1_attention_k[n*8192 + i2*128 + 32*i1 + i3];
+                    block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block1_attention_k_heads_at;
+                }
+            }
+        }
+    }
+}
+
 /* block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
        small_gpt.py:37 */
 static void compute_block1_attention_v_heads(
@@ -677,7 +915,7 @@ GW_INLINE void compute_block1_attention_mixed_scores_point(float value, ptrdiff_
     ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
 {
     const float block1_attention_mixed_scores_sum = value;
-    const float block1_attention_mixed_scores_at = (i2 >= j ? 0.125f*block1_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
+    const float block1_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block1_attention_mixed_scores_sum : -1e+30f);
     block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_scores_at;
 }
 
@@ -835,7 +1073,7 @@ static void compute_block1_attention_mixed_weights_sum(
                 }
                 float block1_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block1_attention_mixed_weights_sum_at += expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block1_attention_mixed_weights_sum_max_at);
+                    block1_attention_mixed_weights_sum_at += gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block1_attention_mixed_weights_sum_max_at);
                 }
                 block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_max_at;
                 block1_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_at;
@@ -857,7 +1095,7 @@ static void compute_block1_attention_mixed_weights(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block1_attention_mixed_weights_at = expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    const float block1_attention_mixed_weights_at = gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                     block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_weights_at;
                 }
             }
@@ -1160,7 +1398,7 @@ GW_INLINE void compute_block1_up_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block1_up_sum = value;
     const float block1_up = block1_up_sum + block1_up_b[j];
-    const float h_at = 0.5f*block1_up*(1.0f + erff(0.5f*block1_up*sqrtf(2.0f)));
+    const float h_at = 0.5f*block1_up*(1.0f + gw_erff(0.70710677f*block1_up));
     h[n*32768 + i1*512 + j] = h_at;
 }
 
@@ -1525,24 +1763,6 @@ static void compute_block2_attention_q(
     }
 }
 
-/* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block2_attention_q_heads(
-    ptrdiff_t rows, const float *restrict block2_attention_q,
-    float *restrict block2_attention_q_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block2_attention_q_heads_at = block2_attention_q[n*8192 + i2*128 + 32*i1 + i3];
-                    block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block2_attention_q_heads_at;
-                }
-            }
-        }
-    }
-}
-
 /* block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
        j]*block2.norm1[n, i1, k]    small_gpt.py:37
    then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
@@ -1648,24 +1868,6 @@ static void compute_block2_attention_k(
         }
         for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
             compute_block2_attention_k_tile(1, wide, done, first, i1, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
-        }
-    }
-}
-
-/* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block2_attention_k_heads(
-    ptrdiff_t rows, const float *restrict block2_attention_k,
-    float *restrict block2_attention_k_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block2_attention_k_heads_at = block2_attention_k[n*8192 + i2*128 + 32*i1 + i3];
-                    block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block2_attention_k_heads_at;
-                }
-            }
         }
     }
 }
@@ -1779,6 +1981,42 @@ static void compute_block2_attention_v(
     }
 }
 
+/* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block2_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_q,
+    float *restrict block2_attention_q_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block2_attention_q_heads_at = block2_attention_q[n*8192 + i2*128 + 32*i1 + i3];
+                    block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block2_attention_q_heads_at;
+                }
+            }
+        }
+    }
+}
+
+/* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block2_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block2_attention_k,
+    float *restrict block2_attention_k_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block2_attention_k_heads_at = block2_attention_k[n*8192 + i2*128 + 32*i1 + i3];
+                    block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block2_attention_k_heads_at;
+                }
+            }
+        }
+    }
+}
+
 /* block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
        small_gpt.py:37 */
 static void compute_block2_attention_v_heads(
@@ -1808,7 +2046,7 @@ GW_INLINE void compute_block2_attention_mixed_scores_point(float value, ptrdiff_
     ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
 {
     const float block2_attention_mixed_scores_sum = value;
-    const float block2_attention_mixed_scores_at = (i2 >= j ? 0.125f*block2_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
+    const float block2_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block2_attention_mixed_scores_sum : -1e+30f);
     block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_scores_at;
 }
 
@@ -1966,7 +2204,7 @@ static void compute_block2_attention_mixed_weights_sum(
                 }
                 float block2_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block2_attention_mixed_weights_sum_at += expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block2_attention_mixed_weights_sum_max_at);
+                    block2_attention_mixed_weights_sum_at += gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block2_attention_mixed_weights_sum_max_at);
                 }
                 block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_max_at;
                 block2_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_at;
@@ -1988,7 +2226,7 @@ static void compute_block2_attention_mixed_weights(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block2_attention_mixed_weights_at = expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    const float block2_attention_mixed_weights_at = gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                     block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_weights_at;
                 }
             }
@@ -2291,7 +2529,7 @@ GW_INLINE void compute_block2_up_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block2_up_sum = value;
     const float block2_up = block2_up_sum + block2_up_b[j];
-    const float h_2_at = 0.5f*block2_up*(1.0f + erff(0.5f*block2_up*sqrtf(2.0f)));
+    const float h_2_at = 0.5f*block2_up*(1.0f + gw_erff(0.70710677f*block2_up));
     h_2[n*32768 + i1*512 + j] = h_2_at;
 }
 
@@ -2656,24 +2894,6 @@ static void compute_block3_attention_q(
     }
 }
 
-/* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block3_attention_q_heads(
-    ptrdiff_t rows, const float *restrict block3_attention_q,
-    float *restrict block3_attention_q_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block3_attention_q_heads_at = block3_attention_q[n*8192 + i2*128 + 32*i1 + i3];
-                    block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block3_attention_q_heads_at;
-                }
-            }
-        }
-    }
-}
-
 /* block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
        j]*block3.norm1[n, i1, k]    small_gpt.py:37
    then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
@@ -2779,24 +2999,6 @@ static void compute_block3_attention_k(
         }
         for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
             compute_block3_attention_k_tile(1, wide, done, first, i1, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
-        }
-    }
-}
-
-/* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block3_attention_k_heads(
-    ptrdiff_t rows, const float *restrict block3_attention_k,
-    float *restrict block3_attention_k_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block3_attention_k_heads_at = block3_attention_k[n*8192 + i2*128 + 32*i1 + i3];
-                    block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block3_attention_k_heads_at;
-                }
-            }
         }
     }
 }
@@ -2910,6 +3112,42 @@ static void compute_block3_attention_v(
     }
 }
 
+/* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block3_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_q,
+    float *restrict block3_attention_q_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block3_attention_q_heads_at = block3_attention_q[n*8192 + i2*128 + 32*i1 + i3];
+                    block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block3_attention_q_heads_at;
+                }
+            }
+        }
+    }
+}
+
+/* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block3_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block3_attention_k,
+    float *restrict block3_attention_k_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block3_attention_k_heads_at = block3_attention_k[n*8192 + i2*128 + 32*i1 + i3];
+                    block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block3_attention_k_heads_at;
+                }
+            }
+        }
+    }
+}
+
 /* block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
        small_gpt.py:37 */
 static void compute_block3_attention_v_heads(
@@ -2939,7 +3177,7 @@ GW_INLINE void compute_block3_attention_mixed_scores_point(float value, ptrdiff_
     ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
 {
     const float block3_attention_mixed_scores_sum = value;
-    const float block3_attention_mixed_scores_at = (i2 >= j ? 0.125f*block3_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
+    const float block3_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block3_attention_mixed_scores_sum : -1e+30f);
     block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_scores_at;
 }
 
@@ -3097,7 +3335,7 @@ static void compute_block3_attention_mixed_weights_sum(
                 }
                 float block3_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block3_attention_mixed_weights_sum_at += expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block3_attention_mixed_weights_sum_max_at);
+                    block3_attention_mixed_weights_sum_at += gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block3_attention_mixed_weights_sum_max_at);
                 }
                 block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_max_at;
                 block3_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_at;
@@ -3119,7 +3357,7 @@ static void compute_block3_attention_mixed_weights(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block3_attention_mixed_weights_at = expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    const float block3_attention_mixed_weights_at = gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                     block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_weights_at;
                 }
             }
@@ -3422,7 +3660,7 @@ GW_INLINE void compute_block3_up_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block3_up_sum = value;
     const float block3_up = block3_up_sum + block3_up_b[j];
-    const float h_3_at = 0.5f*block3_up*(1.0f + erff(0.5f*block3_up*sqrtf(2.0f)));
+    const float h_3_at = 0.5f*block3_up*(1.0f + gw_erff(0.70710677f*block3_up));
     h_3[n*32768 + i1*512 + j] = h_3_at;
 }
 
@@ -3787,24 +4025,6 @@ static void compute_block4_attention_q(
     }
 }
 
-/* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block4_attention_q_heads(
-    ptrdiff_t rows, const float *restrict block4_attention_q,
-    float *restrict block4_attention_q_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block4_attention_q_heads_at = block4_attention_q[n*8192 + i2*128 + 32*i1 + i3];
-                    block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block4_attention_q_heads_at;
-                }
-            }
-        }
-    }
-}
-
 /* block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
        j]*block4.norm1[n, i1, k]    small_gpt.py:37
    then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
@@ -3910,24 +4130,6 @@ static void compute_block4_attention_k(
         }
         for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
             compute_block4_attention_k_tile(1, wide, done, first, i1, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
-        }
-    }
-}
-
-/* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
-static void compute_block4_attention_k_heads(
-    ptrdiff_t rows, const float *restrict block4_attention_k,
-    float *restrict block4_attention_k_heads)
-{
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
-                    const float block4_attention_k_heads_at = block4_attention_k[n*8192 + i2*128 + 32*i1 + i3];
-                    block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block4_attention_k_heads_at;
-                }
-            }
         }
     }
 }
@@ -4041,6 +4243,42 @@ static void compute_block4_attention_v(
     }
 }
 
+/* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block4_attention_q_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_q,
+    float *restrict block4_attention_q_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block4_attention_q_heads_at = block4_attention_q[n*8192 + i2*128 + 32*i1 + i3];
+                    block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = block4_attention_q_heads_at;
+                }
+            }
+        }
+    }
+}
+
+/* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+       small_gpt.py:37 */
+static void compute_block4_attention_k_heads(
+    ptrdiff_t rows, const float *restrict block4_attention_k,
+    float *restrict block4_attention_k_heads)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t i3 = 0; i3 < 32; i3++) {
+                    const float block4_attention_k_heads_at = block4_attention_k[n*8192 + i2*128 + 32*i1 + i3];
+                    block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = block4_attention_k_heads_at;
+                }
+            }
+        }
+    }
+}
+
 /* block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
        small_gpt.py:37 */
 static void compute_block4_attention_v_heads(
@@ -4070,7 +4308,7 @@ GW_INLINE void compute_block4_attention_mixed_scores_point(float value, ptrdiff_
     ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
 {
     const float block4_attention_mixed_scores_sum = value;
-    const float block4_attention_mixed_scores_at = (i2 >= j ? 0.125f*block4_attention_mixed_scores_sum*sqrtf(2.0f) : -1e+30f);
+    const float block4_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block4_attention_mixed_scores_sum : -1e+30f);
     block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_scores_at;
 }
 
@@ -4228,7 +4466,7 @@ static void compute_block4_attention_mixed_weights_sum(
                 }
                 float block4_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block4_attention_mixed_weights_sum_at += expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block4_attention_mixed_weights_sum_max_at);
+                    block4_attention_mixed_weights_sum_at += gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block4_attention_mixed_weights_sum_max_at);
                 }
                 block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_max_at;
                 block4_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_at;
@@ -4250,7 +4488,7 @@ static void compute_block4_attention_mixed_weights(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block4_attention_mixed_weights_at = expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    const float block4_attention_mixed_weights_at = gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
                     block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_weights_at;
                 }
             }
@@ -4553,7 +4791,7 @@ GW_INLINE void compute_block4_up_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block4_up_sum = value;
     const float block4_up = block4_up_sum + block4_up_b[j];
-    const float h_4_at = 0.5f*block4_up*(1.0f + erff(0.5f*block4_up*sqrtf(2.0f)));
+    const float h_4_at = 0.5f*block4_up*(1.0f + gw_erff(0.70710677f*block4_up));
     h_4[n*32768 + i1*512 + j] = h_4_at;
 }
 
@@ -4992,7 +5230,7 @@ GW_INLINE void compute_block1_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block1_up_sum = value;
     const float block1_up_at = block1_up_sum + block1_up_b[j];
-    const float h_at = 0.5f*block1_up_at*(1.0f + erff(0.5f*block1_up_at*sqrtf(2.0f)));
+    const float h_at = 0.5f*block1_up_at*(1.0f + gw_erff(0.70710677f*block1_up_at));
     block1_up[n*32768 + i1*512 + j] = block1_up_at;
     h[n*32768 + i1*512 + j] = h_at;
 }
@@ -5177,7 +5415,7 @@ GW_INLINE void compute_block2_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block2_up_sum = value;
     const float block2_up_at = block2_up_sum + block2_up_b[j];
-    const float h_2_at = 0.5f*block2_up_at*(1.0f + erff(0.5f*block2_up_at*sqrtf(2.0f)));
+    const float h_2_at = 0.5f*block2_up_at*(1.0f + gw_erff(0.70710677f*block2_up_at));
     block2_up[n*32768 + i1*512 + j] = block2_up_at;
     h_2[n*32768 + i1*512 + j] = h_2_at;
 }
@@ -5363,7 +5601,7 @@ GW_INLINE void compute_block3_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block3_up_sum = value;
     const float block3_up_at = block3_up_sum + block3_up_b[j];
-    const float h_3_at = 0.5f*block3_up_at*(1.0f + erff(0.5f*block3_up_at*sqrtf(2.0f)));
+    const float h_3_at = 0.5f*block3_up_at*(1.0f + gw_erff(0.70710677f*block3_up_at));
     block3_up[n*32768 + i1*512 + j] = block3_up_at;
     h_3[n*32768 + i1*512 + j] = h_3_at;
 }
@@ -5549,7 +5787,7 @@ GW_INLINE void compute_block4_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
 {
     const float block4_up_sum = value;
     const float block4_up_at = block4_up_sum + block4_up_b[j];
-    const float h_4_at = 0.5f*block4_up_at*(1.0f + erff(0.5f*block4_up_at*sqrtf(2.0f)));
+    const float h_4_at = 0.5f*block4_up_at*(1.0f + gw_erff(0.70710677f*block4_up_at));
     block4_up[n*32768 + i1*512 + j] = block4_up_at;
     h_4[n*32768 + i1*512 + j] = h_4_at;
 }
@@ -5703,7 +5941,7 @@ static void compute_cross_entropy_sum(
             }
             float cross_entropy_sum_at = 0.0f;
             for (ptrdiff_t k = 0; k < 96; k++) {
-                cross_entropy_sum_at += expf(head[n*6144 + i1*96 + k] - cross_entropy_sum_max_at);
+                cross_entropy_sum_at += gw_expf(head[n*6144 + i1*96 + k] - cross_entropy_sum_max_at);
             }
             const float d_cross_entropy_sum_at = 0.015625f/(cross_entropy_sum_at*(float)rows);
             cross_entropy_sum_max[n*64 + i1] = cross_entropy_sum_max_at;
@@ -5724,7 +5962,7 @@ static void compute_cross_entropy(
     float cross_entropy_sum_2 = 0.0f;
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            cross_entropy_sum_2 += cross_entropy_sum_max[n*64 + i1] + logf(cross_entropy_sum[n*64 + i1]) - head[n*6144 + i1*96 + targets[n*64 + i1]];
+            cross_entropy_sum_2 += cross_entropy_sum_max[n*64 + i1] + gw_logf(cross_entropy_sum[n*64 + i1]) - head[n*6144 + i1*96 + targets[n*64 + i1]];
         }
     }
     const float cross_entropy_at = 0.015625f*cross_entropy_sum_2/(float)rows;
@@ -5742,7 +5980,7 @@ static void compute_d_head(
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             for (ptrdiff_t j = 0; j < 96; j++) {
-                const float d_head_at = d_cross_entropy_sum[n*64 + i1]*expf(head[n*6144 + i1*96 + j] - cross_entropy_sum_max[n*64 + i1]) + (j == targets[n*64 + i1] ? -0.015625f/(float)rows : 0.0f);
+                const float d_head_at = d_cross_entropy_sum[n*64 + i1]*gw_expf(head[n*6144 + i1*96 + j] - cross_entropy_sum_max[n*64 + i1]) + (j == targets[n*64 + i1] ? -0.015625f/(float)rows : 0.0f);
                 d_head[n*6144 + i1*96 + j] = d_head_at;
             }
         }
@@ -6012,7 +6250,7 @@ static void compute_d_norm_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_norm_var_sum += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]*d_norm[n*8192 + i1*128 + i2];
             }
-            const float d_norm_var_at = -0.5f*d_norm_var_sum/powf(1e-05f + norm_var[n*64 + i1], 1.5f);
+            const float d_norm_var_at = -0.5f*d_norm_var_sum/gw_three_halves(1e-05f + norm_var[n*64 + i1]);
             const float d_norm_mean_from_norm_var_at = d_norm_var_at*d_norm_mean_from_norm_var_sum[n*64 + i1];
             d_norm_var[n*64 + i1] = d_norm_var_at;
             d_norm_mean_from_norm_var[n*64 + i1] = d_norm_mean_from_norm_var_at;
@@ -6383,7 +6621,7 @@ GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
 {
     const float d_h_4 = value;
-    const float d_block4_up_at = d_h_4*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block4_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block4_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block4_up[i0*32768 + i1*512 + i2]*block4_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
+    const float d_block4_up_at = d_h_4*(0.5f + 0.5f*gw_erff(0.70710677f*block4_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block4_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block4_up[i0*32768 + i1*512 + i2]*block4_up[i0*32768 + i1*512 + i2])));
     d_block4_up[i0*32768 + i1*512 + i2] = d_block4_up_at;
 }
 
@@ -6810,7 +7048,7 @@ static void compute_d_block4_norm2_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block4_norm2_var_sum += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*block4_norm2_W[i2]*d_block4_norm2[n*8192 + i1*128 + i2];
             }
-            const float d_block4_norm2_var_at = -0.5f*d_block4_norm2_var_sum/powf(1e-05f + block4_norm2_var[n*64 + i1], 1.5f);
+            const float d_block4_norm2_var_at = -0.5f*d_block4_norm2_var_sum/gw_three_halves(1e-05f + block4_norm2_var[n*64 + i1]);
             const float d_block4_norm2_mean_from_block4_norm2_var_at = d_block4_norm2_var_at*d_block4_norm2_mean_from_block4_norm2_var_sum[n*64 + i1];
             d_block4_norm2_var[n*64 + i1] = d_block4_norm2_var_at;
             d_block4_norm2_mean_from_block4_norm2_var[n*64 + i1] = d_block4_norm2_mean_from_block4_norm2_var_at;
@@ -7646,8 +7884,8 @@ static void compute_d_block4_attention_mixed_scores(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block4_attention_mixed_scores = d_block4_attention_mixed_weights_sum[n*256 + i1*64 + i2]*expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block4_attention_mixed_scores_sum_at = d_block4_attention_mixed_scores*(i2 >= j ? 0.125f*sqrtf(2.0f) : 0.0f);
+                    const float d_block4_attention_mixed_scores = d_block4_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block4_attention_mixed_scores_sum_at = d_block4_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block4_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_scores_sum_at;
                 }
             }
@@ -8788,7 +9026,7 @@ static void compute_d_block4_norm1_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block4_norm1_var_sum += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*block4_norm1_W[i2]*d_block4_norm1[n*8192 + i1*128 + i2];
             }
-            const float d_block4_norm1_var_at = -0.5f*d_block4_norm1_var_sum/powf(1e-05f + block4_norm1_var[n*64 + i1], 1.5f);
+            const float d_block4_norm1_var_at = -0.5f*d_block4_norm1_var_sum/gw_three_halves(1e-05f + block4_norm1_var[n*64 + i1]);
             const float d_block4_norm1_mean_from_block4_norm1_var_at = d_block4_norm1_var_at*d_block4_norm1_mean_from_block4_norm1_var_sum[n*64 + i1];
             d_block4_norm1_var[n*64 + i1] = d_block4_norm1_var_at;
             d_block4_norm1_mean_from_block4_norm1_var[n*64 + i1] = d_block4_norm1_mean_from_block4_norm1_var_at;
@@ -9172,7 +9410,7 @@ GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
 {
     const float d_h_3 = value;
-    const float d_block3_up_at = d_h_3*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block3_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block3_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block3_up[i0*32768 + i1*512 + i2]*block3_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
+    const float d_block3_up_at = d_h_3*(0.5f + 0.5f*gw_erff(0.70710677f*block3_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block3_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block3_up[i0*32768 + i1*512 + i2]*block3_up[i0*32768 + i1*512 + i2])));
     d_block3_up[i0*32768 + i1*512 + i2] = d_block3_up_at;
 }
 
@@ -9599,7 +9837,7 @@ static void compute_d_block3_norm2_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block3_norm2_var_sum += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*block3_norm2_W[i2]*d_block3_norm2[n*8192 + i1*128 + i2];
             }
-            const float d_block3_norm2_var_at = -0.5f*d_block3_norm2_var_sum/powf(1e-05f + block3_norm2_var[n*64 + i1], 1.5f);
+            const float d_block3_norm2_var_at = -0.5f*d_block3_norm2_var_sum/gw_three_halves(1e-05f + block3_norm2_var[n*64 + i1]);
             const float d_block3_norm2_mean_from_block3_norm2_var_at = d_block3_norm2_var_at*d_block3_norm2_mean_from_block3_norm2_var_sum[n*64 + i1];
             d_block3_norm2_var[n*64 + i1] = d_block3_norm2_var_at;
             d_block3_norm2_mean_from_block3_norm2_var[n*64 + i1] = d_block3_norm2_mean_from_block3_norm2_var_at;
@@ -10435,8 +10673,8 @@ static void compute_d_block3_attention_mixed_scores(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block3_attention_mixed_scores = d_block3_attention_mixed_weights_sum[n*256 + i1*64 + i2]*expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block3_attention_mixed_scores_sum_at = d_block3_attention_mixed_scores*(i2 >= j ? 0.125f*sqrtf(2.0f) : 0.0f);
+                    const float d_block3_attention_mixed_scores = d_block3_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block3_attention_mixed_scores_sum_at = d_block3_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block3_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_scores_sum_at;
                 }
             }
@@ -11577,7 +11815,7 @@ static void compute_d_block3_norm1_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block3_norm1_var_sum += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*block3_norm1_W[i2]*d_block3_norm1[n*8192 + i1*128 + i2];
             }
-            const float d_block3_norm1_var_at = -0.5f*d_block3_norm1_var_sum/powf(1e-05f + block3_norm1_var[n*64 + i1], 1.5f);
+            const float d_block3_norm1_var_at = -0.5f*d_block3_norm1_var_sum/gw_three_halves(1e-05f + block3_norm1_var[n*64 + i1]);
             const float d_block3_norm1_mean_from_block3_norm1_var_at = d_block3_norm1_var_at*d_block3_norm1_mean_from_block3_norm1_var_sum[n*64 + i1];
             d_block3_norm1_var[n*64 + i1] = d_block3_norm1_var_at;
             d_block3_norm1_mean_from_block3_norm1_var[n*64 + i1] = d_block3_norm1_mean_from_block3_norm1_var_at;
@@ -11961,7 +12199,7 @@ GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
 {
     const float d_h_2 = value;
-    const float d_block2_up_at = d_h_2*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block2_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block2_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block2_up[i0*32768 + i1*512 + i2]*block2_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
+    const float d_block2_up_at = d_h_2*(0.5f + 0.5f*gw_erff(0.70710677f*block2_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block2_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block2_up[i0*32768 + i1*512 + i2]*block2_up[i0*32768 + i1*512 + i2])));
     d_block2_up[i0*32768 + i1*512 + i2] = d_block2_up_at;
 }
 
@@ -12388,7 +12626,7 @@ static void compute_d_block2_norm2_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block2_norm2_var_sum += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*block2_norm2_W[i2]*d_block2_norm2[n*8192 + i1*128 + i2];
             }
-            const float d_block2_norm2_var_at = -0.5f*d_block2_norm2_var_sum/powf(1e-05f + block2_norm2_var[n*64 + i1], 1.5f);
+            const float d_block2_norm2_var_at = -0.5f*d_block2_norm2_var_sum/gw_three_halves(1e-05f + block2_norm2_var[n*64 + i1]);
             const float d_block2_norm2_mean_from_block2_norm2_var_at = d_block2_norm2_var_at*d_block2_norm2_mean_from_block2_norm2_var_sum[n*64 + i1];
             d_block2_norm2_var[n*64 + i1] = d_block2_norm2_var_at;
             d_block2_norm2_mean_from_block2_norm2_var[n*64 + i1] = d_block2_norm2_mean_from_block2_norm2_var_at;
@@ -13224,8 +13462,8 @@ static void compute_d_block2_attention_mixed_scores(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block2_attention_mixed_scores = d_block2_attention_mixed_weights_sum[n*256 + i1*64 + i2]*expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block2_attention_mixed_scores_sum_at = d_block2_attention_mixed_scores*(i2 >= j ? 0.125f*sqrtf(2.0f) : 0.0f);
+                    const float d_block2_attention_mixed_scores = d_block2_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block2_attention_mixed_scores_sum_at = d_block2_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block2_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_scores_sum_at;
                 }
             }
@@ -14366,7 +14604,7 @@ static void compute_d_block2_norm1_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block2_norm1_var_sum += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*block2_norm1_W[i2]*d_block2_norm1[n*8192 + i1*128 + i2];
             }
-            const float d_block2_norm1_var_at = -0.5f*d_block2_norm1_var_sum/powf(1e-05f + block2_norm1_var[n*64 + i1], 1.5f);
+            const float d_block2_norm1_var_at = -0.5f*d_block2_norm1_var_sum/gw_three_halves(1e-05f + block2_norm1_var[n*64 + i1]);
             const float d_block2_norm1_mean_from_block2_norm1_var_at = d_block2_norm1_var_at*d_block2_norm1_mean_from_block2_norm1_var_sum[n*64 + i1];
             d_block2_norm1_var[n*64 + i1] = d_block2_norm1_var_at;
             d_block2_norm1_mean_from_block2_norm1_var[n*64 + i1] = d_block2_norm1_mean_from_block2_norm1_var_at;
@@ -14750,7 +14988,7 @@ GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i2,
     ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
 {
     const float d_h = value;
-    const float d_block1_up_at = d_h*(0.5f + 0.5f*erff(0.5f*sqrtf(2.0f)*block1_up[i0*32768 + i1*512 + i2]) + 0.5f*sqrtf(2.0f)*block1_up[i0*32768 + i1*512 + i2]*expf(-0.5f*(block1_up[i0*32768 + i1*512 + i2]*block1_up[i0*32768 + i1*512 + i2]))/sqrtf(3.1415927f));
+    const float d_block1_up_at = d_h*(0.5f + 0.5f*gw_erff(0.70710677f*block1_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block1_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block1_up[i0*32768 + i1*512 + i2]*block1_up[i0*32768 + i1*512 + i2])));
     d_block1_up[i0*32768 + i1*512 + i2] = d_block1_up_at;
 }
 
@@ -15177,7 +15415,7 @@ static void compute_d_block1_norm2_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block1_norm2_var_sum += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*block1_norm2_W[i2]*d_block1_norm2[n*8192 + i1*128 + i2];
             }
-            const float d_block1_norm2_var_at = -0.5f*d_block1_norm2_var_sum/powf(1e-05f + block1_norm2_var[n*64 + i1], 1.5f);
+            const float d_block1_norm2_var_at = -0.5f*d_block1_norm2_var_sum/gw_three_halves(1e-05f + block1_norm2_var[n*64 + i1]);
             const float d_block1_norm2_mean_from_block1_norm2_var_at = d_block1_norm2_var_at*d_block1_norm2_mean_from_block1_norm2_var_sum[n*64 + i1];
             d_block1_norm2_var[n*64 + i1] = d_block1_norm2_var_at;
             d_block1_norm2_mean_from_block1_norm2_var[n*64 + i1] = d_block1_norm2_mean_from_block1_norm2_var_at;
@@ -16013,8 +16251,8 @@ static void compute_d_block1_attention_mixed_scores(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block1_attention_mixed_scores = d_block1_attention_mixed_weights_sum[n*256 + i1*64 + i2]*expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block1_attention_mixed_scores_sum_at = d_block1_attention_mixed_scores*(i2 >= j ? 0.125f*sqrtf(2.0f) : 0.0f);
+                    const float d_block1_attention_mixed_scores = d_block1_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block1_attention_mixed_scores_sum_at = d_block1_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block1_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_scores_sum_at;
                 }
             }
@@ -17155,7 +17393,7 @@ static void compute_d_block1_norm1_var(
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
                 d_block1_norm1_var_sum += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*block1_norm1_W[i2]*d_block1_norm1[n*8192 + i1*128 + i2];
             }
-            const float d_block1_norm1_var_at = -0.5f*d_block1_norm1_var_sum/powf(1e-05f + block1_norm1_var[n*64 + i1], 1.5f);
+            const float d_block1_norm1_var_at = -0.5f*d_block1_norm1_var_sum/gw_three_halves(1e-05f + block1_norm1_var[n*64 + i1]);
             const float d_block1_norm1_mean_from_block1_norm1_var_at = d_block1_norm1_var_at*d_block1_norm1_mean_from_block1_norm1_var_sum[n*64 + i1];
             d_block1_norm1_var[n*64 + i1] = d_block1_norm1_var_at;
             d_block1_norm1_mean_from_block1_norm1_var[n*64 + i1] = d_block1_norm1_mean_from_block1_norm1_var_at;
@@ -17448,14 +17686,14 @@ static void compute_d_token_W(
 static void compute_step_size(
     float beta1, const int64_t *restrict step, float lr, float *restrict step_size)
 {
-    const float step_size_at = lr/(1.0f - powf(beta1, 1.0f + (float)step[0]));
+    const float step_size_at = lr/(1.0f - gw_powf(beta1, 1.0f + (float)step[0]));
     step_size[0] = step_size_at;
 }
 
 /* unbiased = sqrt(1 - beta2**(step + 1))    once a step */
 static void compute_unbiased(float beta2, const int64_t *restrict step, float *restrict unbiased)
 {
-    const float unbiased_at = sqrtf(1.0f - powf(beta2, 1.0f + (float)step[0]));
+    const float unbiased_at = sqrtf(1.0f - gw_powf(beta2, 1.0f + (float)step[0]));
     unbiased[0] = unbiased_at;
 }
 
@@ -20281,7 +20519,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "e0353ff0ac43cdfeb12885a30625fb22";
+    return "78e1cedbb11ce14c0907ea57cb62ac7b";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -21021,7 +21259,7 @@ int small_gpt_forward(
             return SMALL_GPT_BAD_INDEX;
         }
     }
-    /* Temporaries: 3178496 bytes, 40017920 saved by reuse. */
+    /* Temporaries: 4194304 bytes, 39002112 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_norm1 = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block1_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
@@ -21050,23 +21288,15 @@ int small_gpt_forward(
     float *const block4_norm2_var = (float *)(void *)(base + 4096); /* [rows][64] */
     float *const block1_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block1_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block1_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block1_attention_v = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block1_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block2_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block2_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block2_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block2_attention_v = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block2_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block3_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block3_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block3_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block3_attention_v = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block3_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block4_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block4_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block4_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block4_attention_v = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block4_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const norm_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block1_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
@@ -21074,18 +21304,18 @@ int small_gpt_forward(
     float *const block3_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const block4_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const norm_var = (float *)(void *)(base + 528384); /* [rows][64] */
-    float *const block1_attention_q_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
+    float *const block1_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const block1_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
-    float *const block2_attention_q_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
+    float *const block2_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const block2_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
-    float *const block3_attention_q_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
+    float *const block3_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const block3_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
-    float *const block4_attention_q_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
+    float *const block4_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const block4_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
-    float *const block1_attention_k_heads = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
-    float *const block2_attention_k_heads = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
-    float *const block3_attention_k_heads = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
-    float *const block4_attention_k_heads = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
+    float *const block1_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block2_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block3_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block4_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
     float *const x = (float *)(void *)(base + 2097152); /* [rows][64][128] */
     float *const block1_norm2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
     float *const add = (float *)(void *)(base + 2097152); /* [rows][64][128] */
@@ -21095,31 +21325,39 @@ int small_gpt_forward(
     float *const add_3 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
     float *const block4_norm2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
     float *const add_4 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block1_attention_v_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block1_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
     float *const x_2 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
-    float *const block2_attention_v_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block2_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
     float *const x_3 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
-    float *const block3_attention_v_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block3_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
     float *const x_4 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
-    float *const block4_attention_v_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block4_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
+    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
     float *const x_5 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
-    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
-    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 3162112); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 3162112); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 3162112); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 3162112); /* [rows][4][64] */
-    float *const gw_panel = (float *)(void *)(base + 3178496); /* [1536] */
+    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
+    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
+    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
+    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
+    float *const block1_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
+    float *const block2_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
+    float *const block3_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
+    float *const block4_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
+    float *const block1_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
+    float *const block2_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
+    float *const block3_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
+    float *const block4_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
+    float *const gw_panel = (float *)(void *)(base + 4194304); /* [1536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean(rows, x, block1_norm1_mean, block1_norm1_var);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
     compute_block1_attention_q(rows, params->block1_attention_q_W, block1_norm1, params->block1_attention_q_b, block1_attention_q);
-    compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
     compute_block1_attention_k(rows, params->block1_attention_k_W, block1_norm1, params->block1_attention_k_b, block1_attention_k);
-    compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v(rows, params->block1_attention_v_W, block1_norm1, params->block1_attention_v_b, block1_attention_v);
+    compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
+    compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
@@ -21134,10 +21372,10 @@ int small_gpt_forward(
     compute_block2_norm1_mean(rows, add, block2_norm1_mean, block2_norm1_var);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
-    compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
     compute_block2_attention_k(rows, params->block2_attention_k_W, block2_norm1, params->block2_attention_k_b, block2_attention_k);
-    compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v(rows, params->block2_attention_v_W, block2_norm1, params->block2_attention_v_b, block2_attention_v);
+    compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
+    compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
@@ -21152,10 +21390,10 @@ int small_gpt_forward(
     compute_block3_norm1_mean(rows, add_2, block3_norm1_mean, block3_norm1_var);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
-    compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
     compute_block3_attention_k(rows, params->block3_attention_k_W, block3_norm1, params->block3_attention_k_b, block3_attention_k);
-    compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v(rows, params->block3_attention_v_W, block3_norm1, params->block3_attention_v_b, block3_attention_v);
+    compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
+    compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
@@ -21170,10 +21408,10 @@ int small_gpt_forward(
     compute_block4_norm1_mean(rows, add_3, block4_norm1_mean, block4_norm1_var);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
-    compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
     compute_block4_attention_k(rows, params->block4_attention_k_W, block4_norm1, params->block4_attention_k_b, block4_attention_k);
-    compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v(rows, params->block4_attention_v_W, block4_norm1, params->block4_attention_v_b, block4_attention_v);
+    compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
+    compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
@@ -21213,8 +21451,6 @@ int small_gpt_value_and_grad(
     /* Temporaries: 44027904 bytes, 55754752 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_attention_q = (float *)(void *)(base + 0); /* [rows][64][128] */
-    float *const block1_attention_k = (float *)(void *)(base + 0); /* [rows][64][128] */
-    float *const block1_attention_v = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block1_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
     float *const block1_up = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const d_block1_norm2 = (float *)(void *)(base + 0); /* [rows][64][128] */
@@ -21224,11 +21460,13 @@ int small_gpt_value_and_grad(
     float *const d_block1_norm1_from_block1_attention_k_sum = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const d_block1_norm1_mean_from_block1_norm1_var = (float *)(void *)(base + 0); /* [rows][64] */
     float *const d_x = (float *)(void *)(base + 0); /* [rows][64][128] */
+    float *const block1_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const d_block1_norm2_mean_from_block1_norm2_var = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const d_block1_attention_q_heads = (float *)(void *)(base + 524288); /* [rows][4][64][32] */
     float *const d_block1_norm1 = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const d_block1_norm2_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const d_block1_norm2_mean = (float *)(void *)(base + 532480); /* [rows][64] */
+    float *const block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const d_block1_attention_mixed = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const d_block1_attention_mixed_scores_sum = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
     float *const d_block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
@@ -21243,8 +21481,6 @@ int small_gpt_value_and_grad(
     float *const d_block1_attention_v_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
     float *const d_block1_attention_mixed_weights_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
     float *const block2_attention_q = (float *)(void *)(base + 4194304); /* [rows][64][128] */
-    float *const block2_attention_k = (float *)(void *)(base + 4194304); /* [rows][64][128] */
-    float *const block2_attention_v = (float *)(void *)(base + 4194304); /* [rows][64][128] */
     float *const block2_attention_mixed = (float *)(void *)(base + 4194304); /* [rows][4][64][32] */
     float *const block2_up = (float *)(void *)(base + 4194304); /* [rows][64][512] */
     float *const d_block2_norm2 = (float *)(void *)(base + 4194304); /* [rows][64][128] */
@@ -21254,11 +21490,13 @@ int small_gpt_value_and_grad(
     float *const d_block2_norm1_from_block2_attention_k_sum = (float *)(void *)(base + 4194304); /* [rows][64][128] */
     float *const d_block2_norm1_mean_from_block2_norm1_var = (float *)(void *)(base + 4194304); /* [rows][64] */
     float *const d_add = (float *)(void *)(base + 4194304); /* [rows][64][128] */
+    float *const block2_attention_k = (float *)(void *)(base + 4718592); /* [rows][64][128] */
     float *const d_block2_norm2_mean_from_block2_norm2_var = (float *)(void *)(base + 4718592); /* [rows][64] */
     float *const d_block2_attention_q_heads = (float *)(void *)(base + 4718592); /* [rows][4][64][32] */
     float *const d_block2_norm1 = (float *)(void *)(base + 4718592); /* [rows][64][128] */
     float *const d_block2_norm2_var = (float *)(void *)(base + 4722688); /* [rows][64] */
     float *const d_block2_norm2_mean = (float *)(void *)(base + 4726784); /* [rows][64] */
+    float *const block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
     float *const d_block2_attention_mixed = (float *)(void *)(base + 5242880); /* [rows][4][64][32] */
     float *const d_block2_attention_mixed_scores_sum = (float *)(void *)(base + 5242880); /* [rows][4][64][64] */
     float *const d_block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
@@ -21273,8 +21511,6 @@ int small_gpt_value_and_grad(
     float *const d_block2_attention_v_heads = (float *)(void *)(base + 6815744); /* [rows][4][64][32] */
     float *const d_block2_attention_mixed_weights_sum = (float *)(void *)(base + 7340032); /* [rows][4][64] */
     float *const block3_attention_q = (float *)(void *)(base + 8388608); /* [rows][64][128] */
-    float *const block3_attention_k = (float *)(void *)(base + 8388608); /* [rows][64][128] */
-    float *const block3_attention_v = (float *)(void *)(base + 8388608); /* [rows][64][128] */
     float *const block3_attention_mixed = (float *)(void *)(base + 8388608); /* [rows][4][64][32] */
     float *const block3_up = (float *)(void *)(base + 8388608); /* [rows][64][512] */
     float *const d_block3_norm2 = (float *)(void *)(base + 8388608); /* [rows][64][128] */
@@ -21284,11 +21520,13 @@ int small_gpt_value_and_grad(
     float *const d_block3_norm1_from_block3_attention_k_sum = (float *)(void *)(base + 8388608); /* [rows][64][128] */
     float *const d_block3_norm1_mean_from_block3_norm1_var = (float *)(void *)(base + 8388608); /* [rows][64] */
     float *const d_add_2 = (float *)(void *)(base + 8388608); /* [rows][64][128] */
+    float *const block3_attention_k = (float *)(void *)(base + 8912896); /* [rows][64][128] */
     float *const d_block3_norm2_mean_from_block3_norm2_var = (float *)(void *)(base + 8912896); /* [rows][64] */
     float *const d_block3_attention_q_heads = (float *)(void *)(base + 8912896); /* [rows][4][64][32] */
     float *const d_block3_norm1 = (float *)(void *)(base + 8912896); /* [rows][64][128] */
     float *const d_block3_norm2_var = (float *)(void *)(base + 8916992); /* [rows][64] */
     float *const d_block3_norm2_mean = (float *)(void *)(base + 8921088); /* [rows][64] */
+    float *const block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
     float *const d_block3_attention_mixed = (float *)(void *)(base + 9437184); /* [rows][4][64][32] */
     float *const d_block3_attention_mixed_scores_sum = (float *)(void *)(base + 9437184); /* [rows][4][64][64] */
     float *const d_block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
@@ -21303,8 +21541,6 @@ int small_gpt_value_and_grad(
     float *const d_block3_attention_v_heads = (float *)(void *)(base + 11010048); /* [rows][4][64][32] */
     float *const d_block3_attention_mixed_weights_sum = (float *)(void *)(base + 11534336); /* [rows][4][64] */
     float *const block4_attention_q = (float *)(void *)(base + 12582912); /* [rows][64][128] */
-    float *const block4_attention_k = (float *)(void *)(base + 12582912); /* [rows][64][128] */
-    float *const block4_attention_v = (float *)(void *)(base + 12582912); /* [rows][64][128] */
     float *const block4_attention_mixed = (float *)(void *)(base + 12582912); /* [rows][4][64][32] */
     float *const block4_up = (float *)(void *)(base + 12582912); /* [rows][64][512] */
     float *const d_block4_norm2 = (float *)(void *)(base + 12582912); /* [rows][64][128] */
@@ -21314,11 +21550,13 @@ int small_gpt_value_and_grad(
     float *const d_block4_norm1_from_block4_attention_k_sum = (float *)(void *)(base + 12582912); /* [rows][64][128] */
     float *const d_block4_norm1_mean_from_block4_norm1_var = (float *)(void *)(base + 12582912); /* [rows][64] */
     float *const d_add_3 = (float *)(void *)(base + 12582912); /* [rows][64][128] */
+    float *const block4_attention_k = (float *)(void *)(base + 13107200); /* [rows][64][128] */
     float *const d_block4_norm2_mean_from_block4_norm2_var = (float *)(void *)(base + 13107200); /* [rows][64] */
     float *const d_block4_attention_q_heads = (float *)(void *)(base + 13107200); /* [rows][4][64][32] */
     float *const d_block4_norm1 = (float *)(void *)(base + 13107200); /* [rows][64][128] */
     float *const d_block4_norm2_var = (float *)(void *)(base + 13111296); /* [rows][64] */
     float *const d_block4_norm2_mean = (float *)(void *)(base + 13115392); /* [rows][64] */
+    float *const block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
     float *const d_block4_attention_mixed = (float *)(void *)(base + 13631488); /* [rows][4][64][32] */
     float *const d_block4_attention_mixed_scores_sum = (float *)(void *)(base + 13631488); /* [rows][4][64][64] */
     float *const d_block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
@@ -21424,10 +21662,10 @@ int small_gpt_value_and_grad(
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
     compute_block1_attention_q(rows, params->block1_attention_q_W, block1_norm1, params->block1_attention_q_b, block1_attention_q);
-    compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
     compute_block1_attention_k(rows, params->block1_attention_k_W, block1_norm1, params->block1_attention_k_b, block1_attention_k);
-    compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v(rows, params->block1_attention_v_W, block1_norm1, params->block1_attention_v_b, block1_attention_v);
+    compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
+    compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
@@ -21442,10 +21680,10 @@ int small_gpt_value_and_grad(
     compute_block2_norm1_mean_2(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
-    compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
     compute_block2_attention_k(rows, params->block2_attention_k_W, block2_norm1, params->block2_attention_k_b, block2_attention_k);
-    compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v(rows, params->block2_attention_v_W, block2_norm1, params->block2_attention_v_b, block2_attention_v);
+    compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
+    compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
@@ -21460,10 +21698,10 @@ int small_gpt_value_and_grad(
     compute_block3_norm1_mean_2(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
-    compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
     compute_block3_attention_k(rows, params->block3_attention_k_W, block3_norm1, params->block3_attention_k_b, block3_attention_k);
-    compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v(rows, params->block3_attention_v_W, block3_norm1, params->block3_attention_v_b, block3_attention_v);
+    compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
+    compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
@@ -21478,10 +21716,10 @@ int small_gpt_value_and_grad(
     compute_block4_norm1_mean_2(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
-    compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
     compute_block4_attention_k(rows, params->block4_attention_k_W, block4_norm1, params->block4_attention_k_b, block4_attention_k);
-    compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v(rows, params->block4_attention_v_W, block4_norm1, params->block4_attention_v_b, block4_attention_v);
+    compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
+    compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
@@ -21691,8 +21929,6 @@ int small_gpt_train_step(
     /* Temporaries: 44068864 bytes, 59022784 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_attention_q = (float *)(void *)(base + 0); /* [rows][64][128] */
-    float *const block1_attention_k = (float *)(void *)(base + 0); /* [rows][64][128] */
-    float *const block1_attention_v = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block1_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
     float *const block1_up = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const d_block1_norm2 = (float *)(void *)(base + 0); /* [rows][64][128] */
@@ -21773,6 +22009,7 @@ int small_gpt_train_step(
     float *const norm_W_square = (float *)(void *)(base + 4352); /* scalar */
     float *const norm_b_square = (float *)(void *)(base + 4416); /* scalar */
     float *const gradient_scale = (float *)(void *)(base + 4480); /* scalar */
+    float *const block1_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const d_block1_norm2_mean_from_block1_norm2_var = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const d_block1_attention_q_heads = (float *)(void *)(base + 524288); /* [rows][4][64][32] */
     float *const d_block1_norm1 = (float *)(void *)(base + 524288); /* [rows][64][128] */
@@ -21780,6 +22017,7 @@ int small_gpt_train_step(
     float *const d_block1_norm2_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const d_block1_norm2_mean = (float *)(void *)(base + 532480); /* [rows][64] */
     float *const d_position = (float *)(void *)(base + 573440); /* [64][128] */
+    float *const block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const d_block1_attention_mixed = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const d_block1_attention_mixed_scores_sum = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
     float *const d_block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
@@ -21806,8 +22044,6 @@ int small_gpt_train_step(
     float *const d_block1_norm2_b = (float *)(void *)(base + 3228160); /* [128] */
     float *const d_block1_attention_out_b = (float *)(void *)(base + 3228672); /* [128] */
     float *const block2_attention_q = (float *)(void *)(base + 4194304); /* [rows][64][128] */
-    float *const block2_attention_k = (float *)(void *)(base + 4194304); /* [rows][64][128] */
-    float *const block2_attention_v = (float *)(void *)(base + 4194304); /* [rows][64][128] */
     float *const block2_attention_mixed = (float *)(void *)(base + 4194304); /* [rows][4][64][32] */
     float *const block2_up = (float *)(void *)(base + 4194304); /* [rows][64][512] */
     float *const d_block2_norm2 = (float *)(void *)(base + 4194304); /* [rows][64][128] */
@@ -21817,6 +22053,7 @@ int small_gpt_train_step(
     float *const d_block2_norm1_from_block2_attention_k_sum = (float *)(void *)(base + 4194304); /* [rows][64][128] */
     float *const d_block2_norm1_mean_from_block2_norm1_var = (float *)(void *)(base + 4194304); /* [rows][64] */
     float *const d_add = (float *)(void *)(base + 4194304); /* [rows][64][128] */
+    float *const block2_attention_k = (float *)(void *)(base + 4718592); /* [rows][64][128] */
     float *const d_block2_norm2_mean_from_block2_norm2_var = (float *)(void *)(base + 4718592); /* [rows][64] */
     float *const d_block2_attention_q_heads = (float *)(void *)(base + 4718592); /* [rows][4][64][32] */
     float *const d_block2_norm1 = (float *)(void *)(base + 4718592); /* [rows][64][128] */
@@ -21824,6 +22061,7 @@ int small_gpt_train_step(
     float *const d_block2_norm2_var = (float *)(void *)(base + 4722688); /* [rows][64] */
     float *const d_block2_norm2_mean = (float *)(void *)(base + 4726784); /* [rows][64] */
     float *const d_block1_up_W = (float *)(void *)(base + 4980736); /* [128][512] */
+    float *const block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
     float *const d_block2_attention_mixed = (float *)(void *)(base + 5242880); /* [rows][4][64][32] */
     float *const d_block2_attention_mixed_scores_sum = (float *)(void *)(base + 5242880); /* [rows][4][64][64] */
     float *const d_block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
@@ -21852,8 +22090,6 @@ int small_gpt_train_step(
     float *const d_block2_norm2_b = (float *)(void *)(base + 7422464); /* [128] */
     float *const d_block2_attention_out_b = (float *)(void *)(base + 7422976); /* [128] */
     float *const block3_attention_q = (float *)(void *)(base + 8388608); /* [rows][64][128] */
-    float *const block3_attention_k = (float *)(void *)(base + 8388608); /* [rows][64][128] */
-    float *const block3_attention_v = (float *)(void *)(base + 8388608); /* [rows][64][128] */
     float *const block3_attention_mixed = (float *)(void *)(base + 8388608); /* [rows][4][64][32] */
     float *const block3_up = (float *)(void *)(base + 8388608); /* [rows][64][512] */
     float *const d_block3_norm2 = (float *)(void *)(base + 8388608); /* [rows][64][128] */
@@ -21863,6 +22099,7 @@ int small_gpt_train_step(
     float *const d_block3_norm1_from_block3_attention_k_sum = (float *)(void *)(base + 8388608); /* [rows][64][128] */
     float *const d_block3_norm1_mean_from_block3_norm1_var = (float *)(void *)(base + 8388608); /* [rows][64] */
     float *const d_add_2 = (float *)(void *)(base + 8388608); /* [rows][64][128] */
+    float *const block3_attention_k = (float *)(void *)(base + 8912896); /* [rows][64][128] */
     float *const d_block3_norm2_mean_from_block3_norm2_var = (float *)(void *)(base + 8912896); /* [rows][64] */
     float *const d_block3_attention_q_heads = (float *)(void *)(base + 8912896); /* [rows][4][64][32] */
     float *const d_block3_norm1 = (float *)(void *)(base + 8912896); /* [rows][64][128] */
@@ -21870,6 +22107,7 @@ int small_gpt_train_step(
     float *const d_block3_norm2_var = (float *)(void *)(base + 8916992); /* [rows][64] */
     float *const d_block3_norm2_mean = (float *)(void *)(base + 8921088); /* [rows][64] */
     float *const d_block2_up_W = (float *)(void *)(base + 9175040); /* [128][512] */
+    float *const block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
     float *const d_block3_attention_mixed = (float *)(void *)(base + 9437184); /* [rows][4][64][32] */
     float *const d_block3_attention_mixed_scores_sum = (float *)(void *)(base + 9437184); /* [rows][4][64][64] */
     float *const d_block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
@@ -21898,8 +22136,6 @@ int small_gpt_train_step(
     float *const d_block3_norm2_b = (float *)(void *)(base + 11616768); /* [128] */
     float *const d_block3_attention_out_b = (float *)(void *)(base + 11617280); /* [128] */
     float *const block4_attention_q = (float *)(void *)(base + 12582912); /* [rows][64][128] */
-    float *const block4_attention_k = (float *)(void *)(base + 12582912); /* [rows][64][128] */
-    float *const block4_attention_v = (float *)(void *)(base + 12582912); /* [rows][64][128] */
     float *const block4_attention_mixed = (float *)(void *)(base + 12582912); /* [rows][4][64][32] */
     float *const block4_up = (float *)(void *)(base + 12582912); /* [rows][64][512] */
     float *const d_block4_norm2 = (float *)(void *)(base + 12582912); /* [rows][64][128] */
@@ -21909,6 +22145,7 @@ int small_gpt_train_step(
     float *const d_block4_norm1_from_block4_attention_k_sum = (float *)(void *)(base + 12582912); /* [rows][64][128] */
     float *const d_block4_norm1_mean_from_block4_norm1_var = (float *)(void *)(base + 12582912); /* [rows][64] */
     float *const d_add_3 = (float *)(void *)(base + 12582912); /* [rows][64][128] */
+    float *const block4_attention_k = (float *)(void *)(base + 13107200); /* [rows][64][128] */
     float *const d_block4_norm2_mean_from_block4_norm2_var = (float *)(void *)(base + 13107200); /* [rows][64] */
     float *const d_block4_attention_q_heads = (float *)(void *)(base + 13107200); /* [rows][4][64][32] */
     float *const d_block4_norm1 = (float *)(void *)(base + 13107200); /* [rows][64][128] */
@@ -21916,6 +22153,7 @@ int small_gpt_train_step(
     float *const d_block4_norm2_var = (float *)(void *)(base + 13111296); /* [rows][64] */
     float *const d_block4_norm2_mean = (float *)(void *)(base + 13115392); /* [rows][64] */
     float *const d_block3_up_W = (float *)(void *)(base + 13369344); /* [128][512] */
+    float *const block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
     float *const d_block4_attention_mixed = (float *)(void *)(base + 13631488); /* [rows][4][64][32] */
     float *const d_block4_attention_mixed_scores_sum = (float *)(void *)(base + 13631488); /* [rows][4][64][64] */
     float *const d_block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
@@ -22042,10 +22280,10 @@ int small_gpt_train_step(
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
     compute_block1_attention_q(rows, params->block1_attention_q_W, block1_norm1, params->block1_attention_q_b, block1_attention_q);
-    compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
     compute_block1_attention_k(rows, params->block1_attention_k_W, block1_norm1, params->block1_attention_k_b, block1_attention_k);
-    compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v(rows, params->block1_attention_v_W, block1_norm1, params->block1_attention_v_b, block1_attention_v);
+    compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
+    compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
@@ -22060,10 +22298,10 @@ int small_gpt_train_step(
     compute_block2_norm1_mean_2(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
-    compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
     compute_block2_attention_k(rows, params->block2_attention_k_W, block2_norm1, params->block2_attention_k_b, block2_attention_k);
-    compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v(rows, params->block2_attention_v_W, block2_norm1, params->block2_attention_v_b, block2_attention_v);
+    compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
+    compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
@@ -22078,10 +22316,10 @@ int small_gpt_train_step(
     compute_block3_norm1_mean_2(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
-    compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
     compute_block3_attention_k(rows, params->block3_attention_k_W, block3_norm1, params->block3_attention_k_b, block3_attention_k);
-    compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v(rows, params->block3_attention_v_W, block3_norm1, params->block3_attention_v_b, block3_attention_v);
+    compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
+    compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
@@ -22096,10 +22334,10 @@ int small_gpt_train_step(
     compute_block4_norm1_mean_2(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
-    compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
     compute_block4_attention_k(rows, params->block4_attention_k_W, block4_norm1, params->block4_attention_k_b, block4_attention_k);
-    compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v(rows, params->block4_attention_v_W, block4_norm1, params->block4_attention_v_b, block4_attention_v);
+    compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
+    compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);

@@ -12,6 +12,8 @@ declared dtype; nothing is converted or copied behind your back. NaN in an input
 the loss. Functions may be called from several threads, each on parameters of its own.
 """
 
+from __future__ import annotations
+
 import ctypes
 import hashlib
 import operator
@@ -23,15 +25,15 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 NAME = "small_gpt"
 TARGET = "c"
 DTYPE = "float32"
-MODEL_HASH = "27ddaffcee05c7c27ad61e9085ff5bf735ad8e02c85ff88e29723b9be372328c"
+MODEL_HASH = "34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754"
 MAX_BATCH = 16
 PARAM_SHAPES = {
     "token.W": (96, 128),
@@ -261,27 +263,34 @@ WORKSPACE_BYTES = 44175424
 FLOPS_PER_STEP = 5464660314
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "e0353ff0ac43cdfeb12885a30625fb22"
+BUILD_ID = "78e1cedbb11ce14c0907ea57cb62ac7b"
+
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
 
 
 class BuildError(RuntimeError):
     """The C source could not be compiled or the library not be loaded."""
 
 
-Outputs = namedtuple("Outputs", ["logits", ])
+class Outputs(NamedTuple):
+    """What `forward` returns."""
+
+    logits: Array  # float32 ('batch', 64, 96)
 
 
 # ------------------------------------------------------------ the public functions
 
 
-def init_params(seed=0):
+def init_params(seed: int = 0) -> Arrays:
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
     params = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in PARAM_SHAPES.items()}
     _c.init_params(int(seed) % 2**64, _struct(params.values()))
     return params
 
 
-def init_state(params, seed=0):
+def init_state(params: Arrays, seed: int = 0) -> Arrays:
     """New optimizer state, by name (plain gradient descent has none); the seed is dropout's."""
     state = {name: np.empty(shape, _OTHER_TYPES.get(name, DTYPE)) for name, shape in STATE_SHAPES.items()}
     _c.init_state(_struct(state.values()))
@@ -290,7 +299,7 @@ def init_state(params, seed=0):
     return state
 
 
-def forward(params, tokens):
+def forward(params: Arrays, tokens: Array) -> Outputs:
     """The outputs of the network, as a named tuple of new arrays."""
     _given = [("tokens", tokens)]
     _mine = _thread()
@@ -304,7 +313,9 @@ def forward(params, tokens):
     return Outputs(*_made)
 
 
-def value_and_grad(params, tokens, targets):
+def value_and_grad(
+    params: Arrays, tokens: Array, targets: Array
+) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = [("tokens", tokens), ("targets", targets)]
     _mine = _thread()
@@ -319,7 +330,9 @@ def value_and_grad(params, tokens, targets):
     return _mine.loss.value, _grads
 
 
-def train_step(params, state, tokens, targets, lr=None, beta1=None, beta2=None, eps=None, weight_decay=None, clip_norm=None):
+def train_step(
+    params: Arrays, state: Arrays, tokens: Array, targets: Array, lr: float | None = None, beta1: float | None = None, beta2: float | None = None, eps: float | None = None, weight_decay: float | None = None, clip_norm: float | None = None
+) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = [("tokens", tokens), ("targets", targets)]
     _mine = _thread()
@@ -339,7 +352,10 @@ def train_step(params, state, tokens, targets, lr=None, beta1=None, beta2=None, 
     return _mine.loss.value
 
 
-def train_epoch(params, state, tokens, targets, order, batch=None, lr=None, beta1=None, beta2=None, eps=None, weight_decay=None, clip_norm=None):
+def train_epoch(
+    params: Arrays, state: Arrays, tokens: Array, targets: Array,
+    order: Array, batch: int | None = None, lr: float | None = None, beta1: float | None = None, beta2: float | None = None, eps: float | None = None, weight_decay: float | None = None, clip_norm: float | None = None
+) -> Array:
     """The losses (float64) of one epoch: batches of the rows that `order` (int64) names, in its order."""
     _given = [("tokens", tokens), ("targets", targets)]
     _mine = _thread()

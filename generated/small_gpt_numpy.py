@@ -77,7 +77,7 @@ Parameters:
     norm.b       float32 (128,)
     head.W       float32 (128, 96)
 Operations of one training step with 16 rows: 5464660314.
-Content: 27ddaffcee05c7c27ad61e9085ff5bf735ad8e02c85ff88e29723b9be372328c
+Content: 34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754
 
 Every section of a program opens with its equations, in index notation, indices from 0. Arrays
 must be C-contiguous and of the declared dtype; nothing is converted behind your back. NaN in an
@@ -90,7 +90,7 @@ import numpy as np
 NAME = "small_gpt"
 TARGET = "numpy"
 DTYPE = "float32"
-MODEL_HASH = "27ddaffcee05c7c27ad61e9085ff5bf735ad8e02c85ff88e29723b9be372328c"
+MODEL_HASH = "34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754"
 MAX_BATCH = 16
 PARAM_SHAPES = {
     "token.W": (96, 128),
@@ -725,11 +725,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block1_attention_q_W).reshape(rows, 64, 128)
     block1_attention_q += block1_attention_q_b
 
-    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
@@ -738,11 +733,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block1_attention_k_W).reshape(rows, 64, 128)
     block1_attention_k += block1_attention_k_b
 
-    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
@@ -750,6 +740,16 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_v_W).reshape(rows, 64, 128)
     block1_attention_v += block1_attention_v_b
+
+    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -885,11 +885,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block2_attention_q_W).reshape(rows, 64, 128)
     block2_attention_q += block2_attention_q_b
 
-    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
@@ -898,11 +893,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block2_attention_k_W).reshape(rows, 64, 128)
     block2_attention_k += block2_attention_k_b
 
-    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
@@ -910,6 +900,16 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_v_W).reshape(rows, 64, 128)
     block2_attention_v += block2_attention_v_b
+
+    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -1043,11 +1043,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block3_attention_q_W).reshape(rows, 64, 128)
     block3_attention_q += block3_attention_q_b
 
-    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
@@ -1056,11 +1051,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block3_attention_k_W).reshape(rows, 64, 128)
     block3_attention_k += block3_attention_k_b
 
-    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
@@ -1068,6 +1058,16 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_v_W).reshape(rows, 64, 128)
     block3_attention_v += block3_attention_v_b
+
+    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -1201,11 +1201,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block4_attention_q_W).reshape(rows, 64, 128)
     block4_attention_q += block4_attention_q_b
 
-    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
@@ -1214,11 +1209,6 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
         block4_attention_k_W).reshape(rows, 64, 128)
     block4_attention_k += block4_attention_k_b
 
-    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
@@ -1226,6 +1216,16 @@ def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, bl
     block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_v_W).reshape(rows, 64, 128)
     block4_attention_v += block4_attention_v_b
+
+    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -1414,11 +1414,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block1_attention_q_W).reshape(rows, 64, 128)
     block1_attention_q += block1_attention_q_b
 
-    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
@@ -1427,11 +1422,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block1_attention_k_W).reshape(rows, 64, 128)
     block1_attention_k += block1_attention_k_b
 
-    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
@@ -1439,6 +1429,16 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_v_W).reshape(rows, 64, 128)
     block1_attention_v += block1_attention_v_b
+
+    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -1588,11 +1588,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block2_attention_q_W).reshape(rows, 64, 128)
     block2_attention_q += block2_attention_q_b
 
-    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
@@ -1601,11 +1596,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block2_attention_k_W).reshape(rows, 64, 128)
     block2_attention_k += block2_attention_k_b
 
-    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
@@ -1613,6 +1603,16 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_v_W).reshape(rows, 64, 128)
     block2_attention_v += block2_attention_v_b
+
+    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -1760,11 +1760,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block3_attention_q_W).reshape(rows, 64, 128)
     block3_attention_q += block3_attention_q_b
 
-    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
@@ -1773,11 +1768,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block3_attention_k_W).reshape(rows, 64, 128)
     block3_attention_k += block3_attention_k_b
 
-    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
@@ -1785,6 +1775,16 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_v_W).reshape(rows, 64, 128)
     block3_attention_v += block3_attention_v_b
+
+    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -1932,11 +1932,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block4_attention_q_W).reshape(rows, 64, 128)
     block4_attention_q += block4_attention_q_b
 
-    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
@@ -1945,11 +1940,6 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
         block4_attention_k_W).reshape(rows, 64, 128)
     block4_attention_k += block4_attention_k_b
 
-    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
@@ -1957,6 +1947,16 @@ def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_n
     block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_v_W).reshape(rows, 64, 128)
     block4_attention_v += block4_attention_v_b
+
+    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -3600,11 +3600,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block1_attention_q_W).reshape(rows, 64, 128)
     block1_attention_q += block1_attention_q_b
 
-    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
@@ -3613,11 +3608,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block1_attention_k_W).reshape(rows, 64, 128)
     block1_attention_k += block1_attention_k_b
 
-    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
     #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
     # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
@@ -3625,6 +3615,16 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
         block1_attention_v_W).reshape(rows, 64, 128)
     block1_attention_v += block1_attention_v_b
+
+    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -3774,11 +3774,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block2_attention_q_W).reshape(rows, 64, 128)
     block2_attention_q += block2_attention_q_b
 
-    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
@@ -3787,11 +3782,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block2_attention_k_W).reshape(rows, 64, 128)
     block2_attention_k += block2_attention_k_b
 
-    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
     #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
     # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
@@ -3799,6 +3789,16 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
         block2_attention_v_W).reshape(rows, 64, 128)
     block2_attention_v += block2_attention_v_b
+
+    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -3946,11 +3946,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block3_attention_q_W).reshape(rows, 64, 128)
     block3_attention_q += block3_attention_q_b
 
-    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
@@ -3959,11 +3954,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block3_attention_k_W).reshape(rows, 64, 128)
     block3_attention_k += block3_attention_k_b
 
-    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
     #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
     # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
@@ -3971,6 +3961,16 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
         block3_attention_v_W).reshape(rows, 64, 128)
     block3_attention_v += block3_attention_v_b
+
+    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
@@ -4118,11 +4118,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block4_attention_q_W).reshape(rows, 64, 128)
     block4_attention_q += block4_attention_q_b
 
-    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
@@ -4131,11 +4126,6 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
         block4_attention_k_W).reshape(rows, 64, 128)
     block4_attention_k += block4_attention_k_b
 
-    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
     # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
     #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
     # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
@@ -4143,6 +4133,16 @@ def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1
     block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
         block4_attention_v_W).reshape(rows, 64, 128)
     block4_attention_v += block4_attention_v_b
+
+    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
+
+    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+    #     [small_gpt.py:37]
+    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+        32).transpose(0, 2, 1, 3)
 
     # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
     #     [small_gpt.py:37]
