@@ -23,7 +23,7 @@ from compiler.adjoints import assemble
 from compiler.chain import Link, Walk, link_of
 from compiler.local_derivative import local_derivatives
 from compiler.outputs import through_output
-from ir.errors import DifferentiationError
+from ir.errors import DifferentiationError, bounded_depth
 from ir.expression import value_accesses
 from ir.names import fresh
 from ir.program import Definition, Program, Scan
@@ -170,7 +170,9 @@ def _differentiate_definition(
     later: list[Definition] = []
     if d.detached:
         return later
-    for access, local in local_derivatives(d.body):
+    with bounded_depth(d.origin):
+        derivatives = local_derivatives(d.body)
+    for access, local in derivatives:
         if d.reduce is None:
             local = through_output(d.body, local, d.access())
         if access.tensor in walk.needed and local != 0:

@@ -25,7 +25,7 @@ from compiler.network import Network
 from compiler.optimizers import Optimizer, sgd
 from compiler.pipeline import module, stage
 from compiler.schedule import loop_nest
-from ir.errors import BuildError, InputError, OutputError
+from ir.errors import BuildError, InputError, OutputError, bounded_depth
 from ir.kernel import Loop, Module, Schedule
 from ir.program import Program
 from ir.text import equation, show
@@ -85,16 +85,17 @@ def emit(
     """The emitted files by name, nothing written: what `compile` puts into its folder."""
     if target not in ("c", "numpy"):
         raise InputError(f"no target {target!r}", fix='use "c" or "numpy"')
-    made = lowered(
-        network,
-        batch=batch,
-        dtype=dtype,
-        optimizer=optimizer,
-        threads=threads,
-        portable=portable,
-        freeze=freeze,
-    )
-    return emit_c(made, loop_nest) if target == "c" else emit_numpy(made)
+    with bounded_depth(network.origin):
+        made = lowered(
+            network,
+            batch=batch,
+            dtype=dtype,
+            optimizer=optimizer,
+            threads=threads,
+            portable=portable,
+            freeze=freeze,
+        )
+        return emit_c(made, loop_nest) if target == "c" else emit_numpy(made)
 
 
 def lowered(

@@ -22,7 +22,7 @@ from compiler.inline import inlined
 from compiler.notation import Tensor
 from compiler.source import caller, of_function
 from compiler.trace import Trace, current, tracing
-from ir.errors import GradwrightError, Origin, ShapeError
+from ir.errors import GradwrightError, Origin, ShapeError, bounded_depth
 from ir.names import check_name
 from ir.program import Batch, DType, Program, Shape
 from ir.program import Tensor as Declared
@@ -109,7 +109,7 @@ class Network:
     ) -> tuple[Program, bool]:
         """The forward program, and whether it depends on `training`."""
         trace = Trace(self.name, _real(self._annotations(), dtype, self.origin), training=training)
-        with tracing(trace):
+        with tracing(trace), bounded_depth(self.origin):
             arguments = [self._declare(n, a, trace) for n, a in self._annotations().items()]
             returned = self.function(*arguments)
         if not isinstance(returned, Outputs):

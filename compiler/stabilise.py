@@ -46,8 +46,8 @@ def stabilise(program: Program) -> Program:
             made += _shifted(d, power, seen)
             continue
         made.append(d)
-        if d.reduce is None and d.scan is None and d.body.has(sympy.exp):
-            (seen.exponentials if _is_exponential(d.body) else seen.quotients)[d.name] = d
+        if d.reduce is None and d.scan is None:
+            _remember(d, seen)
     return _restored(replace(program, definitions=tuple(made)), seen)
 
 
@@ -121,6 +121,21 @@ def _inlined(node: Any, bodies: dict[str, Definition]) -> Any:
     if not node.args or isinstance(node, Access):
         return node
     return node.func(*(_inlined(a, bodies) for a in node.args))
+
+
+def _remember(d: Definition, seen: _Seen) -> None:
+    """A chain of such maps is not put into one body: it would grow with every line."""
+    nesting = _nesting(d.body)
+    if nesting and _is_exponential(d.body) and nesting <= 2:
+        seen.exponentials[d.name] = d
+    elif nesting == 1:
+        seen.quotients[d.name] = d
+
+
+def _nesting(node: Any) -> int:
+    """How many exponentials stand inside one another."""
+    inside = max((_nesting(a) for a in node.args), default=0) if node.has(sympy.exp) else 0
+    return inside + isinstance(node, sympy.exp)
 
 
 def _is_exponential(body: Expr) -> bool:

@@ -12,7 +12,7 @@ from sympy import Expr
 
 from compiler import lower
 from compiler.trace import Trace
-from ir.errors import GradwrightError, IndexLanguageError, Origin
+from ir.errors import GradwrightError, IndexLanguageError, Origin, bounded_depth
 from ir.expression import Index
 from ir.names import check_name
 from ir.program import Definition, Shape
@@ -53,9 +53,10 @@ def enter(
 ) -> Definition:
     """Lower one line and enter its definitions into the trace; the last one is the line's own."""
     try:
-        line = lower.read(name, own, body, context(trace, at))
-        lower.infer(line)
-        made = lower.split(line)
+        with bounded_depth(at):
+            line = lower.read(name, own, body, context(trace, at))
+            lower.infer(line)
+            made = lower.split(line)
     except GradwrightError as error:
         raise located(error, at) from None
     for definition in made:

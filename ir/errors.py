@@ -11,6 +11,8 @@ with code 2. Anything else that escapes is a defect of gradwright.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +63,20 @@ class GradwrightError(Exception):
     def report(self) -> str:
         """The whole message as the command line prints it, the kind of error first."""
         return f"{type(self).__name__}: {self}"
+
+
+@contextmanager
+def bounded_depth(at: Origin | None) -> Iterator[None]:
+    """Say clearly that an expression is nested deeper than SymPy can go."""
+    try:
+        yield
+    except RecursionError:
+        raise IndexLanguageError(
+            "an expression is nested too deeply",
+            at=at,
+            notes=("SymPy follows some fifty functions of functions in one body",),
+            fix="give the inner parts lines of their own with gw.define",
+        ) from None
 
 
 class InvalidNameError(GradwrightError):
