@@ -41,7 +41,7 @@ def make_view(module: Module) -> ModuleView:
         content_hash=module.content_hash,
         real=real,
         max_batch=(whole.batch.maximum if whole.batch else None) or 1,
-        workspace_bytes=max(s.workspace_bytes for s in schedules),
+        workspace_bytes=max(f.workspace for f in functions),
         flops=module.flops_per_step,
         parameters=tuple(_array(p) for p in whole.parameters),
         state=tuple(_array(p) for p in whole.state),
@@ -92,9 +92,11 @@ def _program(name: str, schedule: Schedule, function: Function) -> ProgramView:
             f"_word({t.name})" if program.gradients and _is_count(t) else _literal(t, v)
             for t, v in fixed
         ),
-        head=tuple(wrapped(f"def {name}({', '.join(['rows', *names])}):")),
+        name=name,
+        arrays=function.arrays,
+        head=tuple(wrapped(f"    def run({', '.join(names)}):")),
         statements=function.lines,
-        results=tuple(wrapped(f"    return {_results(program, function.places)}")),
+        results=tuple(wrapped(f"        return {_results(program, function.places)}")),
     )
 
 

@@ -1,60 +1,30 @@
 """Array statements from a graph of operations, overwriting temporaries where nobody needs them.
 
-    t = z - m[:, None]
+    np.subtract(z, m[:, None], out=t)
     np.exp(t, out=t)                # every statement knows the array it writes
-    t /= s[:, None]
+    np.divide(t, s[:, None], out=t)
 
-Numbers and masks are written inline; arrays get a statement each. An array that this evaluation
-made is overwritten by the operation that uses it last. What NumPy lacks is a function of the
-emitted module.
+Numbers are written inline; arrays get a statement each, and a place in the workspace. An array that
+this evaluation made is overwritten by the operation that uses it last. What depends on the number
+of rows alone is made once for it. What NumPy lacks is a function of the emitted module.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import replace
 
 import sympy
 
-from codegen.numpy.indexing import access, arange, index_value
+from codegen.numpy.gathers import positions
+from codegen.numpy.index_values import arange, index_value, is_steady
+from codegen.numpy.indexing import access
+from codegen.numpy.inline import ARITHMETIC, FLAT, OWN, TRUTHS, ZERO, inline, is_off, number, picked
 from codegen.numpy.ops import Lowering, Op
 from codegen.numpy.padding import reachable
-from codegen.numpy.writer import (
-    AND,
-    ATOM,
-    COMPARED,
-    LOOSE,
-    NEGATED,
-    OR,
-    PRODUCT,
-    SUM,
-    Frame,
-    Operand,
-    Writer,
-)
+from codegen.numpy.writer import ATOM, COMPARED, Frame, Operand, Writer
 from ir.affine import linear
 from ir.expression import Access, Random, symbols_of
-
-INFIX = {
-    "add": ("+", SUM),
-    "subtract": ("-", SUM),
-    "multiply": ("*", PRODUCT),
-    "divide": ("/", PRODUCT),
-    "less": ("<", COMPARED),
-    "less_equal": ("<=", COMPARED),
-    "greater": (">", COMPARED),
-    "greater_equal": (">=", COMPARED),
-    "equal": ("==", COMPARED),
-    "not_equal": ("!=", COMPARED),
-    "logical_and": ("&", AND),
-    "logical_or": ("|", OR),
-}
-TRUTHS = {name for name, (_, tight) in INFIX.items() if tight in (AND, OR, COMPARED)}
-TRUTHS |= {"logical_not"}
-COMMUTATIVE = {"add", "multiply"}
-ARITHMETIC = {"add", "subtract", "multiply", "divide"}
-OWN = {"erf", "erfc"}
 
 
 class Evaluation:
@@ -65,11 +35,7 @@ class Evaluation:
     """
 
     def __init__(
-        self,
-        w: Writer,
-        frame: Frame,
-        name: str = "",
-        owned: frozenset[str] = frozenset(),
+        self, w: Writer, frame: Frame, name: str = "", owned: frozenset[str] = frozenset(),
         real: bool = True,
     ) -> None:
         self.w, self.frame, self.name, self.owned = w, frame, name, owned
@@ -78,7 +44,6 @@ class Evaluation:
         self.memo: dict[Op, Operand] = {}
         self.free: list[Operand] = []
         self.named = not name
-        self.made = set(owned)
 
     def of(self, expr: sympy.Basic) -> Operand:
         """The value of a body or a condition; inline text, or the name of an array."""
@@ -95,7 +60,7 @@ class Evaluation:
         if any(a.axes == self.lowering.axes for a in args):
             self._overwrite(op.name, args, place)
         else:
-            self.w.say(f"{place}[...] = {self._inline(op.name, args).text}")
+            self.w.say(f"{place}[...] = {self._apply(op.name, args).text}")
 
     def _begin(self, expr: sympy.Basic) -> Op:
         """The graph, its uses counted; what it reads in one way only may be overwritten."""
@@ -129,16 +94,14 @@ class Evaluation:
     def _value(self, op: Op) -> None:
         if op not in self.memo:
             operand = self._make(op)
-            if self.uses[op] > 1 and (operand.computed or operand.tight < ATOM):
-                operand = self._named(operand)
-            if op.name in TRUTHS or op.name == "index":
+            if op.name == "index":
                 operand = replace(operand, temporary=False)
             self.memo[op] = operand
 
     def _make(self, op: Op) -> Operand:
         match op.name:
             case "number":
-                return self._number(op.leaf)
+                return number(op.leaf)
             case "truth":
                 return Operand(str(op.leaf))
             case "access":
@@ -153,7 +116,11 @@ class Evaluation:
                 return self._choose(op)
         if op.name == "indicator":
             held = self._take(op.args[0])
-            return replace(held, computed=True, temporary=False, indicator=True)
+            return replace(held, temporary=False, indicator=True)
+        if op.name == "add" and (marked := self._marked(op)) is not None:
+            return marked
+        if op.name == "logical_not" and self.uses[op.args[0]] == 1 and is_off(self.w, op.args[0]):
+            op = Op("not_equal", op.args[0].args)
         args = self._solid_all(op)
         if op.name == "where":
             return self._where(args)
@@ -174,16 +141,18 @@ class Evaluation:
         kind = self.w.scalar_type
         if not operand.axes:
             return Operand(f"{kind}({operand.text})")
-        return Operand(f"{operand.within(ATOM)}.astype({kind})", operand.axes, computed=True)
+        if operand.constant:
+            text = self.w.constant("held", f"{operand.text}.astype({kind})")
+            return Operand(text, operand.axes, constant=True)
+        return self._copied(operand.text, operand.axes)
+
+    def _copied(self, text: str, axes: frozenset[sympy.Symbol]) -> Operand:
+        """The values of another type in an array of the floating type."""
+        place = self._new(axes)
+        self.w.say(f"np.copyto({place}, {text})")
+        return Operand(place, axes, temporary=True)
 
     # ------------------------------------------------------------ leaves
-
-    def _number(self, value: float) -> Operand:
-        if isinstance(value, float) and not math.isfinite(value):
-            text = "np.nan" if math.isnan(value) else "np.inf" if value > 0 else "-np.inf"
-        else:
-            text = repr(value)
-        return Operand(text, tight=NEGATED if text.startswith("-") else ATOM, literal=True)
 
     def _access(self, op: Op) -> Operand:
         operand = access(self.w, reachable(self.w, op.leaf, self.frame), self.frame)
@@ -196,88 +165,161 @@ class Evaluation:
         kind = self.w.scalar_type
         if form.plain in self.lowering.axes:
             axis = form.plain
-            return Operand(arange(self.w, axis, self.frame, kind), frozenset([axis]))
+            return Operand(arange(self.w, axis, self.frame, kind), frozenset([axis]), constant=True)
         operand = index_value(self.w, form, self.frame)
+        if operand.constant:
+            text = self.w.constant("i", f"{operand.text}.astype({kind})")
+            return Operand(text, operand.axes, constant=True)
         if operand.axes:
-            return Operand(f"{operand.within(ATOM)}.astype({kind})", operand.axes, computed=True)
-        return Operand(f"{kind}({operand.text})")
+            return self._copied(operand.text, operand.axes)
+        steady = is_steady(self.w, form, ())
+        return Operand(f"{kind}({operand.text})", constant=steady)
 
     def _random(self, draw: Random) -> Operand:
         """A call of the emitted generator, on the indices as arrays."""
         given = [index_value(self.w, linear(e), self.frame) for e in draw.args]
         axes = frozenset().union(*(g.axes for g in given))
         listed = ", ".join(g.text for g in given)
-        return Operand(f"{self.w.helper('random')}({listed})", axes, computed=True)
+        call = self.w.helper("random")
+        if not axes:
+            return Operand(f"{call}({listed})")
+        place = self._new(axes)
+        shape = self.w.places[place].shape
+        work = [self.w.place(self.w.name("bits"), shape, "uint64") for _ in range(2)]
+        self.w.say(f"{call}({listed}, out={place}, work=({', '.join(work)}))")
+        return Operand(place, axes, temporary=True)
 
     # ------------------------------------------------------------ operations
 
     def _apply(self, name: str, args: list[Operand]) -> Operand:
-        """One function: in place, inline if it is small, or as a new array."""
+        """One function: inline if it is a number, in place, or into a new array."""
         axes = frozenset().union(*(a.axes for a in args))
-        if axes and name in TRUTHS and any(a.text in self.made for a in args):
+        if not axes:
+            return inline(self.w, name, args)
+        if all(a.constant or a.literal for a in args) and name not in OWN:
+            return self._constant(inline(self.w, name, args))
+        args = [self._scale(a) for a in args]
+        if name in TRUTHS:
             return self._mask(name, args, axes)
-        if not axes or name in TRUTHS:
-            return self._inline(name, args)
         mine = [a for a in args if a.temporary and a.axes == axes]
         if name in OWN:
-            return self._named(self._inline(name, args))
+            return self._own(name, args[0])
         if mine:
             place = next((a for a in mine if a.text == self.name), mine[0])
-            self._overwrite(name, args, place.text)
             self.free += [a for a in mine if a.text != place.text]
-            return place
+        else:
+            place = self._spare(axes)
+        self._overwrite(name, args, place.text)
+        return place
+
+    def _constant(self, operand: Operand) -> Operand:
+        """What depends on the number of rows alone, made once for it."""
+        text = self.w.constant("where" if operand.tight == COMPARED else "fixed", operand.text)
+        return Operand(text, operand.axes, constant=True)
+
+    def _scale(self, operand: Operand) -> Operand:
+        """A number that depends on the number of rows alone, by its name."""
+        if operand.constant and not operand.axes and not operand.text.isidentifier():
+            return replace(operand, text=self.w.constant("scale", operand.text), tight=ATOM)
+        return operand
+
+    def _spare(self, axes: frozenset[sympy.Symbol]) -> Operand:
+        """A temporary that is not needed any more, or a new one."""
         spare = next((a for a in self.free if a.axes == axes), None)
         if spare is not None:
             self.free.remove(spare)
-            self._overwrite(name, args, spare.text)
             return spare
-        return self._named(self._inline(name, args))
+        return Operand(self._new(axes), axes, temporary=True)
+
+    def _new(self, axes: frozenset[sympy.Symbol], dtype: str = "") -> str:
+        """A new array over some axes, under the evaluation's name if that is still free."""
+        name = self.w.name("mask") if dtype == "bool" else self._next_name(axes)
+        return self.w.place(name, self.w.spread(axes, self.frame), dtype or self.w.real)
+
+    def _marked(self, op: Op) -> Operand | None:
+        """`a + (c if j == label[n] else 0)`: one element of each row changes, the others stay."""
+        for term, rest in (op.args, op.args[::-1]):
+            place = picked(self.w, term, self.frame) if self.uses[term] == 1 else None
+            if place is None:
+                continue
+            whole = self._solid(self._take(rest))
+            if not whole.temporary or whole.axes != self.lowering.axes:
+                made = self._spare(self.lowering.axes)
+                self.w.say(f"np.copyto({made.text}, {whole.text})")
+                whole = made
+            added, (forms, frame) = self._scale(self._take(term.args[1])), place
+            at = positions(self.w, forms, tuple(r.size for r in self.frame), frame)
+            held = self.w.place(self.w.name("t"), tuple(r.size for r in frame), self.w.real)
+            flat = self.w.flat(whole.text)
+            self.w.say(
+                f'np.take({flat}, {at}, out={held}, mode="clip")',
+                f"np.add({held}, {added.text}, out={held})",
+                f"{flat}[{at}] = {held}",
+            )
+            return whole
+        return None
 
     def _mask(self, name: str, args: list[Operand], axes: frozenset[sympy.Symbol]) -> Operand:
-        """A truth about an array that a later statement may overwrite: taken down at once."""
-        place = self.w.name("mask")
-        self.w.say(f"{place} = {self._inline(name, args).text}")
-        return Operand(place, axes)
+        """A truth for each element; one made of another overwrites it."""
+        mine = [a.text for a in args if a.temporary and a.axes == axes and self._is_mask(a.text)]
+        place = mine[0] if mine else self._new(axes, "bool")
+        self._overwrite(name, args, place)
+        return Operand(place, axes, temporary=True)
+
+    def _is_mask(self, text: str) -> bool:
+        return text in self.w.places and self.w.places[text].dtype == "bool"
+
+    def _own(self, name: str, arg: Operand) -> Operand:
+        """A function of the emitted module, with arrays to work in."""
+        place = Operand(self._new(arg.axes), arg.axes, temporary=True)
+        shape = self.w.places[place.text].shape
+        work = [self.w.place(self.w.name("t"), shape, self.w.real) for _ in range(2)]
+        call = f"{self.w.helper(name)}({arg.text}"
+        if name == "erf" and self.w.real == "float32":
+            self.w.say(f"{call}, out={place.text}, work=({', '.join(work)}))")
+        else:
+            self.w.say(f"np.copyto({place.text}, {call}))")
+        return place
 
     def _overwrite(self, name: str, args: list[Operand], place: str) -> None:
-        """`place *= b` where the place is the first operand, else `np.exp(a, out=place)`."""
-        if name in COMMUTATIVE and args[1].text == place:
-            args = args[::-1]
-        sign, _ = INFIX.get(name, ("", 0))
-        if sign and name not in TRUTHS and args[0].text == place:
-            self.w.say(f"{place} {sign}= {args[1].text}")
-            return
+        """`np.add(a, b, out=place)`."""
         listed = ", ".join(a.text for a in args)
         self.w.say(f"np.{name}({listed}, out={place})")
-
-    def _inline(self, name: str, args: list[Operand]) -> Operand:
-        axes = frozenset().union(*(a.axes for a in args))
-        if name in INFIX:
-            sign, tight = INFIX[name]
-            left, right = args[0].within(tight + (tight == COMPARED)), args[1].within(tight + 1)
-            return Operand(f"{left} {sign} {right}", axes, tight, computed=True)
-        if name == "negative":
-            return Operand(f"-{args[0].within(NEGATED)}", axes, NEGATED, computed=True)
-        if name == "logical_not":
-            word = "~" if axes else "not "
-            tight = NEGATED if axes else LOOSE
-            return Operand(f"{word}{args[0].within(ATOM)}", axes, tight, computed=True)
-        listed = ", ".join(a.text for a in args)
-        function = self.w.helper(name) if name in OWN else f"np.{name}"
-        return Operand(f"{function}({listed})", axes, computed=True)
 
     def _where(self, args: list[Operand]) -> Operand:
         condition, value, other = args
         if value.literal and other.literal and self.lowering.real:
-            value = Operand(f"{self.w.scalar_type}({value.text})")
+            value = Operand(f"{self.w.scalar_type}({value.text})", constant=True)
         axes = frozenset().union(*(a.axes for a in args))
-        if other.text == "0.0" and condition.axes and value.axes:
+        if not axes:
+            return Operand(f"({value.text} if {condition.text} else {other.text})")
+        if all(a.constant or a.literal for a in (condition, value, other)):
+            text = f"np.where({condition.text}, {value.text}, {other.text})"
+            return self._constant(Operand(text, axes))
+        if not condition.axes:
+            return self._chosen(condition, value, other, axes)
+        if other.text in ZERO and value.axes:
             return self._masked(condition, value, axes)
-        if value.text == "0.0" and condition.axes and other.axes:
-            return self._masked(self._inline("logical_not", [condition]), other, axes)
-        text = f"np.where({condition.text}, {value.text}, {other.text})"
-        self.free += [a for a in args if a.temporary]
-        return self._named(Operand(text, axes, computed=True)) if axes else Operand(f"{text}[()]")
+        if other.text in ZERO and self.lowering.real:
+            place = self._spare(axes)
+            self.w.say(f"np.multiply({condition.text}, {value.text}, out={place.text})")
+            return place
+        if value.text in ZERO and other.axes:
+            return self._masked(self._apply("logical_not", [condition]), other, axes)
+        return self._chosen(condition, value, other, axes)
+
+    def _chosen(
+        self, condition: Operand, value: Operand, other: Operand, axes: frozenset[sympy.Symbol]
+    ) -> Operand:
+        """The other value, then over it the value where the condition holds."""
+        dtype = "" if self.lowering.real else "int64"
+        inside = other.temporary and other.axes == axes
+        place = other if inside else Operand(self._new(axes, dtype), axes, temporary=True)
+        if not inside:
+            self.w.say(f"np.copyto({place.text}, {other.text})")
+        self.w.say(f"np.copyto({place.text}, {value.text}, where={condition.text})")
+        self.free += [a for a in (value,) if a.temporary and not self._is_mask(a.text)]
+        return place
 
     def _next_name(self, axes: frozenset[sympy.Symbol]) -> str:
         """The evaluation's name for the first array that is as large as the result."""
@@ -290,22 +332,14 @@ class Evaluation:
         self, condition: Operand, value: Operand, axes: frozenset[sympy.Symbol]
     ) -> Operand:
         """`where` with zero otherwise, several times quicker than NumPy's for a random mask."""
-        text = f"{self.w.helper('masked')}({condition.text}, {value.text}"
-        if value.temporary and value.axes == axes:
-            self.w.say(f"{text}, out={value.text})")
-            return value
-        return self._named(Operand(f"{text})", axes, computed=True))
-
-    def _named(self, operand: Operand) -> Operand:
-        """The operand as a new array, under the evaluation's name if that is still free."""
-        name = self._next_name(operand.axes)
-        self.w.say(f"{name} = {operand.text}")
-        if operand.indicator:
-            return replace(operand, text=name, tight=ATOM, computed=False)
-        if operand.computed:
-            self.w.fresh.add(name)
-            self.made.add(name)
-        return Operand(name, operand.axes, temporary=operand.computed)
+        word = "int32" if self.w.real == "float32" else "int64"
+        shape = self.w.spread(condition.axes, self.frame)
+        bits = self.w.place(self.w.name("bits"), shape, word)
+        whole = value.temporary and value.axes == axes
+        place = value if whole else Operand(self._new(axes), axes, temporary=True)
+        call = self.w.helper("masked")
+        self.w.say(f"{call}({condition.text}, {value.text}, bits={bits}, out={place.text})")
+        return place
 
     # ------------------------------------------------------------ a choice that Python makes
 
@@ -344,7 +378,7 @@ class Evaluation:
             self.w.known = (*self.w.known, condition)
             value = self._take(arg)
             self.w.say(f"{name} = {self._filled(value, axes)}")
-        if not value.computed and not value.temporary:
+        if not value.temporary:
             self.w.fresh -= {self.w.arrays[a.tensor].text for a in expr.atoms(Access)}
         self.memo, self.free, self.owned, self.uses = memo, free, owned, uses
 
@@ -352,14 +386,9 @@ class Evaluation:
         """The text of a branch, as large as the other branches."""
         if value.axes == axes:
             return f"{self.w.scalar_type}({value.text})" if value.literal else value.text
-        used = [r for r in self.frame if r.index in axes]
-        first = self.frame.index(used[0])
-        shape = tuple(r.size if r.index in axes else 1 for r in self.frame[first:])
-        return f"np.full({self.w.shape(shape)}, {value.text}, {self.w.scalar_type})"
-
-
-LEAVES = {"number", "truth", "access", "random", "index"}
-FLAT = {*LEAVES, "cast", "indicator", "choose", "where", *OWN, *TRUTHS}
+        place = self.w.place(self.w.name("t"), self.w.spread(axes, self.frame), self.w.real)
+        self.w.say(f"np.copyto({place}, {value.text})")
+        return place
 
 
 def truth(w: Writer, condition: sympy.Basic) -> str:

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import re
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import sympy
+
 from codegen.numpy.evaluate import Evaluation
+from codegen.numpy.indexing import access
 from codegen.numpy.members import value
-from codegen.numpy.writer import Array, Frame, Operand, Writer, without
+from codegen.numpy.ops import is_relu
+from codegen.numpy.workspace import parts
+from codegen.numpy.writer import Array, Frame, Operand, Writer, steps_of, without
 from codegen.wrapping import narrowed, widened
+from ir.expression import symbols_of
 from ir.kernel import Kernel, Loop, Schedule
 from ir.names import identifier
 from ir.program import Definition, DType
@@ -27,11 +33,16 @@ WIDTH = 96
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """The body of an emitted function; `places` says how each result is written."""
+    """An emitted function: its arrays, its body, and how each result is written.
 
+    `arrays` are lines that run once for each number of rows; `workspace` is what they cut up.
+    """
+
+    arrays: tuple[str, ...]
     lines: tuple[str, ...]
     places: dict[str, str]
     helpers: frozenset[str]
+    workspace: int
 
 
 def write_function(schedule: Schedule, real: DType) -> Function:
@@ -39,8 +50,9 @@ def write_function(schedule: Schedule, real: DType) -> Function:
     program = schedule.program
     owned = program.tensors()
     tensors = [*owned, *(d.name for d in program.definitions)]
-    names = {"rows", "np", *map(identifier, tensors)}
-    w = Writer(program, real, names)
+    names = {"rows", "np", "space", "run", *map(identifier, tensors)}
+    relus = (d.name for d in program.definitions if d.reduce is None and is_relu(d.body))
+    w = Writer(program, real, names, relus=frozenset(relus), read=access)
     for tensor in owned.values():
         w.add(tensor.name, identifier(tensor.name), tensor.shape, tensor.dtype)
     for step in schedule.steps:
@@ -50,8 +62,14 @@ def write_function(schedule: Schedule, real: DType) -> Function:
             w.say("", *_comment(step))
             _kernel(w, step)
     places = {name: w.arrays[name].text for name in program.results()}
-    lines = [short for line in w.lines[1:] for short in wrapped(line)]
-    return Function(tuple(lines), places, frozenset(w.used))
+    arrays, size = parts(w, set(places.values()))
+    return Function(
+        tuple(short for line in arrays for short in wrapped("    " + line)),
+        tuple(short for line in w.lines[1:] for short in wrapped(line)),
+        places,
+        frozenset(w.used),
+        size,
+    )
 
 
 def wrapped(line: str) -> list[str]:
@@ -99,17 +117,40 @@ def _remark(member: Definition) -> tuple[str, ...]:
 
 
 def _kernel(w: Writer, kernel: Kernel) -> None:
+    kernel = replace(kernel, members=_scaled(kernel))
     for position, member in enumerate(kernel.members):
         stored = member.name in kernel.stored
         _member(w, member, kernel.space, stored, _ending(w, kernel, position))
 
 
+def _scaled(kernel: Kernel) -> tuple[Definition, ...]:
+    """`W - lr*d_W` as `W - (lr*d_W)`: the factor inside the sum may meet fewer elements."""
+    members = list(kernel.members)
+    for i, (total, reader) in enumerate(zip(members, members[1:], strict=False)):
+        if total.reduce != "sum" or reader.reduce is not None or total.name in kernel.stored:
+            continue
+        if any(total.name in m.reads() for m in members if m is not reader):
+            continue
+        terms = [t for t in sympy.Add.make_args(reader.body) if t.has(total.access())]
+        factor = sympy.Integer(1) if len(terms) != 1 else terms[0] / total.access()
+        varies = factor.has(total.access()) or symbols_of([factor])
+        if factor in (1, -1) or varies or len(sympy.Add.make_args(reader.body)) < 2:
+            continue
+        sign = -1 if factor.could_extract_minus_sign() else 1
+        rest = reader.body - terms[0] + sign * total.access()
+        members[i] = replace(total, body=sign * factor * total.body)
+        members[i + 1] = replace(reader, body=rest)
+    return tuple(members)
+
+
 def _ending(w: Writer, kernel: Kernel, position: int) -> frozenset[str]:
     """The arrays of earlier members that nobody reads after this one: it may overwrite them."""
     later = {name for m in kernel.members[position + 1 :] for name in m.reads()}
-    local = [m.name for m in kernel.members[:position] if m.name not in kernel.stored]
-    texts = {w.arrays[name].text for name in local if name not in later}
-    return frozenset(t for t in texts if t in w.fresh)
+    done = kernel.members[:position]
+    over = {m.name for m in done if m.name not in kernel.stored and m.name not in later}
+    kept = {w.arrays[m.name].text for m in done if m.name not in over}
+    texts = {w.arrays[name].text for name in over}
+    return frozenset(t for t in texts if t in w.fresh and t not in kept)
 
 
 def _member(
@@ -137,54 +178,76 @@ def _replace(
     if member.reduce is None:
         Evaluation(w, space, identifier(member.name), ending, real).into(member.body, home)
     else:
-        w.say(f"{home}[...] = {value(w, member, space, identifier(member.name)).text}")
+        w.say(f"np.copyto({home}, {value(w, member, space, identifier(member.name)).text})")
     w.add(member.name, home, member.shape, member.dtype)
     w.memo = {key: kept for key, kept in w.memo.items() if key[:2] != ("padded", home)}
 
 
 def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool) -> None:
     """Gives the value its name, its whole shape, and an array of its own where it needs one."""
-    shape = w.shape(member.shape)
-    text = found.text
     scatter = member.reduce == "scatter"
     whole = scatter or found.axes == frozenset(r.index for r in member.indices)
     result = keep and member.name in w.program.results()
-    shared = not found.temporary and not found.computed
-    if text == name and whole:
-        if result and shared and not scatter and member.reduce != "argmax":
-            w.say(f"{name} = {name}.copy()")
-    else:
-        if found.literal or not whole:
-            text = f"np.full({shape}, {text}, np.{member.dtype})"
-        elif member.dtype.startswith("int"):
-            text = f"np.asarray({text}).astype(np.{member.dtype})"
-        elif shared and (result or _may_change(w, member)):
-            text = f"{found.within(100)}.copy()"
-        elif shared:
-            w.fresh -= {w.arrays[name].text for name in member.reads()}
-        if found.temporary and text == found.text:
-            _rename(w, text, name)
-        else:
-            w.say(f"{name} = {text}")
-        if found.temporary or text != found.text or found.computed:
-            w.fresh.add(name)
-    w.add(member.name, name, member.shape, member.dtype)
+    steps, text = None, name
+    if not member.shape:
+        _number(w, member, found, name)
+    elif not whole or found.literal or _is_copy(w, member, found, result):
+        text = _copied(w, member, found, name)
+    elif found.text != name and found.temporary:
+        text = _renamed(w, found.text, name)
+    elif found.text != name:
+        w.fresh -= {w.arrays[read].text for read in member.reads()}
+        text = w.name(name) if _is_taken(w, name) else name
+        w.say(f"{text} = {found.text}")
+        steps = steps_of(found, member.indices)
+    w.add(member.name, text, member.shape, member.dtype, steps)
 
 
-def _rename(w: Writer, old: str, new: str) -> None:
-    """Gives a temporary that was only ever overwritten to become this value its name at once."""
+def _number(w: Writer, member: Definition, found: Operand, name: str) -> None:
+    if found.text != name:
+        typed = found.literal or member.dtype.startswith("int")
+        w.say(f"{name} = np.{member.dtype}({found.text})" if typed else f"{name} = {found.text}")
+
+
+def _is_copy(w: Writer, member: Definition, found: Operand, result: bool) -> bool:
+    """Whether the value must be copied: of another type, or what others may change."""
+    place = w.places.get(found.text)
+    if member.dtype.startswith("int") and (place is None or place.dtype != member.dtype):
+        return True
+    shared = not found.temporary and found.text not in w.fresh
+    return shared and (result or _may_change(w, member))
+
+
+def _copied(w: Writer, member: Definition, found: Operand, name: str) -> str:
+    to = w.place(w.name(name) if _is_taken(w, name) else name, member.shape, member.dtype)
+    cast = ', casting="unsafe"' if member.dtype.startswith("int") else ""
+    w.say(f"np.copyto({to}, {found.text}{cast})")
+    return to
+
+
+def _is_taken(w: Writer, name: str) -> bool:
+    """Whether a name stands for something already: an array of the workspace, or a value."""
+    return name in w.places or name in w.words
+
+
+def _renamed(w: Writer, old: str, new: str) -> str:
+    """Gives the temporary that became this value its name from the start; its name, then."""
     start = max(i for i, line in enumerate(w.lines) if not line)
     code = [i for i in range(start, len(w.lines)) if not w.lines[i].lstrip().startswith("#")]
     mentions = [i for i in code if _word(old).search(w.lines[i])]
-    writes = re.compile(rf"{old} |.*out={old}\)$")
-    taken = any(_word(new).search(w.lines[i]) for i in code)
-    if taken or not all(writes.match(w.lines[i].lstrip()) for i in mentions):
-        w.say(f"{new} = {old}")
-        return
+    if old not in w.places or w.births[old] < start or _is_taken(w, new):
+        return old
+    w.place(new, w.places[old].shape, w.places.pop(old).dtype)
+    w.constants = {_word(old).sub(new, text): name for text, name in w.constants.items()}
+    w.words.add(new)
+    for tensor, array in w.arrays.items():
+        if old in array.text:
+            w.arrays[tensor] = replace(array, text=_word(old).sub(new, array.text))
     for i in mentions:
-        parts = w.lines[i].split('"')
-        parts[::2] = [_word(old).sub(new, part) for part in parts[::2]]
-        w.lines[i] = '"'.join(parts)
+        pieces = w.lines[i].split('"')
+        pieces[::2] = [_word(old).sub(new, piece) for piece in pieces[::2]]
+        w.lines[i] = '"'.join(pieces)
+    return new
 
 
 def _word(name: str) -> re.Pattern[str]:
@@ -220,7 +283,7 @@ def _recurrence(w: Writer, loop: Loop) -> None:
 def _reserve(w: Writer, member: Definition) -> None:
     name = _update_home(w, member) or identifier(member.name)
     if name == identifier(member.name):
-        w.say(f"{name} = np.empty({w.shape(member.shape)}, np.{member.dtype})")
+        w.place(name, member.shape, member.dtype)
     w.add(member.name, name, member.shape, member.dtype)
 
 
@@ -237,13 +300,18 @@ def _step(w: Writer, member: Definition, kernel: Kernel, loop: Loop) -> None:
         return
     absent = frozenset(i for i, r in enumerate(member.indices) if r.index == loop.index)
     held = without(Array(name, member.shape, member.dtype), absent)
-    if found.text != name:
-        w.say(f"{name} = {_held(w, found, held)}")
+    if found.text != name or len(found.axes) < len(held.shape):
+        held = _held(w, found, held)
     w.arrays[member.name] = held
 
 
-def _held(w: Writer, found: Operand, array: Array) -> str:
-    if not array.shape or not (found.literal or found.axes == frozenset()):
-        full = len(found.axes) == len(array.shape)
-        return found.text if full else f"np.broadcast_to({found.text}, {w.shape(array.shape)})"
-    return f"np.full({w.shape(array.shape)}, {found.text}, np.{array.dtype})"
+def _held(w: Writer, found: Operand, array: Array) -> Array:
+    """The value of one step under its name: a number, an array, or a view of one."""
+    name, whole = array.text, len(found.axes) == len(array.shape) and not found.literal
+    if whole and array.dtype == w.real or not array.shape:
+        w.say(f"{name} = {found.text}")
+        steps = None if found.strides is None else tuple(step for _, step in found.strides)
+        return replace(array, strides=steps)
+    place = w.place(w.name(name), array.shape, array.dtype)
+    w.say(f"np.copyto({place}, {found.text}, casting=\"unsafe\")", f"{name} = {place}")
+    return array

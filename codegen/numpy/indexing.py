@@ -4,10 +4,12 @@
     k // 28 and k % 28 side by side                x.reshape(rows, 784)             a reshape
     28*p + q through the whole dimension           h.reshape(rows, 28, 28)          a reshape
     affine, each in bounds                         _window(x, ...)                  a strided view
-    all else (gathers, what a condition guards)    x[np.clip(i, 0, 9), j]           a copy
+    x[n, p // 2] beside views                      t.reshape(...)[...] = x[...]     a copy
+    all else (gathers, what a condition guards)    np.take(x, at, out=t)            a copy
 
 An index that the ranges do not prove in bounds is clipped: such an element stands in a branch or
-term that is not taken there, and is thrown away. Slices and strided views copy nothing.
+term that is not taken there, and is thrown away. Slices and strided views copy nothing; copies lie
+in the workspace. Positions that depend on the number of rows alone are made once for it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from typing import Any
 
 from sympy import Symbol
 
-from codegen.numpy.writer import ATOM, PRODUCT, SUM, Array, Frame, Operand, Writer, inside
+from codegen.numpy.gathers import gathered, reshaped, spread, subscript
+from codegen.numpy.index_values import depends, is_steady, scalar
+from codegen.numpy.writer import Array, Frame, Operand, Writer, inside
 from ir.affine import Linear, floordiv, linear
 from ir.expression import Access, FloorDiv, Remainder
 from ir.program import Range, Size
@@ -32,18 +36,32 @@ def access(w: Writer, node: Access, frame: Frame) -> Operand:
     array, forms = _flattened(w, array, forms, frame)
     array, forms = _split(w, array, forms, frame)
     axes = [r.index for r in frame]
-    present = frozenset(a for a in axes if any(_depends(f, a) for f in forms))
+    present = frozenset(a for a in axes if any(depends(f, a) for f in forms))
     if all(_is_affine(w, f, axes) for f in forms) and all(
         inside(facts, f, s) for f, s in zip(forms, array.shape, strict=True)
     ):
-        if _is_sliceable(w, forms, axes):
-            return Operand(_sliced(w, array, forms, frame), present)
-        return Operand(_windowed(w, array, forms, frame), present)
-    return Operand(_gathered(w, array, forms, frame), present, computed=bool(present))
+        write = _sliced if _is_sliceable(w, forms, axes) else _windowed
+        strides = w.strides(array)
+        steps = tuple(
+            (a, sum(f.coefficient(a) * s for f, s in zip(forms, strides, strict=True)))
+            for a in axes if a in present
+        )
+        return Operand(write(w, array, forms, frame), present, strides=steps)
+    if not present:
+        return Operand(_element(w, array, forms))
+    found = spread(w, array, forms, frame)
+    text = gathered(w, array, forms, frame, present) if found is None else found
+    return Operand(text, present, temporary=True)
 
 
-def _depends(form: Linear, axis: Symbol) -> bool:
-    return any(axis in atom.free_symbols for atom in form.atoms)
+def _element(w: Writer, array: Array, forms: list[Linear]) -> str:
+    """One element, its position known when the line runs."""
+    facts, parts = w.facts(()), []
+    for form, size in zip(forms, array.shape, strict=True):
+        index = scalar(w, form)
+        last = str(size - 1) if isinstance(size, int) else f"{w.size(size)} - 1"
+        parts.append(index if inside(facts, form, size) else f"min(max({index}, 0), {last})")
+    return f"{array.text}[{', '.join(parts)}]"
 
 
 def _is_affine(w: Writer, form: Linear, axes: list[Symbol]) -> bool:
@@ -103,13 +121,6 @@ def _aligned(parts: list[tuple[Symbol | None, str]], frame: Frame) -> list[str]:
     return result + ["None"] * (0 if before is None else len(frame) - 1 - before)
 
 
-def subscript(parts: list[str]) -> str:
-    """`[:, None]`, without whole trailing slices; nothing if all are whole."""
-    while parts and parts[-1] == ":":
-        parts = parts[:-1]
-    return f"[{', '.join(parts)}]" if parts else ""
-
-
 def _transposed(text: str, order: list[int]) -> str:
     if order == sorted(order):
         return text
@@ -129,10 +140,15 @@ def _windowed(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str
     shape = w.shape(tuple(r.size for r in used))
     first = f"({', '.join(start)}{',' if len(start) == 1 else ''})"
     call = f"{w.helper('window')}({array.text}, {first}, {shape}, {tuple(steps)})"
-    if call not in w.memo:
-        w.memo[call] = w.name(f"{array.text}_view" if array.text.isidentifier() else "view")
-        w.say(f"{w.memo[call]} = {call}")
-    return str(w.memo[call]) + subscript(_aligned([(r.index, ":") for r in used], frame))
+    base = f"{array.text}_view" if array.text.isidentifier() else "view"
+    if array.text in w.places and all(is_steady(w, f, frame) for f in forms):
+        view = w.constant(base, call)
+    else:
+        if call not in w.memo:
+            w.memo[call] = w.name(base)
+            w.say(f"{w.memo[call]} = {call}")
+        view = str(w.memo[call])
+    return view + subscript(_aligned([(r.index, ":") for r in used], frame))
 
 
 def _constant(form: Linear, used: list[Any]) -> Linear:
@@ -148,7 +164,7 @@ def _flattened(
     w: Writer, array: Array, forms: list[Linear], frame: Frame
 ) -> tuple[Array, list[Linear]]:
     """Dimensions read as `k // 28, k % 28` are one read as `k`, where need be after a turn."""
-    array, forms = _turned(array, forms, frame)
+    array, forms = _turned(w, array, forms, frame)
     for first in range(len(forms)):
         for last in range(first + 1, len(forms)):
             sizes, group = array.shape[first : last + 1], forms[first : last + 1]
@@ -160,12 +176,14 @@ def _flattened(
                 continue
             size = prod(int(s) for s in sizes)
             shape = (*array.shape[:first], size, *array.shape[last + 1 :])
-            reshaped = Array(f"{array.text}.reshape{w.shape(shape)}", shape, array.dtype)
-            return _flattened(w, reshaped, [*forms[:first], joined, *forms[last + 1 :]], frame)
+            made = reshaped(w, array, shape)
+            return _flattened(w, made, [*forms[:first], joined, *forms[last + 1 :]], frame)
     return array, forms
 
 
-def _turned(array: Array, forms: list[Linear], frame: Frame) -> tuple[Array, list[Linear]]:
+def _turned(
+    w: Writer, array: Array, forms: list[Linear], frame: Frame
+) -> tuple[Array, list[Linear]]:
     """Where `k // 28` and `k % 28` stand apart: the dimensions in the order of the frame."""
     quotients = [a for f in forms for a in f.atoms if isinstance(a, FloorDiv)]
     rests = [Linear(((Remainder(*a.args), 1),)) for a in quotients]
@@ -180,7 +198,9 @@ def _turned(array: Array, forms: list[Linear], frame: Frame) -> tuple[Array, lis
         return array, forms
     text = f"{array.text}.transpose({', '.join(map(str, order))})"
     shape = tuple(array.shape[d] for d in order)
-    return replace(array, text=text, shape=shape), [forms[d] for d in order]
+    steps = w.strides(array)
+    strides = tuple(steps[d] for d in order)
+    return replace(array, text=text, shape=shape, strides=strides), [forms[d] for d in order]
 
 
 def _joined(group: list[Linear], inner: list[int]) -> Linear | None:
@@ -216,8 +236,7 @@ def _split(
         indices += [linear(r.index) for r in digits] if digits else [form]
     if len(shape) == len(array.shape):
         return array, forms
-    return replace(array, text=f"{array.text}.reshape{w.shape(tuple(shape))}",
-                   shape=tuple(shape)), indices
+    return reshaped(w, array, tuple(shape)), indices
 
 
 def _digits(form: Linear, size: Size, frame: Frame) -> list[Range]:
@@ -233,109 +252,3 @@ def _digits(form: Linear, size: Size, frame: Frame) -> list[Range]:
             return []
         expected = step * r.size
     return digits if expected == size else []
-
-
-# ---------------------------------------------------------------- gathers
-
-
-def _gathered(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str:
-    """Indexing by arrays; a dimension that is read whole beside one gathered stays a slice."""
-    facts = w.facts(frame)
-    alone = _row_gather(w, array, forms, frame)
-    if alone is not None:
-        return alone
-    parts = []
-    for form, size in zip(forms, array.shape, strict=True):
-        index = index_value(w, form, frame)
-        proved = inside(facts, form, size)
-        parts.append(index.text if proved else clipped(w, index, size))
-    return f"{array.text}[{', '.join(parts)}]"
-
-
-def _row_gather(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str | None:
-    """`W[label]` for `W[label[n], j]`: one dimension by an array, the others sliced whole."""
-    axes = [r.index for r in frame]
-    hard = [i for i, f in enumerate(forms) if not _is_plain(w, f, frame, array.shape[i])]
-    if len(hard) != 1:
-        return None
-    form = forms[hard[0]]
-    mine = tuple(r for r in frame if _depends(form, r.index))
-    others = [f.plain for i, f in enumerate(forms) if i != hard[0]]
-    order = [*others[: hard[0]], *(r.index for r in mine), *others[hard[0] :]]
-    if not mine or order != [a for a in axes if a in order] or len(set(order)) < len(order):
-        return None
-    index = index_value(w, form, mine)
-    proved = inside(w.facts(frame), form, array.shape[hard[0]])
-    text = index.text if proved else clipped(w, index, array.shape[hard[0]])
-    parts = [":"] * len(forms)
-    parts[hard[0]] = text
-    whole = [(a, ":") for a in order]
-    return array.text + subscript(parts) + subscript(_aligned(list(whole), frame))
-
-
-def _is_plain(w: Writer, form: Linear, frame: Frame, size: Size) -> bool:
-    axis = form.plain
-    return axis is not None and any(r.index == axis and r.size == size for r in frame)
-
-
-def clipped(w: Writer, index: Operand, size: Size) -> str:
-    last = str(size - 1) if isinstance(size, int) else f"{w.size(size)} - 1"
-    if index.axes:
-        return f"np.clip({index.text}, 0, {last})"
-    return f"min(max({index.text}, 0), {last})"
-
-
-# ---------------------------------------------------------------- index values
-
-
-def scalar(w: Writer, form: Linear) -> str:
-    """The text of an index that Python knows as a number."""
-    return index_value(w, form, ()).text
-
-
-def index_value(w: Writer, form: Linear, frame: Frame) -> Operand:
-    """An index expression as integers, aligned to the frame."""
-    text, axes = "", frozenset[Symbol]()
-    for atom, c in sorted(form.terms, key=lambda t: t[1] < 0):
-        operand = _atom(w, atom, frame)
-        axes |= operand.axes
-        factor = "" if abs(c) == 1 else f"{abs(c)}*"
-        if text:
-            text += " - " if c < 0 else " + "
-        elif c < 0:
-            factor = "-" + factor
-        text += factor + (operand.within(ATOM) if factor else operand.text)
-    if not text:
-        return Operand(str(form.const), literal=True)
-    if form.const:
-        text += f" {'-' if form.const < 0 else '+'} {abs(form.const)}"
-    lone = len(form.terms) == 1 and not form.const and form.terms[0][1] == 1
-    tight = operand.tight if lone else SUM
-    return Operand(text, axes, tight)
-
-
-def _atom(w: Writer, atom: Any, frame: Frame) -> Operand:
-    if isinstance(atom, Symbol):
-        if atom in w.scalars:
-            return Operand(w.scalars[atom])
-        return Operand(arange(w, atom, frame), frozenset([atom]))
-    if isinstance(atom, Access):
-        return access(w, atom, frame)
-    inner = index_value(w, linear(atom.args[0]), frame)
-    sign = "//" if isinstance(atom, FloorDiv) else "%"
-    return Operand(f"{inner.within(ATOM)} {sign} {atom.args[1]}", inner.axes, PRODUCT)
-
-
-def arange(w: Writer, axis: Symbol, frame: Frame, dtype: str = "") -> str:
-    """The name of 0, 1, 2, … along an axis of the frame."""
-    position = next(i for i, r in enumerate(frame) if r.index == axis)
-    after = len(frame) - 1 - position
-    size = w.size(frame[position].size)
-    key = ("arange", axis, size, after, dtype)
-    if key not in w.memo:
-        name = w.name(str(axis))
-        kind = f", dtype={dtype}" if dtype else ""
-        shaped = f"[:{', None' * after}]" if after else ""
-        w.say(f"{name} = np.arange({size}{kind}){shaped}")
-        w.memo[key] = name
-    return str(w.memo[key])

@@ -18,13 +18,14 @@ import sympy
 
 from codegen.numpy.contraction import write_sum
 from codegen.numpy.evaluate import Evaluation, truth
-from codegen.numpy.indexing import clipped, index_value
+from codegen.numpy.gathers import positions
 from codegen.numpy.ops import Lowering
 from codegen.numpy.padding import covered
-from codegen.numpy.writer import Frame, Operand, Writer, axes_text, frame_of, inside
+from codegen.numpy.reductions import write_reduction
+from codegen.numpy.writer import Frame, Operand, Writer, frame_of
 from ir.affine import linear
 from ir.expression import Access
-from ir.program import Definition
+from ir.program import Definition, Shape
 
 EMPTY = {"sum": "0", "max": "-np.inf", "argmax": "0"}
 
@@ -56,20 +57,29 @@ def _guarded(
     w: Writer, d: Definition, space: Frame, test: Any, masks: list[Any], name: str
 ) -> Operand:
     """A reduction whose terms all stand or fall with a condition that Python knows."""
-    shape = w.shape(tuple(r.size for r in space))
+    shape = tuple(r.size for r in space)
     with w.block(f"if {truth(w, test)}:"):
         w.known = (*w.known, test)
         found = _reduction(w, d, space, masks, name)
         whole = found.axes == frozenset(r.index for r in space) and not found.literal
-        if not whole:
-            w.say(f"{name} = np.full({shape}, {found.text}, np.{d.dtype})")
-        elif found.text != name:
-            w.say(f"{name} = {found.text}")
-            w.fresh -= {w.arrays[tensor].text for tensor in d.reads()}
+        if not space:
+            w.say(f"{name} = {found.text}" if found.text != name else "pass")
+        elif not whole or found.text != name:
+            _fill(w, name, shape, d.dtype, found.text)
     with w.block("else:"):
-        w.say(f"{name} = np.full({shape}, {EMPTY[str(d.reduce)]}, np.{d.dtype})")
-    w.fresh.discard(name)
+        if space:
+            _fill(w, name, shape, d.dtype, EMPTY[str(d.reduce)])
+        else:
+            w.say(f"{name} = np.{d.dtype}({EMPTY[str(d.reduce)]})")
     return Operand(name, frozenset(r.index for r in space))
+
+
+def _fill(w: Writer, name: str, shape: Shape, dtype: str, text: str) -> None:
+    """Writes one number, or what broadcasts, to an array that this may be the first to write."""
+    if name not in w.places:
+        w.place(name, shape, dtype)
+    w.say(f"np.copyto({name}, {text}, casting=\"unsafe\")" if dtype.startswith("int")
+          else f"np.copyto({name}, {text})")
 
 
 def _reduction(
@@ -102,15 +112,23 @@ def _max(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) ->
     frame = frame_of(body, space, d.over)
     terms = _terms(w, body, masks, frame)
     if frame == d.over + space and len(d.over) > 1:
-        terms += f".reshape(-1, {', '.join(w.size(r.size) for r in space)})" if space else ""
-        positions = [0] if space else list(range(len(d.over)))
+        terms = _joined(w, terms, frame, ["-1", *(w.size(r.size) for r in space)])
+        positions = [0]
     else:
         positions = [i for i, r in enumerate(frame) if r in d.over]
-    w.say(f"{name} = np.maximum.reduce({terms}, axis={axes_text(positions)})")
-    w.fresh.add(name)
-    kept = tuple(r for r in frame if r not in d.over)
+    kept = tuple(r for r in frame if r.index not in {o.index for o in d.over})
+    write_reduction(w, "maximum", terms.text, positions, name, kept, d.dtype)
     result = Evaluation(w, space).of(w.hold(name, kept, d.dtype))
-    return replace(result, temporary=result.text == name)
+    return replace(result, temporary=bool(space) and result.text == name)
+
+
+def _joined(w: Writer, terms: Operand, frame: Frame, sizes: list[str]) -> Operand:
+    """The terms in one piece, the reduced axes as one."""
+    text = terms.text
+    if not terms.temporary:
+        text = w.place(w.name("terms"), tuple(r.size for r in frame), w.real)
+        w.say(f"np.copyto({text}, {terms.text})")
+    return replace(terms, text=f"{text}.reshape({', '.join(sizes)})")
 
 
 def _argmax(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) -> Operand:
@@ -118,49 +136,66 @@ def _argmax(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str)
     body = d.body
     if masks:
         body = covered(w, body, masks, space + d.over, fill="-np.inf")[0]
-    last = frame_of(body, space, d.over) == space + d.over
-    frame = space + d.over if last else d.over + space
-    sizes = [w.size(r.size) for r in space]
-    sizes = [*sizes, "-1"] if last else ["-1", *sizes]
-    shape = f".reshape({', '.join(sizes)})" if len(d.over) > 1 else ""
-    terms, axis = _terms(w, body, masks, frame) + shape, -1 if last else 0
-    text = f"np.argmax({terms}, axis={axis})"
+    frame = space + d.over
+    sizes = [*(w.size(r.size) for r in space), "-1"]
+    terms = _terms(w, body, masks, frame)
+    if len(d.over) > 1 or not terms.temporary:
+        terms = _joined(w, terms, frame, sizes)
+    at = f"np.argmax({terms.text}, axis=-1"
+    axes = frozenset(r.index for r in space)
     if masks:
         mask = Evaluation(w, frame).of(sympy.And(*masks))
         whole = f"np.broadcast_to({mask.text}, {w.shape(tuple(r.size for r in frame))})"
-        text = f"{w.helper('masked_argmax')}({terms}, {whole}{shape}, {axis})"
-    w.say(f"{name} = {text}.astype(np.{d.dtype})")
-    return Operand(name, frozenset(r.index for r in space))
+        whole += f".reshape({', '.join(sizes)})" if len(d.over) > 1 else ""
+        text = f"{w.helper('masked_argmax')}({terms.text}, {whole}, -1)"
+        if not space:
+            w.say(f"{name} = {text}.astype(np.{d.dtype})")
+            return Operand(name, axes)
+    elif not space:
+        w.say(f"{name} = {at}).astype(np.{d.dtype})")
+        return Operand(name, axes)
+    else:
+        text = w.place(w.name("at"), tuple(r.size for r in space), "intp")
+        w.say(f"{at}, out={text})")
+    w.place(name, tuple(r.size for r in space), d.dtype)
+    w.say(f'np.copyto({name}, {text}, casting="same_kind")')
+    return Operand(name, axes, temporary=True)
 
 
-def _terms(w: Writer, body: Any, masks: list[Any], frame: Frame) -> str:
+def _terms(w: Writer, body: Any, masks: list[Any], frame: Frame) -> Operand:
     """All terms over the frame, minus infinity where a mask leaves one out."""
-    mask = Evaluation(w, frame).of(sympy.And(*masks)) if masks else Operand("")
-    terms = Evaluation(w, frame).of(body)
-    text, axes = terms.text, terms.axes | mask.axes
+    axes = frozenset(r.index for r in frame)
     if masks:
-        text = f"np.where({mask.text}, {text}, {w.scalar_type}(-np.inf))"
-    if axes != frozenset(r.index for r in frame):
-        text = f"np.broadcast_to({text}, {w.shape(tuple(r.size for r in frame))})"
-    return text
+        body = sympy.Piecewise((body, sympy.And(*masks)), (-sympy.oo, True))
+    terms = Evaluation(w, frame).of(body)
+    if terms.axes == axes:
+        return terms
+    place = w.place(w.name("t"), tuple(r.size for r in frame), w.real)
+    w.say(f"np.copyto({place}, {terms.text})")
+    return Operand(place, axes, temporary=True)
 
 
 # ---------------------------------------------------------------- scatter
 
 
 def _scatter(w: Writer, d: Definition, name: str) -> Operand:
-    """`np.add.at(dW, label, dy)`; trailing dimensions that are whole loop variables stay slices."""
-    shape = w.shape(d.target_shape)
-    w.say(f"{name} = np.zeros({shape}, np.{d.dtype})")
+    """`np.add.at(dW, label, dy)`; trailing dimensions that are whole loop variables stay whole."""
+    w.place(name, d.target_shape, d.dtype)
+    w.say(f"{name}.fill(0)")
     leading = _leading(d)
     trailing = [linear(e).plain for e in d.target[leading:]]
     outer = tuple(r for r in d.indices if r.index not in trailing)
     inner = tuple(r for axis in trailing for r in d.indices if r.index == axis)
-    indices = _places(w, d, leading, outer)
+    facts = w.facts(outer)
+    forms = [facts.simplified(linear(e)) for e in d.target[:leading]]
+    at = positions(w, forms, d.target_shape[:leading], outer, clip=True)
+    whole = [w.size(s) for s in d.target_shape[leading:]]
+    sizes = ", ".join(["-1", *map(str, whole)])
     text = _whole(w, d, outer + inner)
-    place = f"({', '.join(indices)})" if len(indices) > 1 else indices[0]
-    w.say(f"np.add.at({name}, {place}, {text})")
-    w.fresh.add(name)
+    target = name if leading == 1 else f"{name}.reshape({sizes})"
+    if len(outer) != 1:
+        at, text = f"{at}.reshape(-1)", f"{text}.reshape({sizes})"
+    w.say(f"np.add.at({target}, {at}, {text})")
     return Operand(name)
 
 
@@ -178,22 +213,14 @@ def _leading(d: Definition) -> int:
     return count
 
 
-def _places(w: Writer, d: Definition, leading: int, outer: Frame) -> list[str]:
-    facts, axes = w.facts(outer), frozenset[sympy.Symbol]()
-    found = []
-    for target, size in zip(d.target[:leading], d.target_shape, strict=False):
-        form = facts.simplified(linear(target))
-        index = index_value(w, form, outer)
-        axes |= index.axes
-        found.append(index.text if inside(facts, form, size) else clipped(w, index, size))
-    if axes != frozenset(r.index for r in outer):
-        shape = w.shape(tuple(r.size for r in outer))
-        found[0] = f"np.broadcast_to({found[0]}, {shape})"
-    return found
-
-
 def _whole(w: Writer, d: Definition, frame: Frame) -> str:
     """The terms of the scatter over every loop variable, zero where a condition leaves one out."""
-    mask = Evaluation(w, frame).of(sympy.And(*d.where)).text if d.where else ""
-    terms = Evaluation(w, frame, real=d.dtype.startswith("float")).of(d.body)
-    return f"np.where({mask}, {terms.text}, np.{d.dtype}(0))" if mask else terms.text
+    body, axes = d.body, frozenset(r.index for r in frame)
+    if d.where:
+        body = sympy.Piecewise((body, sympy.And(*d.where)), (0, True))
+    terms = Evaluation(w, frame, real=d.dtype.startswith("float")).of(body)
+    if terms.axes == axes and terms.temporary:
+        return terms.text
+    place = w.place(w.name("t"), tuple(r.size for r in frame), d.dtype)
+    w.say(f"np.copyto({place}, {terms.text})")
+    return place

@@ -186,6 +186,12 @@ def _is_reciprocal(expr: Any) -> bool:
     return isinstance(expr, sympy.Pow) and bool(expr.exp.could_extract_minus_sign())
 
 
+def is_relu(body: Any) -> bool:
+    """Whether a body is `0 if v <= 0 else v`."""
+    found = _relu(body) if isinstance(body, sympy.Piecewise) else None
+    return found is not None and found[0] == "maximum"
+
+
 def _relu(expr: sympy.Piecewise) -> tuple[str, Any] | None:
     """The NumPy function that this is, and of what: `v if v > 0 else 0` turns NaN into 0, as fmax
     does, and `0 if v <= 0 else v` keeps it, as maximum does."""

@@ -19,7 +19,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, Symbol
 
-from codegen.numpy.indexing import subscript
+from codegen.numpy.gathers import subscript
 from codegen.numpy.writer import Array, Frame, Writer, inside
 from ir.affine import Facts, Linear, inequalities, linear, remainder
 from ir.expression import Access, FloorDiv, Remainder, tensor_symbol, value_accesses
@@ -167,8 +167,8 @@ def _copy(w: Writer, array: Array, covers: tuple[Cover, ...], fill: str) -> str:
     key = ("padded", source, shape, tuple(parts), fill)
     if key not in w.memo:
         name = w.name(f"{source}_padded" if source.isidentifier() else "padded")
-        make = f"np.zeros({w.shape(shape)}" if fill == "0" else f"np.full({w.shape(shape)}, {fill}"
-        w.say(f"{name} = {make}, np.{array.dtype})")
+        w.place(name, shape, array.dtype)
+        w.say(f"{name}.fill({fill})")
         to, of = ([p[side] for p in parts] for side in (0, 1))
         w.say(f"{name}{subscript(to)} = {source}{subscript(of)}")
         w.add(name, name, shape, array.dtype)

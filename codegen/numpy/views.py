@@ -38,7 +38,7 @@ class SettingView:
 
 @dataclass(frozen=True, slots=True)
 class ProgramView:
-    """A private function: what it is given, its statements, the lines that return.
+    """A private function: its arrays, what it is given, its statements, the lines that return.
 
     `counts` are keywords of the caller, whole numbers with default 0; `fixed` are the arguments
     made of them, and those that are always the same.
@@ -47,6 +47,8 @@ class ProgramView:
     inputs: tuple[ArrayView, ...]
     counts: tuple[str, ...]
     fixed: tuple[str, ...]
+    name: str
+    arrays: tuple[str, ...]
     head: tuple[str, ...]
     statements: tuple[str, ...]
     results: tuple[str, ...]
