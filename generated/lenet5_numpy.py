@@ -90,7 +90,7 @@ STATE_SHAPES = {
 }
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 3930624
+WORKSPACE_BYTES = 24504192
 FLOPS_PER_STEP = 181583094
 
 
@@ -161,14 +161,14 @@ def forward(params, x):
     """The outputs of the network, as a named tuple of new arrays."""
     _given = _rows(("x", x))
     _owned = _arrays(params, PARAM_SHAPES, "params")
-    return Outputs(np.asarray(a, order="C") for a in _forward(_given, x, *_owned))
+    return Outputs(np.asarray(a, order="C") for a in _run(_forward, _given, x, *_owned))
 
 
 def value_and_grad(params, x, label):
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = _rows(("x", x), ("label", label))
     _owned = _arrays(params, PARAM_SHAPES, "params")
-    _loss, _grads = _gradient(_given, x, label, *_owned)
+    _loss, _grads = _run(_gradient, _given, x, label, *_owned)
     return float(_loss), {_of: np.asarray(_grad, order="C") for _of, _grad in _grads.items()}
 
 
@@ -178,7 +178,7 @@ def train_step(params, state, x, label, lr=None, beta1=None, beta2=None, eps=Non
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
     _owned += _arrays(state, STATE_SHAPES, "state", True)
     _settings = _numbers(lr, beta1, beta2, eps)
-    return float(_step(_given, x, label, *_owned, *_settings))
+    return float(_run(_step, _given, x, label, *_owned, *_settings))
 
 
 def train_epoch(params, state, x, label, order, batch=None, lr=None, beta1=None, beta2=None, eps=None):
@@ -190,7 +190,8 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None, beta1=None,
     _batches = _split(order, batch, _total)
     _losses = np.empty(len(_batches))
     for _number, _chosen in enumerate(_batches):
-        _losses[_number] = _step(
+        _losses[_number] = _run(
+            _step,
             len(_chosen),
             x.take(_chosen, axis=0),
             label.take(_chosen, axis=0),
@@ -202,706 +203,985 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None, beta1=None,
 # ------------------------------------------------------------ the programs
 
 
-@np.errstate(all="ignore")
-def _forward(rows, x, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
-    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
-    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-    #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
-    # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-    #     lenet5.py:28
-    x_padded = np.zeros((rows, 1, 32, 32), np.float32)
-    x_padded[:, :, 2:30, 2:30] = x
+def _forward(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    x_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 5017600)
+    t = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
+    relu = np.ndarray((rows, 6, 28, 28), np.float32, space, 5017600)
+    terms = np.ndarray((2, 2, rows, 6, 14, 14), np.float32, space, 0)
+    h = np.ndarray((rows, 6, 14, 14), np.float32, space, 3840000)
+    t_2 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
+    relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
+    terms_2 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
+    h_2 = np.ndarray((rows, 16, 5, 5), np.float32, space, 409600)
+    h_3 = np.ndarray((rows, 120), np.float32, space, 0)
+    h_4 = np.ndarray((rows, 84), np.float32, space, 30720)
     x_padded_view = _window(x_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25,
-        784)).reshape(rows, 6, 28, 28)
-    relu += conv1_b[:, None, None]
-    np.maximum(relu, 0.0, out=relu)
-
-    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-    #     [lenet5.py:28]
-    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14), axis=0)
-
-    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
-    #     c, p + r, q + s]  [lenet5.py:18]
-    # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-    #     [lenet5.py:29]
     h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
         ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150,
-        100)).reshape(rows, 16, 10, 10)
-    relu_2 += conv2_b[:, None, None]
-    np.maximum(relu_2, 0.0, out=relu_2)
+    dot = _by_row if rows in (2, 3) else np.dot
 
-    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-    #     [lenet5.py:29]
-    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5,
-        2).transpose(3, 5, 0, 1, 2, 4).reshape(-1, rows, 16,
-        5, 5), axis=0)
+    @np.errstate(all="ignore")
+    def run(x, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
+        # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+        #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+        #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
+        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
+        # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+        #     lenet5.py:28
+        x_padded.fill(0)
+        x_padded[:, :, 2:30, 2:30] = x
+        np.copyto(t, x_padded_view)
+        np.matmul(conv1_W.reshape(6, 25), t.reshape(rows, 25, 784),
+            out=relu.reshape(rows, 6, 784))
+        np.add(conv1_b[:, None, None], relu, out=relu)
+        np.maximum(relu, 0.0, out=relu)
 
-    # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
-    flatten = h_2.reshape(rows, 400)
+        # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:28]
+        np.copyto(terms, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+            5, 0, 1, 2, 4))
+        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h)
 
-    # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-    # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-    # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
-    h_3 = np.matmul(flatten, fc1_W)
-    h_3 += fc1_b
-    np.maximum(h_3, 0.0, out=h_3)
+        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
+        #     c, p + r, q + s]  [lenet5.py:18]
+        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+        # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+        #     [lenet5.py:29]
+        np.copyto(t_2, h_view)
+        np.matmul(conv2_W.reshape(16, 150), t_2.reshape(rows, 150, 100),
+            out=relu_2.reshape(rows, 16, 100))
+        np.add(conv2_b[:, None, None], relu_2, out=relu_2)
+        np.maximum(relu_2, 0.0, out=relu_2)
 
-    # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-    # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-    # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
-    h_4 = np.matmul(h_3, fc2_W)
-    h_4 += fc2_b
-    np.maximum(h_4, 0.0, out=h_4)
+        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:29]
+        np.copyto(terms_2, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
+            5, 0, 1, 2, 4))
+        np.maximum.reduce(terms_2.reshape(-1, rows, 16, 5, 5), axis=0, out=h_2)
 
-    # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-    # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
-    fc3 = np.matmul(h_4, fc3_W)
-    fc3 += fc3_b
+        # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
+        flatten = h_2.reshape(rows, 400)
 
-    return (fc3,)
+        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
+        # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
+        dot(flatten, fc1_W, out=h_3)
+        np.add(fc1_b, h_3, out=h_3)
+        np.maximum(h_3, 0.0, out=h_3)
+
+        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
+        # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
+        dot(h_3, fc2_W, out=h_4)
+        np.add(fc2_b, h_4, out=h_4)
+        np.maximum(h_4, 0.0, out=h_4)
+
+        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
+        fc3 = np.empty((rows, 10), np.float32)
+        dot(h_4, fc3_W, out=fc3)
+        np.add(fc3_b, fc3, out=fc3)
+
+        return (fc3,)
+
+    return run
 
 
-@np.errstate(all="ignore")
-def _gradient(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b,
-    fc3_W, fc3_b):
-    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
-    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-    #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
-    # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-    #     lenet5.py:28
-    x_padded = np.zeros((rows, 1, 32, 32), np.float32)
-    x_padded[:, :, 2:30, 2:30] = x
+def _gradient(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    x_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 23312384)
+    t = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
+    relu = np.ndarray((rows, 6, 28, 28), np.float32, space, 21397504)
+    terms = np.ndarray((2, 2, rows, 6, 14, 14), np.float32, space, 0)
+    h = np.ndarray((rows, 6, 14, 14), np.float32, space, 4659200)
+    terms_2 = np.ndarray((rows, 6, 14, 14, 2, 2), np.float32, space, 0)
+    at = np.ndarray((rows, 6, 14, 14), np.intp, space, 1204224)
+    h_argmax = np.ndarray((rows, 6, 14, 14), np.int32, space, 23011328)
+    t_2 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
+    relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
+    terms_3 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
+    h_2 = np.ndarray((rows, 16, 5, 5), np.float32, space, 614400)
+    terms_4 = np.ndarray((rows, 16, 5, 5, 2, 2), np.float32, space, 0)
+    at_2 = np.ndarray((rows, 16, 5, 5), np.intp, space, 409600)
+    h_2_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 716800)
+    h_3 = np.ndarray((rows, 120), np.float32, space, 0)
+    h_4 = np.ndarray((rows, 84), np.float32, space, 30720)
+    fc3 = np.ndarray((rows, 10), np.float32, space, 52224)
+    cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 57856)
+    t_3 = np.ndarray((rows, 10), np.float32, space, 54784)
+    cross_entropy_sum = np.ndarray((rows,), np.float32, space, 58112)
+    d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 58368)
+    at_3 = np.ndarray((rows,), np.intp, space, 57344)
+    t_4 = np.ndarray((rows,), np.float32, space, 54784)
+    t_5 = np.ndarray((rows,), np.float32, space, 55040)
+    d_fc3 = np.ndarray((rows, 10), np.float32, space, 54784)
+    t_6 = np.ndarray((rows,), np.float32, space, 52224)
+    mask = np.ndarray((rows, 84), np.bool, space, 52224)
+    d_fc2 = np.ndarray((rows, 84), np.float32, space, 61440)
+    mask_2 = np.ndarray((rows, 120), np.bool, space, 61440)
+    d_fc1 = np.ndarray((rows, 120), np.float32, space, 30720)
+    d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
+    t_7 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
+    bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 22601728)
+    mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
+    d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 4249600)
+    t_9 = np.ndarray((16, rows, 10, 10), np.float32, space, 3840000)
+    t_10 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
+    t_11 = np.ndarray((6, 16, 5, 5), np.float32, space, 23574528)
+    t_12 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    d_h = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
+    t_13 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 2408448)
+    bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 1204224)
+    mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
+    d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 0)
+    t_15 = np.ndarray((6, rows, 28, 28), np.float32, space, 5017600)
+    t_16 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
     x_padded_view = _window(x_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25,
-        784)).reshape(rows, 6, 28, 28)
-    relu += conv1_b[:, None, None]
-    np.maximum(relu, 0.0, out=relu)
-
-    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-    #     [lenet5.py:28]
-    # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
-    #     s]  [argmax of h (lenet5.py:28)]
-    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14), axis=0)
-    h_argmax = np.argmax(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14),
-        axis=0).astype(np.int32)
-
-    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
-    #     c, p + r, q + s]  [lenet5.py:18]
-    # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-    #     [lenet5.py:29]
     h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
         ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150,
-        100)).reshape(rows, 16, 10, 10)
-    relu_2 += conv2_b[:, None, None]
-    np.maximum(relu_2, 0.0, out=relu_2)
-
-    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-    #     [lenet5.py:29]
-    # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
-    #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
-    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5,
-        2).transpose(3, 5, 0, 1, 2, 4).reshape(-1, rows, 16,
-        5, 5), axis=0)
-    h_2_argmax = np.argmax(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 16, 5, 5),
-        axis=0).astype(np.int32)
-
-    # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
-    flatten = h_2.reshape(rows, 400)
-
-    # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-    # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-    # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
-    h_3 = np.matmul(flatten, fc1_W)
-    h_3 += fc1_b
-    np.maximum(h_3, 0.0, out=h_3)
-
-    # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-    # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-    # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
-    h_4 = np.matmul(h_3, fc2_W)
-    h_4 += fc2_b
-    np.maximum(h_4, 0.0, out=h_4)
-
-    # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-    # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
-    fc3 = np.matmul(h_4, fc3_W)
-    fc3 += fc3_b
-
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
-    #     against overflow (lenet5.py:33)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-    #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
-    # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
-    #     (lenet5.py:33)]
-    cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
-    t = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(t, out=t)
-    cross_entropy_sum = np.add.reduce(t, axis=1)
-    d_cross_entropy_sum = np.float32(rows) * cross_entropy_sum
-    np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
-
-    # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-    #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
-    # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
+    dot = _by_row if rows in (2, 3) else np.dot
+    scale = np.float32(rows)
     n = np.arange(rows)
-    t_2 = cross_entropy_sum_max - fc3[n, label]
-    t_3 = np.log(cross_entropy_sum)
-    t_2 += t_3
-    cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
-    cross_entropy = cross_entropy_sum_2 / np.float32(rows)
-
-    # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-    #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (lenet5.py:33)]
-    d_fc3 = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(d_fc3, out=d_fc3)
-    d_fc3 *= d_cross_entropy_sum[:, None]
-    j = np.arange(10)
-    t_4 = np.where(j == label[:, None], -(1.0 / np.float32(rows)), 0.0)
-    d_fc3 += t_4
-
-    # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
-    d_fc3_b = np.add.reduce(d_fc3, axis=0)
-
-    # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
-    #     (lenet5.py:23)
-    d_fc3_W = np.multiply(h_4.T, d_fc3) if rows == 1 else np.matmul(h_4.T, d_fc3)
-
-    # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-    #     (lenet5.py:23)]
-    # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
-    #     (lenet5.py:31)]
-    d_fc2 = np.matmul(d_fc3, fc3_W.T)
-    d_fc2 *= ~(h_4 <= 0.0)
-
-    # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
-    d_fc2_b = np.add.reduce(d_fc2, axis=0)
-
-    # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
-    #     (lenet5.py:23)
-    d_fc2_W = np.multiply(h_3.T, d_fc2) if rows == 1 else np.matmul(h_3.T, d_fc2)
-
-    # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-    #     (lenet5.py:23)]
-    # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
-    #     (lenet5.py:30)]
-    d_fc1 = np.matmul(d_fc2, fc2_W.T)
-    d_fc1 *= ~(h_3 <= 0.0)
-
-    # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
-    d_fc1_b = np.add.reduce(d_fc1, axis=0)
-
-    # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
-    #     (lenet5.py:23)]
-    d_fc1_W = np.multiply(flatten.T, d_fc1) if rows == 1 else np.matmul(flatten.T, d_fc1)
-
-    # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
-    #     (lenet5.py:23)]
-    d_flatten = np.matmul(d_fc1, fc1_W.T)
-
-    # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
-    d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
-
-    # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-    #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
-    # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
-    #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
+    base = n*10
+    fc3_flat = fc3.reshape(-1)
+    scale_2 = -(1.0 / np.float32(rows))
+    d_fc3_flat = d_fc3.reshape(-1)
+    ones = np.ones(rows, np.float32)
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
-    i0 = np.arange(rows)[:, None, None, None]
-    i1 = np.arange(16)[:, None, None]
-    d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 //
-        2], d_h_2[i0, i1, i2 // 2, i3 // 2])
-    d_conv2 *= ~(relu_2 <= 0.0)
-
-    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
-    #     conv2 (lenet5.py:18)]
-    d_conv2_b = np.add.reduce(d_conv2, axis=(0, 2, 3))
-
-    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
-    #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+    i = 2*(i2 % 2) + i3 % 2
     h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
         ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_conv2_W = np.matmul(d_conv2.transpose(1, 0, 2, 3).reshape(16, rows*100),
-        h_view_2.reshape(rows*100, 150)).reshape(16, 6, 5, 5)
-
-    # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
-    #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
-    #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
-    d_conv2_padded = np.zeros((rows, 16, 18, 18), np.float32)
-    d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
     d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4),
         (rows, 16, 5, 5, 14, 14), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_h = np.matmul(conv2_W.transpose(1, 0, 2, 3).reshape(6, 400),
-        d_conv2_padded_view.reshape(rows, 400, 196)).reshape(rows, 6, 14, 14)
-
-    # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
-    #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
-    # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
-    #     i2, i3]  [adjoint of relu (lenet5.py:28)]
     i2_2 = np.arange(28)[:, None]
     i3_2 = np.arange(28)
-    i1_2 = np.arange(6)[:, None, None]
-    d_conv1 = _masked(2*(i2_2 % 2) + i3_2 % 2 ==
-        h_argmax[i0, i1_2, i2_2 // 2, i3_2 // 2], d_h[i0, i1_2, i2_2 // 2, i3_2 //
-        2])
-    d_conv1 *= ~(relu <= 0.0)
-
-    # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
-    #     conv1 (lenet5.py:18)]
-    d_conv1_b = np.add.reduce(d_conv1, axis=(0, 2, 3))
-
-    # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
-    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-    #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
-    #     (lenet5.py:18)]
+    i_2 = 2*(i2_2 % 2) + i3_2 % 2
     x_padded_view_2 = _window(x_padded, (0, 0, 0, 0),
         (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_conv1_W = np.matmul(d_conv1.transpose(1, 0, 2, 3).reshape(6, rows*784),
-        x_padded_view_2.reshape(rows*784, 25)).reshape(6, 1, 5, 5)
 
-    return cross_entropy, {"conv1.W": d_conv1_W, "conv1.b": d_conv1_b, "conv2.W": d_conv2_W,
-        "conv2.b": d_conv2_b, "fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W, "fc2.b":
-        d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
+    @np.errstate(all="ignore")
+    def run(x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
+        # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+        #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+        #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
+        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
+        # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+        #     lenet5.py:28
+        x_padded.fill(0)
+        x_padded[:, :, 2:30, 2:30] = x
+        np.copyto(t, x_padded_view)
+        np.matmul(conv1_W.reshape(6, 25), t.reshape(rows, 25, 784),
+            out=relu.reshape(rows, 6, 784))
+        np.add(conv1_b[:, None, None], relu, out=relu)
+        np.maximum(relu, 0.0, out=relu)
+
+        # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:28]
+        # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
+        #     s]  [argmax of h (lenet5.py:28)]
+        np.copyto(terms, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+            5, 0, 1, 2, 4))
+        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h)
+        np.copyto(terms_2, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(0,
+            1, 2, 4, 3, 5))
+        np.argmax(terms_2.reshape(rows, 6, 14, 14, -1), axis=-1, out=at)
+        np.copyto(h_argmax, at, casting="same_kind")
+
+        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
+        #     c, p + r, q + s]  [lenet5.py:18]
+        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+        # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+        #     [lenet5.py:29]
+        np.copyto(t_2, h_view)
+        np.matmul(conv2_W.reshape(16, 150), t_2.reshape(rows, 150, 100),
+            out=relu_2.reshape(rows, 16, 100))
+        np.add(conv2_b[:, None, None], relu_2, out=relu_2)
+        np.maximum(relu_2, 0.0, out=relu_2)
+
+        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:29]
+        # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+        #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
+        np.copyto(terms_3, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
+            5, 0, 1, 2, 4))
+        np.maximum.reduce(terms_3.reshape(-1, rows, 16, 5, 5), axis=0, out=h_2)
+        np.copyto(terms_4, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(0,
+            1, 2, 4, 3, 5))
+        np.argmax(terms_4.reshape(rows, 16, 5, 5, -1), axis=-1, out=at_2)
+        np.copyto(h_2_argmax, at_2, casting="same_kind")
+
+        # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
+        flatten = h_2.reshape(rows, 400)
+
+        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
+        # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
+        dot(flatten, fc1_W, out=h_3)
+        np.add(fc1_b, h_3, out=h_3)
+        np.maximum(h_3, 0.0, out=h_3)
+
+        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
+        # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
+        dot(h_3, fc2_W, out=h_4)
+        np.add(fc2_b, h_4, out=h_4)
+        np.maximum(h_4, 0.0, out=h_4)
+
+        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
+        dot(h_4, fc3_W, out=fc3)
+        np.add(fc3_b, fc3, out=fc3)
+
+        # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+        #     against overflow (lenet5.py:33)]
+        # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+        #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
+        # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
+        #     (lenet5.py:33)]
+        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_3)
+        np.exp(t_3, out=t_3)
+        np.add.reduce(t_3, axis=1, out=cross_entropy_sum)
+        np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
+        np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
+
+        # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
+        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
+        # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
+        np.add(base, label, out=at_3)
+        np.take(fc3_flat, at_3, out=t_4, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_4, out=t_4)
+        np.log(cross_entropy_sum, out=t_5)
+        np.add(t_4, t_5, out=t_4)
+        cross_entropy_sum_2 = np.add.reduce(t_4, axis=0)
+        cross_entropy = cross_entropy_sum_2 / np.float32(rows)
+
+        # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+        #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+        #     cross_entropy_sum (lenet5.py:33)]
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
+        np.exp(d_fc3, out=d_fc3)
+        np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
+        np.take(d_fc3_flat, at_3, out=t_6, mode="clip")
+        np.add(t_6, scale_2, out=t_6)
+        d_fc3_flat[at_3] = t_6
+
+        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
+        d_fc3_b = np.empty((10,), np.float32)
+        np.dot(ones, d_fc3, out=d_fc3_b)
+
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
+        #     (lenet5.py:23)
+        d_fc3_W = np.empty((84, 10), np.float32)
+        np.dot(h_4.T, d_fc3, out=d_fc3_W)
+
+        # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (lenet5.py:23)]
+        # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+        #     (lenet5.py:31)]
+        dot(d_fc3, fc3_W.T, out=d_fc2)
+        np.not_equal(h_4, 0.0, out=mask)
+        np.multiply(d_fc2, mask, out=d_fc2)
+
+        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
+        d_fc2_b = np.empty((84,), np.float32)
+        np.dot(ones, d_fc2, out=d_fc2_b)
+
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
+        #     (lenet5.py:23)
+        d_fc2_W = np.empty((120, 84), np.float32)
+        np.dot(h_3.T, d_fc2, out=d_fc2_W)
+
+        # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (lenet5.py:23)]
+        # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
+        #     (lenet5.py:30)]
+        dot(d_fc2, fc2_W.T, out=d_fc1)
+        np.not_equal(h_3, 0.0, out=mask_2)
+        np.multiply(d_fc1, mask_2, out=d_fc1)
+
+        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
+        d_fc1_b = np.empty((120,), np.float32)
+        np.dot(ones, d_fc1, out=d_fc1_b)
+
+        # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
+        #     (lenet5.py:23)]
+        d_fc1_W = np.empty((400, 120), np.float32)
+        np.dot(flatten.T, d_fc1, out=d_fc1_W)
+
+        # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
+        #     (lenet5.py:23)]
+        dot(d_fc1, fc1_W.T, out=d_flatten)
+
+        # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
+        d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
+
+        # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
+        # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
+        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
+        np.copyto(t_7.reshape(rows, 16, 5, 2, 5, 2),
+            h_2_argmax[:, :, :, None, :, None])
+        np.equal(i, t_7, out=mask_3)
+        np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
+            d_h_2[:, :, :, None, :, None])
+        _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
+        np.not_equal(relu_2, 0.0, out=mask_4)
+        np.multiply(d_conv2, mask_4, out=d_conv2)
+
+        # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
+        #     conv2 (lenet5.py:18)]
+        d_conv2_b = np.empty((16,), np.float32)
+        np.add.reduce(d_conv2, axis=(0, 2, 3), out=d_conv2_b)
+
+        # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
+        #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+        np.copyto(t_9, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_10, h_view_2)
+        d_conv2_W = np.empty((16, 6, 5, 5), np.float32)
+        np.dot(t_9.reshape(16, rows*100), t_10.reshape(rows*100, 150),
+            out=d_conv2_W.reshape(16, 150))
+
+        # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+        #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
+        #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
+        d_conv2_padded.fill(0)
+        d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
+        np.copyto(t_11, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_12, d_conv2_padded_view)
+        np.matmul(t_11.reshape(6, 400), t_12.reshape(rows, 400, 196),
+            out=d_h.reshape(rows, 6, 196))
+
+        # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
+        #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
+        # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
+        #     i2, i3]  [adjoint of relu (lenet5.py:28)]
+        np.copyto(t_13.reshape(rows, 6, 14, 2, 14, 2),
+            h_argmax[:, :, :, None, :, None])
+        np.equal(i_2, t_13, out=mask_5)
+        np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
+            d_h[:, :, :, None, :, None])
+        _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
+        np.not_equal(relu, 0.0, out=mask_6)
+        np.multiply(d_conv1, mask_6, out=d_conv1)
+
+        # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
+        #     conv1 (lenet5.py:18)]
+        d_conv1_b = np.empty((6,), np.float32)
+        np.add.reduce(d_conv1, axis=(0, 2, 3), out=d_conv1_b)
+
+        # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
+        #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+        #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+        #     (lenet5.py:18)]
+        np.copyto(t_15, d_conv1.transpose(1, 0, 2, 3))
+        np.copyto(t_16, x_padded_view_2)
+        d_conv1_W = np.empty((6, 1, 5, 5), np.float32)
+        np.dot(t_15.reshape(6, rows*784), t_16.reshape(rows*784, 25),
+            out=d_conv1_W.reshape(6, 25))
+
+        return cross_entropy, {"conv1.W": d_conv1_W, "conv1.b": d_conv1_b, "conv2.W": d_conv2_W,
+            "conv2.b": d_conv2_b, "fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W, "fc2.b":
+            d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
+
+    return run
 
 
-@np.errstate(all="ignore")
-def _step(rows, x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W,
-    fc3_b, step, conv1_W_m, conv1_W_v, conv1_b_m, conv1_b_v, conv2_W_m, conv2_W_v, conv2_b_m,
-    conv2_b_v, fc1_W_m, fc1_W_v, fc1_b_m, fc1_b_v, fc2_W_m, fc2_W_v, fc2_b_m, fc2_b_v, fc3_W_m,
-    fc3_W_v, fc3_b_m, fc3_b_v, lr, beta1, beta2, eps):
-    # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
-    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-    #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
-    # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
-    # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-    #     lenet5.py:28
-    x_padded = np.zeros((rows, 1, 32, 32), np.float32)
-    x_padded[:, :, 2:30, 2:30] = x
+def _step(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    x_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 24023040)
+    t = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
+    relu = np.ndarray((rows, 6, 28, 28), np.float32, space, 21397504)
+    terms = np.ndarray((2, 2, rows, 6, 14, 14), np.float32, space, 0)
+    h = np.ndarray((rows, 6, 14, 14), np.float32, space, 23420928)
+    terms_2 = np.ndarray((rows, 6, 14, 14, 2, 2), np.float32, space, 0)
+    at = np.ndarray((rows, 6, 14, 14), np.intp, space, 1204224)
+    h_argmax = np.ndarray((rows, 6, 14, 14), np.int32, space, 23721984)
+    t_2 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
+    relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
+    terms_3 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
+    h_2 = np.ndarray((rows, 16, 5, 5), np.float32, space, 24285184)
+    terms_4 = np.ndarray((rows, 16, 5, 5, 2, 2), np.float32, space, 0)
+    at_2 = np.ndarray((rows, 16, 5, 5), np.intp, space, 409600)
+    h_2_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 614400)
+    h_3 = np.ndarray((rows, 120), np.float32, space, 24387584)
+    h_4 = np.ndarray((rows, 84), np.float32, space, 24449024)
+    fc3 = np.ndarray((rows, 10), np.float32, space, 0)
+    cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 5120)
+    t_3 = np.ndarray((rows, 10), np.float32, space, 2560)
+    cross_entropy_sum = np.ndarray((rows,), np.float32, space, 5376)
+    d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 3072)
+    at_3 = np.ndarray((rows,), np.intp, space, 2560)
+    t_4 = np.ndarray((rows,), np.float32, space, 3328)
+    t_5 = np.ndarray((rows,), np.float32, space, 3584)
+    d_fc3 = np.ndarray((rows, 10), np.float32, space, 24501632)
+    t_6 = np.ndarray((rows,), np.float32, space, 0)
+    mask = np.ndarray((rows, 84), np.bool, space, 0)
+    d_fc2 = np.ndarray((rows, 84), np.float32, space, 24470528)
+    mask_2 = np.ndarray((rows, 120), np.bool, space, 0)
+    d_fc1 = np.ndarray((rows, 120), np.float32, space, 24418304)
+    d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
+    t_7 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
+    bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 23011328)
+    mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
+    d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 22601728)
+    d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
+    t_9 = np.ndarray((6, 16, 5, 5), np.float32, space, 24492032)
+    t_10 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    d_h = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
+    t_11 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
+    bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 0)
+    d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 3840000)
+    d_fc3_b = np.ndarray((10,), np.float32, space, 0)
+    fc3_b_m_next = np.ndarray((10,), np.float32, space, 64)
+    t_13 = np.ndarray((10,), np.float32, space, 128)
+    fc3_b_v_next = np.ndarray((10,), np.float32, space, 64)
+    fc3_b_next = np.ndarray((10,), np.float32, space, 0)
+    d_fc3_W = np.ndarray((84, 10), np.float32, space, 0)
+    fc3_W_m_next = np.ndarray((84, 10), np.float32, space, 3392)
+    t_14 = np.ndarray((84, 10), np.float32, space, 6784)
+    fc3_W_v_next = np.ndarray((84, 10), np.float32, space, 3392)
+    fc3_W_next = np.ndarray((84, 10), np.float32, space, 0)
+    d_fc2_b = np.ndarray((84,), np.float32, space, 0)
+    fc2_b_m_next = np.ndarray((84,), np.float32, space, 384)
+    t_15 = np.ndarray((84,), np.float32, space, 768)
+    fc2_b_v_next = np.ndarray((84,), np.float32, space, 384)
+    fc2_b_next = np.ndarray((84,), np.float32, space, 0)
+    d_fc2_W = np.ndarray((120, 84), np.float32, space, 0)
+    fc2_W_m_next = np.ndarray((120, 84), np.float32, space, 40320)
+    t_16 = np.ndarray((120, 84), np.float32, space, 80640)
+    fc2_W_v_next = np.ndarray((120, 84), np.float32, space, 40320)
+    fc2_W_next = np.ndarray((120, 84), np.float32, space, 0)
+    d_fc1_b = np.ndarray((120,), np.float32, space, 0)
+    fc1_b_m_next = np.ndarray((120,), np.float32, space, 512)
+    t_17 = np.ndarray((120,), np.float32, space, 1024)
+    fc1_b_v_next = np.ndarray((120,), np.float32, space, 512)
+    fc1_b_next = np.ndarray((120,), np.float32, space, 0)
+    d_fc1_W = np.ndarray((400, 120), np.float32, space, 0)
+    fc1_W_m_next = np.ndarray((400, 120), np.float32, space, 192000)
+    t_18 = np.ndarray((400, 120), np.float32, space, 384000)
+    fc1_W_v_next = np.ndarray((400, 120), np.float32, space, 192000)
+    fc1_W_next = np.ndarray((400, 120), np.float32, space, 0)
+    d_conv2_b = np.ndarray((16,), np.float32, space, 0)
+    conv2_b_m_next = np.ndarray((16,), np.float32, space, 64)
+    t_19 = np.ndarray((16,), np.float32, space, 128)
+    conv2_b_v_next = np.ndarray((16,), np.float32, space, 64)
+    conv2_b_next = np.ndarray((16,), np.float32, space, 0)
+    t_20 = np.ndarray((16, rows, 10, 10), np.float32, space, 5044224)
+    t_21 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    d_conv2_W = np.ndarray((16, 6, 5, 5), np.float32, space, 5453824)
+    conv2_W_m_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
+    t_22 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
+    conv2_W_v_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
+    conv2_W_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
+    d_conv1_b = np.ndarray((6,), np.float32, space, 0)
+    conv1_b_m_next = np.ndarray((6,), np.float32, space, 64)
+    t_23 = np.ndarray((6,), np.float32, space, 128)
+    conv1_b_v_next = np.ndarray((6,), np.float32, space, 64)
+    conv1_b_next = np.ndarray((6,), np.float32, space, 0)
+    t_24 = np.ndarray((6, rows, 28, 28), np.float32, space, 5044224)
+    t_25 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
+    d_conv1_W = np.ndarray((6, 1, 5, 5), np.float32, space, 5017600)
+    conv1_W_m_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
+    t_26 = np.ndarray((6, 1, 5, 5), np.float32, space, 640)
+    conv1_W_v_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
+    conv1_W_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
     x_padded_view = _window(x_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu = np.matmul(conv1_W.reshape(6, 25), x_padded_view.reshape(rows, 25,
-        784)).reshape(rows, 6, 28, 28)
-    relu += conv1_b[:, None, None]
-    np.maximum(relu, 0.0, out=relu)
-
-    # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-    #     [lenet5.py:28]
-    # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
-    #     s]  [argmax of h (lenet5.py:28)]
-    h = np.maximum.reduce(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14), axis=0)
-    h_argmax = np.argmax(relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 6, 14, 14),
-        axis=0).astype(np.int32)
-
-    # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
-    #     c, p + r, q + s]  [lenet5.py:18]
-    # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
-    # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-    #     [lenet5.py:29]
     h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
         ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
-    relu_2 = np.matmul(conv2_W.reshape(16, 150), h_view.reshape(rows, 150,
-        100)).reshape(rows, 16, 10, 10)
-    relu_2 += conv2_b[:, None, None]
-    np.maximum(relu_2, 0.0, out=relu_2)
-
-    # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-    #     [lenet5.py:29]
-    # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
-    #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
-    h_2 = np.maximum.reduce(relu_2.reshape(rows, 16, 5, 2, 5,
-        2).transpose(3, 5, 0, 1, 2, 4).reshape(-1, rows, 16,
-        5, 5), axis=0)
-    h_2_argmax = np.argmax(relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
-        5, 0, 1, 2, 4).reshape(-1, rows, 16, 5, 5),
-        axis=0).astype(np.int32)
-
-    # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
-    flatten = h_2.reshape(rows, 400)
-
-    # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-    # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-    # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
-    h_3 = np.matmul(flatten, fc1_W)
-    h_3 += fc1_b
-    np.maximum(h_3, 0.0, out=h_3)
-
-    # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-    # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-    # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
-    h_4 = np.matmul(h_3, fc2_W)
-    h_4 += fc2_b
-    np.maximum(h_4, 0.0, out=h_4)
-
-    # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-    # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
-    fc3 = np.matmul(h_4, fc3_W)
-    fc3 += fc3_b
-
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
-    #     against overflow (lenet5.py:33)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-    #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
-    # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
-    #     (lenet5.py:33)]
-    cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
-    t = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(t, out=t)
-    cross_entropy_sum = np.add.reduce(t, axis=1)
-    d_cross_entropy_sum = np.float32(rows) * cross_entropy_sum
-    np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
-
-    # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-    #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
-    # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
+    dot = _by_row if rows in (2, 3) else np.dot
+    scale = np.float32(rows)
     n = np.arange(rows)
-    t_2 = cross_entropy_sum_max - fc3[n, label]
-    t_3 = np.log(cross_entropy_sum)
-    t_2 += t_3
-    cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
-    cross_entropy = cross_entropy_sum_2 / np.float32(rows)
-
-    # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-    #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (lenet5.py:33)]
-    d_fc3 = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(d_fc3, out=d_fc3)
-    d_fc3 *= d_cross_entropy_sum[:, None]
-    j = np.arange(10)
-    t_4 = np.where(j == label[:, None], -(1.0 / np.float32(rows)), 0.0)
-    d_fc3 += t_4
-
-    # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-    #     (lenet5.py:23)]
-    # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
-    #     (lenet5.py:31)]
-    d_fc2 = np.matmul(d_fc3, fc3_W.T)
-    d_fc2 *= ~(h_4 <= 0.0)
-
-    # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-    #     (lenet5.py:23)]
-    # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
-    #     (lenet5.py:30)]
-    d_fc1 = np.matmul(d_fc2, fc2_W.T)
-    d_fc1 *= ~(h_3 <= 0.0)
-
-    # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
-    #     (lenet5.py:23)]
-    d_flatten = np.matmul(d_fc1, fc1_W.T)
-
-    # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
-    d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
-
-    # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-    #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
-    # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
-    #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
+    base = n*10
+    fc3_flat = fc3.reshape(-1)
+    scale_2 = -(1.0 / np.float32(rows))
+    d_fc3_flat = d_fc3.reshape(-1)
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
-    i0 = np.arange(rows)[:, None, None, None]
-    i1 = np.arange(16)[:, None, None]
-    d_conv2 = _masked(2*(i2 % 2) + i3 % 2 == h_2_argmax[i0, i1, i2 // 2, i3 //
-        2], d_h_2[i0, i1, i2 // 2, i3 // 2])
-    d_conv2 *= ~(relu_2 <= 0.0)
-
-    # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
-    #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
-    #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
-    d_conv2_padded = np.zeros((rows, 16, 18, 18), np.float32)
-    d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
+    i = 2*(i2 % 2) + i3 % 2
     d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4),
         (rows, 16, 5, 5, 14, 14), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_h = np.matmul(conv2_W.transpose(1, 0, 2, 3).reshape(6, 400),
-        d_conv2_padded_view.reshape(rows, 400, 196)).reshape(rows, 6, 14, 14)
-
-    # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
-    #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
-    # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
-    #     i2, i3]  [adjoint of relu (lenet5.py:28)]
     i2_2 = np.arange(28)[:, None]
     i3_2 = np.arange(28)
-    i1_2 = np.arange(6)[:, None, None]
-    d_conv1 = _masked(2*(i2_2 % 2) + i3_2 % 2 ==
-        h_argmax[i0, i1_2, i2_2 // 2, i3_2 // 2], d_h[i0, i1_2, i2_2 // 2, i3_2 //
-        2])
-    d_conv1 *= ~(relu <= 0.0)
-
-    # step_size = lr/(1 - beta1**(step + 1))    once a step
-    step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
-
-    # unbiased = sqrt(1 - beta2**(step + 1))    once a step
-    unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
-
-    # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
-    # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
-    # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
-    #     [Adam update (lenet5.py:23)]
-    d_fc3_b = np.add.reduce(d_fc3, axis=0)
-    fc3_b_m_next = (1.0 - beta1) * d_fc3_b
-    t_5 = beta1 * fc3_b_m
-    np.add(fc3_b_m_next, t_5, out=fc3_b_m)
-    np.square(d_fc3_b, out=d_fc3_b)
-    d_fc3_b *= 1.0 - beta2
-    fc3_b_v_next = beta2 * fc3_b_v
-    np.add(d_fc3_b, fc3_b_v_next, out=fc3_b_v)
-    fc3_b_next = np.sqrt(fc3_b_v)
-    fc3_b_next /= unbiased
-    fc3_b_next += eps
-    np.divide(step_size, fc3_b_next, out=fc3_b_next)
-    fc3_b_next *= fc3_b_m
-    fc3_b -= fc3_b_next
-
-    # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
-    #     (lenet5.py:23)
-    # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
-    #     j])/unbiased)  [Adam update (lenet5.py:23)]
-    d_fc3_W = np.multiply(h_4.T, d_fc3) if rows == 1 else np.matmul(h_4.T, d_fc3)
-    fc3_W_m_next = (1.0 - beta1) * d_fc3_W
-    t_6 = beta1 * fc3_W_m
-    np.add(fc3_W_m_next, t_6, out=fc3_W_m)
-    np.square(d_fc3_W, out=d_fc3_W)
-    d_fc3_W *= 1.0 - beta2
-    fc3_W_v_next = beta2 * fc3_W_v
-    np.add(d_fc3_W, fc3_W_v_next, out=fc3_W_v)
-    fc3_W_next = np.sqrt(fc3_W_v)
-    fc3_W_next /= unbiased
-    fc3_W_next += eps
-    np.divide(step_size, fc3_W_next, out=fc3_W_next)
-    fc3_W_next *= fc3_W_m
-    fc3_W -= fc3_W_next
-
-    # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
-    # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
-    # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
-    #     [Adam update (lenet5.py:23)]
-    d_fc2_b = np.add.reduce(d_fc2, axis=0)
-    fc2_b_m_next = (1.0 - beta1) * d_fc2_b
-    t_7 = beta1 * fc2_b_m
-    np.add(fc2_b_m_next, t_7, out=fc2_b_m)
-    np.square(d_fc2_b, out=d_fc2_b)
-    d_fc2_b *= 1.0 - beta2
-    fc2_b_v_next = beta2 * fc2_b_v
-    np.add(d_fc2_b, fc2_b_v_next, out=fc2_b_v)
-    fc2_b_next = np.sqrt(fc2_b_v)
-    fc2_b_next /= unbiased
-    fc2_b_next += eps
-    np.divide(step_size, fc2_b_next, out=fc2_b_next)
-    fc2_b_next *= fc2_b_m
-    fc2_b -= fc2_b_next
-
-    # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
-    #     (lenet5.py:23)
-    # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
-    #     j])/unbiased)  [Adam update (lenet5.py:23)]
-    d_fc2_W = np.multiply(h_3.T, d_fc2) if rows == 1 else np.matmul(h_3.T, d_fc2)
-    fc2_W_m_next = (1.0 - beta1) * d_fc2_W
-    t_8 = beta1 * fc2_W_m
-    np.add(fc2_W_m_next, t_8, out=fc2_W_m)
-    np.square(d_fc2_W, out=d_fc2_W)
-    d_fc2_W *= 1.0 - beta2
-    fc2_W_v_next = beta2 * fc2_W_v
-    np.add(d_fc2_W, fc2_W_v_next, out=fc2_W_v)
-    fc2_W_next = np.sqrt(fc2_W_v)
-    fc2_W_next /= unbiased
-    fc2_W_next += eps
-    np.divide(step_size, fc2_W_next, out=fc2_W_next)
-    fc2_W_next *= fc2_W_m
-    fc2_W -= fc2_W_next
-
-    # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
-    # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
-    # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
-    #     [Adam update (lenet5.py:23)]
-    d_fc1_b = np.add.reduce(d_fc1, axis=0)
-    fc1_b_m_next = (1.0 - beta1) * d_fc1_b
-    t_9 = beta1 * fc1_b_m
-    np.add(fc1_b_m_next, t_9, out=fc1_b_m)
-    np.square(d_fc1_b, out=d_fc1_b)
-    d_fc1_b *= 1.0 - beta2
-    fc1_b_v_next = beta2 * fc1_b_v
-    np.add(d_fc1_b, fc1_b_v_next, out=fc1_b_v)
-    fc1_b_next = np.sqrt(fc1_b_v)
-    fc1_b_next /= unbiased
-    fc1_b_next += eps
-    np.divide(step_size, fc1_b_next, out=fc1_b_next)
-    fc1_b_next *= fc1_b_m
-    fc1_b -= fc1_b_next
-
-    # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
-    #     (lenet5.py:23)]
-    # fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]  [Adam update
-    #     (lenet5.py:23)]
-    # fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
-    #     j])/unbiased)  [Adam update (lenet5.py:23)]
-    d_fc1_W = np.multiply(flatten.T, d_fc1) if rows == 1 else np.matmul(flatten.T, d_fc1)
-    fc1_W_m_next = (1.0 - beta1) * d_fc1_W
-    t_10 = beta1 * fc1_W_m
-    np.add(fc1_W_m_next, t_10, out=fc1_W_m)
-    np.square(d_fc1_W, out=d_fc1_W)
-    d_fc1_W *= 1.0 - beta2
-    fc1_W_v_next = beta2 * fc1_W_v
-    np.add(d_fc1_W, fc1_W_v_next, out=fc1_W_v)
-    fc1_W_next = np.sqrt(fc1_W_v)
-    fc1_W_next /= unbiased
-    fc1_W_next += eps
-    np.divide(step_size, fc1_W_next, out=fc1_W_next)
-    fc1_W_next *= fc1_W_m
-    fc1_W -= fc1_W_next
-
-    # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
-    #     conv2 (lenet5.py:18)]
-    # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]  [Adam update
-    #     (lenet5.py:18)]
-    # conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
-    #     (lenet5.py:18)]
-    # conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
-    #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
-    d_conv2_b = np.add.reduce(d_conv2, axis=(0, 2, 3))
-    conv2_b_m_next = (1.0 - beta1) * d_conv2_b
-    t_11 = beta1 * conv2_b_m
-    np.add(conv2_b_m_next, t_11, out=conv2_b_m)
-    np.square(d_conv2_b, out=d_conv2_b)
-    d_conv2_b *= 1.0 - beta2
-    conv2_b_v_next = beta2 * conv2_b_v
-    np.add(d_conv2_b, conv2_b_v_next, out=conv2_b_v)
-    conv2_b_next = np.sqrt(conv2_b_v)
-    conv2_b_next /= unbiased
-    conv2_b_next += eps
-    np.divide(step_size, conv2_b_next, out=conv2_b_next)
-    conv2_b_next *= conv2_b_m
-    conv2_b -= conv2_b_next
-
-    # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
-    #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
-    # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
-    #     s]  [Adam update (lenet5.py:18)]
-    # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o,
-    #     c, r, s]  [Adam update (lenet5.py:18)]
-    # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
-    #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
+    i_2 = 2*(i2_2 % 2) + i3_2 % 2
+    ones = np.ones(rows, np.float32)
     h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
         ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_conv2_W = np.matmul(d_conv2.transpose(1, 0, 2, 3).reshape(16, rows*100),
-        h_view_2.reshape(rows*100, 150)).reshape(16, 6, 5, 5)
-    conv2_W_m_next = (1.0 - beta1) * d_conv2_W
-    t_12 = beta1 * conv2_W_m
-    np.add(conv2_W_m_next, t_12, out=conv2_W_m)
-    np.square(d_conv2_W, out=d_conv2_W)
-    d_conv2_W *= 1.0 - beta2
-    conv2_W_v_next = beta2 * conv2_W_v
-    np.add(d_conv2_W, conv2_W_v_next, out=conv2_W_v)
-    conv2_W_next = np.sqrt(conv2_W_v)
-    conv2_W_next /= unbiased
-    conv2_W_next += eps
-    np.divide(step_size, conv2_W_next, out=conv2_W_next)
-    conv2_W_next *= conv2_W_m
-    conv2_W -= conv2_W_next
-
-    # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
-    #     conv1 (lenet5.py:18)]
-    # conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]  [Adam update
-    #     (lenet5.py:18)]
-    # conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]  [Adam update
-    #     (lenet5.py:18)]
-    # conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
-    #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
-    d_conv1_b = np.add.reduce(d_conv1, axis=(0, 2, 3))
-    conv1_b_m_next = (1.0 - beta1) * d_conv1_b
-    t_13 = beta1 * conv1_b_m
-    np.add(conv1_b_m_next, t_13, out=conv1_b_m)
-    np.square(d_conv1_b, out=d_conv1_b)
-    d_conv1_b *= 1.0 - beta2
-    conv1_b_v_next = beta2 * conv1_b_v
-    np.add(d_conv1_b, conv1_b_v_next, out=conv1_b_v)
-    conv1_b_next = np.sqrt(conv1_b_v)
-    conv1_b_next /= unbiased
-    conv1_b_next += eps
-    np.divide(step_size, conv1_b_next, out=conv1_b_next)
-    conv1_b_next *= conv1_b_m
-    conv1_b -= conv1_b_next
-
-    # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
-    #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-    #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
-    #     (lenet5.py:18)]
-    # conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r,
-    #     s]  [Adam update (lenet5.py:18)]
-    # conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o,
-    #     c, r, s]  [Adam update (lenet5.py:18)]
-    # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
-    #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
     x_padded_view_2 = _window(x_padded, (0, 0, 0, 0),
         (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    d_conv1_W = np.matmul(d_conv1.transpose(1, 0, 2, 3).reshape(6, rows*784),
-        x_padded_view_2.reshape(rows*784, 25)).reshape(6, 1, 5, 5)
-    conv1_W_m_next = (1.0 - beta1) * d_conv1_W
-    t_14 = beta1 * conv1_W_m
-    np.add(conv1_W_m_next, t_14, out=conv1_W_m)
-    np.square(d_conv1_W, out=d_conv1_W)
-    d_conv1_W *= 1.0 - beta2
-    conv1_W_v_next = beta2 * conv1_W_v
-    np.add(d_conv1_W, conv1_W_v_next, out=conv1_W_v)
-    conv1_W_next = np.sqrt(conv1_W_v)
-    conv1_W_next /= unbiased
-    conv1_W_next += eps
-    np.divide(step_size, conv1_W_next, out=conv1_W_next)
-    conv1_W_next *= conv1_W_m
-    conv1_W -= conv1_W_next
 
-    # step_next = step + 1    steps taken
-    step[...] = step + 1
+    @np.errstate(all="ignore")
+    def run(x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b,
+        step, conv1_W_m, conv1_W_v, conv1_b_m, conv1_b_v, conv2_W_m, conv2_W_v, conv2_b_m,
+        conv2_b_v, fc1_W_m, fc1_W_v, fc1_b_m, fc1_b_v, fc2_W_m, fc2_W_v, fc2_b_m, fc2_b_v, fc3_W_m,
+        fc3_W_v, fc3_b_m, fc3_b_v, lr, beta1, beta2, eps):
+        # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
+        #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+        #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
+        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
+        # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
+        #     lenet5.py:28
+        x_padded.fill(0)
+        x_padded[:, :, 2:30, 2:30] = x
+        np.copyto(t, x_padded_view)
+        np.matmul(conv1_W.reshape(6, 25), t.reshape(rows, 25, 784),
+            out=relu.reshape(rows, 6, 784))
+        np.add(conv1_b[:, None, None], relu, out=relu)
+        np.maximum(relu, 0.0, out=relu)
 
-    return cross_entropy
+        # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:28]
+        # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
+        #     s]  [argmax of h (lenet5.py:28)]
+        np.copyto(terms, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
+            5, 0, 1, 2, 4))
+        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h)
+        np.copyto(terms_2, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(0,
+            1, 2, 4, 3, 5))
+        np.argmax(terms_2.reshape(rows, 6, 14, 14, -1), axis=-1, out=at)
+        np.copyto(h_argmax, at, casting="same_kind")
+
+        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
+        #     c, p + r, q + s]  [lenet5.py:18]
+        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+        # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
+        #     [lenet5.py:29]
+        np.copyto(t_2, h_view)
+        np.matmul(conv2_W.reshape(16, 150), t_2.reshape(rows, 150, 100),
+            out=relu_2.reshape(rows, 16, 100))
+        np.add(conv2_b[:, None, None], relu_2, out=relu_2)
+        np.maximum(relu_2, 0.0, out=relu_2)
+
+        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:29]
+        # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+        #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
+        np.copyto(terms_3, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
+            5, 0, 1, 2, 4))
+        np.maximum.reduce(terms_3.reshape(-1, rows, 16, 5, 5), axis=0, out=h_2)
+        np.copyto(terms_4, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(0,
+            1, 2, 4, 3, 5))
+        np.argmax(terms_4.reshape(rows, 16, 5, 5, -1), axis=-1, out=at_2)
+        np.copyto(h_2_argmax, at_2, casting="same_kind")
+
+        # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
+        flatten = h_2.reshape(rows, 400)
+
+        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
+        # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
+        dot(flatten, fc1_W, out=h_3)
+        np.add(fc1_b, h_3, out=h_3)
+        np.maximum(h_3, 0.0, out=h_3)
+
+        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
+        # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
+        dot(h_3, fc2_W, out=h_4)
+        np.add(fc2_b, h_4, out=h_4)
+        np.maximum(h_4, 0.0, out=h_4)
+
+        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
+        dot(h_4, fc3_W, out=fc3)
+        np.add(fc3_b, fc3, out=fc3)
+
+        # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+        #     against overflow (lenet5.py:33)]
+        # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+        #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
+        # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
+        #     (lenet5.py:33)]
+        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_3)
+        np.exp(t_3, out=t_3)
+        np.add.reduce(t_3, axis=1, out=cross_entropy_sum)
+        np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
+        np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
+
+        # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
+        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
+        # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
+        np.add(base, label, out=at_3)
+        np.take(fc3_flat, at_3, out=t_4, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_4, out=t_4)
+        np.log(cross_entropy_sum, out=t_5)
+        np.add(t_4, t_5, out=t_4)
+        cross_entropy_sum_2 = np.add.reduce(t_4, axis=0)
+        cross_entropy = cross_entropy_sum_2 / np.float32(rows)
+
+        # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+        #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+        #     cross_entropy_sum (lenet5.py:33)]
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
+        np.exp(d_fc3, out=d_fc3)
+        np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
+        np.take(d_fc3_flat, at_3, out=t_6, mode="clip")
+        np.add(t_6, scale_2, out=t_6)
+        d_fc3_flat[at_3] = t_6
+
+        # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (lenet5.py:23)]
+        # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+        #     (lenet5.py:31)]
+        dot(d_fc3, fc3_W.T, out=d_fc2)
+        np.not_equal(h_4, 0.0, out=mask)
+        np.multiply(d_fc2, mask, out=d_fc2)
+
+        # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (lenet5.py:23)]
+        # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
+        #     (lenet5.py:30)]
+        dot(d_fc2, fc2_W.T, out=d_fc1)
+        np.not_equal(h_3, 0.0, out=mask_2)
+        np.multiply(d_fc1, mask_2, out=d_fc1)
+
+        # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
+        #     (lenet5.py:23)]
+        dot(d_fc1, fc1_W.T, out=d_flatten)
+
+        # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
+        d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
+
+        # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
+        # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
+        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
+        np.copyto(t_7.reshape(rows, 16, 5, 2, 5, 2),
+            h_2_argmax[:, :, :, None, :, None])
+        np.equal(i, t_7, out=mask_3)
+        np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
+            d_h_2[:, :, :, None, :, None])
+        _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
+        np.not_equal(relu_2, 0.0, out=mask_4)
+        np.multiply(d_conv2, mask_4, out=d_conv2)
+
+        # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+        #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
+        #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
+        d_conv2_padded.fill(0)
+        d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
+        np.copyto(t_9, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_10, d_conv2_padded_view)
+        np.matmul(t_9.reshape(6, 400), t_10.reshape(rows, 400, 196),
+            out=d_h.reshape(rows, 6, 196))
+
+        # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
+        #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
+        # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
+        #     i2, i3]  [adjoint of relu (lenet5.py:28)]
+        np.copyto(t_11.reshape(rows, 6, 14, 2, 14, 2),
+            h_argmax[:, :, :, None, :, None])
+        np.equal(i_2, t_11, out=mask_5)
+        np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
+            d_h[:, :, :, None, :, None])
+        _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
+        np.not_equal(relu, 0.0, out=mask_6)
+        np.multiply(d_conv1, mask_6, out=d_conv1)
+
+        # step_size = lr/(1 - beta1**(step + 1))    once a step
+        step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
+
+        # unbiased = sqrt(1 - beta2**(step + 1))    once a step
+        unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
+
+        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
+        # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
+        # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
+        #     [Adam update (lenet5.py:23)]
+        np.dot(ones, d_fc3, out=d_fc3_b)
+        np.multiply(1.0 - beta1, d_fc3_b, out=fc3_b_m_next)
+        np.multiply(beta1, fc3_b_m, out=t_13)
+        np.add(fc3_b_m_next, t_13, out=fc3_b_m)
+        np.square(d_fc3_b, out=d_fc3_b)
+        np.multiply(1.0 - beta2, d_fc3_b, out=d_fc3_b)
+        np.multiply(beta2, fc3_b_v, out=fc3_b_v_next)
+        np.add(d_fc3_b, fc3_b_v_next, out=fc3_b_v)
+        np.sqrt(fc3_b_v, out=fc3_b_next)
+        np.divide(fc3_b_next, unbiased, out=fc3_b_next)
+        np.add(eps, fc3_b_next, out=fc3_b_next)
+        np.divide(step_size, fc3_b_next, out=fc3_b_next)
+        np.multiply(fc3_b_next, fc3_b_m, out=fc3_b_next)
+        np.subtract(fc3_b, fc3_b_next, out=fc3_b)
+
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
+        #     (lenet5.py:23)
+        # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
+        #     j])/unbiased)  [Adam update (lenet5.py:23)]
+        np.dot(h_4.T, d_fc3, out=d_fc3_W)
+        np.multiply(1.0 - beta1, d_fc3_W, out=fc3_W_m_next)
+        np.multiply(beta1, fc3_W_m, out=t_14)
+        np.add(fc3_W_m_next, t_14, out=fc3_W_m)
+        np.square(d_fc3_W, out=d_fc3_W)
+        np.multiply(1.0 - beta2, d_fc3_W, out=d_fc3_W)
+        np.multiply(beta2, fc3_W_v, out=fc3_W_v_next)
+        np.add(d_fc3_W, fc3_W_v_next, out=fc3_W_v)
+        np.sqrt(fc3_W_v, out=fc3_W_next)
+        np.divide(fc3_W_next, unbiased, out=fc3_W_next)
+        np.add(eps, fc3_W_next, out=fc3_W_next)
+        np.divide(step_size, fc3_W_next, out=fc3_W_next)
+        np.multiply(fc3_W_next, fc3_W_m, out=fc3_W_next)
+        np.subtract(fc3_W, fc3_W_next, out=fc3_W)
+
+        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
+        # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
+        # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
+        #     [Adam update (lenet5.py:23)]
+        np.dot(ones, d_fc2, out=d_fc2_b)
+        np.multiply(1.0 - beta1, d_fc2_b, out=fc2_b_m_next)
+        np.multiply(beta1, fc2_b_m, out=t_15)
+        np.add(fc2_b_m_next, t_15, out=fc2_b_m)
+        np.square(d_fc2_b, out=d_fc2_b)
+        np.multiply(1.0 - beta2, d_fc2_b, out=d_fc2_b)
+        np.multiply(beta2, fc2_b_v, out=fc2_b_v_next)
+        np.add(d_fc2_b, fc2_b_v_next, out=fc2_b_v)
+        np.sqrt(fc2_b_v, out=fc2_b_next)
+        np.divide(fc2_b_next, unbiased, out=fc2_b_next)
+        np.add(eps, fc2_b_next, out=fc2_b_next)
+        np.divide(step_size, fc2_b_next, out=fc2_b_next)
+        np.multiply(fc2_b_next, fc2_b_m, out=fc2_b_next)
+        np.subtract(fc2_b, fc2_b_next, out=fc2_b)
+
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
+        #     (lenet5.py:23)
+        # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
+        #     j])/unbiased)  [Adam update (lenet5.py:23)]
+        np.dot(h_3.T, d_fc2, out=d_fc2_W)
+        np.multiply(1.0 - beta1, d_fc2_W, out=fc2_W_m_next)
+        np.multiply(beta1, fc2_W_m, out=t_16)
+        np.add(fc2_W_m_next, t_16, out=fc2_W_m)
+        np.square(d_fc2_W, out=d_fc2_W)
+        np.multiply(1.0 - beta2, d_fc2_W, out=d_fc2_W)
+        np.multiply(beta2, fc2_W_v, out=fc2_W_v_next)
+        np.add(d_fc2_W, fc2_W_v_next, out=fc2_W_v)
+        np.sqrt(fc2_W_v, out=fc2_W_next)
+        np.divide(fc2_W_next, unbiased, out=fc2_W_next)
+        np.add(eps, fc2_W_next, out=fc2_W_next)
+        np.divide(step_size, fc2_W_next, out=fc2_W_next)
+        np.multiply(fc2_W_next, fc2_W_m, out=fc2_W_next)
+        np.subtract(fc2_W, fc2_W_next, out=fc2_W)
+
+        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
+        # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
+        # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
+        #     [Adam update (lenet5.py:23)]
+        np.dot(ones, d_fc1, out=d_fc1_b)
+        np.multiply(1.0 - beta1, d_fc1_b, out=fc1_b_m_next)
+        np.multiply(beta1, fc1_b_m, out=t_17)
+        np.add(fc1_b_m_next, t_17, out=fc1_b_m)
+        np.square(d_fc1_b, out=d_fc1_b)
+        np.multiply(1.0 - beta2, d_fc1_b, out=d_fc1_b)
+        np.multiply(beta2, fc1_b_v, out=fc1_b_v_next)
+        np.add(d_fc1_b, fc1_b_v_next, out=fc1_b_v)
+        np.sqrt(fc1_b_v, out=fc1_b_next)
+        np.divide(fc1_b_next, unbiased, out=fc1_b_next)
+        np.add(eps, fc1_b_next, out=fc1_b_next)
+        np.divide(step_size, fc1_b_next, out=fc1_b_next)
+        np.multiply(fc1_b_next, fc1_b_m, out=fc1_b_next)
+        np.subtract(fc1_b, fc1_b_next, out=fc1_b)
+
+        # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
+        #     (lenet5.py:23)]
+        # fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]  [Adam update
+        #     (lenet5.py:23)]
+        # fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
+        #     j])/unbiased)  [Adam update (lenet5.py:23)]
+        np.dot(flatten.T, d_fc1, out=d_fc1_W)
+        np.multiply(1.0 - beta1, d_fc1_W, out=fc1_W_m_next)
+        np.multiply(beta1, fc1_W_m, out=t_18)
+        np.add(fc1_W_m_next, t_18, out=fc1_W_m)
+        np.square(d_fc1_W, out=d_fc1_W)
+        np.multiply(1.0 - beta2, d_fc1_W, out=d_fc1_W)
+        np.multiply(beta2, fc1_W_v, out=fc1_W_v_next)
+        np.add(d_fc1_W, fc1_W_v_next, out=fc1_W_v)
+        np.sqrt(fc1_W_v, out=fc1_W_next)
+        np.divide(fc1_W_next, unbiased, out=fc1_W_next)
+        np.add(eps, fc1_W_next, out=fc1_W_next)
+        np.divide(step_size, fc1_W_next, out=fc1_W_next)
+        np.multiply(fc1_W_next, fc1_W_m, out=fc1_W_next)
+        np.subtract(fc1_W, fc1_W_next, out=fc1_W)
+
+        # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
+        #     conv2 (lenet5.py:18)]
+        # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]  [Adam update
+        #     (lenet5.py:18)]
+        # conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
+        #     (lenet5.py:18)]
+        # conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
+        #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
+        np.add.reduce(d_conv2, axis=(0, 2, 3), out=d_conv2_b)
+        np.multiply(1.0 - beta1, d_conv2_b, out=conv2_b_m_next)
+        np.multiply(beta1, conv2_b_m, out=t_19)
+        np.add(conv2_b_m_next, t_19, out=conv2_b_m)
+        np.square(d_conv2_b, out=d_conv2_b)
+        np.multiply(1.0 - beta2, d_conv2_b, out=d_conv2_b)
+        np.multiply(beta2, conv2_b_v, out=conv2_b_v_next)
+        np.add(d_conv2_b, conv2_b_v_next, out=conv2_b_v)
+        np.sqrt(conv2_b_v, out=conv2_b_next)
+        np.divide(conv2_b_next, unbiased, out=conv2_b_next)
+        np.add(eps, conv2_b_next, out=conv2_b_next)
+        np.divide(step_size, conv2_b_next, out=conv2_b_next)
+        np.multiply(conv2_b_next, conv2_b_m, out=conv2_b_next)
+        np.subtract(conv2_b, conv2_b_next, out=conv2_b)
+
+        # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
+        #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+        # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
+        #     s]  [Adam update (lenet5.py:18)]
+        # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o,
+        #     c, r, s]  [Adam update (lenet5.py:18)]
+        # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
+        #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
+        np.copyto(t_20, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_21, h_view_2)
+        np.dot(t_20.reshape(16, rows*100), t_21.reshape(rows*100, 150),
+            out=d_conv2_W.reshape(16, 150))
+        np.multiply(1.0 - beta1, d_conv2_W, out=conv2_W_m_next)
+        np.multiply(beta1, conv2_W_m, out=t_22)
+        np.add(conv2_W_m_next, t_22, out=conv2_W_m)
+        np.square(d_conv2_W, out=d_conv2_W)
+        np.multiply(1.0 - beta2, d_conv2_W, out=d_conv2_W)
+        np.multiply(beta2, conv2_W_v, out=conv2_W_v_next)
+        np.add(d_conv2_W, conv2_W_v_next, out=conv2_W_v)
+        np.sqrt(conv2_W_v, out=conv2_W_next)
+        np.divide(conv2_W_next, unbiased, out=conv2_W_next)
+        np.add(eps, conv2_W_next, out=conv2_W_next)
+        np.divide(step_size, conv2_W_next, out=conv2_W_next)
+        np.multiply(conv2_W_next, conv2_W_m, out=conv2_W_next)
+        np.subtract(conv2_W, conv2_W_next, out=conv2_W)
+
+        # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
+        #     conv1 (lenet5.py:18)]
+        # conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]  [Adam update
+        #     (lenet5.py:18)]
+        # conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]  [Adam update
+        #     (lenet5.py:18)]
+        # conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
+        #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
+        np.add.reduce(d_conv1, axis=(0, 2, 3), out=d_conv1_b)
+        np.multiply(1.0 - beta1, d_conv1_b, out=conv1_b_m_next)
+        np.multiply(beta1, conv1_b_m, out=t_23)
+        np.add(conv1_b_m_next, t_23, out=conv1_b_m)
+        np.square(d_conv1_b, out=d_conv1_b)
+        np.multiply(1.0 - beta2, d_conv1_b, out=d_conv1_b)
+        np.multiply(beta2, conv1_b_v, out=conv1_b_v_next)
+        np.add(d_conv1_b, conv1_b_v_next, out=conv1_b_v)
+        np.sqrt(conv1_b_v, out=conv1_b_next)
+        np.divide(conv1_b_next, unbiased, out=conv1_b_next)
+        np.add(eps, conv1_b_next, out=conv1_b_next)
+        np.divide(step_size, conv1_b_next, out=conv1_b_next)
+        np.multiply(conv1_b_next, conv1_b_m, out=conv1_b_next)
+        np.subtract(conv1_b, conv1_b_next, out=conv1_b)
+
+        # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
+        #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
+        #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+        #     (lenet5.py:18)]
+        # conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r,
+        #     s]  [Adam update (lenet5.py:18)]
+        # conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o,
+        #     c, r, s]  [Adam update (lenet5.py:18)]
+        # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
+        #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
+        np.copyto(t_24, d_conv1.transpose(1, 0, 2, 3))
+        np.copyto(t_25, x_padded_view_2)
+        np.dot(t_24.reshape(6, rows*784), t_25.reshape(rows*784, 25),
+            out=d_conv1_W.reshape(6, 25))
+        np.multiply(1.0 - beta1, d_conv1_W, out=conv1_W_m_next)
+        np.multiply(beta1, conv1_W_m, out=t_26)
+        np.add(conv1_W_m_next, t_26, out=conv1_W_m)
+        np.square(d_conv1_W, out=d_conv1_W)
+        np.multiply(1.0 - beta2, d_conv1_W, out=d_conv1_W)
+        np.multiply(beta2, conv1_W_v, out=conv1_W_v_next)
+        np.add(d_conv1_W, conv1_W_v_next, out=conv1_W_v)
+        np.sqrt(conv1_W_v, out=conv1_W_next)
+        np.divide(conv1_W_next, unbiased, out=conv1_W_next)
+        np.add(eps, conv1_W_next, out=conv1_W_next)
+        np.divide(step_size, conv1_W_next, out=conv1_W_next)
+        np.multiply(conv1_W_next, conv1_W_m, out=conv1_W_next)
+        np.subtract(conv1_W, conv1_W_next, out=conv1_W)
+
+        # step_next = step + 1    steps taken
+        step[...] = step + 1
+
+        return cross_entropy
+
+    return run
+
+
+# ------------------------------------------------------------ the workspace
+
+_IDLE = []
+
+
+def _run(program, rows, *given):
+    """A program, made once for a number of rows, on a workspace that no other call uses now."""
+    try:
+        space, made = _IDLE.pop()
+    except IndexError:
+        space, made = _workspace(), {}
+    try:
+        run = made.get((program, rows))
+        if run is None:
+            if len(made) > 15:
+                made.clear()
+            run = made[program, rows] = program(rows, space)
+        return run(*given)
+    finally:
+        _IDLE.append((space, made))
+
+
+def _workspace():
+    """Memory for the arrays of a call, from the start of a cache line on."""
+    space = np.empty(WORKSPACE_BYTES + 64, np.uint8)
+    start = -space.__array_interface__["data"][0] % 64
+    return space[start:start + WORKSPACE_BYTES]
 
 
 # ------------------------------------------------------------ arrays
@@ -929,8 +1209,30 @@ def _array(array, name, shape, dtype, writable=False):
         raise ValueError(f"{name} is updated in place, but the array is read-only")
 
 
+_FITTING = {}
+
+
 def _rows(*arrays, largest=MAX_BATCH):
-    """The number of rows of the inputs, all of which are checked."""
+    """The number of rows of the inputs, all of which are checked; what fitted once fits again."""
+    try:
+        key = largest, *[(a.__class__, a.shape, a.dtype, a.flags.carray) for _, a in arrays]
+    except AttributeError:
+        key = None
+    rows = _FITTING.get(key)
+    if rows is None:
+        rows = _fitting(arrays, largest)
+        if len(_FITTING) > 255:
+            _FITTING.clear()
+        if key is not None and all(kind is np.ndarray and flag for kind, _, _, flag in key[1:]):
+            _FITTING[key] = rows
+    for name, array in arrays:
+        if name in INDEX_LIMITS:
+            _indices(array, name, INDEX_LIMITS[name])
+    return rows
+
+
+def _fitting(arrays, largest):
+    """The number of rows of the inputs, whose shapes, types and memory are checked one by one."""
     rows = None
     for name, array in arrays:
         shape, dtype = INPUTS[name]
@@ -946,8 +1248,6 @@ def _rows(*arrays, largest=MAX_BATCH):
                 raise ValueError(f"{name} must have {expected}, found {wrong}")
             shape = fitting
         _array(array, name, shape, dtype)
-        if name in INDEX_LIMITS:
-            _indices(array, name, INDEX_LIMITS[name])
     rows = 1 if rows is None else rows
     if largest is not None and not 1 <= rows <= largest:
         compiled = f"1 to {largest} rows (compiled with batch={largest})"
@@ -955,9 +1255,12 @@ def _rows(*arrays, largest=MAX_BATCH):
     return rows
 
 
+_UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
 def _indices(array, name, limit):
     """Refuses what is not a position below the limit: as unsigned, a negative one is huge."""
-    if array.size and array.view(f"u{array.itemsize}").max() >= limit:
+    if array.size and np.maximum.reduce(array.view(_UNSIGNED[array.itemsize]), axis=None) >= limit:
         wrong = array[(array < 0) | (array >= limit)]
         raise ValueError(f"{name} must be between 0 and {limit - 1}, found {wrong[0]}")
 
@@ -967,17 +1270,28 @@ def _word(number):
     return np.uint64(int(number) % 2**64).astype(np.int64)
 
 
-_OTHERS = {"step": "int64"}
+_OTHERS = {"step": np.dtype("int64")}
+
+
+_REAL = np.dtype(DTYPE)
 
 
 def _arrays(arrays, shapes, what, writable=False):
     """The arrays of a dict in the declared order, each of them checked."""
+    if len(arrays) == len(shapes) and all(
+        [
+            a.__class__ is np.ndarray and a.shape == shapes.get(name) and a.flags.carray
+            and a.dtype is _OTHERS.get(name, _REAL)
+            for name, a in arrays.items()
+        ]
+    ):
+        return [arrays[name] for name in shapes]
     wrong = [n for n in shapes if n not in arrays] + [n for n in arrays if n not in shapes]
     if wrong:
         exactly = ", ".join(shapes) or "nothing"
         raise ValueError(f"{what} must hold exactly {exactly}; look at {wrong[0]!r}")
     for name, shape in shapes.items():
-        _array(arrays[name], f"{what}[{name!r}]", shape, _OTHERS.get(name, DTYPE), writable)
+        _array(arrays[name], f"{what}[{name!r}]", shape, _OTHERS.get(name, _REAL), writable)
     return [arrays[name] for name in shapes]
 
 
@@ -1005,11 +1319,19 @@ def _window(array, start, shape, steps):
     return np.lib.stride_tricks.as_strided(corner, shape, strides, writeable=False)
 
 
-def _masked(mask, array, out=None):
+def _by_row(rows, matrix, out):
+    """np.dot for a few rows: one by one, so that BLAS does not lay out a large matrix for them."""
+    if matrix.size < 10000:
+        np.dot(rows, matrix, out=out)
+        return
+    for row, to in zip(rows, out):
+        np.dot(row, matrix, out=to)
+
+
+def _masked(mask, array, bits, out):
     """np.where(mask, array, 0) without a branch for each element: all bits of it, or none."""
-    bits = np.negative(mask.view(np.int8), dtype=np.int32)
-    out = out if out is None else out.view(np.int32)
-    return np.bitwise_and(bits, array.view(np.int32), out=out).view(np.float32)
+    np.negative(mask.view(np.int8), out=bits)
+    np.bitwise_and(bits, array.view(np.int32), out=out.view(np.int32))
 
 
 # ------------------------------------------------------------ random numbers

@@ -56,7 +56,7 @@ LOSS = "cross_entropy"
 STATE_SHAPES = {}
 HYPERPARAMETERS = {"lr": 0.1}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 261120
+WORKSPACE_BYTES = 364800
 FLOPS_PER_STEP = 57524558
 
 
@@ -101,14 +101,14 @@ def forward(params, x):
     """The outputs of the network, as a named tuple of new arrays."""
     _given = _rows(("x", x))
     _owned = _arrays(params, PARAM_SHAPES, "params")
-    return Outputs(np.asarray(a, order="C") for a in _forward(_given, x, *_owned))
+    return Outputs(np.asarray(a, order="C") for a in _run(_forward, _given, x, *_owned))
 
 
 def value_and_grad(params, x, label):
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = _rows(("x", x), ("label", label))
     _owned = _arrays(params, PARAM_SHAPES, "params")
-    _loss, _grads = _gradient(_given, x, label, *_owned)
+    _loss, _grads = _run(_gradient, _given, x, label, *_owned)
     return float(_loss), {_of: np.asarray(_grad, order="C") for _of, _grad in _grads.items()}
 
 
@@ -118,7 +118,7 @@ def train_step(params, state, x, label, lr=None):
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
     _owned += _arrays(state, STATE_SHAPES, "state", True)
     _settings = _numbers(lr)
-    return float(_step(_given, x, label, *_owned, *_settings))
+    return float(_run(_step, _given, x, label, *_owned, *_settings))
 
 
 def train_epoch(params, state, x, label, order, batch=None, lr=None):
@@ -130,7 +130,8 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None):
     _batches = _split(order, batch, _total)
     _losses = np.empty(len(_batches))
     for _number, _chosen in enumerate(_batches):
-        _losses[_number] = _step(
+        _losses[_number] = _run(
+            _step,
             len(_chosen),
             x.take(_chosen, axis=0),
             label.take(_chosen, axis=0),
@@ -142,231 +143,348 @@ def train_epoch(params, state, x, label, order, batch=None, lr=None):
 # ------------------------------------------------------------ the programs
 
 
-@np.errstate(all="ignore")
-def _forward(rows, x, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
-    # fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
-    # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
-    # h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15
-    h = np.matmul(x, fc1_W)
-    h += fc1_b
-    np.maximum(h, 0.0, out=h)
+def _forward(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    h = np.ndarray((rows, 100), np.float32, space, 102400)
+    h_2 = np.ndarray((rows, 200), np.float32, space, 0)
+    dot = _by_row if rows in (2, 3) else np.dot
 
-    # fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
-    # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
-    # h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16
-    h_2 = np.matmul(h, fc2_W)
-    h_2 += fc2_b
-    np.maximum(h_2, 0.0, out=h_2)
+    @np.errstate(all="ignore")
+    def run(x, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
+        # fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
+        # h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15
+        dot(x, fc1_W, out=h)
+        np.add(fc1_b, h, out=h)
+        np.maximum(h, 0.0, out=h)
 
-    # fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
-    # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17
-    fc3 = np.matmul(h_2, fc3_W)
-    fc3 += fc3_b
+        # fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
+        # h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16
+        dot(h, fc2_W, out=h_2)
+        np.add(fc2_b, h_2, out=h_2)
+        np.maximum(h_2, 0.0, out=h_2)
 
-    return (fc3,)
+        # fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17
+        fc3 = np.empty((rows, 10), np.float32)
+        dot(h_2, fc3_W, out=fc3)
+        np.add(fc3_b, fc3, out=fc3)
+
+        return (fc3,)
+
+    return run
 
 
-@np.errstate(all="ignore")
-def _gradient(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
-    # fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
-    # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
-    # h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15
-    h = np.matmul(x, fc1_W)
-    h += fc1_b
-    np.maximum(h, 0.0, out=h)
-
-    # fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
-    # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
-    # h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16
-    h_2 = np.matmul(h, fc2_W)
-    h_2 += fc2_b
-    np.maximum(h_2, 0.0, out=h_2)
-
-    # fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
-    # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17
-    fc3 = np.matmul(h_2, fc3_W)
-    fc3 += fc3_b
-
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
-    #     against overflow (mnist_mlp.py:18)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-    #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
-    # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
-    #     (mnist_mlp.py:18)]
-    cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
-    t = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(t, out=t)
-    cross_entropy_sum = np.add.reduce(t, axis=1)
-    d_cross_entropy_sum = np.float32(rows) * cross_entropy_sum
-    np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
-
-    # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-    #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
-    # cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18
+def _gradient(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    h = np.ndarray((rows, 100), np.float32, space, 204800)
+    h_2 = np.ndarray((rows, 200), np.float32, space, 0)
+    fc3 = np.ndarray((rows, 10), np.float32, space, 102400)
+    cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 112640)
+    t = np.ndarray((rows, 10), np.float32, space, 107520)
+    cross_entropy_sum = np.ndarray((rows,), np.float32, space, 113152)
+    d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 108544)
+    at = np.ndarray((rows,), np.intp, space, 107520)
+    t_2 = np.ndarray((rows,), np.float32, space, 109056)
+    t_3 = np.ndarray((rows,), np.float32, space, 109568)
+    d_fc3 = np.ndarray((rows, 10), np.float32, space, 256000)
+    t_4 = np.ndarray((rows,), np.float32, space, 102400)
+    mask = np.ndarray((rows, 200), np.bool, space, 256000)
+    d_fc2 = np.ndarray((rows, 200), np.float32, space, 102400)
+    mask_2 = np.ndarray((rows, 100), np.bool, space, 51200)
+    d_fc1 = np.ndarray((rows, 100), np.float32, space, 0)
+    dot = _by_row if rows in (2, 3) else np.dot
+    scale = np.float32(rows)
     n = np.arange(rows)
-    t_2 = cross_entropy_sum_max - fc3[n, label]
-    t_3 = np.log(cross_entropy_sum)
-    t_2 += t_3
-    cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
-    cross_entropy = cross_entropy_sum_2 / np.float32(rows)
+    base = n*10
+    fc3_flat = fc3.reshape(-1)
+    scale_2 = -(1.0 / np.float32(rows))
+    d_fc3_flat = d_fc3.reshape(-1)
+    ones = np.ones(rows, np.float32)
 
-    # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-    #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (mnist_mlp.py:18)]
-    d_fc3 = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(d_fc3, out=d_fc3)
-    d_fc3 *= d_cross_entropy_sum[:, None]
-    j = np.arange(10)
-    t_4 = np.where(j == label[:, None], -(1.0 / np.float32(rows)), 0.0)
-    d_fc3 += t_4
+    @np.errstate(all="ignore")
+    def run(x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
+        # fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
+        # h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15
+        dot(x, fc1_W, out=h)
+        np.add(fc1_b, h, out=h)
+        np.maximum(h, 0.0, out=h)
 
-    # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
-    d_fc3_b = np.add.reduce(d_fc3, axis=0)
+        # fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
+        # h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16
+        dot(h, fc2_W, out=h_2)
+        np.add(fc2_b, h_2, out=h_2)
+        np.maximum(h_2, 0.0, out=h_2)
 
-    # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
-    #     (mnist_mlp.py:17)]
-    d_fc3_W = np.multiply(h_2.T, d_fc3) if rows == 1 else np.matmul(h_2.T, d_fc3)
+        # fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17
+        dot(h_2, fc3_W, out=fc3)
+        np.add(fc3_b, fc3, out=fc3)
 
-    # d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-    #     (mnist_mlp.py:17)]
-    # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
-    #     (mnist_mlp.py:16)]
-    d_fc2 = np.matmul(d_fc3, fc3_W.T)
-    d_fc2 *= ~(h_2 <= 0.0)
+        # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+        #     against overflow (mnist_mlp.py:18)]
+        # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+        #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
+        # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
+        #     (mnist_mlp.py:18)]
+        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t)
+        np.exp(t, out=t)
+        np.add.reduce(t, axis=1, out=cross_entropy_sum)
+        np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
+        np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
-    # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
-    d_fc2_b = np.add.reduce(d_fc2, axis=0)
+        # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
+        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
+        # cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18
+        np.add(base, label, out=at)
+        np.take(fc3_flat, at, out=t_2, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_2, out=t_2)
+        np.log(cross_entropy_sum, out=t_3)
+        np.add(t_2, t_3, out=t_2)
+        cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
+        cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
-    # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
-    #     (mnist_mlp.py:16)]
-    d_fc2_W = np.multiply(h.T, d_fc2) if rows == 1 else np.matmul(h.T, d_fc2)
+        # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+        #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+        #     cross_entropy_sum (mnist_mlp.py:18)]
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
+        np.exp(d_fc3, out=d_fc3)
+        np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
+        np.take(d_fc3_flat, at, out=t_4, mode="clip")
+        np.add(t_4, scale_2, out=t_4)
+        d_fc3_flat[at] = t_4
 
-    # d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-    #     (mnist_mlp.py:16)]
-    # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
-    #     (mnist_mlp.py:15)]
-    d_fc1 = np.matmul(d_fc2, fc2_W.T)
-    d_fc1 *= ~(h <= 0.0)
+        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
+        d_fc3_b = np.empty((10,), np.float32)
+        np.dot(ones, d_fc3, out=d_fc3_b)
 
-    # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
-    d_fc1_b = np.add.reduce(d_fc1, axis=0)
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
+        #     (mnist_mlp.py:17)]
+        d_fc3_W = np.empty((200, 10), np.float32)
+        np.dot(h_2.T, d_fc3, out=d_fc3_W)
 
-    # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
-    #     (mnist_mlp.py:15)]
-    d_fc1_W = np.multiply(x.T, d_fc1) if rows == 1 else np.matmul(x.T, d_fc1)
+        # d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (mnist_mlp.py:17)]
+        # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
+        #     (mnist_mlp.py:16)]
+        dot(d_fc3, fc3_W.T, out=d_fc2)
+        np.not_equal(h_2, 0.0, out=mask)
+        np.multiply(d_fc2, mask, out=d_fc2)
 
-    return cross_entropy, {"fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W, "fc2.b": d_fc2_b,
-        "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
+        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
+        d_fc2_b = np.empty((200,), np.float32)
+        np.dot(ones, d_fc2, out=d_fc2_b)
+
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
+        #     (mnist_mlp.py:16)]
+        d_fc2_W = np.empty((100, 200), np.float32)
+        np.dot(h.T, d_fc2, out=d_fc2_W)
+
+        # d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (mnist_mlp.py:16)]
+        # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
+        #     (mnist_mlp.py:15)]
+        dot(d_fc2, fc2_W.T, out=d_fc1)
+        np.not_equal(h, 0.0, out=mask_2)
+        np.multiply(d_fc1, mask_2, out=d_fc1)
+
+        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
+        d_fc1_b = np.empty((100,), np.float32)
+        np.dot(ones, d_fc1, out=d_fc1_b)
+
+        # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
+        #     (mnist_mlp.py:15)]
+        d_fc1_W = np.empty((784, 100), np.float32)
+        np.dot(x.T, d_fc1, out=d_fc1_W)
+
+        return cross_entropy, {"fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W, "fc2.b":
+            d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
+
+    return run
 
 
-@np.errstate(all="ignore")
-def _step(rows, x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b, lr):
-    # fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
-    # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
-    # h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15
-    h = np.matmul(x, fc1_W)
-    h += fc1_b
-    np.maximum(h, 0.0, out=h)
-
-    # fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
-    # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
-    # h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16
-    h_2 = np.matmul(h, fc2_W)
-    h_2 += fc2_b
-    np.maximum(h_2, 0.0, out=h_2)
-
-    # fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
-    # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17
-    fc3 = np.matmul(h_2, fc3_W)
-    fc3 += fc3_b
-
-    # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
-    #     against overflow (mnist_mlp.py:18)]
-    # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-    #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
-    # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
-    #     (mnist_mlp.py:18)]
-    cross_entropy_sum_max = np.maximum.reduce(fc3, axis=1)
-    t = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(t, out=t)
-    cross_entropy_sum = np.add.reduce(t, axis=1)
-    d_cross_entropy_sum = np.float32(rows) * cross_entropy_sum
-    np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
-
-    # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-    #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
-    # cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18
+def _step(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    h = np.ndarray((rows, 100), np.float32, space, 204800)
+    h_2 = np.ndarray((rows, 200), np.float32, space, 0)
+    fc3 = np.ndarray((rows, 10), np.float32, space, 102400)
+    cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 112640)
+    t = np.ndarray((rows, 10), np.float32, space, 107520)
+    cross_entropy_sum = np.ndarray((rows,), np.float32, space, 113152)
+    d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 108544)
+    at = np.ndarray((rows,), np.intp, space, 107520)
+    t_2 = np.ndarray((rows,), np.float32, space, 109056)
+    t_3 = np.ndarray((rows,), np.float32, space, 109568)
+    d_fc3 = np.ndarray((rows, 10), np.float32, space, 281600)
+    t_4 = np.ndarray((rows,), np.float32, space, 102400)
+    d_fc3_b = np.ndarray((10,), np.float32, space, 102400)
+    mask = np.ndarray((rows, 200), np.bool, space, 256000)
+    d_fc2 = np.ndarray((rows, 200), np.float32, space, 102400)
+    t_5 = np.ndarray((rows, 10), np.float32, space, 264000)
+    d_fc3_W = np.ndarray((200, 10), np.float32, space, 256000)
+    d_fc2_b = np.ndarray((200,), np.float32, space, 0)
+    mask_2 = np.ndarray((rows, 100), np.bool, space, 0)
+    d_fc1 = np.ndarray((rows, 100), np.float32, space, 256000)
+    t_6 = np.ndarray((100, rows), np.float32, space, 307200)
+    d_fc2_W = np.ndarray((100, 200), np.float32, space, 0)
+    d_fc1_b = np.ndarray((100,), np.float32, space, 0)
+    t_7 = np.ndarray((rows, 100), np.float32, space, 313600)
+    d_fc1_W = np.ndarray((784, 100), np.float32, space, 0)
+    dot = _by_row if rows in (2, 3) else np.dot
+    scale = np.float32(rows)
     n = np.arange(rows)
-    t_2 = cross_entropy_sum_max - fc3[n, label]
-    t_3 = np.log(cross_entropy_sum)
-    t_2 += t_3
-    cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
-    cross_entropy = cross_entropy_sum_2 / np.float32(rows)
+    base = n*10
+    fc3_flat = fc3.reshape(-1)
+    scale_2 = -(1.0 / np.float32(rows))
+    d_fc3_flat = d_fc3.reshape(-1)
+    ones = np.ones(rows, np.float32)
 
-    # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-    #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (mnist_mlp.py:18)]
-    d_fc3 = fc3 - cross_entropy_sum_max[:, None]
-    np.exp(d_fc3, out=d_fc3)
-    d_fc3 *= d_cross_entropy_sum[:, None]
-    j = np.arange(10)
-    t_4 = np.where(j == label[:, None], -(1.0 / np.float32(rows)), 0.0)
-    d_fc3 += t_4
+    @np.errstate(all="ignore")
+    def run(x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b, lr):
+        # fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
+        # h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15
+        dot(x, fc1_W, out=h)
+        np.add(fc1_b, h, out=h)
+        np.maximum(h, 0.0, out=h)
 
-    # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
-    # fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17)
-    d_fc3_b = np.add.reduce(d_fc3, axis=0)
-    d_fc3_b *= lr
-    fc3_b -= d_fc3_b
+        # fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
+        # h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16
+        dot(h, fc2_W, out=h_2)
+        np.add(fc2_b, h_2, out=h_2)
+        np.maximum(h_2, 0.0, out=h_2)
 
-    # d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-    #     (mnist_mlp.py:17)]
-    # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
-    #     (mnist_mlp.py:16)]
-    d_fc2 = np.matmul(d_fc3, fc3_W.T)
-    d_fc2 *= ~(h_2 <= 0.0)
+        # fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17
+        dot(h_2, fc3_W, out=fc3)
+        np.add(fc3_b, fc3, out=fc3)
 
-    # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
-    #     (mnist_mlp.py:17)]
-    # fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17)
-    d_fc3_W = np.multiply(h_2.T, d_fc3) if rows == 1 else np.matmul(h_2.T, d_fc3)
-    d_fc3_W *= lr
-    fc3_W -= d_fc3_W
+        # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+        #     against overflow (mnist_mlp.py:18)]
+        # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
+        #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
+        # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
+        #     (mnist_mlp.py:18)]
+        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t)
+        np.exp(t, out=t)
+        np.add.reduce(t, axis=1, out=cross_entropy_sum)
+        np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
+        np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
-    # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
-    # fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16)
-    d_fc2_b = np.add.reduce(d_fc2, axis=0)
-    d_fc2_b *= lr
-    fc2_b -= d_fc2_b
+        # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
+        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
+        # cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18
+        np.add(base, label, out=at)
+        np.take(fc3_flat, at, out=t_2, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_2, out=t_2)
+        np.log(cross_entropy_sum, out=t_3)
+        np.add(t_2, t_3, out=t_2)
+        cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
+        cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
-    # d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-    #     (mnist_mlp.py:16)]
-    # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
-    #     (mnist_mlp.py:15)]
-    d_fc1 = np.matmul(d_fc2, fc2_W.T)
-    d_fc1 *= ~(h <= 0.0)
+        # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+        #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+        #     cross_entropy_sum (mnist_mlp.py:18)]
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
+        np.exp(d_fc3, out=d_fc3)
+        np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
+        np.take(d_fc3_flat, at, out=t_4, mode="clip")
+        np.add(t_4, scale_2, out=t_4)
+        d_fc3_flat[at] = t_4
 
-    # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
-    #     (mnist_mlp.py:16)]
-    # fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16)
-    d_fc2_W = np.multiply(h.T, d_fc2) if rows == 1 else np.matmul(h.T, d_fc2)
-    d_fc2_W *= lr
-    fc2_W -= d_fc2_W
+        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
+        # fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17)
+        np.dot(ones, d_fc3, out=d_fc3_b)
+        np.multiply(lr, d_fc3_b, out=d_fc3_b)
+        np.subtract(fc3_b, d_fc3_b, out=fc3_b)
 
-    # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
-    # fc1.b_next[j] = fc1.b[j] - lr*d_fc1.b[j]    SGD update (mnist_mlp.py:15)
-    d_fc1_b = np.add.reduce(d_fc1, axis=0)
-    d_fc1_b *= lr
-    fc1_b -= d_fc1_b
+        # d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (mnist_mlp.py:17)]
+        # d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
+        #     (mnist_mlp.py:16)]
+        dot(d_fc3, fc3_W.T, out=d_fc2)
+        np.not_equal(h_2, 0.0, out=mask)
+        np.multiply(d_fc2, mask, out=d_fc2)
 
-    # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
-    #     (mnist_mlp.py:15)]
-    # fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15)
-    d_fc1_W = np.multiply(x.T, d_fc1) if rows == 1 else np.matmul(x.T, d_fc1)
-    d_fc1_W *= lr
-    fc1_W -= d_fc1_W
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
+        #     (mnist_mlp.py:17)]
+        # fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17)
+        np.multiply(lr, d_fc3, out=t_5)
+        np.dot(h_2.T, t_5, out=d_fc3_W)
+        np.subtract(fc3_W, d_fc3_W, out=fc3_W)
 
-    return cross_entropy
+        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
+        # fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16)
+        np.dot(ones, d_fc2, out=d_fc2_b)
+        np.multiply(lr, d_fc2_b, out=d_fc2_b)
+        np.subtract(fc2_b, d_fc2_b, out=fc2_b)
+
+        # d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (mnist_mlp.py:16)]
+        # d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
+        #     (mnist_mlp.py:15)]
+        dot(d_fc2, fc2_W.T, out=d_fc1)
+        np.not_equal(h, 0.0, out=mask_2)
+        np.multiply(d_fc1, mask_2, out=d_fc1)
+
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
+        #     (mnist_mlp.py:16)]
+        # fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16)
+        np.multiply(lr, h.T, out=t_6)
+        np.dot(t_6, d_fc2, out=d_fc2_W)
+        np.subtract(fc2_W, d_fc2_W, out=fc2_W)
+
+        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
+        # fc1.b_next[j] = fc1.b[j] - lr*d_fc1.b[j]    SGD update (mnist_mlp.py:15)
+        np.dot(ones, d_fc1, out=d_fc1_b)
+        np.multiply(lr, d_fc1_b, out=d_fc1_b)
+        np.subtract(fc1_b, d_fc1_b, out=fc1_b)
+
+        # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
+        #     (mnist_mlp.py:15)]
+        # fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15)
+        np.multiply(lr, d_fc1, out=t_7)
+        np.dot(x.T, t_7, out=d_fc1_W)
+        np.subtract(fc1_W, d_fc1_W, out=fc1_W)
+
+        return cross_entropy
+
+    return run
+
+
+# ------------------------------------------------------------ the workspace
+
+_IDLE = []
+
+
+def _run(program, rows, *given):
+    """A program, made once for a number of rows, on a workspace that no other call uses now."""
+    try:
+        space, made = _IDLE.pop()
+    except IndexError:
+        space, made = _workspace(), {}
+    try:
+        run = made.get((program, rows))
+        if run is None:
+            if len(made) > 15:
+                made.clear()
+            run = made[program, rows] = program(rows, space)
+        return run(*given)
+    finally:
+        _IDLE.append((space, made))
+
+
+def _workspace():
+    """Memory for the arrays of a call, from the start of a cache line on."""
+    space = np.empty(WORKSPACE_BYTES + 64, np.uint8)
+    start = -space.__array_interface__["data"][0] % 64
+    return space[start:start + WORKSPACE_BYTES]
 
 
 # ------------------------------------------------------------ arrays
@@ -394,8 +512,30 @@ def _array(array, name, shape, dtype, writable=False):
         raise ValueError(f"{name} is updated in place, but the array is read-only")
 
 
+_FITTING = {}
+
+
 def _rows(*arrays, largest=MAX_BATCH):
-    """The number of rows of the inputs, all of which are checked."""
+    """The number of rows of the inputs, all of which are checked; what fitted once fits again."""
+    try:
+        key = largest, *[(a.__class__, a.shape, a.dtype, a.flags.carray) for _, a in arrays]
+    except AttributeError:
+        key = None
+    rows = _FITTING.get(key)
+    if rows is None:
+        rows = _fitting(arrays, largest)
+        if len(_FITTING) > 255:
+            _FITTING.clear()
+        if key is not None and all(kind is np.ndarray and flag for kind, _, _, flag in key[1:]):
+            _FITTING[key] = rows
+    for name, array in arrays:
+        if name in INDEX_LIMITS:
+            _indices(array, name, INDEX_LIMITS[name])
+    return rows
+
+
+def _fitting(arrays, largest):
+    """The number of rows of the inputs, whose shapes, types and memory are checked one by one."""
     rows = None
     for name, array in arrays:
         shape, dtype = INPUTS[name]
@@ -411,8 +551,6 @@ def _rows(*arrays, largest=MAX_BATCH):
                 raise ValueError(f"{name} must have {expected}, found {wrong}")
             shape = fitting
         _array(array, name, shape, dtype)
-        if name in INDEX_LIMITS:
-            _indices(array, name, INDEX_LIMITS[name])
     rows = 1 if rows is None else rows
     if largest is not None and not 1 <= rows <= largest:
         compiled = f"1 to {largest} rows (compiled with batch={largest})"
@@ -420,21 +558,35 @@ def _rows(*arrays, largest=MAX_BATCH):
     return rows
 
 
+_UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
 def _indices(array, name, limit):
     """Refuses what is not a position below the limit: as unsigned, a negative one is huge."""
-    if array.size and array.view(f"u{array.itemsize}").max() >= limit:
+    if array.size and np.maximum.reduce(array.view(_UNSIGNED[array.itemsize]), axis=None) >= limit:
         wrong = array[(array < 0) | (array >= limit)]
         raise ValueError(f"{name} must be between 0 and {limit - 1}, found {wrong[0]}")
 
 
+_REAL = np.dtype(DTYPE)
+
+
 def _arrays(arrays, shapes, what, writable=False):
     """The arrays of a dict in the declared order, each of them checked."""
+    if len(arrays) == len(shapes) and all(
+        [
+            a.__class__ is np.ndarray and a.shape == shapes.get(name) and a.flags.carray
+            and a.dtype is _REAL
+            for name, a in arrays.items()
+        ]
+    ):
+        return [arrays[name] for name in shapes]
     wrong = [n for n in shapes if n not in arrays] + [n for n in arrays if n not in shapes]
     if wrong:
         exactly = ", ".join(shapes) or "nothing"
         raise ValueError(f"{what} must hold exactly {exactly}; look at {wrong[0]!r}")
     for name, shape in shapes.items():
-        _array(arrays[name], f"{what}[{name!r}]", shape, DTYPE, writable)
+        _array(arrays[name], f"{what}[{name!r}]", shape, _REAL, writable)
     return [arrays[name] for name in shapes]
 
 
@@ -453,6 +605,15 @@ def _split(order, batch, total):
     if len(order) == 0 or order.min() < 0 or order.max() >= total:
         raise ValueError(f"order must name rows between 0 and {total - 1}, at least one")
     return [order[start:start + size] for start in range(0, len(order), size)]
+
+
+def _by_row(rows, matrix, out):
+    """np.dot for a few rows: one by one, so that BLAS does not lay out a large matrix for them."""
+    if matrix.size < 10000:
+        np.dot(rows, matrix, out=out)
+        return
+    for row, to in zip(rows, out):
+        np.dot(row, matrix, out=to)
 
 
 # ------------------------------------------------------------ random numbers

@@ -385,7 +385,7 @@ STATE_SHAPES = {
 }
 HYPERPARAMETERS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.1, "clip_norm": 1.0}
 INDEX_LIMITS = {"tokens": 96, "targets": 96}
-WORKSPACE_BYTES = 44068864
+WORKSPACE_BYTES = 51406336
 FLOPS_PER_STEP = 5464660314
 
 
@@ -633,14 +633,14 @@ def forward(params, tokens):
     """The outputs of the network, as a named tuple of new arrays."""
     _given = _rows(("tokens", tokens))
     _owned = _arrays(params, PARAM_SHAPES, "params")
-    return Outputs(np.asarray(a, order="C") for a in _forward(_given, tokens, *_owned))
+    return Outputs(np.asarray(a, order="C") for a in _run(_forward, _given, tokens, *_owned))
 
 
 def value_and_grad(params, tokens, targets):
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = _rows(("tokens", tokens), ("targets", targets))
     _owned = _arrays(params, PARAM_SHAPES, "params")
-    _loss, _grads = _gradient(_given, tokens, targets, *_owned)
+    _loss, _grads = _run(_gradient, _given, tokens, targets, *_owned)
     return float(_loss), {_of: np.asarray(_grad, order="C") for _of, _grad in _grads.items()}
 
 
@@ -650,7 +650,7 @@ def train_step(params, state, tokens, targets, lr=None, beta1=None, beta2=None, 
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
     _owned += _arrays(state, STATE_SHAPES, "state", True)
     _settings = _numbers(lr, beta1, beta2, eps, weight_decay, clip_norm)
-    return float(_step(_given, tokens, targets, *_owned, *_settings))
+    return float(_run(_step, _given, tokens, targets, *_owned, *_settings))
 
 
 def train_epoch(params, state, tokens, targets, order, batch=None, lr=None, beta1=None, beta2=None, eps=None, weight_decay=None, clip_norm=None):
@@ -662,7 +662,8 @@ def train_epoch(params, state, tokens, targets, order, batch=None, lr=None, beta
     _batches = _split(order, batch, _total)
     _losses = np.empty(len(_batches))
     for _number, _chosen in enumerate(_batches):
-        _losses[_number] = _step(
+        _losses[_number] = _run(
+            _step,
             len(_chosen),
             tokens.take(_chosen, axis=0),
             targets.take(_chosen, axis=0),
@@ -674,7038 +675,8795 @@ def train_epoch(params, state, tokens, targets, order, batch=None, lr=None, beta
 # ------------------------------------------------------------ the programs
 
 
-@np.errstate(all="ignore")
-def _forward(rows, tokens, token_W, position, block1_norm1_W, block1_norm1_b, block1_attention_q_W,
-    block1_attention_q_b, block1_attention_k_W, block1_attention_k_b, block1_attention_v_W,
-    block1_attention_v_b, block1_attention_out_W, block1_attention_out_b, block1_norm2_W,
-    block1_norm2_b, block1_up_W, block1_up_b, block1_down_W, block1_down_b, block2_norm1_W,
-    block2_norm1_b, block2_attention_q_W, block2_attention_q_b, block2_attention_k_W,
-    block2_attention_k_b, block2_attention_v_W, block2_attention_v_b, block2_attention_out_W,
-    block2_attention_out_b, block2_norm2_W, block2_norm2_b, block2_up_W, block2_up_b,
-    block2_down_W, block2_down_b, block3_norm1_W, block3_norm1_b, block3_attention_q_W,
-    block3_attention_q_b, block3_attention_k_W, block3_attention_k_b, block3_attention_v_W,
-    block3_attention_v_b, block3_attention_out_W, block3_attention_out_b, block3_norm2_W,
-    block3_norm2_b, block3_up_W, block3_up_b, block3_down_W, block3_down_b, block4_norm1_W,
-    block4_norm1_b, block4_attention_q_W, block4_attention_q_b, block4_attention_k_W,
-    block4_attention_k_b, block4_attention_v_W, block4_attention_v_b, block4_attention_out_W,
-    block4_attention_out_b, block4_norm2_W, block4_norm2_b, block4_up_W, block4_up_b,
-    block4_down_W, block4_down_b, norm_W, norm_b, head_W):
-    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
-    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
-    x = token_W[tokens]
-    x += position
-
-    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
-    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    block1_norm1_mean = np.add.reduce(x, axis=2)
-    block1_norm1_mean *= 0.0078125
-    t = x - block1_norm1_mean[:, :, None]
-    np.square(t, out=t)
-    block1_norm1_var = np.add.reduce(t, axis=2)
-    block1_norm1_var *= 0.0078125
-
-    # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_2 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_2, out=t_2)
-    block1_norm1 = block1_norm1_W / t_2
-    t_3 = x - block1_norm1_mean[:, :, None]
-    block1_norm1 *= t_3
-    block1_norm1 += block1_norm1_b
-
-    # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_q = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_q_W).reshape(rows, 64, 128)
-    block1_attention_q += block1_attention_q_b
-
-    # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_k = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_k_W).reshape(rows, 64, 128)
-    block1_attention_k += block1_attention_k_b
-
-    # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_v_W).reshape(rows, 64, 128)
-    block1_attention_v += block1_attention_v_b
-
-    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block1.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
-        block1_attention_k_heads.transpose(0, 1, 3, 2))
+def _forward(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    at = np.ndarray((rows, 64), np.intp, space, 0)
+    x = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_3 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_4 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 1572864)
+    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block1_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        1048576)
+    block1_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        3145728)
+    t_5 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
+    block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        3162112)
+    block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block1_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 1048576)
+    t_6 = np.ndarray((rows, 64, 4, 32), np.float32, space, 0)
+    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_7 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 528384)
+    t_8 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_9 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
+    h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    t_10 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_11 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_12 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_13 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_14 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_15 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 1572864)
+    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block2_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        1048576)
+    block2_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        3145728)
+    t_16 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
+    block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        3162112)
+    block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block2_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 1048576)
+    t_17 = np.ndarray((rows, 64, 4, 32), np.float32, space, 0)
+    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_18 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 528384)
+    t_19 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_20 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block2_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
+    h_2 = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    t_21 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_22 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_23 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_24 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_25 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_26 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 1572864)
+    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block3_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        1048576)
+    block3_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        3145728)
+    t_27 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
+    block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        3162112)
+    block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block3_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 1048576)
+    t_28 = np.ndarray((rows, 64, 4, 32), np.float32, space, 0)
+    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_29 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 528384)
+    t_30 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_31 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block3_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
+    h_3 = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    t_32 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_33 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_34 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_35 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_36 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_37 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 1572864)
+    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block4_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        1048576)
+    block4_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        3145728)
+    t_38 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
+    block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        3162112)
+    block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block4_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 1048576)
+    t_39 = np.ndarray((rows, 64, 4, 32), np.float32, space, 0)
+    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 524288)
+    t_40 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 528384)
+    t_41 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_42 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block4_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
+    h_4 = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    t_43 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_44 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_45 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    add_4 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    norm_mean = np.ndarray((rows, 64), np.float32, space, 1572864)
+    t_46 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    norm_var = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_47 = np.ndarray((rows, 64, 1), np.float32, space, 1052672)
+    norm = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_48 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
     i2 = np.arange(64)[:, None]
     j = np.arange(64)
-    block1_attention_mixed_scores_sum *= 0.1767766952966369
-    block1_attention_mixed_scores = np.where(i2 >= j, block1_attention_mixed_scores_sum, -1e+30)
-
-    # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
-    #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block1_attention_mixed_weights_sum_max = np.maximum.reduce(block1_attention_mixed_scores,
-        axis=3)
-    t_4 = block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_4, out=t_4)
-    block1_attention_mixed_weights_sum = np.add.reduce(t_4, axis=3)
-
-    # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
-    #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block1_attention_mixed_weights = (
-        block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block1_attention_mixed_weights, out=block1_attention_mixed_weights)
-    block1_attention_mixed_weights /= block1_attention_mixed_weights_sum[:, :, :, None]
-
-    # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block1_attention_mixed = np.matmul(block1_attention_mixed_weights, block1_attention_v_heads)
-
-    # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
-    x_2 = np.matmul(block1_attention_joined.reshape(rows*64, 128),
-        block1_attention_out_W).reshape(rows, 64, 128)
-    x_2 += block1_attention_out_b
-    x_2 += x
-
-    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
-    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    block1_norm2_mean = np.add.reduce(x_2, axis=2)
-    block1_norm2_mean *= 0.0078125
-    t_5 = x_2 - block1_norm2_mean[:, :, None]
-    np.square(t_5, out=t_5)
-    block1_norm2_var = np.add.reduce(t_5, axis=2)
-    block1_norm2_var *= 0.0078125
-
-    # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_6 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_6, out=t_6)
-    block1_norm2 = block1_norm2_W / t_6
-    t_7 = x_2 - block1_norm2_mean[:, :, None]
-    block1_norm2 *= t_7
-    block1_norm2 += block1_norm2_b
-
-    # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-    # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows,
-        64, 512)
-    block1_up += block1_up_b
-    h = 0.7071067811865476 * block1_up
-    t_8 = _erf(h)
-    t_8 += 1.0
-    t_8 *= 0.5
-    t_8 *= block1_up
-    h = t_8
-
-    # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-    #     [small_gpt.py:41]
-    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
-    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
-    add = np.matmul(h.reshape(rows*64, 512), block1_down_W).reshape(rows, 64, 128)
-    add += block1_down_b
-    add += x_2
-
-    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
-    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    block2_norm1_mean = np.add.reduce(add, axis=2)
-    block2_norm1_mean *= 0.0078125
-    t_9 = add - block2_norm1_mean[:, :, None]
-    np.square(t_9, out=t_9)
-    block2_norm1_var = np.add.reduce(t_9, axis=2)
-    block2_norm1_var *= 0.0078125
-
-    # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_10 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_10, out=t_10)
-    block2_norm1 = block2_norm1_W / t_10
-    t_11 = add - block2_norm1_mean[:, :, None]
-    block2_norm1 *= t_11
-    block2_norm1 += block2_norm1_b
-
-    # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_q = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_q_W).reshape(rows, 64, 128)
-    block2_attention_q += block2_attention_q_b
-
-    # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_k = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_k_W).reshape(rows, 64, 128)
-    block2_attention_k += block2_attention_k_b
-
-    # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_v_W).reshape(rows, 64, 128)
-    block2_attention_v += block2_attention_v_b
-
-    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block2.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
-        block2_attention_k_heads.transpose(0, 1, 3, 2))
-    block2_attention_mixed_scores_sum *= 0.1767766952966369
-    block2_attention_mixed_scores = np.where(i2 >= j, block2_attention_mixed_scores_sum, -1e+30)
-
-    # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
-    #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block2_attention_mixed_weights_sum_max = np.maximum.reduce(block2_attention_mixed_scores,
-        axis=3)
-    t_12 = block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_12, out=t_12)
-    block2_attention_mixed_weights_sum = np.add.reduce(t_12, axis=3)
-
-    # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
-    #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block2_attention_mixed_weights = (
-        block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block2_attention_mixed_weights, out=block2_attention_mixed_weights)
-    block2_attention_mixed_weights /= block2_attention_mixed_weights_sum[:, :, :, None]
-
-    # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block2_attention_mixed = np.matmul(block2_attention_mixed_weights, block2_attention_v_heads)
-
-    # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
-    x_3 = np.matmul(block2_attention_joined.reshape(rows*64, 128),
-        block2_attention_out_W).reshape(rows, 64, 128)
-    x_3 += block2_attention_out_b
-    x_3 += add
-
-    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
-    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    block2_norm2_mean = np.add.reduce(x_3, axis=2)
-    block2_norm2_mean *= 0.0078125
-    t_13 = x_3 - block2_norm2_mean[:, :, None]
-    np.square(t_13, out=t_13)
-    block2_norm2_var = np.add.reduce(t_13, axis=2)
-    block2_norm2_var *= 0.0078125
-
-    # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_14 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_14, out=t_14)
-    block2_norm2 = block2_norm2_W / t_14
-    t_15 = x_3 - block2_norm2_mean[:, :, None]
-    block2_norm2 *= t_15
-    block2_norm2 += block2_norm2_b
-
-    # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-    # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows,
-        64, 512)
-    block2_up += block2_up_b
-    h_2 = 0.7071067811865476 * block2_up
-    t_16 = _erf(h_2)
-    t_16 += 1.0
-    t_16 *= 0.5
-    t_16 *= block2_up
-    h_2 = t_16
-
-    # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-    #     [small_gpt.py:41]
-    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
-    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
-    add_2 = np.matmul(h_2.reshape(rows*64, 512), block2_down_W).reshape(rows, 64, 128)
-    add_2 += block2_down_b
-    add_2 += x_3
-
-    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
-    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    block3_norm1_mean = np.add.reduce(add_2, axis=2)
-    block3_norm1_mean *= 0.0078125
-    t_17 = add_2 - block3_norm1_mean[:, :, None]
-    np.square(t_17, out=t_17)
-    block3_norm1_var = np.add.reduce(t_17, axis=2)
-    block3_norm1_var *= 0.0078125
-
-    # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_18 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_18, out=t_18)
-    block3_norm1 = block3_norm1_W / t_18
-    t_19 = add_2 - block3_norm1_mean[:, :, None]
-    block3_norm1 *= t_19
-    block3_norm1 += block3_norm1_b
-
-    # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_q = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_q_W).reshape(rows, 64, 128)
-    block3_attention_q += block3_attention_q_b
-
-    # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_k = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_k_W).reshape(rows, 64, 128)
-    block3_attention_k += block3_attention_k_b
-
-    # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_v_W).reshape(rows, 64, 128)
-    block3_attention_v += block3_attention_v_b
-
-    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block3.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
-        block3_attention_k_heads.transpose(0, 1, 3, 2))
-    block3_attention_mixed_scores_sum *= 0.1767766952966369
-    block3_attention_mixed_scores = np.where(i2 >= j, block3_attention_mixed_scores_sum, -1e+30)
-
-    # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
-    #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block3_attention_mixed_weights_sum_max = np.maximum.reduce(block3_attention_mixed_scores,
-        axis=3)
-    t_20 = block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_20, out=t_20)
-    block3_attention_mixed_weights_sum = np.add.reduce(t_20, axis=3)
-
-    # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
-    #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block3_attention_mixed_weights = (
-        block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block3_attention_mixed_weights, out=block3_attention_mixed_weights)
-    block3_attention_mixed_weights /= block3_attention_mixed_weights_sum[:, :, :, None]
-
-    # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block3_attention_mixed = np.matmul(block3_attention_mixed_weights, block3_attention_v_heads)
-
-    # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
-    x_4 = np.matmul(block3_attention_joined.reshape(rows*64, 128),
-        block3_attention_out_W).reshape(rows, 64, 128)
-    x_4 += block3_attention_out_b
-    x_4 += add_2
-
-    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
-    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    block3_norm2_mean = np.add.reduce(x_4, axis=2)
-    block3_norm2_mean *= 0.0078125
-    t_21 = x_4 - block3_norm2_mean[:, :, None]
-    np.square(t_21, out=t_21)
-    block3_norm2_var = np.add.reduce(t_21, axis=2)
-    block3_norm2_var *= 0.0078125
-
-    # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_22 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_22, out=t_22)
-    block3_norm2 = block3_norm2_W / t_22
-    t_23 = x_4 - block3_norm2_mean[:, :, None]
-    block3_norm2 *= t_23
-    block3_norm2 += block3_norm2_b
-
-    # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-    # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows,
-        64, 512)
-    block3_up += block3_up_b
-    h_3 = 0.7071067811865476 * block3_up
-    t_24 = _erf(h_3)
-    t_24 += 1.0
-    t_24 *= 0.5
-    t_24 *= block3_up
-    h_3 = t_24
-
-    # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-    #     [small_gpt.py:41]
-    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
-    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
-    add_3 = np.matmul(h_3.reshape(rows*64, 512), block3_down_W).reshape(rows, 64, 128)
-    add_3 += block3_down_b
-    add_3 += x_4
-
-    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
-    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    block4_norm1_mean = np.add.reduce(add_3, axis=2)
-    block4_norm1_mean *= 0.0078125
-    t_25 = add_3 - block4_norm1_mean[:, :, None]
-    np.square(t_25, out=t_25)
-    block4_norm1_var = np.add.reduce(t_25, axis=2)
-    block4_norm1_var *= 0.0078125
-
-    # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_26 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_26, out=t_26)
-    block4_norm1 = block4_norm1_W / t_26
-    t_27 = add_3 - block4_norm1_mean[:, :, None]
-    block4_norm1 *= t_27
-    block4_norm1 += block4_norm1_b
-
-    # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_q = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_q_W).reshape(rows, 64, 128)
-    block4_attention_q += block4_attention_q_b
-
-    # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_k = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_k_W).reshape(rows, 64, 128)
-    block4_attention_k += block4_attention_k_b
-
-    # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_v_W).reshape(rows, 64, 128)
-    block4_attention_v += block4_attention_v_b
-
-    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block4.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
-        block4_attention_k_heads.transpose(0, 1, 3, 2))
-    block4_attention_mixed_scores_sum *= 0.1767766952966369
-    block4_attention_mixed_scores = np.where(i2 >= j, block4_attention_mixed_scores_sum, -1e+30)
-
-    # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
-    #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block4_attention_mixed_weights_sum_max = np.maximum.reduce(block4_attention_mixed_scores,
-        axis=3)
-    t_28 = block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_28, out=t_28)
-    block4_attention_mixed_weights_sum = np.add.reduce(t_28, axis=3)
-
-    # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
-    #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block4_attention_mixed_weights = (
-        block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block4_attention_mixed_weights, out=block4_attention_mixed_weights)
-    block4_attention_mixed_weights /= block4_attention_mixed_weights_sum[:, :, :, None]
-
-    # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block4_attention_mixed = np.matmul(block4_attention_mixed_weights, block4_attention_v_heads)
-
-    # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
-    x_5 = np.matmul(block4_attention_joined.reshape(rows*64, 128),
-        block4_attention_out_W).reshape(rows, 64, 128)
-    x_5 += block4_attention_out_b
-    x_5 += add_3
-
-    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
-    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    block4_norm2_mean = np.add.reduce(x_5, axis=2)
-    block4_norm2_mean *= 0.0078125
-    t_29 = x_5 - block4_norm2_mean[:, :, None]
-    np.square(t_29, out=t_29)
-    block4_norm2_var = np.add.reduce(t_29, axis=2)
-    block4_norm2_var *= 0.0078125
-
-    # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_30 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_30, out=t_30)
-    block4_norm2 = block4_norm2_W / t_30
-    t_31 = x_5 - block4_norm2_mean[:, :, None]
-    block4_norm2 *= t_31
-    block4_norm2 += block4_norm2_b
-
-    # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-    # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows,
-        64, 512)
-    block4_up += block4_up_b
-    h_4 = 0.7071067811865476 * block4_up
-    t_32 = _erf(h_4)
-    t_32 += 1.0
-    t_32 *= 0.5
-    t_32 *= block4_up
-    h_4 = t_32
-
-    # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-    #     [small_gpt.py:41]
-    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
-    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
-    add_4 = np.matmul(h_4.reshape(rows*64, 512), block4_down_W).reshape(rows, 64, 128)
-    add_4 += block4_down_b
-    add_4 += x_5
-
-    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
-    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
-    # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-    #     [small_gpt.py:49]
-    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-    norm_mean = np.add.reduce(add_4, axis=2)
-    norm_mean *= 0.0078125
-    t_33 = add_4 - norm_mean[:, :, None]
-    np.square(t_33, out=t_33)
-    norm_var = np.add.reduce(t_33, axis=2)
-    norm_var *= 0.0078125
-
-    # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-    #     1e-05) + norm.b[i2]  [small_gpt.py:49]
-    t_34 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_34, out=t_34)
-    norm = norm_W / t_34
-    t_35 = add_4 - norm_mean[:, :, None]
-    norm *= t_35
-    norm += norm_b
-
-    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
-    head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
-
-    return (head,)
-
-
-@np.errstate(all="ignore")
-def _gradient(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1_b,
-    block1_attention_q_W, block1_attention_q_b, block1_attention_k_W, block1_attention_k_b,
-    block1_attention_v_W, block1_attention_v_b, block1_attention_out_W, block1_attention_out_b,
-    block1_norm2_W, block1_norm2_b, block1_up_W, block1_up_b, block1_down_W, block1_down_b,
-    block2_norm1_W, block2_norm1_b, block2_attention_q_W, block2_attention_q_b,
-    block2_attention_k_W, block2_attention_k_b, block2_attention_v_W, block2_attention_v_b,
-    block2_attention_out_W, block2_attention_out_b, block2_norm2_W, block2_norm2_b, block2_up_W,
-    block2_up_b, block2_down_W, block2_down_b, block3_norm1_W, block3_norm1_b,
-    block3_attention_q_W, block3_attention_q_b, block3_attention_k_W, block3_attention_k_b,
-    block3_attention_v_W, block3_attention_v_b, block3_attention_out_W, block3_attention_out_b,
-    block3_norm2_W, block3_norm2_b, block3_up_W, block3_up_b, block3_down_W, block3_down_b,
-    block4_norm1_W, block4_norm1_b, block4_attention_q_W, block4_attention_q_b,
-    block4_attention_k_W, block4_attention_k_b, block4_attention_v_W, block4_attention_v_b,
-    block4_attention_out_W, block4_attention_out_b, block4_norm2_W, block4_norm2_b, block4_up_W,
-    block4_up_b, block4_down_W, block4_down_b, norm_W, norm_b, head_W):
-    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
-    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
-    x = token_W[tokens]
-    x += position
-
-    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
-    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
-    #     (small_gpt.py:36)]
-    block1_norm1_mean = np.add.reduce(x, axis=2)
-    block1_norm1_mean *= 0.0078125
-    t = x - block1_norm1_mean[:, :, None]
-    np.square(t, out=t)
-    block1_norm1_var = np.add.reduce(t, axis=2)
-    block1_norm1_var *= 0.0078125
-    t_2 = 0.015625 * block1_norm1_mean[:, :, None]
-    t_3 = 0.015625 * x
-    np.subtract(t_2, t_3, out=t_3)
-    d_block1_norm1_mean_from_block1_norm1_var_sum = np.add.reduce(t_3, axis=2)
-
-    # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_4 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_4, out=t_4)
-    block1_norm1 = block1_norm1_W / t_4
-    t_5 = x - block1_norm1_mean[:, :, None]
-    block1_norm1 *= t_5
-    block1_norm1 += block1_norm1_b
-
-    # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_q = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_q_W).reshape(rows, 64, 128)
-    block1_attention_q += block1_attention_q_b
-
-    # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_k = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_k_W).reshape(rows, 64, 128)
-    block1_attention_k += block1_attention_k_b
-
-    # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_v_W).reshape(rows, 64, 128)
-    block1_attention_v += block1_attention_v_b
-
-    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block1.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
-        block1_attention_k_heads.transpose(0, 1, 3, 2))
+    where = i2 >= j
+
+    @np.errstate(all="ignore")
+    def run(tokens, token_W, position, block1_norm1_W, block1_norm1_b, block1_attention_q_W,
+        block1_attention_q_b, block1_attention_k_W, block1_attention_k_b, block1_attention_v_W,
+        block1_attention_v_b, block1_attention_out_W, block1_attention_out_b, block1_norm2_W,
+        block1_norm2_b, block1_up_W, block1_up_b, block1_down_W, block1_down_b, block2_norm1_W,
+        block2_norm1_b, block2_attention_q_W, block2_attention_q_b, block2_attention_k_W,
+        block2_attention_k_b, block2_attention_v_W, block2_attention_v_b, block2_attention_out_W,
+        block2_attention_out_b, block2_norm2_W, block2_norm2_b, block2_up_W, block2_up_b,
+        block2_down_W, block2_down_b, block3_norm1_W, block3_norm1_b, block3_attention_q_W,
+        block3_attention_q_b, block3_attention_k_W, block3_attention_k_b, block3_attention_v_W,
+        block3_attention_v_b, block3_attention_out_W, block3_attention_out_b, block3_norm2_W,
+        block3_norm2_b, block3_up_W, block3_up_b, block3_down_W, block3_down_b, block4_norm1_W,
+        block4_norm1_b, block4_attention_q_W, block4_attention_q_b, block4_attention_k_W,
+        block4_attention_k_b, block4_attention_v_W, block4_attention_v_b, block4_attention_out_W,
+        block4_attention_out_b, block4_norm2_W, block4_norm2_b, block4_up_W, block4_up_b,
+        block4_down_W, block4_down_b, norm_W, norm_b, head_W):
+        # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+        # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
+        np.copyto(at, tokens)
+        np.take(token_W, at, axis=0, out=x, mode="clip")
+        np.add(position, x, out=x)
+
+        # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+        # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        np.add.reduce(x, axis=2, out=block1_norm1_mean)
+        np.multiply(0.0078125, block1_norm1_mean, out=block1_norm1_mean)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_2)
+        np.square(t_2, out=t_2)
+        np.add.reduce(t_2, axis=2, out=block1_norm1_var)
+        np.multiply(0.0078125, block1_norm1_var, out=block1_norm1_var)
+
+        # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_3)
+        np.sqrt(t_3, out=t_3)
+        np.divide(block1_norm1_W, t_3, out=block1_norm1)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_4)
+        np.multiply(block1_norm1, t_4, out=block1_norm1)
+        np.add(block1_norm1_b, block1_norm1, out=block1_norm1)
+
+        # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_q_W,
+            out=block1_attention_q.reshape(rows*64, 128))
+        np.add(block1_attention_q_b, block1_attention_q, out=block1_attention_q)
+
+        # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_k_W,
+            out=block1_attention_k.reshape(rows*64, 128))
+        np.add(block1_attention_k_b, block1_attention_k, out=block1_attention_k)
+
+        # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_v_W,
+            out=block1_attention_v.reshape(rows*64, 128))
+        np.add(block1_attention_v_b, block1_attention_v, out=block1_attention_v)
+
+        # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block1.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block1_attention_q_heads, block1_attention_k_heads.transpose(0, 1, 3,
+            2), out=block1_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block1_attention_mixed_scores_sum,
+            out=block1_attention_mixed_scores_sum)
+        np.copyto(block1_attention_mixed_scores, -1e+30)
+        np.copyto(block1_attention_mixed_scores, block1_attention_mixed_scores_sum, where=where)
+
+        # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
+        #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block1_attention_mixed_scores, axis=3,
+            out=block1_attention_mixed_weights_sum_max)
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_5)
+        np.exp(t_5, out=t_5)
+        np.add.reduce(t_5, axis=3, out=block1_attention_mixed_weights_sum)
+
+        # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
+        #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block1_attention_mixed_weights)
+        np.exp(block1_attention_mixed_weights, out=block1_attention_mixed_weights)
+        np.divide(block1_attention_mixed_weights, block1_attention_mixed_weights_sum[:, :, :,
+            None], out=block1_attention_mixed_weights)
+
+        # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
+        #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block1_attention_mixed_weights, block1_attention_v_heads,
+            out=block1_attention_mixed)
+
+        # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_6, block1_attention_mixed.transpose(0, 2, 1, 3))
+        block1_attention_joined = t_6.reshape(rows, 64, 128)
+
+        # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
+        #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
+        np.dot(block1_attention_joined.reshape(rows*64, 128), block1_attention_out_W,
+            out=x_2.reshape(rows*64, 128))
+        np.add(block1_attention_out_b, x_2, out=x_2)
+        np.add(x_2, x, out=x_2)
+
+        # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+        # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        np.add.reduce(x_2, axis=2, out=block1_norm2_mean)
+        np.multiply(0.0078125, block1_norm2_mean, out=block1_norm2_mean)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_7)
+        np.square(t_7, out=t_7)
+        np.add.reduce(t_7, axis=2, out=block1_norm2_var)
+        np.multiply(0.0078125, block1_norm2_var, out=block1_norm2_var)
+
+        # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_8)
+        np.sqrt(t_8, out=t_8)
+        np.divide(block1_norm2_W, t_8, out=block1_norm2)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_9)
+        np.multiply(block1_norm2, t_9, out=block1_norm2)
+        np.add(block1_norm2_b, block1_norm2, out=block1_norm2)
+
+        # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+        # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block1_norm2.reshape(rows*64, 128), block1_up_W,
+            out=block1_up.reshape(rows*64, 512))
+        np.add(block1_up_b, block1_up, out=block1_up)
+        np.multiply(0.7071067811865476, block1_up, out=h)
+        _erf(h, out=t_10, work=(t_11, t_12))
+        np.add(1.0, t_10, out=t_10)
+        np.multiply(0.5, t_10, out=t_10)
+        np.multiply(t_10, block1_up, out=t_10)
+
+        # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
+        #     [small_gpt.py:41]
+        # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+        # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
+        np.dot(t_10.reshape(rows*64, 512), block1_down_W,
+            out=block1_down.reshape(rows*64, 128))
+        np.add(block1_down_b, block1_down, out=block1_down)
+        np.add(block1_down, x_2, out=block1_down)
+
+        # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+        # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        np.add.reduce(block1_down, axis=2, out=block2_norm1_mean)
+        np.multiply(0.0078125, block2_norm1_mean, out=block2_norm1_mean)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_13)
+        np.square(t_13, out=t_13)
+        np.add.reduce(t_13, axis=2, out=block2_norm1_var)
+        np.multiply(0.0078125, block2_norm1_var, out=block2_norm1_var)
+
+        # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_14)
+        np.sqrt(t_14, out=t_14)
+        np.divide(block2_norm1_W, t_14, out=block2_norm1)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_15)
+        np.multiply(block2_norm1, t_15, out=block2_norm1)
+        np.add(block2_norm1_b, block2_norm1, out=block2_norm1)
+
+        # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_q_W,
+            out=block2_attention_q.reshape(rows*64, 128))
+        np.add(block2_attention_q_b, block2_attention_q, out=block2_attention_q)
+
+        # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_k_W,
+            out=block2_attention_k.reshape(rows*64, 128))
+        np.add(block2_attention_k_b, block2_attention_k, out=block2_attention_k)
+
+        # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_v_W,
+            out=block2_attention_v.reshape(rows*64, 128))
+        np.add(block2_attention_v_b, block2_attention_v, out=block2_attention_v)
+
+        # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block2.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block2_attention_q_heads, block2_attention_k_heads.transpose(0, 1, 3,
+            2), out=block2_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block2_attention_mixed_scores_sum,
+            out=block2_attention_mixed_scores_sum)
+        np.copyto(block2_attention_mixed_scores, -1e+30)
+        np.copyto(block2_attention_mixed_scores, block2_attention_mixed_scores_sum, where=where)
+
+        # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
+        #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block2_attention_mixed_scores, axis=3,
+            out=block2_attention_mixed_weights_sum_max)
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_16)
+        np.exp(t_16, out=t_16)
+        np.add.reduce(t_16, axis=3, out=block2_attention_mixed_weights_sum)
+
+        # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
+        #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block2_attention_mixed_weights)
+        np.exp(block2_attention_mixed_weights, out=block2_attention_mixed_weights)
+        np.divide(block2_attention_mixed_weights, block2_attention_mixed_weights_sum[:, :, :,
+            None], out=block2_attention_mixed_weights)
+
+        # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
+        #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block2_attention_mixed_weights, block2_attention_v_heads,
+            out=block2_attention_mixed)
+
+        # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_17, block2_attention_mixed.transpose(0, 2, 1, 3))
+        block2_attention_joined = t_17.reshape(rows, 64, 128)
+
+        # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
+        #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block2_attention_joined.reshape(rows*64, 128), block2_attention_out_W,
+            out=x_3.reshape(rows*64, 128))
+        np.add(block2_attention_out_b, x_3, out=x_3)
+        np.add(block1_down, x_3, out=x_3)
+
+        # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+        # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        np.add.reduce(x_3, axis=2, out=block2_norm2_mean)
+        np.multiply(0.0078125, block2_norm2_mean, out=block2_norm2_mean)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_18)
+        np.square(t_18, out=t_18)
+        np.add.reduce(t_18, axis=2, out=block2_norm2_var)
+        np.multiply(0.0078125, block2_norm2_var, out=block2_norm2_var)
+
+        # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_19)
+        np.sqrt(t_19, out=t_19)
+        np.divide(block2_norm2_W, t_19, out=block2_norm2)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_20)
+        np.multiply(block2_norm2, t_20, out=block2_norm2)
+        np.add(block2_norm2_b, block2_norm2, out=block2_norm2)
+
+        # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+        # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block2_norm2.reshape(rows*64, 128), block2_up_W,
+            out=block2_up.reshape(rows*64, 512))
+        np.add(block2_up_b, block2_up, out=block2_up)
+        np.multiply(0.7071067811865476, block2_up, out=h_2)
+        _erf(h_2, out=t_21, work=(t_22, t_23))
+        np.add(1.0, t_21, out=t_21)
+        np.multiply(0.5, t_21, out=t_21)
+        np.multiply(t_21, block2_up, out=t_21)
+
+        # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
+        #     [small_gpt.py:41]
+        # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+        # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
+        np.dot(t_21.reshape(rows*64, 512), block2_down_W, out=add_2.reshape(rows*64, 128))
+        np.add(block2_down_b, add_2, out=add_2)
+        np.add(add_2, x_3, out=add_2)
+
+        # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+        # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        np.add.reduce(add_2, axis=2, out=block3_norm1_mean)
+        np.multiply(0.0078125, block3_norm1_mean, out=block3_norm1_mean)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_24)
+        np.square(t_24, out=t_24)
+        np.add.reduce(t_24, axis=2, out=block3_norm1_var)
+        np.multiply(0.0078125, block3_norm1_var, out=block3_norm1_var)
+
+        # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
+        #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_25)
+        np.sqrt(t_25, out=t_25)
+        np.divide(block3_norm1_W, t_25, out=block3_norm1)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_26)
+        np.multiply(block3_norm1, t_26, out=block3_norm1)
+        np.add(block3_norm1_b, block3_norm1, out=block3_norm1)
+
+        # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_q_W,
+            out=block3_attention_q.reshape(rows*64, 128))
+        np.add(block3_attention_q_b, block3_attention_q, out=block3_attention_q)
+
+        # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_k_W,
+            out=block3_attention_k.reshape(rows*64, 128))
+        np.add(block3_attention_k_b, block3_attention_k, out=block3_attention_k)
+
+        # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_v_W,
+            out=block3_attention_v.reshape(rows*64, 128))
+        np.add(block3_attention_v_b, block3_attention_v, out=block3_attention_v)
+
+        # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block3.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block3_attention_q_heads, block3_attention_k_heads.transpose(0, 1, 3,
+            2), out=block3_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block3_attention_mixed_scores_sum,
+            out=block3_attention_mixed_scores_sum)
+        np.copyto(block3_attention_mixed_scores, -1e+30)
+        np.copyto(block3_attention_mixed_scores, block3_attention_mixed_scores_sum, where=where)
+
+        # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
+        #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block3_attention_mixed_scores, axis=3,
+            out=block3_attention_mixed_weights_sum_max)
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_27)
+        np.exp(t_27, out=t_27)
+        np.add.reduce(t_27, axis=3, out=block3_attention_mixed_weights_sum)
+
+        # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
+        #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block3_attention_mixed_weights)
+        np.exp(block3_attention_mixed_weights, out=block3_attention_mixed_weights)
+        np.divide(block3_attention_mixed_weights, block3_attention_mixed_weights_sum[:, :, :,
+            None], out=block3_attention_mixed_weights)
+
+        # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
+        #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block3_attention_mixed_weights, block3_attention_v_heads,
+            out=block3_attention_mixed)
+
+        # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_28, block3_attention_mixed.transpose(0, 2, 1, 3))
+        block3_attention_joined = t_28.reshape(rows, 64, 128)
+
+        # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
+        #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block3_attention_joined.reshape(rows*64, 128), block3_attention_out_W,
+            out=x_4.reshape(rows*64, 128))
+        np.add(block3_attention_out_b, x_4, out=x_4)
+        np.add(add_2, x_4, out=x_4)
+
+        # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+        # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        np.add.reduce(x_4, axis=2, out=block3_norm2_mean)
+        np.multiply(0.0078125, block3_norm2_mean, out=block3_norm2_mean)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_29)
+        np.square(t_29, out=t_29)
+        np.add.reduce(t_29, axis=2, out=block3_norm2_var)
+        np.multiply(0.0078125, block3_norm2_var, out=block3_norm2_var)
+
+        # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_30)
+        np.sqrt(t_30, out=t_30)
+        np.divide(block3_norm2_W, t_30, out=block3_norm2)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_31)
+        np.multiply(block3_norm2, t_31, out=block3_norm2)
+        np.add(block3_norm2_b, block3_norm2, out=block3_norm2)
+
+        # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+        # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block3_norm2.reshape(rows*64, 128), block3_up_W,
+            out=block3_up.reshape(rows*64, 512))
+        np.add(block3_up_b, block3_up, out=block3_up)
+        np.multiply(0.7071067811865476, block3_up, out=h_3)
+        _erf(h_3, out=t_32, work=(t_33, t_34))
+        np.add(1.0, t_32, out=t_32)
+        np.multiply(0.5, t_32, out=t_32)
+        np.multiply(t_32, block3_up, out=t_32)
+
+        # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
+        #     [small_gpt.py:41]
+        # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+        # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
+        np.dot(t_32.reshape(rows*64, 512), block3_down_W, out=add_3.reshape(rows*64, 128))
+        np.add(block3_down_b, add_3, out=add_3)
+        np.add(add_3, x_4, out=add_3)
+
+        # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+        # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        np.add.reduce(add_3, axis=2, out=block4_norm1_mean)
+        np.multiply(0.0078125, block4_norm1_mean, out=block4_norm1_mean)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_35)
+        np.square(t_35, out=t_35)
+        np.add.reduce(t_35, axis=2, out=block4_norm1_var)
+        np.multiply(0.0078125, block4_norm1_var, out=block4_norm1_var)
+
+        # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
+        #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_36)
+        np.sqrt(t_36, out=t_36)
+        np.divide(block4_norm1_W, t_36, out=block4_norm1)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_37)
+        np.multiply(block4_norm1, t_37, out=block4_norm1)
+        np.add(block4_norm1_b, block4_norm1, out=block4_norm1)
+
+        # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_q_W,
+            out=block4_attention_q.reshape(rows*64, 128))
+        np.add(block4_attention_q_b, block4_attention_q, out=block4_attention_q)
+
+        # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_k_W,
+            out=block4_attention_k.reshape(rows*64, 128))
+        np.add(block4_attention_k_b, block4_attention_k, out=block4_attention_k)
+
+        # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_v_W,
+            out=block4_attention_v.reshape(rows*64, 128))
+        np.add(block4_attention_v_b, block4_attention_v, out=block4_attention_v)
+
+        # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block4.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block4_attention_q_heads, block4_attention_k_heads.transpose(0, 1, 3,
+            2), out=block4_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block4_attention_mixed_scores_sum,
+            out=block4_attention_mixed_scores_sum)
+        np.copyto(block4_attention_mixed_scores, -1e+30)
+        np.copyto(block4_attention_mixed_scores, block4_attention_mixed_scores_sum, where=where)
+
+        # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
+        #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block4_attention_mixed_scores, axis=3,
+            out=block4_attention_mixed_weights_sum_max)
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_38)
+        np.exp(t_38, out=t_38)
+        np.add.reduce(t_38, axis=3, out=block4_attention_mixed_weights_sum)
+
+        # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
+        #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block4_attention_mixed_weights)
+        np.exp(block4_attention_mixed_weights, out=block4_attention_mixed_weights)
+        np.divide(block4_attention_mixed_weights, block4_attention_mixed_weights_sum[:, :, :,
+            None], out=block4_attention_mixed_weights)
+
+        # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
+        #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block4_attention_mixed_weights, block4_attention_v_heads,
+            out=block4_attention_mixed)
+
+        # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_39, block4_attention_mixed.transpose(0, 2, 1, 3))
+        block4_attention_joined = t_39.reshape(rows, 64, 128)
+
+        # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
+        #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block4_attention_joined.reshape(rows*64, 128), block4_attention_out_W,
+            out=x_5.reshape(rows*64, 128))
+        np.add(block4_attention_out_b, x_5, out=x_5)
+        np.add(add_3, x_5, out=x_5)
+
+        # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+        # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        np.add.reduce(x_5, axis=2, out=block4_norm2_mean)
+        np.multiply(0.0078125, block4_norm2_mean, out=block4_norm2_mean)
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_40)
+        np.square(t_40, out=t_40)
+        np.add.reduce(t_40, axis=2, out=block4_norm2_var)
+        np.multiply(0.0078125, block4_norm2_var, out=block4_norm2_var)
+
+        # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_41)
+        np.sqrt(t_41, out=t_41)
+        np.divide(block4_norm2_W, t_41, out=block4_norm2)
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_42)
+        np.multiply(block4_norm2, t_42, out=block4_norm2)
+        np.add(block4_norm2_b, block4_norm2, out=block4_norm2)
+
+        # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+        # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block4_norm2.reshape(rows*64, 128), block4_up_W,
+            out=block4_up.reshape(rows*64, 512))
+        np.add(block4_up_b, block4_up, out=block4_up)
+        np.multiply(0.7071067811865476, block4_up, out=h_4)
+        _erf(h_4, out=t_43, work=(t_44, t_45))
+        np.add(1.0, t_43, out=t_43)
+        np.multiply(0.5, t_43, out=t_43)
+        np.multiply(t_43, block4_up, out=t_43)
+
+        # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
+        #     [small_gpt.py:41]
+        # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+        # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
+        np.dot(t_43.reshape(rows*64, 512), block4_down_W, out=add_4.reshape(rows*64, 128))
+        np.add(block4_down_b, add_4, out=add_4)
+        np.add(add_4, x_5, out=add_4)
+
+        # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+        # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
+        # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
+        #     [small_gpt.py:49]
+        # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
+        np.add.reduce(add_4, axis=2, out=norm_mean)
+        np.multiply(0.0078125, norm_mean, out=norm_mean)
+        np.subtract(add_4, norm_mean[:, :, None], out=t_46)
+        np.square(t_46, out=t_46)
+        np.add.reduce(t_46, axis=2, out=norm_var)
+        np.multiply(0.0078125, norm_var, out=norm_var)
+
+        # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
+        #     1e-05) + norm.b[i2]  [small_gpt.py:49]
+        np.add(1e-05, norm_var[:, :, None], out=t_47)
+        np.sqrt(t_47, out=t_47)
+        np.divide(norm_W, t_47, out=norm)
+        np.subtract(add_4, norm_mean[:, :, None], out=t_48)
+        np.multiply(norm, t_48, out=norm)
+        np.add(norm_b, norm, out=norm)
+
+        # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
+        head = np.empty((rows, 64, 96), np.float32)
+        np.dot(norm.reshape(rows*64, 128), head_W, out=head.reshape(rows*64, 96))
+
+        return (head,)
+
+    return run
+
+
+def _gradient(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    at = np.ndarray((rows, 64), np.intp, space, 50987008)
+    x = np.ndarray((rows, 64, 128), np.float32, space, 33554432)
+    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 50995200)
+    t_2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 50999296)
+    t_3 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    t_4 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    d_block1_norm1_mean_from_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51003392)
+    t_5 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 34078720)
+    t_6 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 34603008)
+    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 35127296)
+    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 35651584)
+    block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block1_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        25165824)
+    block1_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        50855936)
+    t_7 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
+    block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        50872320)
+    block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        26214400)
+    block1_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
+    t_8 = np.ndarray((rows, 64, 4, 32), np.float32, space, 36175872)
+    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 36700160)
+    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51007488)
+    t_9 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 51011584)
+    t_10 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    t_11 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    d_block1_norm2_mean_from_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51015680)
+    t_12 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 37224448)
+    t_13 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
+    h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    t_14 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_15 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_16 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 37748736)
+    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51019776)
+    t_17 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 51023872)
+    t_18 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    t_19 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block2_norm1_mean_from_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51027968)
+    t_20 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 38273024)
+    t_21 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 38797312)
+    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 39321600)
+    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 39845888)
+    block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        2097152)
+    block2_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        27262976)
+    block2_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        50888704)
+    t_22 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
+    block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        50905088)
+    block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        28311552)
+    block2_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
+    t_23 = np.ndarray((rows, 64, 4, 32), np.float32, space, 40370176)
+    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 40894464)
+    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51032064)
+    t_24 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 51036160)
+    t_25 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    t_26 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block2_norm2_mean_from_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51040256)
+    t_27 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 41418752)
+    t_28 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_up = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_29 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_30 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_31 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 41943040)
+    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51044352)
+    t_32 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 51048448)
+    t_33 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    t_34 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block3_norm1_mean_from_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51052544)
+    t_35 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 42467328)
+    t_36 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 42991616)
+    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 43515904)
+    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 44040192)
+    block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        6291456)
+    block3_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        29360128)
+    block3_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        50921472)
+    t_37 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
+    block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        50937856)
+    block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        30408704)
+    block3_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
+    t_38 = np.ndarray((rows, 64, 4, 32), np.float32, space, 44564480)
+    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 45088768)
+    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51056640)
+    t_39 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 51060736)
+    t_40 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    t_41 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block3_norm2_mean_from_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51064832)
+    t_42 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 45613056)
+    t_43 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_up = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_44 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_45 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_46 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 46137344)
+    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51068928)
+    t_47 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 51073024)
+    t_48 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
+    t_49 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block4_norm1_mean_from_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51077120)
+    t_50 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 46661632)
+    t_51 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 47185920)
+    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 47710208)
+    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 48234496)
+    block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        10485760)
+    block4_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        31457280)
+    block4_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        50954240)
+    t_52 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
+    block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        50970624)
+    block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        32505856)
+    block4_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 10485760)
+    t_53 = np.ndarray((rows, 64, 4, 32), np.float32, space, 48758784)
+    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 49283072)
+    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51081216)
+    t_54 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 51085312)
+    t_55 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
+    t_56 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block4_norm2_mean_from_block4_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51089408)
+    t_57 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 49807360)
+    t_58 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_up = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_59 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_60 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_61 = np.ndarray((rows, 64, 512), np.float32, space, 20971520)
+    add_4 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
+    norm_mean = np.ndarray((rows, 64), np.float32, space, 16523264)
+    t_62 = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    norm_var = np.ndarray((rows, 64), np.float32, space, 16527360)
+    t_63 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    t_64 = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    d_norm_mean_from_norm_var_sum = np.ndarray((rows, 64), np.float32, space, 16531456)
+    t_65 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    norm = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    t_66 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    head = np.ndarray((rows, 64, 96), np.float32, space, 15728640)
+    cross_entropy_sum_max = np.ndarray((rows, 64), np.float32, space, 16535552)
+    t_67 = np.ndarray((rows, 64, 96), np.float32, space, 16121856)
+    cross_entropy_sum = np.ndarray((rows, 64), np.float32, space, 16539648)
+    d_cross_entropy_sum = np.ndarray((rows, 64), np.float32, space, 16543744)
+    at_2 = np.ndarray((rows, 64), np.intp, space, 16515072)
+    t_68 = np.ndarray((rows, 64), np.float32, space, 16121856)
+    t_69 = np.ndarray((rows, 64), np.float32, space, 16125952)
+    d_head = np.ndarray((rows, 64, 96), np.float32, space, 16121856)
+    t_70 = np.ndarray((rows, 64), np.float32, space, 15728640)
+    d_norm = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    t_71 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    d_norm_var_sum = np.ndarray((rows, 64), np.float32, space, 16252928)
+    d_norm_var = np.ndarray((rows, 64), np.float32, space, 16257024)
+    d_norm_mean_from_norm_var = np.ndarray((rows, 64), np.float32, space, 15728640)
+    d_norm_mean_from_norm_sum = np.ndarray((rows, 64), np.float32, space, 15732736)
+    d_norm_mean = np.ndarray((rows, 64), np.float32, space, 16252928)
+    t_72 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    t_73 = np.ndarray((rows, 64, 1), np.float32, space, 16261120)
+    t_74 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    d_add_4 = np.ndarray((rows, 64, 128), np.float32, space, 50331648)
+    t_75 = np.ndarray((rows, 64, 1), np.float32, space, 14680064)
+    t_76 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    t_77 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
+    d_h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    d_block4_up = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_78 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_79 = np.ndarray((rows, 64, 512), np.float32, space, 20971520)
+    t_80 = np.ndarray((rows, 64, 512), np.float32, space, 23068672)
+    t_81 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_82 = np.ndarray((rows, 64, 512), np.float32, space, 20971520)
+    d_block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_83 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    d_block4_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 11534336)
+    d_block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 11538432)
+    d_block4_norm2_mean_from_block4_norm2_var = np.ndarray((rows, 64), np.float32, space,
+        11010048)
+    d_block4_norm2_mean_from_block4_norm2_sum = np.ndarray((rows, 64), np.float32, space,
+        11014144)
+    d_block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 11534336)
+    t_84 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    t_85 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
+    t_86 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
+    d_x_5 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    t_87 = np.ndarray((rows, 64, 1), np.float32, space, 11014144)
+    t_88 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
+    t_89 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    d_block4_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 11534336)
+    d_block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        10485760)
+    d_block4_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        16252928)
+    d_block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        14680064)
+    t_90 = np.ndarray((rows, 4, 64, 64), np.float32, space, 14680064)
+    d_block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 11534336)
+    d_block4_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        10485760)
+    d_block4_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        11010048)
+    t_91 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    d_block4_norm1_from_block4_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 12058624)
+    t_92 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    d_block4_norm1_from_block4_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 10485760)
+    t_93 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    d_block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    t_94 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 11534336)
+    d_block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 11538432)
+    d_block4_norm1_mean_from_block4_norm1_var = np.ndarray((rows, 64), np.float32, space,
+        10485760)
+    d_block4_norm1_mean_from_block4_norm1_sum = np.ndarray((rows, 64), np.float32, space,
+        10489856)
+    d_block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 11534336)
+    t_95 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_96 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
+    t_97 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    d_add_3 = np.ndarray((rows, 64, 128), np.float32, space, 20971520)
+    t_98 = np.ndarray((rows, 64, 1), np.float32, space, 10489856)
+    t_99 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
+    t_100 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    d_block3_up = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_101 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_102 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_103 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_104 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_105 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    d_block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_106 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    d_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
+    d_block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 7344128)
+    d_block3_norm2_mean_from_block3_norm2_var = np.ndarray((rows, 64), np.float32, space,
+        6815744)
+    d_block3_norm2_mean_from_block3_norm2_sum = np.ndarray((rows, 64), np.float32, space,
+        6819840)
+    d_block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
+    t_107 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_108 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    t_109 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    d_x_4 = np.ndarray((rows, 64, 128), np.float32, space, 11534336)
+    t_110 = np.ndarray((rows, 64, 1), np.float32, space, 6819840)
+    t_111 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_112 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    d_block3_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
+    d_block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        6291456)
+    d_block3_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        12058624)
+    d_block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        10485760)
+    t_113 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
+    d_block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 7340032)
+    d_block3_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
+    d_block3_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6815744)
+    t_114 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    d_block3_norm1_from_block3_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 7864320)
+    t_115 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    d_block3_norm1_from_block3_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 6291456)
+    t_116 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    d_block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_117 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
+    d_block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 7344128)
+    d_block3_norm1_mean_from_block3_norm1_var = np.ndarray((rows, 64), np.float32, space,
+        6291456)
+    d_block3_norm1_mean_from_block3_norm1_sum = np.ndarray((rows, 64), np.float32, space,
+        6295552)
+    d_block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
+    t_118 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_119 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    t_120 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    d_add_2 = np.ndarray((rows, 64, 128), np.float32, space, 16777216)
+    t_121 = np.ndarray((rows, 64, 1), np.float32, space, 6295552)
+    t_122 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_123 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    d_block2_up = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_124 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_125 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_126 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_127 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_128 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    d_block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_129 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    d_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
+    d_block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 3149824)
+    d_block2_norm2_mean_from_block2_norm2_var = np.ndarray((rows, 64), np.float32, space,
+        2621440)
+    d_block2_norm2_mean_from_block2_norm2_sum = np.ndarray((rows, 64), np.float32, space,
+        2625536)
+    d_block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
+    t_130 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_131 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    t_132 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    d_x_3 = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
+    t_133 = np.ndarray((rows, 64, 1), np.float32, space, 2625536)
+    t_134 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_135 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    d_block2_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
+    d_block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        2097152)
+    d_block2_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 7864320)
+    d_block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        6291456)
+    t_136 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
+    d_block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 3145728)
+    d_block2_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
+    d_block2_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2621440)
+    t_137 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    d_block2_norm1_from_block2_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 3670016)
+    t_138 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    d_block2_norm1_from_block2_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 2097152)
+    t_139 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    d_block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_140 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
+    d_block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 3149824)
+    d_block2_norm1_mean_from_block2_norm1_var = np.ndarray((rows, 64), np.float32, space,
+        2097152)
+    d_block2_norm1_mean_from_block2_norm1_sum = np.ndarray((rows, 64), np.float32, space,
+        2101248)
+    d_block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
+    t_141 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_142 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    t_143 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    d_add = np.ndarray((rows, 64, 128), np.float32, space, 12582912)
+    t_144 = np.ndarray((rows, 64, 1), np.float32, space, 2101248)
+    t_145 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_146 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    d_block1_up = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_147 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_148 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_149 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_150 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_151 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    d_block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_152 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    d_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
+    d_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 1052672)
+    d_block1_norm2_mean_from_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 524288)
+    d_block1_norm2_mean_from_block1_norm2_sum = np.ndarray((rows, 64), np.float32, space, 528384)
+    d_block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_153 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_154 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_155 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    d_x_2 = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
+    t_156 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    t_157 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_158 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    d_block1_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    d_block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    d_block1_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 3670016)
+    d_block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        2097152)
+    t_159 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
+    d_block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 1048576)
+    d_block1_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
+    d_block1_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 524288)
+    t_160 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_norm1_from_block1_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 1572864)
+    t_161 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_norm1_from_block1_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 0)
+    t_162 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_163 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    d_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
+    d_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 1052672)
+    d_block1_norm1_mean_from_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 0)
+    d_block1_norm1_mean_from_block1_norm1_sum = np.ndarray((rows, 64), np.float32, space, 4096)
+    d_block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_164 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_165 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_166 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    d_x = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_167 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_168 = np.ndarray((rows, 64, 1), np.float32, space, 1572864)
+    t_169 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    at_3 = np.ndarray((rows, 64), np.intp, space, 1048576)
+    t_170 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
     i2 = np.arange(64)[:, None]
     j = np.arange(64)
-    block1_attention_mixed_scores_sum *= 0.1767766952966369
-    block1_attention_mixed_scores = np.where(i2 >= j, block1_attention_mixed_scores_sum, -1e+30)
-
-    # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
-    #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block1_attention_mixed_weights_sum_max = np.maximum.reduce(block1_attention_mixed_scores,
-        axis=3)
-    t_6 = block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_6, out=t_6)
-    block1_attention_mixed_weights_sum = np.add.reduce(t_6, axis=3)
-
-    # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
-    #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block1_attention_mixed_weights = (
-        block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block1_attention_mixed_weights, out=block1_attention_mixed_weights)
-    block1_attention_mixed_weights /= block1_attention_mixed_weights_sum[:, :, :, None]
-
-    # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block1_attention_mixed = np.matmul(block1_attention_mixed_weights, block1_attention_v_heads)
-
-    # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
-    x_2 = np.matmul(block1_attention_joined.reshape(rows*64, 128),
-        block1_attention_out_W).reshape(rows, 64, 128)
-    x_2 += block1_attention_out_b
-    x_2 += x
-
-    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
-    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
-    #     (small_gpt.py:39)]
-    block1_norm2_mean = np.add.reduce(x_2, axis=2)
-    block1_norm2_mean *= 0.0078125
-    t_7 = x_2 - block1_norm2_mean[:, :, None]
-    np.square(t_7, out=t_7)
-    block1_norm2_var = np.add.reduce(t_7, axis=2)
-    block1_norm2_var *= 0.0078125
-    t_8 = 0.015625 * block1_norm2_mean[:, :, None]
-    t_9 = 0.015625 * x_2
-    np.subtract(t_8, t_9, out=t_9)
-    d_block1_norm2_mean_from_block1_norm2_var_sum = np.add.reduce(t_9, axis=2)
-
-    # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_10 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_10, out=t_10)
-    block1_norm2 = block1_norm2_W / t_10
-    t_11 = x_2 - block1_norm2_mean[:, :, None]
-    block1_norm2 *= t_11
-    block1_norm2 += block1_norm2_b
-
-    # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-    # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows,
-        64, 512)
-    block1_up += block1_up_b
-    h = 0.7071067811865476 * block1_up
-    t_12 = _erf(h)
-    t_12 += 1.0
-    t_12 *= 0.5
-    t_12 *= block1_up
-    h = t_12
-
-    # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-    #     [small_gpt.py:41]
-    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
-    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
-    add = np.matmul(h.reshape(rows*64, 512), block1_down_W).reshape(rows, 64, 128)
-    add += block1_down_b
-    add += x_2
-
-    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
-    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
-    #     (small_gpt.py:36)]
-    block2_norm1_mean = np.add.reduce(add, axis=2)
-    block2_norm1_mean *= 0.0078125
-    t_13 = add - block2_norm1_mean[:, :, None]
-    np.square(t_13, out=t_13)
-    block2_norm1_var = np.add.reduce(t_13, axis=2)
-    block2_norm1_var *= 0.0078125
-    t_14 = 0.015625 * block2_norm1_mean[:, :, None]
-    t_15 = 0.015625 * add
-    np.subtract(t_14, t_15, out=t_15)
-    d_block2_norm1_mean_from_block2_norm1_var_sum = np.add.reduce(t_15, axis=2)
-
-    # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_16 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_16, out=t_16)
-    block2_norm1 = block2_norm1_W / t_16
-    t_17 = add - block2_norm1_mean[:, :, None]
-    block2_norm1 *= t_17
-    block2_norm1 += block2_norm1_b
-
-    # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_q = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_q_W).reshape(rows, 64, 128)
-    block2_attention_q += block2_attention_q_b
-
-    # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_k = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_k_W).reshape(rows, 64, 128)
-    block2_attention_k += block2_attention_k_b
-
-    # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_v_W).reshape(rows, 64, 128)
-    block2_attention_v += block2_attention_v_b
-
-    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block2.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
-        block2_attention_k_heads.transpose(0, 1, 3, 2))
-    block2_attention_mixed_scores_sum *= 0.1767766952966369
-    block2_attention_mixed_scores = np.where(i2 >= j, block2_attention_mixed_scores_sum, -1e+30)
-
-    # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
-    #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block2_attention_mixed_weights_sum_max = np.maximum.reduce(block2_attention_mixed_scores,
-        axis=3)
-    t_18 = block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_18, out=t_18)
-    block2_attention_mixed_weights_sum = np.add.reduce(t_18, axis=3)
-
-    # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
-    #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block2_attention_mixed_weights = (
-        block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block2_attention_mixed_weights, out=block2_attention_mixed_weights)
-    block2_attention_mixed_weights /= block2_attention_mixed_weights_sum[:, :, :, None]
-
-    # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block2_attention_mixed = np.matmul(block2_attention_mixed_weights, block2_attention_v_heads)
-
-    # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
-    x_3 = np.matmul(block2_attention_joined.reshape(rows*64, 128),
-        block2_attention_out_W).reshape(rows, 64, 128)
-    x_3 += block2_attention_out_b
-    x_3 += add
-
-    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
-    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
-    #     (small_gpt.py:39)]
-    block2_norm2_mean = np.add.reduce(x_3, axis=2)
-    block2_norm2_mean *= 0.0078125
-    t_19 = x_3 - block2_norm2_mean[:, :, None]
-    np.square(t_19, out=t_19)
-    block2_norm2_var = np.add.reduce(t_19, axis=2)
-    block2_norm2_var *= 0.0078125
-    t_20 = 0.015625 * block2_norm2_mean[:, :, None]
-    t_21 = 0.015625 * x_3
-    np.subtract(t_20, t_21, out=t_21)
-    d_block2_norm2_mean_from_block2_norm2_var_sum = np.add.reduce(t_21, axis=2)
-
-    # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_22 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_22, out=t_22)
-    block2_norm2 = block2_norm2_W / t_22
-    t_23 = x_3 - block2_norm2_mean[:, :, None]
-    block2_norm2 *= t_23
-    block2_norm2 += block2_norm2_b
-
-    # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-    # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows,
-        64, 512)
-    block2_up += block2_up_b
-    h_2 = 0.7071067811865476 * block2_up
-    t_24 = _erf(h_2)
-    t_24 += 1.0
-    t_24 *= 0.5
-    t_24 *= block2_up
-    h_2 = t_24
-
-    # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-    #     [small_gpt.py:41]
-    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
-    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
-    add_2 = np.matmul(h_2.reshape(rows*64, 512), block2_down_W).reshape(rows, 64, 128)
-    add_2 += block2_down_b
-    add_2 += x_3
-
-    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
-    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
-    #     (small_gpt.py:36)]
-    block3_norm1_mean = np.add.reduce(add_2, axis=2)
-    block3_norm1_mean *= 0.0078125
-    t_25 = add_2 - block3_norm1_mean[:, :, None]
-    np.square(t_25, out=t_25)
-    block3_norm1_var = np.add.reduce(t_25, axis=2)
-    block3_norm1_var *= 0.0078125
-    t_26 = 0.015625 * block3_norm1_mean[:, :, None]
-    t_27 = 0.015625 * add_2
-    np.subtract(t_26, t_27, out=t_27)
-    d_block3_norm1_mean_from_block3_norm1_var_sum = np.add.reduce(t_27, axis=2)
-
-    # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_28 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_28, out=t_28)
-    block3_norm1 = block3_norm1_W / t_28
-    t_29 = add_2 - block3_norm1_mean[:, :, None]
-    block3_norm1 *= t_29
-    block3_norm1 += block3_norm1_b
-
-    # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_q = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_q_W).reshape(rows, 64, 128)
-    block3_attention_q += block3_attention_q_b
-
-    # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_k = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_k_W).reshape(rows, 64, 128)
-    block3_attention_k += block3_attention_k_b
-
-    # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_v_W).reshape(rows, 64, 128)
-    block3_attention_v += block3_attention_v_b
-
-    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block3.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
-        block3_attention_k_heads.transpose(0, 1, 3, 2))
-    block3_attention_mixed_scores_sum *= 0.1767766952966369
-    block3_attention_mixed_scores = np.where(i2 >= j, block3_attention_mixed_scores_sum, -1e+30)
-
-    # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
-    #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block3_attention_mixed_weights_sum_max = np.maximum.reduce(block3_attention_mixed_scores,
-        axis=3)
-    t_30 = block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_30, out=t_30)
-    block3_attention_mixed_weights_sum = np.add.reduce(t_30, axis=3)
-
-    # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
-    #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block3_attention_mixed_weights = (
-        block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block3_attention_mixed_weights, out=block3_attention_mixed_weights)
-    block3_attention_mixed_weights /= block3_attention_mixed_weights_sum[:, :, :, None]
-
-    # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block3_attention_mixed = np.matmul(block3_attention_mixed_weights, block3_attention_v_heads)
-
-    # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
-    x_4 = np.matmul(block3_attention_joined.reshape(rows*64, 128),
-        block3_attention_out_W).reshape(rows, 64, 128)
-    x_4 += block3_attention_out_b
-    x_4 += add_2
-
-    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
-    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
-    #     (small_gpt.py:39)]
-    block3_norm2_mean = np.add.reduce(x_4, axis=2)
-    block3_norm2_mean *= 0.0078125
-    t_31 = x_4 - block3_norm2_mean[:, :, None]
-    np.square(t_31, out=t_31)
-    block3_norm2_var = np.add.reduce(t_31, axis=2)
-    block3_norm2_var *= 0.0078125
-    t_32 = 0.015625 * block3_norm2_mean[:, :, None]
-    t_33 = 0.015625 * x_4
-    np.subtract(t_32, t_33, out=t_33)
-    d_block3_norm2_mean_from_block3_norm2_var_sum = np.add.reduce(t_33, axis=2)
-
-    # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_34 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_34, out=t_34)
-    block3_norm2 = block3_norm2_W / t_34
-    t_35 = x_4 - block3_norm2_mean[:, :, None]
-    block3_norm2 *= t_35
-    block3_norm2 += block3_norm2_b
-
-    # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-    # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows,
-        64, 512)
-    block3_up += block3_up_b
-    h_3 = 0.7071067811865476 * block3_up
-    t_36 = _erf(h_3)
-    t_36 += 1.0
-    t_36 *= 0.5
-    t_36 *= block3_up
-    h_3 = t_36
-
-    # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-    #     [small_gpt.py:41]
-    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
-    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
-    add_3 = np.matmul(h_3.reshape(rows*64, 512), block3_down_W).reshape(rows, 64, 128)
-    add_3 += block3_down_b
-    add_3 += x_4
-
-    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
-    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
-    #     (small_gpt.py:36)]
-    block4_norm1_mean = np.add.reduce(add_3, axis=2)
-    block4_norm1_mean *= 0.0078125
-    t_37 = add_3 - block4_norm1_mean[:, :, None]
-    np.square(t_37, out=t_37)
-    block4_norm1_var = np.add.reduce(t_37, axis=2)
-    block4_norm1_var *= 0.0078125
-    t_38 = 0.015625 * block4_norm1_mean[:, :, None]
-    t_39 = 0.015625 * add_3
-    np.subtract(t_38, t_39, out=t_39)
-    d_block4_norm1_mean_from_block4_norm1_var_sum = np.add.reduce(t_39, axis=2)
-
-    # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_40 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_40, out=t_40)
-    block4_norm1 = block4_norm1_W / t_40
-    t_41 = add_3 - block4_norm1_mean[:, :, None]
-    block4_norm1 *= t_41
-    block4_norm1 += block4_norm1_b
-
-    # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_q = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_q_W).reshape(rows, 64, 128)
-    block4_attention_q += block4_attention_q_b
-
-    # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_k = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_k_W).reshape(rows, 64, 128)
-    block4_attention_k += block4_attention_k_b
-
-    # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_v_W).reshape(rows, 64, 128)
-    block4_attention_v += block4_attention_v_b
-
-    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block4.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
-        block4_attention_k_heads.transpose(0, 1, 3, 2))
-    block4_attention_mixed_scores_sum *= 0.1767766952966369
-    block4_attention_mixed_scores = np.where(i2 >= j, block4_attention_mixed_scores_sum, -1e+30)
-
-    # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
-    #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block4_attention_mixed_weights_sum_max = np.maximum.reduce(block4_attention_mixed_scores,
-        axis=3)
-    t_42 = block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_42, out=t_42)
-    block4_attention_mixed_weights_sum = np.add.reduce(t_42, axis=3)
-
-    # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
-    #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block4_attention_mixed_weights = (
-        block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block4_attention_mixed_weights, out=block4_attention_mixed_weights)
-    block4_attention_mixed_weights /= block4_attention_mixed_weights_sum[:, :, :, None]
-
-    # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block4_attention_mixed = np.matmul(block4_attention_mixed_weights, block4_attention_v_heads)
-
-    # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
-    x_5 = np.matmul(block4_attention_joined.reshape(rows*64, 128),
-        block4_attention_out_W).reshape(rows, 64, 128)
-    x_5 += block4_attention_out_b
-    x_5 += add_3
-
-    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
-    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
-    #     (small_gpt.py:39)]
-    block4_norm2_mean = np.add.reduce(x_5, axis=2)
-    block4_norm2_mean *= 0.0078125
-    t_43 = x_5 - block4_norm2_mean[:, :, None]
-    np.square(t_43, out=t_43)
-    block4_norm2_var = np.add.reduce(t_43, axis=2)
-    block4_norm2_var *= 0.0078125
-    t_44 = 0.015625 * block4_norm2_mean[:, :, None]
-    t_45 = 0.015625 * x_5
-    np.subtract(t_44, t_45, out=t_45)
-    d_block4_norm2_mean_from_block4_norm2_var_sum = np.add.reduce(t_45, axis=2)
-
-    # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_46 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_46, out=t_46)
-    block4_norm2 = block4_norm2_W / t_46
-    t_47 = x_5 - block4_norm2_mean[:, :, None]
-    block4_norm2 *= t_47
-    block4_norm2 += block4_norm2_b
-
-    # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-    # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows,
-        64, 512)
-    block4_up += block4_up_b
-    h_4 = 0.7071067811865476 * block4_up
-    t_48 = _erf(h_4)
-    t_48 += 1.0
-    t_48 *= 0.5
-    t_48 *= block4_up
-    h_4 = t_48
-
-    # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-    #     [small_gpt.py:41]
-    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
-    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
-    add_4 = np.matmul(h_4.reshape(rows*64, 512), block4_down_W).reshape(rows, 64, 128)
-    add_4 += block4_down_b
-    add_4 += x_5
-
-    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
-    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
-    # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-    #     [small_gpt.py:49]
-    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-    # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
-    #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
-    norm_mean = np.add.reduce(add_4, axis=2)
-    norm_mean *= 0.0078125
-    t_49 = add_4 - norm_mean[:, :, None]
-    np.square(t_49, out=t_49)
-    norm_var = np.add.reduce(t_49, axis=2)
-    norm_var *= 0.0078125
-    t_50 = 0.015625 * norm_mean[:, :, None]
-    t_51 = 0.015625 * add_4
-    np.subtract(t_50, t_51, out=t_51)
-    d_norm_mean_from_norm_var_sum = np.add.reduce(t_51, axis=2)
-
-    # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-    #     1e-05) + norm.b[i2]  [small_gpt.py:49]
-    t_52 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_52, out=t_52)
-    norm = norm_W / t_52
-    t_53 = add_4 - norm_mean[:, :, None]
-    norm *= t_53
-    norm += norm_b
-
-    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
-    head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
-
-    # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
-    #     cross_entropy_sum, against overflow (small_gpt.py:51)]
-    # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
-    #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
-    # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
-    #     cross_entropy (small_gpt.py:51)]
-    cross_entropy_sum_max = np.maximum.reduce(head, axis=2)
-    t_54 = head - cross_entropy_sum_max[:, :, None]
-    np.exp(t_54, out=t_54)
-    cross_entropy_sum = np.add.reduce(t_54, axis=2)
-    d_cross_entropy_sum = 0.015625 / np.float32(rows) / cross_entropy_sum
-
-    # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
-    #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
-    # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51
+    where = i2 >= j
+    scale = 0.015625 / np.float32(rows)
     n = np.arange(rows)[:, None]
-    i1 = np.arange(64)
-    t_55 = cross_entropy_sum_max - head[n, i1, targets]
-    t_56 = np.log(cross_entropy_sum)
-    t_55 += t_56
-    cross_entropy_sum_2 = np.add.reduce(t_55, axis=(0, 1))
-    cross_entropy = 0.015625 / np.float32(rows) * cross_entropy_sum_2
-
-    # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
-    #     j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (small_gpt.py:51)]
-    d_head = head - cross_entropy_sum_max[:, :, None]
-    np.exp(d_head, out=d_head)
-    d_head *= d_cross_entropy_sum[:, :, None]
-    j_2 = np.arange(96)
-    t_57 = np.where(j_2 == targets[:, :, None], -0.015625 / np.float32(rows), 0.0)
-    d_head += t_57
-
-    # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint
-    #     of head (small_gpt.py:50)]
-    d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64),
-        d_head.reshape(rows*64, 96))
-
-    # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
-    #     (small_gpt.py:50)]
-    d_norm = np.matmul(d_head.reshape(rows*64, 96), head_W.T).reshape(rows, 64, 128)
-
-    # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
-    #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
-    # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))
-    #     [adjoint of norm (small_gpt.py:49)]
-    # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
-    #     [adjoint of norm_var (small_gpt.py:49)]
-    t_58 = add_4 - norm_mean[:, :, None]
-    t_58 *= norm_W
-    t_58 *= d_norm
-    d_norm_var_sum = np.add.reduce(t_58, axis=2)
-    d_norm_var = 1e-05 + norm_var
-    np.power(d_norm_var, 1.5, out=d_norm_var)
-    np.divide(-0.5, d_norm_var, out=d_norm_var)
-    d_norm_var *= d_norm_var_sum
-    d_norm_mean_from_norm_var = d_norm_mean_from_norm_var_sum * d_norm_var
-
-    # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
-    #     [adjoint of norm (small_gpt.py:49)]
-    # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
-    #     1e-05)  [adjoint of norm (small_gpt.py:49)]
-    # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
-    #     of norm, norm_var (small_gpt.py:49)]
-    d_norm_mean_from_norm_sum = np.einsum("a,nia->ni", norm_W, d_norm)
-    d_norm_mean = 1e-05 + norm_var
-    np.sqrt(d_norm_mean, out=d_norm_mean)
-    np.divide(d_norm_mean_from_norm_sum, d_norm_mean, out=d_norm_mean)
-    np.negative(d_norm_mean, out=d_norm_mean)
-    d_norm_mean += d_norm_mean_from_norm_var
-
-    # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
-    #     i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
-    #     (small_gpt.py:49)]
-    t_59 = add_4 - norm_mean[:, :, None]
-    t_60 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_60, out=t_60)
-    t_59 /= t_60
-    t_59 *= d_norm
-    d_norm_W = np.add.reduce(t_59, axis=(0, 1))
-
-    # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
-    #     (small_gpt.py:49)]
-    d_norm_b = np.add.reduce(d_norm, axis=(0, 1))
-
-    # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
-    #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
-    #     1e-05)  [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
-    t_61 = 0.0078125 * d_norm_mean[:, :, None]
-    d_add_4 = 0.015625 * add_4
-    t_62 = 0.015625 * norm_mean[:, :, None]
-    d_add_4 -= t_62
-    d_add_4 *= d_norm_var[:, :, None]
-    d_add_4 += t_61
-    t_63 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_63, out=t_63)
-    t_64 = norm_W / t_63
-    t_64 *= d_norm
-    d_add_4 += t_64
-
-    # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
-    #     block4.down (small_gpt.py:41)]
-    d_block4_down_b = np.add.reduce(d_add_4, axis=(0, 1))
-
-    # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
-    #     [adjoint of block4.down_sum (small_gpt.py:41)]
-    d_block4_down_W = np.matmul(h_4.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add_4.reshape(rows*64, 128))
-
-    # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
-    #     block4.down_sum (small_gpt.py:41)]
-    # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)]
-    d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64,
-        512)
-    d_block4_up = 0.7071067811865476 * block4_up
-    t_65 = _erf(d_block4_up)
-    t_65 *= 0.5
-    t_65 += 0.5
-    t_66 = 0.3989422804014327 * block4_up
-    t_67 = np.square(block4_up)
-    t_67 *= -0.5
-    np.exp(t_67, out=t_67)
-    t_66 *= t_67
-    t_65 += t_66
-    t_65 *= d_h_4
-    d_block4_up = t_65
-
-    # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
-    #     block4.up (small_gpt.py:40)]
-    d_block4_up_b = np.add.reduce(d_block4_up, axis=(0, 1))
-
-    # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
-    #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_up.reshape(rows*64, 512))
-
-    # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
-    #     [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
-    #     (small_gpt.py:39)]
-    # d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
-    # d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
-    #     d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint
-    #     of block4.norm2_var (small_gpt.py:39)]
-    t_68 = x_5 - block4_norm2_mean[:, :, None]
-    t_68 *= block4_norm2_W
-    t_68 *= d_block4_norm2
-    d_block4_norm2_var_sum = np.add.reduce(t_68, axis=2)
-    d_block4_norm2_var = 1e-05 + block4_norm2_var
-    np.power(d_block4_norm2_var, 1.5, out=d_block4_norm2_var)
-    np.divide(-0.5, d_block4_norm2_var, out=d_block4_norm2_var)
-    d_block4_norm2_var *= d_block4_norm2_var_sum
-    d_block4_norm2_mean_from_block4_norm2_var = (
-        d_block4_norm2_mean_from_block4_norm2_var_sum * d_block4_norm2_var
-    )
-
-    # d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
-    # d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n,
-    #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
-    # d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
-    #     d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
-    #     block4.norm2_var (small_gpt.py:39)]
-    d_block4_norm2_mean_from_block4_norm2_sum = np.einsum("a,nia->ni", block4_norm2_W,
-        d_block4_norm2)
-    d_block4_norm2_mean = 1e-05 + block4_norm2_var
-    np.sqrt(d_block4_norm2_mean, out=d_block4_norm2_mean)
-    np.divide(d_block4_norm2_mean_from_block4_norm2_sum, d_block4_norm2_mean,
-        out=d_block4_norm2_mean)
-    np.negative(d_block4_norm2_mean, out=d_block4_norm2_mean)
-    d_block4_norm2_mean += d_block4_norm2_mean_from_block4_norm2_var
-
-    # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] -
-    #     block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
-    t_69 = x_5 - block4_norm2_mean[:, :, None]
-    t_70 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_70, out=t_70)
-    t_69 /= t_70
-    t_69 *= d_block4_norm2
-    d_block4_norm2_W = np.add.reduce(t_69, axis=(0, 1))
-
-    # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
-    #     of block4.norm2 (small_gpt.py:39)]
-    d_block4_norm2_b = np.add.reduce(d_block4_norm2, axis=(0, 1))
-
-    # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
-    #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
-    #     i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
-    #     (small_gpt.py:41)]
-    t_71 = 0.0078125 * d_block4_norm2_mean[:, :, None]
-    d_x_5 = 0.015625 * x_5
-    t_72 = 0.015625 * block4_norm2_mean[:, :, None]
-    d_x_5 -= t_72
-    d_x_5 *= d_block4_norm2_var[:, :, None]
-    d_x_5 += t_71
-    t_73 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_73, out=t_73)
-    t_74 = block4_norm2_W / t_73
-    t_74 *= d_block4_norm2
-    d_x_5 += t_74
-    d_x_5 += d_add_4
-
-    # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
-    #     block4.attention.out (small_gpt.py:37)]
-    d_block4_attention_out_b = np.add.reduce(d_x_5, axis=(0, 1))
-
-    # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
-    #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
-    d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_5.reshape(rows*64, 128))
-
-    # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
-    #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
-    d_block4_attention_joined = np.matmul(d_x_5.reshape(rows*64, 128),
-        block4_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block4.attention_joined (small_gpt.py:37)]
-    d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block4.attention_mixed (small_gpt.py:37)]
-    d_block4_attention_mixed_weights = np.matmul(d_block4_attention_mixed,
-        block4_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
-    d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block4_attention_mixed)
-
-    # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
-    # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block4.attention_mixed_weights (small_gpt.py:37)]
-    d_block4_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block4_attention_mixed_weights, d_block4_attention_mixed_weights)
-    d_block4_attention_mixed_weights_sum /= block4_attention_mixed_weights_sum
-    np.negative(d_block4_attention_mixed_weights_sum, out=d_block4_attention_mixed_weights_sum)
-
-    # d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2,
-    #     j] - block4.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores (small_gpt.py:37)]
-    d_block4_attention_mixed_scores_sum = (
-        block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
-    d_block4_attention_mixed_scores_sum *= d_block4_attention_mixed_weights_sum[:, :, :, None]
-    t_75 = block4_attention_mixed_weights * d_block4_attention_mixed_weights
-    d_block4_attention_mixed_scores_sum += t_75
-    t_76 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block4_attention_mixed_scores_sum *= t_76
-
-    # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
-    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block4_attention_q_heads)
-
-    # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
-    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block4_attention_q_heads = np.matmul(d_block4_attention_mixed_scores_sum,
-        block4_attention_k_heads)
-
-    # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
-    d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
-    #     [adjoint of block4.attention.v (small_gpt.py:37)]
-    d_block4_attention_v_b = np.add.reduce(d_block4_attention_v, axis=(0, 1))
-
-    # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
-    d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_attention_v.reshape(rows*64, 128))
-
-    # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
-    #     block4.attention.v_sum (small_gpt.py:37)]
-    d_block4_norm1_from_block4_attention_v_sum = np.matmul(d_block4_attention_v.reshape(rows*64,
-        128), block4_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
-    d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
-    #     [adjoint of block4.attention.k (small_gpt.py:37)]
-    d_block4_attention_k_b = np.add.reduce(d_block4_attention_k, axis=(0, 1))
-
-    # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
-    d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_attention_k.reshape(rows*64, 128))
-
-    # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
-    #     block4.attention.k_sum (small_gpt.py:37)]
-    d_block4_norm1_from_block4_attention_k_sum = np.matmul(d_block4_attention_k.reshape(rows*64,
-        128), block4_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
-    d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
-    #     [adjoint of block4.attention.q (small_gpt.py:37)]
-    d_block4_attention_q_b = np.add.reduce(d_block4_attention_q, axis=(0, 1))
-
-    # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
-    d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_attention_q.reshape(rows*64, 128))
-
-    # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
-    #     block4.attention.q_sum (small_gpt.py:37)]
-    # d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
-    #     d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
-    #     d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
-    #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)]
-    d_block4_norm1 = np.matmul(d_block4_attention_q.reshape(rows*64, 128),
-        block4_attention_q_W.T).reshape(rows, 64, 128)
-    d_block4_norm1 += d_block4_norm1_from_block4_attention_k_sum
-    d_block4_norm1 += d_block4_norm1_from_block4_attention_v_sum
-
-    # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
-    #     block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of
-    #     block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
-    #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
-    #     of block4.norm1_var (small_gpt.py:36)]
-    t_77 = add_3 - block4_norm1_mean[:, :, None]
-    t_77 *= block4_norm1_W
-    t_77 *= d_block4_norm1
-    d_block4_norm1_var_sum = np.add.reduce(t_77, axis=2)
-    d_block4_norm1_var = 1e-05 + block4_norm1_var
-    np.power(d_block4_norm1_var, 1.5, out=d_block4_norm1_var)
-    np.divide(-0.5, d_block4_norm1_var, out=d_block4_norm1_var)
-    d_block4_norm1_var *= d_block4_norm1_var_sum
-    d_block4_norm1_mean_from_block4_norm1_var = (
-        d_block4_norm1_mean_from_block4_norm1_var_sum * d_block4_norm1_var
-    )
-
-    # d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n,
-    #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
-    #     d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
-    #     block4.norm1_var (small_gpt.py:36)]
-    d_block4_norm1_mean_from_block4_norm1_sum = np.einsum("a,nia->ni", block4_norm1_W,
-        d_block4_norm1)
-    d_block4_norm1_mean = 1e-05 + block4_norm1_var
-    np.sqrt(d_block4_norm1_mean, out=d_block4_norm1_mean)
-    np.divide(d_block4_norm1_mean_from_block4_norm1_sum, d_block4_norm1_mean,
-        out=d_block4_norm1_mean)
-    np.negative(d_block4_norm1_mean, out=d_block4_norm1_mean)
-    d_block4_norm1_mean += d_block4_norm1_mean_from_block4_norm1_var
-
-    # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
-    #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
-    #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
-    t_78 = add_3 - block4_norm1_mean[:, :, None]
-    t_79 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_79, out=t_79)
-    t_78 /= t_79
-    t_78 *= d_block4_norm1
-    d_block4_norm1_W = np.add.reduce(t_78, axis=(0, 1))
-
-    # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
-    #     of block4.norm1 (small_gpt.py:36)]
-    d_block4_norm1_b = np.add.reduce(d_block4_norm1, axis=(0, 1))
-
-    # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
-    #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
-    #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
-    #     (small_gpt.py:38)]
-    t_80 = 0.0078125 * d_block4_norm1_mean[:, :, None]
-    d_add_3 = 0.015625 * add_3
-    t_81 = 0.015625 * block4_norm1_mean[:, :, None]
-    d_add_3 -= t_81
-    d_add_3 *= d_block4_norm1_var[:, :, None]
-    d_add_3 += t_80
-    t_82 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_82, out=t_82)
-    t_83 = block4_norm1_W / t_82
-    t_83 *= d_block4_norm1
-    d_add_3 += t_83
-    d_add_3 += d_x_5
-
-    # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
-    #     block3.down (small_gpt.py:41)]
-    d_block3_down_b = np.add.reduce(d_add_3, axis=(0, 1))
-
-    # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
-    #     [adjoint of block3.down_sum (small_gpt.py:41)]
-    d_block3_down_W = np.matmul(h_3.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add_3.reshape(rows*64, 128))
-
-    # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
-    #     block3.down_sum (small_gpt.py:41)]
-    # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)]
-    d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64,
-        512)
-    d_block3_up = 0.7071067811865476 * block3_up
-    t_84 = _erf(d_block3_up)
-    t_84 *= 0.5
-    t_84 += 0.5
-    t_85 = 0.3989422804014327 * block3_up
-    t_86 = np.square(block3_up)
-    t_86 *= -0.5
-    np.exp(t_86, out=t_86)
-    t_85 *= t_86
-    t_84 += t_85
-    t_84 *= d_h_3
-    d_block3_up = t_84
-
-    # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
-    #     block3.up (small_gpt.py:40)]
-    d_block3_up_b = np.add.reduce(d_block3_up, axis=(0, 1))
-
-    # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
-    #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_up.reshape(rows*64, 512))
-
-    # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
-    #     [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
-    #     (small_gpt.py:39)]
-    # d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
-    # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
-    #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
-    #     of block3.norm2_var (small_gpt.py:39)]
-    t_87 = x_4 - block3_norm2_mean[:, :, None]
-    t_87 *= block3_norm2_W
-    t_87 *= d_block3_norm2
-    d_block3_norm2_var_sum = np.add.reduce(t_87, axis=2)
-    d_block3_norm2_var = 1e-05 + block3_norm2_var
-    np.power(d_block3_norm2_var, 1.5, out=d_block3_norm2_var)
-    np.divide(-0.5, d_block3_norm2_var, out=d_block3_norm2_var)
-    d_block3_norm2_var *= d_block3_norm2_var_sum
-    d_block3_norm2_mean_from_block3_norm2_var = (
-        d_block3_norm2_mean_from_block3_norm2_var_sum * d_block3_norm2_var
-    )
-
-    # d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
-    # d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n,
-    #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
-    # d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
-    #     d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
-    #     block3.norm2_var (small_gpt.py:39)]
-    d_block3_norm2_mean_from_block3_norm2_sum = np.einsum("a,nia->ni", block3_norm2_W,
-        d_block3_norm2)
-    d_block3_norm2_mean = 1e-05 + block3_norm2_var
-    np.sqrt(d_block3_norm2_mean, out=d_block3_norm2_mean)
-    np.divide(d_block3_norm2_mean_from_block3_norm2_sum, d_block3_norm2_mean,
-        out=d_block3_norm2_mean)
-    np.negative(d_block3_norm2_mean, out=d_block3_norm2_mean)
-    d_block3_norm2_mean += d_block3_norm2_mean_from_block3_norm2_var
-
-    # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
-    #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
-    t_88 = x_4 - block3_norm2_mean[:, :, None]
-    t_89 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_89, out=t_89)
-    t_88 /= t_89
-    t_88 *= d_block3_norm2
-    d_block3_norm2_W = np.add.reduce(t_88, axis=(0, 1))
-
-    # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
-    #     of block3.norm2 (small_gpt.py:39)]
-    d_block3_norm2_b = np.add.reduce(d_block3_norm2, axis=(0, 1))
-
-    # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
-    #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
-    #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
-    #     (small_gpt.py:41)]
-    t_90 = 0.0078125 * d_block3_norm2_mean[:, :, None]
-    d_x_4 = 0.015625 * x_4
-    t_91 = 0.015625 * block3_norm2_mean[:, :, None]
-    d_x_4 -= t_91
-    d_x_4 *= d_block3_norm2_var[:, :, None]
-    d_x_4 += t_90
-    t_92 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_92, out=t_92)
-    t_93 = block3_norm2_W / t_92
-    t_93 *= d_block3_norm2
-    d_x_4 += t_93
-    d_x_4 += d_add_3
-
-    # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
-    #     block3.attention.out (small_gpt.py:37)]
-    d_block3_attention_out_b = np.add.reduce(d_x_4, axis=(0, 1))
-
-    # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
-    #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
-    d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_4.reshape(rows*64, 128))
-
-    # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
-    #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
-    d_block3_attention_joined = np.matmul(d_x_4.reshape(rows*64, 128),
-        block3_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block3.attention_joined (small_gpt.py:37)]
-    d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block3.attention_mixed (small_gpt.py:37)]
-    d_block3_attention_mixed_weights = np.matmul(d_block3_attention_mixed,
-        block3_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
-    d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block3_attention_mixed)
-
-    # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
-    # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block3.attention_mixed_weights (small_gpt.py:37)]
-    d_block3_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block3_attention_mixed_weights, d_block3_attention_mixed_weights)
-    d_block3_attention_mixed_weights_sum /= block3_attention_mixed_weights_sum
-    np.negative(d_block3_attention_mixed_weights_sum, out=d_block3_attention_mixed_weights_sum)
-
-    # d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2,
-    #     j] - block3.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores (small_gpt.py:37)]
-    d_block3_attention_mixed_scores_sum = (
-        block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
-    d_block3_attention_mixed_scores_sum *= d_block3_attention_mixed_weights_sum[:, :, :, None]
-    t_94 = block3_attention_mixed_weights * d_block3_attention_mixed_weights
-    d_block3_attention_mixed_scores_sum += t_94
-    t_95 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block3_attention_mixed_scores_sum *= t_95
-
-    # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
-    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block3_attention_q_heads)
-
-    # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
-    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block3_attention_q_heads = np.matmul(d_block3_attention_mixed_scores_sum,
-        block3_attention_k_heads)
-
-    # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
-    d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
-    #     [adjoint of block3.attention.v (small_gpt.py:37)]
-    d_block3_attention_v_b = np.add.reduce(d_block3_attention_v, axis=(0, 1))
-
-    # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
-    d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_attention_v.reshape(rows*64, 128))
-
-    # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
-    #     block3.attention.v_sum (small_gpt.py:37)]
-    d_block3_norm1_from_block3_attention_v_sum = np.matmul(d_block3_attention_v.reshape(rows*64,
-        128), block3_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
-    d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
-    #     [adjoint of block3.attention.k (small_gpt.py:37)]
-    d_block3_attention_k_b = np.add.reduce(d_block3_attention_k, axis=(0, 1))
-
-    # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
-    d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_attention_k.reshape(rows*64, 128))
-
-    # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
-    #     block3.attention.k_sum (small_gpt.py:37)]
-    d_block3_norm1_from_block3_attention_k_sum = np.matmul(d_block3_attention_k.reshape(rows*64,
-        128), block3_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
-    d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
-    #     [adjoint of block3.attention.q (small_gpt.py:37)]
-    d_block3_attention_q_b = np.add.reduce(d_block3_attention_q, axis=(0, 1))
-
-    # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
-    d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_attention_q.reshape(rows*64, 128))
-
-    # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
-    #     block3.attention.q_sum (small_gpt.py:37)]
-    # d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
-    #     d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
-    #     d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
-    #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)]
-    d_block3_norm1 = np.matmul(d_block3_attention_q.reshape(rows*64, 128),
-        block3_attention_q_W.T).reshape(rows, 64, 128)
-    d_block3_norm1 += d_block3_norm1_from_block3_attention_k_sum
-    d_block3_norm1 += d_block3_norm1_from_block3_attention_v_sum
-
-    # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
-    #     block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of
-    #     block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
-    #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
-    #     of block3.norm1_var (small_gpt.py:36)]
-    t_96 = add_2 - block3_norm1_mean[:, :, None]
-    t_96 *= block3_norm1_W
-    t_96 *= d_block3_norm1
-    d_block3_norm1_var_sum = np.add.reduce(t_96, axis=2)
-    d_block3_norm1_var = 1e-05 + block3_norm1_var
-    np.power(d_block3_norm1_var, 1.5, out=d_block3_norm1_var)
-    np.divide(-0.5, d_block3_norm1_var, out=d_block3_norm1_var)
-    d_block3_norm1_var *= d_block3_norm1_var_sum
-    d_block3_norm1_mean_from_block3_norm1_var = (
-        d_block3_norm1_mean_from_block3_norm1_var_sum * d_block3_norm1_var
-    )
-
-    # d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n,
-    #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
-    #     d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
-    #     block3.norm1_var (small_gpt.py:36)]
-    d_block3_norm1_mean_from_block3_norm1_sum = np.einsum("a,nia->ni", block3_norm1_W,
-        d_block3_norm1)
-    d_block3_norm1_mean = 1e-05 + block3_norm1_var
-    np.sqrt(d_block3_norm1_mean, out=d_block3_norm1_mean)
-    np.divide(d_block3_norm1_mean_from_block3_norm1_sum, d_block3_norm1_mean,
-        out=d_block3_norm1_mean)
-    np.negative(d_block3_norm1_mean, out=d_block3_norm1_mean)
-    d_block3_norm1_mean += d_block3_norm1_mean_from_block3_norm1_var
-
-    # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
-    #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
-    #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
-    t_97 = add_2 - block3_norm1_mean[:, :, None]
-    t_98 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_98, out=t_98)
-    t_97 /= t_98
-    t_97 *= d_block3_norm1
-    d_block3_norm1_W = np.add.reduce(t_97, axis=(0, 1))
-
-    # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
-    #     of block3.norm1 (small_gpt.py:36)]
-    d_block3_norm1_b = np.add.reduce(d_block3_norm1, axis=(0, 1))
-
-    # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
-    #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
-    #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
-    #     (small_gpt.py:38)]
-    t_99 = 0.0078125 * d_block3_norm1_mean[:, :, None]
-    d_add_2 = 0.015625 * add_2
-    t_100 = 0.015625 * block3_norm1_mean[:, :, None]
-    d_add_2 -= t_100
-    d_add_2 *= d_block3_norm1_var[:, :, None]
-    d_add_2 += t_99
-    t_101 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_101, out=t_101)
-    t_102 = block3_norm1_W / t_101
-    t_102 *= d_block3_norm1
-    d_add_2 += t_102
-    d_add_2 += d_x_4
-
-    # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
-    #     block2.down (small_gpt.py:41)]
-    d_block2_down_b = np.add.reduce(d_add_2, axis=(0, 1))
-
-    # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
-    #     [adjoint of block2.down_sum (small_gpt.py:41)]
-    d_block2_down_W = np.matmul(h_2.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add_2.reshape(rows*64, 128))
-
-    # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
-    #     block2.down_sum (small_gpt.py:41)]
-    # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)]
-    d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64,
-        512)
-    d_block2_up = 0.7071067811865476 * block2_up
-    t_103 = _erf(d_block2_up)
-    t_103 *= 0.5
-    t_103 += 0.5
-    t_104 = 0.3989422804014327 * block2_up
-    t_105 = np.square(block2_up)
-    t_105 *= -0.5
-    np.exp(t_105, out=t_105)
-    t_104 *= t_105
-    t_103 += t_104
-    t_103 *= d_h_2
-    d_block2_up = t_103
-
-    # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
-    #     block2.up (small_gpt.py:40)]
-    d_block2_up_b = np.add.reduce(d_block2_up, axis=(0, 1))
-
-    # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
-    #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_up.reshape(rows*64, 512))
-
-    # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
-    #     [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
-    #     (small_gpt.py:39)]
-    # d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
-    # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
-    #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
-    #     of block2.norm2_var (small_gpt.py:39)]
-    t_106 = x_3 - block2_norm2_mean[:, :, None]
-    t_106 *= block2_norm2_W
-    t_106 *= d_block2_norm2
-    d_block2_norm2_var_sum = np.add.reduce(t_106, axis=2)
-    d_block2_norm2_var = 1e-05 + block2_norm2_var
-    np.power(d_block2_norm2_var, 1.5, out=d_block2_norm2_var)
-    np.divide(-0.5, d_block2_norm2_var, out=d_block2_norm2_var)
-    d_block2_norm2_var *= d_block2_norm2_var_sum
-    d_block2_norm2_mean_from_block2_norm2_var = (
-        d_block2_norm2_mean_from_block2_norm2_var_sum * d_block2_norm2_var
-    )
-
-    # d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
-    # d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n,
-    #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
-    # d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
-    #     d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
-    #     block2.norm2_var (small_gpt.py:39)]
-    d_block2_norm2_mean_from_block2_norm2_sum = np.einsum("a,nia->ni", block2_norm2_W,
-        d_block2_norm2)
-    d_block2_norm2_mean = 1e-05 + block2_norm2_var
-    np.sqrt(d_block2_norm2_mean, out=d_block2_norm2_mean)
-    np.divide(d_block2_norm2_mean_from_block2_norm2_sum, d_block2_norm2_mean,
-        out=d_block2_norm2_mean)
-    np.negative(d_block2_norm2_mean, out=d_block2_norm2_mean)
-    d_block2_norm2_mean += d_block2_norm2_mean_from_block2_norm2_var
-
-    # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
-    #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
-    t_107 = x_3 - block2_norm2_mean[:, :, None]
-    t_108 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_108, out=t_108)
-    t_107 /= t_108
-    t_107 *= d_block2_norm2
-    d_block2_norm2_W = np.add.reduce(t_107, axis=(0, 1))
-
-    # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
-    #     of block2.norm2 (small_gpt.py:39)]
-    d_block2_norm2_b = np.add.reduce(d_block2_norm2, axis=(0, 1))
-
-    # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
-    #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
-    #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
-    #     (small_gpt.py:41)]
-    t_109 = 0.0078125 * d_block2_norm2_mean[:, :, None]
-    d_x_3 = 0.015625 * x_3
-    t_110 = 0.015625 * block2_norm2_mean[:, :, None]
-    d_x_3 -= t_110
-    d_x_3 *= d_block2_norm2_var[:, :, None]
-    d_x_3 += t_109
-    t_111 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_111, out=t_111)
-    t_112 = block2_norm2_W / t_111
-    t_112 *= d_block2_norm2
-    d_x_3 += t_112
-    d_x_3 += d_add_2
-
-    # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
-    #     block2.attention.out (small_gpt.py:37)]
-    d_block2_attention_out_b = np.add.reduce(d_x_3, axis=(0, 1))
-
-    # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
-    #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
-    d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_3.reshape(rows*64, 128))
-
-    # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
-    #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
-    d_block2_attention_joined = np.matmul(d_x_3.reshape(rows*64, 128),
-        block2_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block2.attention_joined (small_gpt.py:37)]
-    d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block2.attention_mixed (small_gpt.py:37)]
-    d_block2_attention_mixed_weights = np.matmul(d_block2_attention_mixed,
-        block2_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
-    d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block2_attention_mixed)
-
-    # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
-    # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block2.attention_mixed_weights (small_gpt.py:37)]
-    d_block2_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block2_attention_mixed_weights, d_block2_attention_mixed_weights)
-    d_block2_attention_mixed_weights_sum /= block2_attention_mixed_weights_sum
-    np.negative(d_block2_attention_mixed_weights_sum, out=d_block2_attention_mixed_weights_sum)
-
-    # d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2,
-    #     j] - block2.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores (small_gpt.py:37)]
-    d_block2_attention_mixed_scores_sum = (
-        block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
-    d_block2_attention_mixed_scores_sum *= d_block2_attention_mixed_weights_sum[:, :, :, None]
-    t_113 = block2_attention_mixed_weights * d_block2_attention_mixed_weights
-    d_block2_attention_mixed_scores_sum += t_113
-    t_114 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block2_attention_mixed_scores_sum *= t_114
-
-    # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
-    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block2_attention_q_heads)
-
-    # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
-    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block2_attention_q_heads = np.matmul(d_block2_attention_mixed_scores_sum,
-        block2_attention_k_heads)
-
-    # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
-    d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
-    #     [adjoint of block2.attention.v (small_gpt.py:37)]
-    d_block2_attention_v_b = np.add.reduce(d_block2_attention_v, axis=(0, 1))
-
-    # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
-    d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_attention_v.reshape(rows*64, 128))
-
-    # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
-    #     block2.attention.v_sum (small_gpt.py:37)]
-    d_block2_norm1_from_block2_attention_v_sum = np.matmul(d_block2_attention_v.reshape(rows*64,
-        128), block2_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
-    d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
-    #     [adjoint of block2.attention.k (small_gpt.py:37)]
-    d_block2_attention_k_b = np.add.reduce(d_block2_attention_k, axis=(0, 1))
-
-    # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
-    d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_attention_k.reshape(rows*64, 128))
-
-    # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
-    #     block2.attention.k_sum (small_gpt.py:37)]
-    d_block2_norm1_from_block2_attention_k_sum = np.matmul(d_block2_attention_k.reshape(rows*64,
-        128), block2_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
-    d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
-    #     [adjoint of block2.attention.q (small_gpt.py:37)]
-    d_block2_attention_q_b = np.add.reduce(d_block2_attention_q, axis=(0, 1))
-
-    # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
-    d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_attention_q.reshape(rows*64, 128))
-
-    # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
-    #     block2.attention.q_sum (small_gpt.py:37)]
-    # d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
-    #     d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
-    #     d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
-    #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)]
-    d_block2_norm1 = np.matmul(d_block2_attention_q.reshape(rows*64, 128),
-        block2_attention_q_W.T).reshape(rows, 64, 128)
-    d_block2_norm1 += d_block2_norm1_from_block2_attention_k_sum
-    d_block2_norm1 += d_block2_norm1_from_block2_attention_v_sum
-
-    # d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
-    #     (small_gpt.py:36)]
-    # d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
-    # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
-    #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
-    #     of block2.norm1_var (small_gpt.py:36)]
-    t_115 = add - block2_norm1_mean[:, :, None]
-    t_115 *= block2_norm1_W
-    t_115 *= d_block2_norm1
-    d_block2_norm1_var_sum = np.add.reduce(t_115, axis=2)
-    d_block2_norm1_var = 1e-05 + block2_norm1_var
-    np.power(d_block2_norm1_var, 1.5, out=d_block2_norm1_var)
-    np.divide(-0.5, d_block2_norm1_var, out=d_block2_norm1_var)
-    d_block2_norm1_var *= d_block2_norm1_var_sum
-    d_block2_norm1_mean_from_block2_norm1_var = (
-        d_block2_norm1_mean_from_block2_norm1_var_sum * d_block2_norm1_var
-    )
-
-    # d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
-    # d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n,
-    #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
-    # d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
-    #     d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
-    #     block2.norm1_var (small_gpt.py:36)]
-    d_block2_norm1_mean_from_block2_norm1_sum = np.einsum("a,nia->ni", block2_norm1_W,
-        d_block2_norm1)
-    d_block2_norm1_mean = 1e-05 + block2_norm1_var
-    np.sqrt(d_block2_norm1_mean, out=d_block2_norm1_mean)
-    np.divide(d_block2_norm1_mean_from_block2_norm1_sum, d_block2_norm1_mean,
-        out=d_block2_norm1_mean)
-    np.negative(d_block2_norm1_mean, out=d_block2_norm1_mean)
-    d_block2_norm1_mean += d_block2_norm1_mean_from_block2_norm1_var
-
-    # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
-    #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
-    #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
-    t_116 = add - block2_norm1_mean[:, :, None]
-    t_117 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_117, out=t_117)
-    t_116 /= t_117
-    t_116 *= d_block2_norm1
-    d_block2_norm1_W = np.add.reduce(t_116, axis=(0, 1))
-
-    # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
-    #     of block2.norm1 (small_gpt.py:36)]
-    d_block2_norm1_b = np.add.reduce(d_block2_norm1, axis=(0, 1))
-
-    # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
-    #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
-    #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
-    #     (small_gpt.py:38)]
-    t_118 = 0.0078125 * d_block2_norm1_mean[:, :, None]
-    d_add = 0.015625 * add
-    t_119 = 0.015625 * block2_norm1_mean[:, :, None]
-    d_add -= t_119
-    d_add *= d_block2_norm1_var[:, :, None]
-    d_add += t_118
-    t_120 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_120, out=t_120)
-    t_121 = block2_norm1_W / t_120
-    t_121 *= d_block2_norm1
-    d_add += t_121
-    d_add += d_x_3
-
-    # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
-    #     block1.down (small_gpt.py:41)]
-    d_block1_down_b = np.add.reduce(d_add, axis=(0, 1))
-
-    # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
-    #     [adjoint of block1.down_sum (small_gpt.py:41)]
-    d_block1_down_W = np.matmul(h.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add.reshape(rows*64, 128))
-
-    # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
-    #     block1.down_sum (small_gpt.py:41)]
-    # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)]
-    d_h = np.matmul(d_add.reshape(rows*64, 128), block1_down_W.T).reshape(rows, 64, 512)
-    d_block1_up = 0.7071067811865476 * block1_up
-    t_122 = _erf(d_block1_up)
-    t_122 *= 0.5
-    t_122 += 0.5
-    t_123 = 0.3989422804014327 * block1_up
-    t_124 = np.square(block1_up)
-    t_124 *= -0.5
-    np.exp(t_124, out=t_124)
-    t_123 *= t_124
-    t_122 += t_123
-    t_122 *= d_h
-    d_block1_up = t_122
-
-    # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
-    #     block1.up (small_gpt.py:40)]
-    d_block1_up_b = np.add.reduce(d_block1_up, axis=(0, 1))
-
-    # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
-    #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_up.reshape(rows*64, 512))
-
-    # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
-    #     [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
-    #     (small_gpt.py:39)]
-    # d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
-    # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
-    #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
-    #     of block1.norm2_var (small_gpt.py:39)]
-    t_125 = x_2 - block1_norm2_mean[:, :, None]
-    t_125 *= block1_norm2_W
-    t_125 *= d_block1_norm2
-    d_block1_norm2_var_sum = np.add.reduce(t_125, axis=2)
-    d_block1_norm2_var = 1e-05 + block1_norm2_var
-    np.power(d_block1_norm2_var, 1.5, out=d_block1_norm2_var)
-    np.divide(-0.5, d_block1_norm2_var, out=d_block1_norm2_var)
-    d_block1_norm2_var *= d_block1_norm2_var_sum
-    d_block1_norm2_mean_from_block1_norm2_var = (
-        d_block1_norm2_mean_from_block1_norm2_var_sum * d_block1_norm2_var
-    )
-
-    # d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
-    # d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n,
-    #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
-    # d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
-    #     d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
-    #     block1.norm2_var (small_gpt.py:39)]
-    d_block1_norm2_mean_from_block1_norm2_sum = np.einsum("a,nia->ni", block1_norm2_W,
-        d_block1_norm2)
-    d_block1_norm2_mean = 1e-05 + block1_norm2_var
-    np.sqrt(d_block1_norm2_mean, out=d_block1_norm2_mean)
-    np.divide(d_block1_norm2_mean_from_block1_norm2_sum, d_block1_norm2_mean,
-        out=d_block1_norm2_mean)
-    np.negative(d_block1_norm2_mean, out=d_block1_norm2_mean)
-    d_block1_norm2_mean += d_block1_norm2_mean_from_block1_norm2_var
-
-    # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
-    #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
-    t_126 = x_2 - block1_norm2_mean[:, :, None]
-    t_127 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_127, out=t_127)
-    t_126 /= t_127
-    t_126 *= d_block1_norm2
-    d_block1_norm2_W = np.add.reduce(t_126, axis=(0, 1))
-
-    # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
-    #     of block1.norm2 (small_gpt.py:39)]
-    d_block1_norm2_b = np.add.reduce(d_block1_norm2, axis=(0, 1))
-
-    # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
-    #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
-    #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
-    #     (small_gpt.py:41)]
-    t_128 = 0.0078125 * d_block1_norm2_mean[:, :, None]
-    d_x_2 = 0.015625 * x_2
-    t_129 = 0.015625 * block1_norm2_mean[:, :, None]
-    d_x_2 -= t_129
-    d_x_2 *= d_block1_norm2_var[:, :, None]
-    d_x_2 += t_128
-    t_130 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_130, out=t_130)
-    t_131 = block1_norm2_W / t_130
-    t_131 *= d_block1_norm2
-    d_x_2 += t_131
-    d_x_2 += d_add
-
-    # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
-    #     block1.attention.out (small_gpt.py:37)]
-    d_block1_attention_out_b = np.add.reduce(d_x_2, axis=(0, 1))
-
-    # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
-    #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
-    d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_2.reshape(rows*64, 128))
-
-    # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
-    #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
-    d_block1_attention_joined = np.matmul(d_x_2.reshape(rows*64, 128),
-        block1_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block1.attention_joined (small_gpt.py:37)]
-    d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block1.attention_mixed (small_gpt.py:37)]
-    d_block1_attention_mixed_weights = np.matmul(d_block1_attention_mixed,
-        block1_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
-    d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block1_attention_mixed)
-
-    # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
-    # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block1.attention_mixed_weights (small_gpt.py:37)]
-    d_block1_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block1_attention_mixed_weights, d_block1_attention_mixed_weights)
-    d_block1_attention_mixed_weights_sum /= block1_attention_mixed_weights_sum
-    np.negative(d_block1_attention_mixed_weights_sum, out=d_block1_attention_mixed_weights_sum)
-
-    # d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2,
-    #     j] - block1.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores (small_gpt.py:37)]
-    d_block1_attention_mixed_scores_sum = (
-        block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
-    d_block1_attention_mixed_scores_sum *= d_block1_attention_mixed_weights_sum[:, :, :, None]
-    t_132 = block1_attention_mixed_weights * d_block1_attention_mixed_weights
-    d_block1_attention_mixed_scores_sum += t_132
-    t_133 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block1_attention_mixed_scores_sum *= t_133
-
-    # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
-    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block1_attention_q_heads)
-
-    # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
-    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block1_attention_q_heads = np.matmul(d_block1_attention_mixed_scores_sum,
-        block1_attention_k_heads)
-
-    # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
-    d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
-    #     [adjoint of block1.attention.v (small_gpt.py:37)]
-    d_block1_attention_v_b = np.add.reduce(d_block1_attention_v, axis=(0, 1))
-
-    # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
-    d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_attention_v.reshape(rows*64, 128))
-
-    # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
-    #     block1.attention.v_sum (small_gpt.py:37)]
-    d_block1_norm1_from_block1_attention_v_sum = np.matmul(d_block1_attention_v.reshape(rows*64,
-        128), block1_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
-    d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
-    #     [adjoint of block1.attention.k (small_gpt.py:37)]
-    d_block1_attention_k_b = np.add.reduce(d_block1_attention_k, axis=(0, 1))
-
-    # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
-    d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_attention_k.reshape(rows*64, 128))
-
-    # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
-    #     block1.attention.k_sum (small_gpt.py:37)]
-    d_block1_norm1_from_block1_attention_k_sum = np.matmul(d_block1_attention_k.reshape(rows*64,
-        128), block1_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
-    d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
-    #     [adjoint of block1.attention.q (small_gpt.py:37)]
-    d_block1_attention_q_b = np.add.reduce(d_block1_attention_q, axis=(0, 1))
-
-    # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
-    d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_attention_q.reshape(rows*64, 128))
-
-    # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
-    #     block1.attention.q_sum (small_gpt.py:37)]
-    # d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
-    #     d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
-    #     d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
-    #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)]
-    d_block1_norm1 = np.matmul(d_block1_attention_q.reshape(rows*64, 128),
-        block1_attention_q_W.T).reshape(rows, 64, 128)
-    d_block1_norm1 += d_block1_norm1_from_block1_attention_k_sum
-    d_block1_norm1 += d_block1_norm1_from_block1_attention_v_sum
-
-    # d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
-    #     (small_gpt.py:36)]
-    # d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
-    # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
-    #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
-    #     of block1.norm1_var (small_gpt.py:36)]
-    t_134 = x - block1_norm1_mean[:, :, None]
-    t_134 *= block1_norm1_W
-    t_134 *= d_block1_norm1
-    d_block1_norm1_var_sum = np.add.reduce(t_134, axis=2)
-    d_block1_norm1_var = 1e-05 + block1_norm1_var
-    np.power(d_block1_norm1_var, 1.5, out=d_block1_norm1_var)
-    np.divide(-0.5, d_block1_norm1_var, out=d_block1_norm1_var)
-    d_block1_norm1_var *= d_block1_norm1_var_sum
-    d_block1_norm1_mean_from_block1_norm1_var = (
-        d_block1_norm1_mean_from_block1_norm1_var_sum * d_block1_norm1_var
-    )
-
-    # d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
-    # d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n,
-    #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:36)]
-    # d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
-    #     d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
-    #     block1.norm1_var (small_gpt.py:36)]
-    d_block1_norm1_mean_from_block1_norm1_sum = np.einsum("a,nia->ni", block1_norm1_W,
-        d_block1_norm1)
-    d_block1_norm1_mean = 1e-05 + block1_norm1_var
-    np.sqrt(d_block1_norm1_mean, out=d_block1_norm1_mean)
-    np.divide(d_block1_norm1_mean_from_block1_norm1_sum, d_block1_norm1_mean,
-        out=d_block1_norm1_mean)
-    np.negative(d_block1_norm1_mean, out=d_block1_norm1_mean)
-    d_block1_norm1_mean += d_block1_norm1_mean_from_block1_norm1_var
-
-    # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm1 (small_gpt.py:36)]
-    t_135 = x - block1_norm1_mean[:, :, None]
-    t_136 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_136, out=t_136)
-    t_135 /= t_136
-    t_135 *= d_block1_norm1
-    d_block1_norm1_W = np.add.reduce(t_135, axis=(0, 1))
-
-    # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
-    #     of block1.norm1 (small_gpt.py:36)]
-    d_block1_norm1_b = np.add.reduce(d_block1_norm1, axis=(0, 1))
-
-    # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
-    #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
-    #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
-    #     (small_gpt.py:38)]
-    t_137 = 0.0078125 * d_block1_norm1_mean[:, :, None]
-    d_x = 0.015625 * x
-    t_138 = 0.015625 * block1_norm1_mean[:, :, None]
-    d_x -= t_138
-    d_x *= d_block1_norm1_var[:, :, None]
-    d_x += t_137
-    t_139 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_139, out=t_139)
-    t_140 = block1_norm1_W / t_139
-    t_140 *= d_block1_norm1
-    d_x += t_140
-    d_x += d_x_2
-
-    # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
-    d_position = np.add.reduce(d_x, axis=0)
-
-    # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
-    #     of token (small_gpt.py:45)]
-    d_token_W = np.zeros((96, 128), np.float32)
-    np.add.at(d_token_W, tokens, d_x)
-
-    return cross_entropy, {"token.W": d_token_W, "position": d_position, "block1.norm1.W":
-        d_block1_norm1_W, "block1.norm1.b": d_block1_norm1_b, "block1.attention.q.W":
-        d_block1_attention_q_W, "block1.attention.q.b": d_block1_attention_q_b,
-        "block1.attention.k.W": d_block1_attention_k_W, "block1.attention.k.b":
-        d_block1_attention_k_b, "block1.attention.v.W": d_block1_attention_v_W,
-        "block1.attention.v.b": d_block1_attention_v_b, "block1.attention.out.W":
-        d_block1_attention_out_W, "block1.attention.out.b": d_block1_attention_out_b,
-        "block1.norm2.W": d_block1_norm2_W, "block1.norm2.b": d_block1_norm2_b, "block1.up.W":
-        d_block1_up_W, "block1.up.b": d_block1_up_b, "block1.down.W": d_block1_down_W,
-        "block1.down.b": d_block1_down_b, "block2.norm1.W": d_block2_norm1_W, "block2.norm1.b":
-        d_block2_norm1_b, "block2.attention.q.W": d_block2_attention_q_W, "block2.attention.q.b":
-        d_block2_attention_q_b, "block2.attention.k.W": d_block2_attention_k_W,
-        "block2.attention.k.b": d_block2_attention_k_b, "block2.attention.v.W":
-        d_block2_attention_v_W, "block2.attention.v.b": d_block2_attention_v_b,
-        "block2.attention.out.W": d_block2_attention_out_W, "block2.attention.out.b":
-        d_block2_attention_out_b, "block2.norm2.W": d_block2_norm2_W, "block2.norm2.b":
-        d_block2_norm2_b, "block2.up.W": d_block2_up_W, "block2.up.b": d_block2_up_b,
-        "block2.down.W": d_block2_down_W, "block2.down.b": d_block2_down_b, "block3.norm1.W":
-        d_block3_norm1_W, "block3.norm1.b": d_block3_norm1_b, "block3.attention.q.W":
-        d_block3_attention_q_W, "block3.attention.q.b": d_block3_attention_q_b,
-        "block3.attention.k.W": d_block3_attention_k_W, "block3.attention.k.b":
-        d_block3_attention_k_b, "block3.attention.v.W": d_block3_attention_v_W,
-        "block3.attention.v.b": d_block3_attention_v_b, "block3.attention.out.W":
-        d_block3_attention_out_W, "block3.attention.out.b": d_block3_attention_out_b,
-        "block3.norm2.W": d_block3_norm2_W, "block3.norm2.b": d_block3_norm2_b, "block3.up.W":
-        d_block3_up_W, "block3.up.b": d_block3_up_b, "block3.down.W": d_block3_down_W,
-        "block3.down.b": d_block3_down_b, "block4.norm1.W": d_block4_norm1_W, "block4.norm1.b":
-        d_block4_norm1_b, "block4.attention.q.W": d_block4_attention_q_W, "block4.attention.q.b":
-        d_block4_attention_q_b, "block4.attention.k.W": d_block4_attention_k_W,
-        "block4.attention.k.b": d_block4_attention_k_b, "block4.attention.v.W":
-        d_block4_attention_v_W, "block4.attention.v.b": d_block4_attention_v_b,
-        "block4.attention.out.W": d_block4_attention_out_W, "block4.attention.out.b":
-        d_block4_attention_out_b, "block4.norm2.W": d_block4_norm2_W, "block4.norm2.b":
-        d_block4_norm2_b, "block4.up.W": d_block4_up_W, "block4.up.b": d_block4_up_b,
-        "block4.down.W": d_block4_down_W, "block4.down.b": d_block4_down_b, "norm.W": d_norm_W,
-        "norm.b": d_norm_b, "head.W": d_head_W}
-
-
-@np.errstate(all="ignore")
-def _step(rows, tokens, targets, token_W, position, block1_norm1_W, block1_norm1_b,
-    block1_attention_q_W, block1_attention_q_b, block1_attention_k_W, block1_attention_k_b,
-    block1_attention_v_W, block1_attention_v_b, block1_attention_out_W, block1_attention_out_b,
-    block1_norm2_W, block1_norm2_b, block1_up_W, block1_up_b, block1_down_W, block1_down_b,
-    block2_norm1_W, block2_norm1_b, block2_attention_q_W, block2_attention_q_b,
-    block2_attention_k_W, block2_attention_k_b, block2_attention_v_W, block2_attention_v_b,
-    block2_attention_out_W, block2_attention_out_b, block2_norm2_W, block2_norm2_b, block2_up_W,
-    block2_up_b, block2_down_W, block2_down_b, block3_norm1_W, block3_norm1_b,
-    block3_attention_q_W, block3_attention_q_b, block3_attention_k_W, block3_attention_k_b,
-    block3_attention_v_W, block3_attention_v_b, block3_attention_out_W, block3_attention_out_b,
-    block3_norm2_W, block3_norm2_b, block3_up_W, block3_up_b, block3_down_W, block3_down_b,
-    block4_norm1_W, block4_norm1_b, block4_attention_q_W, block4_attention_q_b,
-    block4_attention_k_W, block4_attention_k_b, block4_attention_v_W, block4_attention_v_b,
-    block4_attention_out_W, block4_attention_out_b, block4_norm2_W, block4_norm2_b, block4_up_W,
-    block4_up_b, block4_down_W, block4_down_b, norm_W, norm_b, head_W, step, token_W_m, token_W_v,
-    position_m, position_v, block1_norm1_W_m, block1_norm1_W_v, block1_norm1_b_m, block1_norm1_b_v,
-    block1_attention_q_W_m, block1_attention_q_W_v, block1_attention_q_b_m, block1_attention_q_b_v,
-    block1_attention_k_W_m, block1_attention_k_W_v, block1_attention_k_b_m, block1_attention_k_b_v,
-    block1_attention_v_W_m, block1_attention_v_W_v, block1_attention_v_b_m, block1_attention_v_b_v,
-    block1_attention_out_W_m, block1_attention_out_W_v, block1_attention_out_b_m,
-    block1_attention_out_b_v, block1_norm2_W_m, block1_norm2_W_v, block1_norm2_b_m,
-    block1_norm2_b_v, block1_up_W_m, block1_up_W_v, block1_up_b_m, block1_up_b_v, block1_down_W_m,
-    block1_down_W_v, block1_down_b_m, block1_down_b_v, block2_norm1_W_m, block2_norm1_W_v,
-    block2_norm1_b_m, block2_norm1_b_v, block2_attention_q_W_m, block2_attention_q_W_v,
-    block2_attention_q_b_m, block2_attention_q_b_v, block2_attention_k_W_m, block2_attention_k_W_v,
-    block2_attention_k_b_m, block2_attention_k_b_v, block2_attention_v_W_m, block2_attention_v_W_v,
-    block2_attention_v_b_m, block2_attention_v_b_v, block2_attention_out_W_m,
-    block2_attention_out_W_v, block2_attention_out_b_m, block2_attention_out_b_v, block2_norm2_W_m,
-    block2_norm2_W_v, block2_norm2_b_m, block2_norm2_b_v, block2_up_W_m, block2_up_W_v,
-    block2_up_b_m, block2_up_b_v, block2_down_W_m, block2_down_W_v, block2_down_b_m,
-    block2_down_b_v, block3_norm1_W_m, block3_norm1_W_v, block3_norm1_b_m, block3_norm1_b_v,
-    block3_attention_q_W_m, block3_attention_q_W_v, block3_attention_q_b_m, block3_attention_q_b_v,
-    block3_attention_k_W_m, block3_attention_k_W_v, block3_attention_k_b_m, block3_attention_k_b_v,
-    block3_attention_v_W_m, block3_attention_v_W_v, block3_attention_v_b_m, block3_attention_v_b_v,
-    block3_attention_out_W_m, block3_attention_out_W_v, block3_attention_out_b_m,
-    block3_attention_out_b_v, block3_norm2_W_m, block3_norm2_W_v, block3_norm2_b_m,
-    block3_norm2_b_v, block3_up_W_m, block3_up_W_v, block3_up_b_m, block3_up_b_v, block3_down_W_m,
-    block3_down_W_v, block3_down_b_m, block3_down_b_v, block4_norm1_W_m, block4_norm1_W_v,
-    block4_norm1_b_m, block4_norm1_b_v, block4_attention_q_W_m, block4_attention_q_W_v,
-    block4_attention_q_b_m, block4_attention_q_b_v, block4_attention_k_W_m, block4_attention_k_W_v,
-    block4_attention_k_b_m, block4_attention_k_b_v, block4_attention_v_W_m, block4_attention_v_W_v,
-    block4_attention_v_b_m, block4_attention_v_b_v, block4_attention_out_W_m,
-    block4_attention_out_W_v, block4_attention_out_b_m, block4_attention_out_b_v, block4_norm2_W_m,
-    block4_norm2_W_v, block4_norm2_b_m, block4_norm2_b_v, block4_up_W_m, block4_up_W_v,
-    block4_up_b_m, block4_up_b_v, block4_down_W_m, block4_down_W_v, block4_down_b_m,
-    block4_down_b_v, norm_W_m, norm_W_v, norm_b_m, norm_b_v, head_W_m, head_W_v, lr, beta1, beta2,
-    eps, weight_decay, clip_norm):
-    # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
-    # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
-    x = token_W[tokens]
-    x += position
-
-    # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
-    # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
-    #     (small_gpt.py:36)]
-    block1_norm1_mean = np.add.reduce(x, axis=2)
-    block1_norm1_mean *= 0.0078125
-    t = x - block1_norm1_mean[:, :, None]
-    np.square(t, out=t)
-    block1_norm1_var = np.add.reduce(t, axis=2)
-    block1_norm1_var *= 0.0078125
-    t_2 = 0.015625 * block1_norm1_mean[:, :, None]
-    t_3 = 0.015625 * x
-    np.subtract(t_2, t_3, out=t_3)
-    d_block1_norm1_mean_from_block1_norm1_var_sum = np.add.reduce(t_3, axis=2)
-
-    # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_4 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_4, out=t_4)
-    block1_norm1 = block1_norm1_W / t_4
-    t_5 = x - block1_norm1_mean[:, :, None]
-    block1_norm1 *= t_5
-    block1_norm1 += block1_norm1_b
-
-    # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_q = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_q_W).reshape(rows, 64, 128)
-    block1_attention_q += block1_attention_q_b
-
-    # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_k = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_k_W).reshape(rows, 64, 128)
-    block1_attention_k += block1_attention_k_b
-
-    # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-    #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block1_attention_v = np.matmul(block1_norm1.reshape(rows*64, 128),
-        block1_attention_v_W).reshape(rows, 64, 128)
-    block1_attention_v += block1_attention_v_b
-
-    # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block1.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block1_attention_mixed_scores_sum = np.matmul(block1_attention_q_heads,
-        block1_attention_k_heads.transpose(0, 1, 3, 2))
+    base = n*6144 + j*96
+    head_flat = head.reshape(-1)
+    scale_2 = -0.015625 / np.float32(rows)
+    d_head_flat = d_head.reshape(-1)
+    ones = np.ones(rows*64, np.float32)
+    fixed = np.where(where, np.float32(0.1767766952966369), 0.0)
+    ones_2 = np.ones(rows, np.float32)
+
+    @np.errstate(all="ignore")
+    def run(tokens, targets, token_W, position, block1_norm1_W, block1_norm1_b,
+        block1_attention_q_W, block1_attention_q_b, block1_attention_k_W, block1_attention_k_b,
+        block1_attention_v_W, block1_attention_v_b, block1_attention_out_W, block1_attention_out_b,
+        block1_norm2_W, block1_norm2_b, block1_up_W, block1_up_b, block1_down_W, block1_down_b,
+        block2_norm1_W, block2_norm1_b, block2_attention_q_W, block2_attention_q_b,
+        block2_attention_k_W, block2_attention_k_b, block2_attention_v_W, block2_attention_v_b,
+        block2_attention_out_W, block2_attention_out_b, block2_norm2_W, block2_norm2_b,
+        block2_up_W, block2_up_b, block2_down_W, block2_down_b, block3_norm1_W, block3_norm1_b,
+        block3_attention_q_W, block3_attention_q_b, block3_attention_k_W, block3_attention_k_b,
+        block3_attention_v_W, block3_attention_v_b, block3_attention_out_W, block3_attention_out_b,
+        block3_norm2_W, block3_norm2_b, block3_up_W, block3_up_b, block3_down_W, block3_down_b,
+        block4_norm1_W, block4_norm1_b, block4_attention_q_W, block4_attention_q_b,
+        block4_attention_k_W, block4_attention_k_b, block4_attention_v_W, block4_attention_v_b,
+        block4_attention_out_W, block4_attention_out_b, block4_norm2_W, block4_norm2_b,
+        block4_up_W, block4_up_b, block4_down_W, block4_down_b, norm_W, norm_b, head_W):
+        # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+        # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
+        np.copyto(at, tokens)
+        np.take(token_W, at, axis=0, out=x, mode="clip")
+        np.add(position, x, out=x)
+
+        # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+        # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(x, axis=2, out=block1_norm1_mean)
+        np.multiply(0.0078125, block1_norm1_mean, out=block1_norm1_mean)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_2)
+        np.square(t_2, out=t_2)
+        np.add.reduce(t_2, axis=2, out=block1_norm1_var)
+        np.multiply(0.0078125, block1_norm1_var, out=block1_norm1_var)
+        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_3)
+        np.multiply(0.015625, x, out=t_4)
+        np.subtract(t_3, t_4, out=t_4)
+        np.add.reduce(t_4, axis=2, out=d_block1_norm1_mean_from_block1_norm1_var_sum)
+
+        # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_5)
+        np.sqrt(t_5, out=t_5)
+        np.divide(block1_norm1_W, t_5, out=block1_norm1)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_6)
+        np.multiply(block1_norm1, t_6, out=block1_norm1)
+        np.add(block1_norm1_b, block1_norm1, out=block1_norm1)
+
+        # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_q_W,
+            out=block1_attention_q.reshape(rows*64, 128))
+        np.add(block1_attention_q_b, block1_attention_q, out=block1_attention_q)
+
+        # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_k_W,
+            out=block1_attention_k.reshape(rows*64, 128))
+        np.add(block1_attention_k_b, block1_attention_k, out=block1_attention_k)
+
+        # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_v_W,
+            out=block1_attention_v.reshape(rows*64, 128))
+        np.add(block1_attention_v_b, block1_attention_v, out=block1_attention_v)
+
+        # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block1.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block1_attention_q_heads, block1_attention_k_heads.transpose(0, 1, 3,
+            2), out=block1_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block1_attention_mixed_scores_sum,
+            out=block1_attention_mixed_scores_sum)
+        np.copyto(block1_attention_mixed_scores, -1e+30)
+        np.copyto(block1_attention_mixed_scores, block1_attention_mixed_scores_sum, where=where)
+
+        # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
+        #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block1_attention_mixed_scores, axis=3,
+            out=block1_attention_mixed_weights_sum_max)
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_7)
+        np.exp(t_7, out=t_7)
+        np.add.reduce(t_7, axis=3, out=block1_attention_mixed_weights_sum)
+
+        # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
+        #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block1_attention_mixed_weights)
+        np.exp(block1_attention_mixed_weights, out=block1_attention_mixed_weights)
+        np.divide(block1_attention_mixed_weights, block1_attention_mixed_weights_sum[:, :, :,
+            None], out=block1_attention_mixed_weights)
+
+        # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
+        #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block1_attention_mixed_weights, block1_attention_v_heads,
+            out=block1_attention_mixed)
+
+        # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_8, block1_attention_mixed.transpose(0, 2, 1, 3))
+        block1_attention_joined = t_8.reshape(rows, 64, 128)
+
+        # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
+        #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
+        np.dot(block1_attention_joined.reshape(rows*64, 128), block1_attention_out_W,
+            out=x_2.reshape(rows*64, 128))
+        np.add(block1_attention_out_b, x_2, out=x_2)
+        np.add(x_2, x, out=x_2)
+
+        # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+        # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_2, axis=2, out=block1_norm2_mean)
+        np.multiply(0.0078125, block1_norm2_mean, out=block1_norm2_mean)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_9)
+        np.square(t_9, out=t_9)
+        np.add.reduce(t_9, axis=2, out=block1_norm2_var)
+        np.multiply(0.0078125, block1_norm2_var, out=block1_norm2_var)
+        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_10)
+        np.multiply(0.015625, x_2, out=t_11)
+        np.subtract(t_10, t_11, out=t_11)
+        np.add.reduce(t_11, axis=2, out=d_block1_norm2_mean_from_block1_norm2_var_sum)
+
+        # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_12)
+        np.sqrt(t_12, out=t_12)
+        np.divide(block1_norm2_W, t_12, out=block1_norm2)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_13)
+        np.multiply(block1_norm2, t_13, out=block1_norm2)
+        np.add(block1_norm2_b, block1_norm2, out=block1_norm2)
+
+        # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+        # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block1_norm2.reshape(rows*64, 128), block1_up_W,
+            out=block1_up.reshape(rows*64, 512))
+        np.add(block1_up_b, block1_up, out=block1_up)
+        np.multiply(0.7071067811865476, block1_up, out=h)
+        _erf(h, out=t_14, work=(t_15, t_16))
+        np.add(1.0, t_14, out=t_14)
+        np.multiply(0.5, t_14, out=t_14)
+        np.multiply(t_14, block1_up, out=t_14)
+
+        # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
+        #     [small_gpt.py:41]
+        # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+        # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
+        np.dot(t_14.reshape(rows*64, 512), block1_down_W,
+            out=block1_down.reshape(rows*64, 128))
+        np.add(block1_down_b, block1_down, out=block1_down)
+        np.add(block1_down, x_2, out=block1_down)
+
+        # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+        # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(block1_down, axis=2, out=block2_norm1_mean)
+        np.multiply(0.0078125, block2_norm1_mean, out=block2_norm1_mean)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_17)
+        np.square(t_17, out=t_17)
+        np.add.reduce(t_17, axis=2, out=block2_norm1_var)
+        np.multiply(0.0078125, block2_norm1_var, out=block2_norm1_var)
+        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_18)
+        np.multiply(0.015625, block1_down, out=t_19)
+        np.subtract(t_18, t_19, out=t_19)
+        np.add.reduce(t_19, axis=2, out=d_block2_norm1_mean_from_block2_norm1_var_sum)
+
+        # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_20)
+        np.sqrt(t_20, out=t_20)
+        np.divide(block2_norm1_W, t_20, out=block2_norm1)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_21)
+        np.multiply(block2_norm1, t_21, out=block2_norm1)
+        np.add(block2_norm1_b, block2_norm1, out=block2_norm1)
+
+        # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_q_W,
+            out=block2_attention_q.reshape(rows*64, 128))
+        np.add(block2_attention_q_b, block2_attention_q, out=block2_attention_q)
+
+        # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_k_W,
+            out=block2_attention_k.reshape(rows*64, 128))
+        np.add(block2_attention_k_b, block2_attention_k, out=block2_attention_k)
+
+        # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_v_W,
+            out=block2_attention_v.reshape(rows*64, 128))
+        np.add(block2_attention_v_b, block2_attention_v, out=block2_attention_v)
+
+        # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block2.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block2_attention_q_heads, block2_attention_k_heads.transpose(0, 1, 3,
+            2), out=block2_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block2_attention_mixed_scores_sum,
+            out=block2_attention_mixed_scores_sum)
+        np.copyto(block2_attention_mixed_scores, -1e+30)
+        np.copyto(block2_attention_mixed_scores, block2_attention_mixed_scores_sum, where=where)
+
+        # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
+        #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block2_attention_mixed_scores, axis=3,
+            out=block2_attention_mixed_weights_sum_max)
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_22)
+        np.exp(t_22, out=t_22)
+        np.add.reduce(t_22, axis=3, out=block2_attention_mixed_weights_sum)
+
+        # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
+        #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block2_attention_mixed_weights)
+        np.exp(block2_attention_mixed_weights, out=block2_attention_mixed_weights)
+        np.divide(block2_attention_mixed_weights, block2_attention_mixed_weights_sum[:, :, :,
+            None], out=block2_attention_mixed_weights)
+
+        # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
+        #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block2_attention_mixed_weights, block2_attention_v_heads,
+            out=block2_attention_mixed)
+
+        # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_23, block2_attention_mixed.transpose(0, 2, 1, 3))
+        block2_attention_joined = t_23.reshape(rows, 64, 128)
+
+        # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
+        #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block2_attention_joined.reshape(rows*64, 128), block2_attention_out_W,
+            out=x_3.reshape(rows*64, 128))
+        np.add(block2_attention_out_b, x_3, out=x_3)
+        np.add(block1_down, x_3, out=x_3)
+
+        # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+        # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_3, axis=2, out=block2_norm2_mean)
+        np.multiply(0.0078125, block2_norm2_mean, out=block2_norm2_mean)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_24)
+        np.square(t_24, out=t_24)
+        np.add.reduce(t_24, axis=2, out=block2_norm2_var)
+        np.multiply(0.0078125, block2_norm2_var, out=block2_norm2_var)
+        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_25)
+        np.multiply(0.015625, x_3, out=t_26)
+        np.subtract(t_25, t_26, out=t_26)
+        np.add.reduce(t_26, axis=2, out=d_block2_norm2_mean_from_block2_norm2_var_sum)
+
+        # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_27)
+        np.sqrt(t_27, out=t_27)
+        np.divide(block2_norm2_W, t_27, out=block2_norm2)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_28)
+        np.multiply(block2_norm2, t_28, out=block2_norm2)
+        np.add(block2_norm2_b, block2_norm2, out=block2_norm2)
+
+        # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+        # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block2_norm2.reshape(rows*64, 128), block2_up_W,
+            out=block2_up.reshape(rows*64, 512))
+        np.add(block2_up_b, block2_up, out=block2_up)
+        np.multiply(0.7071067811865476, block2_up, out=h_2)
+        _erf(h_2, out=t_29, work=(t_30, t_31))
+        np.add(1.0, t_29, out=t_29)
+        np.multiply(0.5, t_29, out=t_29)
+        np.multiply(t_29, block2_up, out=t_29)
+
+        # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
+        #     [small_gpt.py:41]
+        # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+        # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
+        np.dot(t_29.reshape(rows*64, 512), block2_down_W, out=add_2.reshape(rows*64, 128))
+        np.add(block2_down_b, add_2, out=add_2)
+        np.add(add_2, x_3, out=add_2)
+
+        # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+        # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(add_2, axis=2, out=block3_norm1_mean)
+        np.multiply(0.0078125, block3_norm1_mean, out=block3_norm1_mean)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_32)
+        np.square(t_32, out=t_32)
+        np.add.reduce(t_32, axis=2, out=block3_norm1_var)
+        np.multiply(0.0078125, block3_norm1_var, out=block3_norm1_var)
+        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_33)
+        np.multiply(0.015625, add_2, out=t_34)
+        np.subtract(t_33, t_34, out=t_34)
+        np.add.reduce(t_34, axis=2, out=d_block3_norm1_mean_from_block3_norm1_var_sum)
+
+        # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
+        #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_35)
+        np.sqrt(t_35, out=t_35)
+        np.divide(block3_norm1_W, t_35, out=block3_norm1)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_36)
+        np.multiply(block3_norm1, t_36, out=block3_norm1)
+        np.add(block3_norm1_b, block3_norm1, out=block3_norm1)
+
+        # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_q_W,
+            out=block3_attention_q.reshape(rows*64, 128))
+        np.add(block3_attention_q_b, block3_attention_q, out=block3_attention_q)
+
+        # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_k_W,
+            out=block3_attention_k.reshape(rows*64, 128))
+        np.add(block3_attention_k_b, block3_attention_k, out=block3_attention_k)
+
+        # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_v_W,
+            out=block3_attention_v.reshape(rows*64, 128))
+        np.add(block3_attention_v_b, block3_attention_v, out=block3_attention_v)
+
+        # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block3.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block3_attention_q_heads, block3_attention_k_heads.transpose(0, 1, 3,
+            2), out=block3_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block3_attention_mixed_scores_sum,
+            out=block3_attention_mixed_scores_sum)
+        np.copyto(block3_attention_mixed_scores, -1e+30)
+        np.copyto(block3_attention_mixed_scores, block3_attention_mixed_scores_sum, where=where)
+
+        # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
+        #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block3_attention_mixed_scores, axis=3,
+            out=block3_attention_mixed_weights_sum_max)
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_37)
+        np.exp(t_37, out=t_37)
+        np.add.reduce(t_37, axis=3, out=block3_attention_mixed_weights_sum)
+
+        # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
+        #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block3_attention_mixed_weights)
+        np.exp(block3_attention_mixed_weights, out=block3_attention_mixed_weights)
+        np.divide(block3_attention_mixed_weights, block3_attention_mixed_weights_sum[:, :, :,
+            None], out=block3_attention_mixed_weights)
+
+        # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
+        #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block3_attention_mixed_weights, block3_attention_v_heads,
+            out=block3_attention_mixed)
+
+        # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_38, block3_attention_mixed.transpose(0, 2, 1, 3))
+        block3_attention_joined = t_38.reshape(rows, 64, 128)
+
+        # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
+        #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block3_attention_joined.reshape(rows*64, 128), block3_attention_out_W,
+            out=x_4.reshape(rows*64, 128))
+        np.add(block3_attention_out_b, x_4, out=x_4)
+        np.add(add_2, x_4, out=x_4)
+
+        # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+        # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_4, axis=2, out=block3_norm2_mean)
+        np.multiply(0.0078125, block3_norm2_mean, out=block3_norm2_mean)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_39)
+        np.square(t_39, out=t_39)
+        np.add.reduce(t_39, axis=2, out=block3_norm2_var)
+        np.multiply(0.0078125, block3_norm2_var, out=block3_norm2_var)
+        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_40)
+        np.multiply(0.015625, x_4, out=t_41)
+        np.subtract(t_40, t_41, out=t_41)
+        np.add.reduce(t_41, axis=2, out=d_block3_norm2_mean_from_block3_norm2_var_sum)
+
+        # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_42)
+        np.sqrt(t_42, out=t_42)
+        np.divide(block3_norm2_W, t_42, out=block3_norm2)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_43)
+        np.multiply(block3_norm2, t_43, out=block3_norm2)
+        np.add(block3_norm2_b, block3_norm2, out=block3_norm2)
+
+        # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+        # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block3_norm2.reshape(rows*64, 128), block3_up_W,
+            out=block3_up.reshape(rows*64, 512))
+        np.add(block3_up_b, block3_up, out=block3_up)
+        np.multiply(0.7071067811865476, block3_up, out=h_3)
+        _erf(h_3, out=t_44, work=(t_45, t_46))
+        np.add(1.0, t_44, out=t_44)
+        np.multiply(0.5, t_44, out=t_44)
+        np.multiply(t_44, block3_up, out=t_44)
+
+        # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
+        #     [small_gpt.py:41]
+        # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+        # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
+        np.dot(t_44.reshape(rows*64, 512), block3_down_W, out=add_3.reshape(rows*64, 128))
+        np.add(block3_down_b, add_3, out=add_3)
+        np.add(add_3, x_4, out=add_3)
+
+        # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+        # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(add_3, axis=2, out=block4_norm1_mean)
+        np.multiply(0.0078125, block4_norm1_mean, out=block4_norm1_mean)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_47)
+        np.square(t_47, out=t_47)
+        np.add.reduce(t_47, axis=2, out=block4_norm1_var)
+        np.multiply(0.0078125, block4_norm1_var, out=block4_norm1_var)
+        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_48)
+        np.multiply(0.015625, add_3, out=t_49)
+        np.subtract(t_48, t_49, out=t_49)
+        np.add.reduce(t_49, axis=2, out=d_block4_norm1_mean_from_block4_norm1_var_sum)
+
+        # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
+        #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_50)
+        np.sqrt(t_50, out=t_50)
+        np.divide(block4_norm1_W, t_50, out=block4_norm1)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_51)
+        np.multiply(block4_norm1, t_51, out=block4_norm1)
+        np.add(block4_norm1_b, block4_norm1, out=block4_norm1)
+
+        # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_q_W,
+            out=block4_attention_q.reshape(rows*64, 128))
+        np.add(block4_attention_q_b, block4_attention_q, out=block4_attention_q)
+
+        # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_k_W,
+            out=block4_attention_k.reshape(rows*64, 128))
+        np.add(block4_attention_k_b, block4_attention_k, out=block4_attention_k)
+
+        # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_v_W,
+            out=block4_attention_v.reshape(rows*64, 128))
+        np.add(block4_attention_v_b, block4_attention_v, out=block4_attention_v)
+
+        # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block4.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block4_attention_q_heads, block4_attention_k_heads.transpose(0, 1, 3,
+            2), out=block4_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block4_attention_mixed_scores_sum,
+            out=block4_attention_mixed_scores_sum)
+        np.copyto(block4_attention_mixed_scores, -1e+30)
+        np.copyto(block4_attention_mixed_scores, block4_attention_mixed_scores_sum, where=where)
+
+        # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
+        #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block4_attention_mixed_scores, axis=3,
+            out=block4_attention_mixed_weights_sum_max)
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_52)
+        np.exp(t_52, out=t_52)
+        np.add.reduce(t_52, axis=3, out=block4_attention_mixed_weights_sum)
+
+        # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
+        #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block4_attention_mixed_weights)
+        np.exp(block4_attention_mixed_weights, out=block4_attention_mixed_weights)
+        np.divide(block4_attention_mixed_weights, block4_attention_mixed_weights_sum[:, :, :,
+            None], out=block4_attention_mixed_weights)
+
+        # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
+        #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block4_attention_mixed_weights, block4_attention_v_heads,
+            out=block4_attention_mixed)
+
+        # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_53, block4_attention_mixed.transpose(0, 2, 1, 3))
+        block4_attention_joined = t_53.reshape(rows, 64, 128)
+
+        # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
+        #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block4_attention_joined.reshape(rows*64, 128), block4_attention_out_W,
+            out=x_5.reshape(rows*64, 128))
+        np.add(block4_attention_out_b, x_5, out=x_5)
+        np.add(add_3, x_5, out=x_5)
+
+        # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+        # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_5, axis=2, out=block4_norm2_mean)
+        np.multiply(0.0078125, block4_norm2_mean, out=block4_norm2_mean)
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_54)
+        np.square(t_54, out=t_54)
+        np.add.reduce(t_54, axis=2, out=block4_norm2_var)
+        np.multiply(0.0078125, block4_norm2_var, out=block4_norm2_var)
+        np.multiply(0.015625, block4_norm2_mean[:, :, None], out=t_55)
+        np.multiply(0.015625, x_5, out=t_56)
+        np.subtract(t_55, t_56, out=t_56)
+        np.add.reduce(t_56, axis=2, out=d_block4_norm2_mean_from_block4_norm2_var_sum)
+
+        # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_57)
+        np.sqrt(t_57, out=t_57)
+        np.divide(block4_norm2_W, t_57, out=block4_norm2)
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_58)
+        np.multiply(block4_norm2, t_58, out=block4_norm2)
+        np.add(block4_norm2_b, block4_norm2, out=block4_norm2)
+
+        # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+        # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block4_norm2.reshape(rows*64, 128), block4_up_W,
+            out=block4_up.reshape(rows*64, 512))
+        np.add(block4_up_b, block4_up, out=block4_up)
+        np.multiply(0.7071067811865476, block4_up, out=h_4)
+        _erf(h_4, out=t_59, work=(t_60, t_61))
+        np.add(1.0, t_59, out=t_59)
+        np.multiply(0.5, t_59, out=t_59)
+        np.multiply(t_59, block4_up, out=t_59)
+
+        # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
+        #     [small_gpt.py:41]
+        # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+        # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
+        np.dot(t_59.reshape(rows*64, 512), block4_down_W, out=add_4.reshape(rows*64, 128))
+        np.add(block4_down_b, add_4, out=add_4)
+        np.add(add_4, x_5, out=add_4)
+
+        # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+        # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
+        # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
+        #     [small_gpt.py:49]
+        # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
+        # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
+        #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
+        np.add.reduce(add_4, axis=2, out=norm_mean)
+        np.multiply(0.0078125, norm_mean, out=norm_mean)
+        np.subtract(add_4, norm_mean[:, :, None], out=t_62)
+        np.square(t_62, out=t_62)
+        np.add.reduce(t_62, axis=2, out=norm_var)
+        np.multiply(0.0078125, norm_var, out=norm_var)
+        np.multiply(0.015625, norm_mean[:, :, None], out=t_63)
+        np.multiply(0.015625, add_4, out=t_64)
+        np.subtract(t_63, t_64, out=t_64)
+        np.add.reduce(t_64, axis=2, out=d_norm_mean_from_norm_var_sum)
+
+        # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
+        #     1e-05) + norm.b[i2]  [small_gpt.py:49]
+        np.add(1e-05, norm_var[:, :, None], out=t_65)
+        np.sqrt(t_65, out=t_65)
+        np.divide(norm_W, t_65, out=norm)
+        np.subtract(add_4, norm_mean[:, :, None], out=t_66)
+        np.multiply(norm, t_66, out=norm)
+        np.add(norm_b, norm, out=norm)
+
+        # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
+        np.dot(norm.reshape(rows*64, 128), head_W, out=head.reshape(rows*64, 96))
+
+        # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
+        #     cross_entropy_sum, against overflow (small_gpt.py:51)]
+        # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
+        #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
+        # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
+        #     cross_entropy (small_gpt.py:51)]
+        np.maximum.reduce(head, axis=2, out=cross_entropy_sum_max)
+        np.subtract(head, cross_entropy_sum_max[:, :, None], out=t_67)
+        np.exp(t_67, out=t_67)
+        np.add.reduce(t_67, axis=2, out=cross_entropy_sum)
+        np.divide(scale, cross_entropy_sum, out=d_cross_entropy_sum)
+
+        # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
+        #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
+        # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51
+        np.add(base, targets, out=at_2)
+        np.take(head_flat, at_2, out=t_68, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_68, out=t_68)
+        np.log(cross_entropy_sum, out=t_69)
+        np.add(t_68, t_69, out=t_68)
+        cross_entropy_sum_2 = np.add.reduce(t_68, axis=(0, 1))
+        cross_entropy = 0.015625 / np.float32(rows) * cross_entropy_sum_2
+
+        # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
+        #     j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
+        #     cross_entropy_sum (small_gpt.py:51)]
+        np.subtract(head, cross_entropy_sum_max[:, :, None], out=d_head)
+        np.exp(d_head, out=d_head)
+        np.multiply(d_cross_entropy_sum[:, :, None], d_head, out=d_head)
+        np.take(d_head_flat, at_2, out=t_70, mode="clip")
+        np.add(t_70, scale_2, out=t_70)
+        d_head_flat[at_2] = t_70
+
+        # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint
+        #     of head (small_gpt.py:50)]
+        d_head_W = np.empty((128, 96), np.float32)
+        np.dot(norm.transpose(2, 0, 1).reshape(128, rows*64),
+            d_head.reshape(rows*64, 96), out=d_head_W)
+
+        # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
+        #     (small_gpt.py:50)]
+        np.dot(d_head.reshape(rows*64, 96), head_W.T, out=d_norm.reshape(rows*64, 128))
+
+        # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
+        #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
+        # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))
+        #     [adjoint of norm (small_gpt.py:49)]
+        # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
+        #     [adjoint of norm_var (small_gpt.py:49)]
+        np.subtract(add_4, norm_mean[:, :, None], out=t_71)
+        np.multiply(norm_W, t_71, out=t_71)
+        np.multiply(t_71, d_norm, out=t_71)
+        np.add.reduce(t_71, axis=2, out=d_norm_var_sum)
+        np.add(1e-05, norm_var, out=d_norm_var)
+        np.power(d_norm_var, 1.5, out=d_norm_var)
+        np.divide(-0.5, d_norm_var, out=d_norm_var)
+        np.multiply(d_norm_var, d_norm_var_sum, out=d_norm_var)
+        np.multiply(d_norm_mean_from_norm_var_sum, d_norm_var, out=d_norm_mean_from_norm_var)
+
+        # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
+        #     [adjoint of norm (small_gpt.py:49)]
+        # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
+        #     1e-05)  [adjoint of norm (small_gpt.py:49)]
+        # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
+        #     of norm, norm_var (small_gpt.py:49)]
+        np.einsum("a,nia->ni", norm_W, d_norm, out=d_norm_mean_from_norm_sum)
+        np.add(1e-05, norm_var, out=d_norm_mean)
+        np.sqrt(d_norm_mean, out=d_norm_mean)
+        np.divide(d_norm_mean_from_norm_sum, d_norm_mean, out=d_norm_mean)
+        np.negative(d_norm_mean, out=d_norm_mean)
+        np.add(d_norm_mean, d_norm_mean_from_norm_var, out=d_norm_mean)
+
+        # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
+        #     i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
+        #     (small_gpt.py:49)]
+        np.subtract(add_4, norm_mean[:, :, None], out=t_72)
+        np.add(1e-05, norm_var[:, :, None], out=t_73)
+        np.sqrt(t_73, out=t_73)
+        np.divide(t_72, t_73, out=t_72)
+        np.multiply(t_72, d_norm, out=t_72)
+        d_norm_W = np.empty((128,), np.float32)
+        np.dot(ones, t_72.reshape(rows*64, 128), out=d_norm_W)
+
+        # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
+        #     (small_gpt.py:49)]
+        d_norm_b = np.empty((128,), np.float32)
+        np.dot(ones, d_norm.reshape(rows*64, 128), out=d_norm_b)
+
+        # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
+        #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
+        #     1e-05)  [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
+        np.multiply(0.0078125, d_norm_mean[:, :, None], out=t_74)
+        np.multiply(0.015625, add_4, out=d_add_4)
+        np.multiply(0.015625, norm_mean[:, :, None], out=t_75)
+        np.subtract(d_add_4, t_75, out=d_add_4)
+        np.multiply(d_norm_var[:, :, None], d_add_4, out=d_add_4)
+        np.add(t_74, d_add_4, out=d_add_4)
+        np.add(1e-05, norm_var[:, :, None], out=t_76)
+        np.sqrt(t_76, out=t_76)
+        np.divide(norm_W, t_76, out=t_77)
+        np.multiply(t_77, d_norm, out=t_77)
+        np.add(d_add_4, t_77, out=d_add_4)
+
+        # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
+        #     block4.down (small_gpt.py:41)]
+        d_block4_down_b = np.empty((128,), np.float32)
+        np.dot(ones, d_add_4.reshape(rows*64, 128), out=d_block4_down_b)
+
+        # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
+        #     [adjoint of block4.down_sum (small_gpt.py:41)]
+        d_block4_down_W = np.empty((512, 128), np.float32)
+        np.dot(t_59.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add_4.reshape(rows*64, 128), out=d_block4_down_W)
+
+        # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
+        #     block4.down_sum (small_gpt.py:41)]
+        # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)]
+        np.dot(d_add_4.reshape(rows*64, 128), block4_down_W.T,
+            out=d_h_4.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block4_up, out=d_block4_up)
+        _erf(d_block4_up, out=t_78, work=(t_79, t_80))
+        np.multiply(0.5, t_78, out=t_78)
+        np.add(0.5, t_78, out=t_78)
+        np.multiply(0.3989422804014327, block4_up, out=t_81)
+        np.square(block4_up, out=t_82)
+        np.multiply(-0.5, t_82, out=t_82)
+        np.exp(t_82, out=t_82)
+        np.multiply(t_81, t_82, out=t_81)
+        np.add(t_78, t_81, out=t_78)
+        np.multiply(t_78, d_h_4, out=t_78)
+
+        # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
+        #     block4.up (small_gpt.py:40)]
+        d_block4_up_b = np.empty((512,), np.float32)
+        np.dot(ones, t_78.reshape(rows*64, 512), out=d_block4_up_b)
+
+        # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
+        #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
+        d_block4_up_W = np.empty((128, 512), np.float32)
+        np.dot(block4_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_78.reshape(rows*64, 512), out=d_block4_up_W)
+
+        # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
+        #     [adjoint of block4.up_sum (small_gpt.py:40)]
+        np.dot(t_78.reshape(rows*64, 512), block4_up_W.T,
+            out=d_block4_norm2.reshape(rows*64, 128))
+
+        # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
+        #     (small_gpt.py:39)]
+        # d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
+        # d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
+        #     d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint
+        #     of block4.norm2_var (small_gpt.py:39)]
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_83)
+        np.multiply(block4_norm2_W, t_83, out=t_83)
+        np.multiply(t_83, d_block4_norm2, out=t_83)
+        np.add.reduce(t_83, axis=2, out=d_block4_norm2_var_sum)
+        np.add(1e-05, block4_norm2_var, out=d_block4_norm2_var)
+        np.power(d_block4_norm2_var, 1.5, out=d_block4_norm2_var)
+        np.divide(-0.5, d_block4_norm2_var, out=d_block4_norm2_var)
+        np.multiply(d_block4_norm2_var, d_block4_norm2_var_sum, out=d_block4_norm2_var)
+        np.multiply(d_block4_norm2_mean_from_block4_norm2_var_sum, d_block4_norm2_var,
+            out=d_block4_norm2_mean_from_block4_norm2_var)
+
+        # d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
+        # d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n,
+        #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
+        # d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
+        #     d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
+        #     block4.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block4_norm2_W, d_block4_norm2,
+            out=d_block4_norm2_mean_from_block4_norm2_sum)
+        np.add(1e-05, block4_norm2_var, out=d_block4_norm2_mean)
+        np.sqrt(d_block4_norm2_mean, out=d_block4_norm2_mean)
+        np.divide(d_block4_norm2_mean_from_block4_norm2_sum, d_block4_norm2_mean,
+            out=d_block4_norm2_mean)
+        np.negative(d_block4_norm2_mean, out=d_block4_norm2_mean)
+        np.add(d_block4_norm2_mean, d_block4_norm2_mean_from_block4_norm2_var,
+            out=d_block4_norm2_mean)
+
+        # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] -
+        #     block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_84)
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_85)
+        np.sqrt(t_85, out=t_85)
+        np.divide(t_84, t_85, out=t_84)
+        np.multiply(t_84, d_block4_norm2, out=t_84)
+        d_block4_norm2_W = np.empty((128,), np.float32)
+        np.dot(ones, t_84.reshape(rows*64, 128), out=d_block4_norm2_W)
+
+        # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
+        #     of block4.norm2 (small_gpt.py:39)]
+        d_block4_norm2_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block4_norm2.reshape(rows*64, 128), out=d_block4_norm2_b)
+
+        # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
+        #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
+        #     i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block4_norm2_mean[:, :, None], out=t_86)
+        np.multiply(0.015625, x_5, out=d_x_5)
+        np.multiply(0.015625, block4_norm2_mean[:, :, None], out=t_87)
+        np.subtract(d_x_5, t_87, out=d_x_5)
+        np.multiply(d_block4_norm2_var[:, :, None], d_x_5, out=d_x_5)
+        np.add(t_86, d_x_5, out=d_x_5)
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_88)
+        np.sqrt(t_88, out=t_88)
+        np.divide(block4_norm2_W, t_88, out=t_89)
+        np.multiply(t_89, d_block4_norm2, out=t_89)
+        np.add(d_x_5, t_89, out=d_x_5)
+        np.add(d_x_5, d_add_4, out=d_x_5)
+
+        # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
+        #     block4.attention.out (small_gpt.py:37)]
+        d_block4_attention_out_b = np.empty((128,), np.float32)
+        np.dot(ones, d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_b)
+
+        # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
+        #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
+        d_block4_attention_out_W = np.empty((128, 128), np.float32)
+        np.dot(block4_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_W)
+
+        # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
+        #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_5.reshape(rows*64, 128), block4_attention_out_W.T,
+            out=d_block4_attention_joined.reshape(rows*64, 128))
+
+        # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block4.attention_joined (small_gpt.py:37)]
+        d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block4.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block4_attention_mixed, block4_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block4_attention_mixed_weights)
+
+        # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
+        np.matmul(block4_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block4_attention_mixed, out=d_block4_attention_v_heads)
+
+        # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
+        # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block4.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block4_attention_mixed_weights,
+            d_block4_attention_mixed_weights, out=d_block4_attention_mixed_weights_sum)
+        np.divide(d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum,
+            out=d_block4_attention_mixed_weights_sum)
+        np.negative(d_block4_attention_mixed_weights_sum, out=d_block4_attention_mixed_weights_sum)
+
+        # d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2,
+        #     j] - block4.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block4.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block4_attention_mixed_scores_sum)
+        np.exp(d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
+        np.multiply(d_block4_attention_mixed_weights_sum[:, :, :, None],
+            d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
+        np.multiply(block4_attention_mixed_weights, d_block4_attention_mixed_weights, out=t_90)
+        np.add(d_block4_attention_mixed_scores_sum, t_90, out=d_block4_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block4_attention_mixed_scores_sum,
+            out=d_block4_attention_mixed_scores_sum)
+
+        # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
+        #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block4_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block4_attention_q_heads, out=d_block4_attention_k_heads)
+
+        # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
+        #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block4_attention_mixed_scores_sum, block4_attention_k_heads,
+            out=d_block4_attention_q_heads)
+
+        # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_91, d_block4_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_v = t_91.reshape(rows, 64, 128)
+
+        # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
+        #     [adjoint of block4.attention.v (small_gpt.py:37)]
+        d_block4_attention_v_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_b)
+
+        # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+        #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
+        d_block4_attention_v_W = np.empty((128, 128), np.float32)
+        np.dot(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_W)
+
+        # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
+        #     block4.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block4_attention_v.reshape(rows*64, 128), block4_attention_v_W.T,
+            out=d_block4_norm1_from_block4_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_92, d_block4_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_k = t_92.reshape(rows, 64, 128)
+
+        # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
+        #     [adjoint of block4.attention.k (small_gpt.py:37)]
+        d_block4_attention_k_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_b)
+
+        # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+        #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
+        d_block4_attention_k_W = np.empty((128, 128), np.float32)
+        np.dot(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_W)
+
+        # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
+        #     block4.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block4_attention_k.reshape(rows*64, 128), block4_attention_k_W.T,
+            out=d_block4_norm1_from_block4_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_93, d_block4_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_q = t_93.reshape(rows, 64, 128)
+
+        # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
+        #     [adjoint of block4.attention.q (small_gpt.py:37)]
+        d_block4_attention_q_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_b)
+
+        # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+        #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
+        d_block4_attention_q_W = np.empty((128, 128), np.float32)
+        np.dot(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_W)
+
+        # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
+        #     block4.attention.q_sum (small_gpt.py:37)]
+        # d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
+        #     d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
+        #     d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
+        #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block4_attention_q.reshape(rows*64, 128), block4_attention_q_W.T,
+            out=d_block4_norm1.reshape(rows*64, 128))
+        np.add(d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1, out=d_block4_norm1)
+        np.add(d_block4_norm1, d_block4_norm1_from_block4_attention_v_sum, out=d_block4_norm1)
+
+        # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
+        #     block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of
+        #     block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
+        #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
+        #     of block4.norm1_var (small_gpt.py:36)]
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_94)
+        np.multiply(block4_norm1_W, t_94, out=t_94)
+        np.multiply(t_94, d_block4_norm1, out=t_94)
+        np.add.reduce(t_94, axis=2, out=d_block4_norm1_var_sum)
+        np.add(1e-05, block4_norm1_var, out=d_block4_norm1_var)
+        np.power(d_block4_norm1_var, 1.5, out=d_block4_norm1_var)
+        np.divide(-0.5, d_block4_norm1_var, out=d_block4_norm1_var)
+        np.multiply(d_block4_norm1_var, d_block4_norm1_var_sum, out=d_block4_norm1_var)
+        np.multiply(d_block4_norm1_mean_from_block4_norm1_var_sum, d_block4_norm1_var,
+            out=d_block4_norm1_mean_from_block4_norm1_var)
+
+        # d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n,
+        #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
+        #     d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
+        #     block4.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block4_norm1_W, d_block4_norm1,
+            out=d_block4_norm1_mean_from_block4_norm1_sum)
+        np.add(1e-05, block4_norm1_var, out=d_block4_norm1_mean)
+        np.sqrt(d_block4_norm1_mean, out=d_block4_norm1_mean)
+        np.divide(d_block4_norm1_mean_from_block4_norm1_sum, d_block4_norm1_mean,
+            out=d_block4_norm1_mean)
+        np.negative(d_block4_norm1_mean, out=d_block4_norm1_mean)
+        np.add(d_block4_norm1_mean, d_block4_norm1_mean_from_block4_norm1_var,
+            out=d_block4_norm1_mean)
+
+        # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
+        #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
+        #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_95)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_96)
+        np.sqrt(t_96, out=t_96)
+        np.divide(t_95, t_96, out=t_95)
+        np.multiply(t_95, d_block4_norm1, out=t_95)
+        d_block4_norm1_W = np.empty((128,), np.float32)
+        np.dot(ones, t_95.reshape(rows*64, 128), out=d_block4_norm1_W)
+
+        # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
+        #     of block4.norm1 (small_gpt.py:36)]
+        d_block4_norm1_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block4_norm1.reshape(rows*64, 128), out=d_block4_norm1_b)
+
+        # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
+        #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
+        #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block4_norm1_mean[:, :, None], out=t_97)
+        np.multiply(0.015625, add_3, out=d_add_3)
+        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_98)
+        np.subtract(d_add_3, t_98, out=d_add_3)
+        np.multiply(d_block4_norm1_var[:, :, None], d_add_3, out=d_add_3)
+        np.add(t_97, d_add_3, out=d_add_3)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_99)
+        np.sqrt(t_99, out=t_99)
+        np.divide(block4_norm1_W, t_99, out=t_100)
+        np.multiply(t_100, d_block4_norm1, out=t_100)
+        np.add(d_add_3, t_100, out=d_add_3)
+        np.add(d_add_3, d_x_5, out=d_add_3)
+
+        # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
+        #     block3.down (small_gpt.py:41)]
+        d_block3_down_b = np.empty((128,), np.float32)
+        np.dot(ones, d_add_3.reshape(rows*64, 128), out=d_block3_down_b)
+
+        # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
+        #     [adjoint of block3.down_sum (small_gpt.py:41)]
+        d_block3_down_W = np.empty((512, 128), np.float32)
+        np.dot(t_44.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add_3.reshape(rows*64, 128), out=d_block3_down_W)
+
+        # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
+        #     block3.down_sum (small_gpt.py:41)]
+        # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)]
+        np.dot(d_add_3.reshape(rows*64, 128), block3_down_W.T,
+            out=d_h_3.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block3_up, out=d_block3_up)
+        _erf(d_block3_up, out=t_101, work=(t_102, t_103))
+        np.multiply(0.5, t_101, out=t_101)
+        np.add(0.5, t_101, out=t_101)
+        np.multiply(0.3989422804014327, block3_up, out=t_104)
+        np.square(block3_up, out=t_105)
+        np.multiply(-0.5, t_105, out=t_105)
+        np.exp(t_105, out=t_105)
+        np.multiply(t_104, t_105, out=t_104)
+        np.add(t_101, t_104, out=t_101)
+        np.multiply(t_101, d_h_3, out=t_101)
+
+        # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
+        #     block3.up (small_gpt.py:40)]
+        d_block3_up_b = np.empty((512,), np.float32)
+        np.dot(ones, t_101.reshape(rows*64, 512), out=d_block3_up_b)
+
+        # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
+        #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
+        d_block3_up_W = np.empty((128, 512), np.float32)
+        np.dot(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_101.reshape(rows*64, 512), out=d_block3_up_W)
+
+        # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
+        #     [adjoint of block3.up_sum (small_gpt.py:40)]
+        np.dot(t_101.reshape(rows*64, 512), block3_up_W.T,
+            out=d_block3_norm2.reshape(rows*64, 128))
+
+        # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
+        #     (small_gpt.py:39)]
+        # d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
+        # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
+        #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
+        #     of block3.norm2_var (small_gpt.py:39)]
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_106)
+        np.multiply(block3_norm2_W, t_106, out=t_106)
+        np.multiply(t_106, d_block3_norm2, out=t_106)
+        np.add.reduce(t_106, axis=2, out=d_block3_norm2_var_sum)
+        np.add(1e-05, block3_norm2_var, out=d_block3_norm2_var)
+        np.power(d_block3_norm2_var, 1.5, out=d_block3_norm2_var)
+        np.divide(-0.5, d_block3_norm2_var, out=d_block3_norm2_var)
+        np.multiply(d_block3_norm2_var, d_block3_norm2_var_sum, out=d_block3_norm2_var)
+        np.multiply(d_block3_norm2_mean_from_block3_norm2_var_sum, d_block3_norm2_var,
+            out=d_block3_norm2_mean_from_block3_norm2_var)
+
+        # d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
+        # d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n,
+        #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
+        # d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
+        #     d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
+        #     block3.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block3_norm2_W, d_block3_norm2,
+            out=d_block3_norm2_mean_from_block3_norm2_sum)
+        np.add(1e-05, block3_norm2_var, out=d_block3_norm2_mean)
+        np.sqrt(d_block3_norm2_mean, out=d_block3_norm2_mean)
+        np.divide(d_block3_norm2_mean_from_block3_norm2_sum, d_block3_norm2_mean,
+            out=d_block3_norm2_mean)
+        np.negative(d_block3_norm2_mean, out=d_block3_norm2_mean)
+        np.add(d_block3_norm2_mean, d_block3_norm2_mean_from_block3_norm2_var,
+            out=d_block3_norm2_mean)
+
+        # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
+        #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_107)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_108)
+        np.sqrt(t_108, out=t_108)
+        np.divide(t_107, t_108, out=t_107)
+        np.multiply(t_107, d_block3_norm2, out=t_107)
+        d_block3_norm2_W = np.empty((128,), np.float32)
+        np.dot(ones, t_107.reshape(rows*64, 128), out=d_block3_norm2_W)
+
+        # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
+        #     of block3.norm2 (small_gpt.py:39)]
+        d_block3_norm2_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block3_norm2.reshape(rows*64, 128), out=d_block3_norm2_b)
+
+        # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
+        #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
+        #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block3_norm2_mean[:, :, None], out=t_109)
+        np.multiply(0.015625, x_4, out=d_x_4)
+        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_110)
+        np.subtract(d_x_4, t_110, out=d_x_4)
+        np.multiply(d_block3_norm2_var[:, :, None], d_x_4, out=d_x_4)
+        np.add(t_109, d_x_4, out=d_x_4)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_111)
+        np.sqrt(t_111, out=t_111)
+        np.divide(block3_norm2_W, t_111, out=t_112)
+        np.multiply(t_112, d_block3_norm2, out=t_112)
+        np.add(d_x_4, t_112, out=d_x_4)
+        np.add(d_x_4, d_add_3, out=d_x_4)
+
+        # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
+        #     block3.attention.out (small_gpt.py:37)]
+        d_block3_attention_out_b = np.empty((128,), np.float32)
+        np.dot(ones, d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_b)
+
+        # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
+        #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
+        d_block3_attention_out_W = np.empty((128, 128), np.float32)
+        np.dot(block3_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_W)
+
+        # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
+        #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_4.reshape(rows*64, 128), block3_attention_out_W.T,
+            out=d_block3_attention_joined.reshape(rows*64, 128))
+
+        # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block3.attention_joined (small_gpt.py:37)]
+        d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block3.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block3_attention_mixed, block3_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block3_attention_mixed_weights)
+
+        # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
+        np.matmul(block3_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block3_attention_mixed, out=d_block3_attention_v_heads)
+
+        # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
+        # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block3.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block3_attention_mixed_weights,
+            d_block3_attention_mixed_weights, out=d_block3_attention_mixed_weights_sum)
+        np.divide(d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum,
+            out=d_block3_attention_mixed_weights_sum)
+        np.negative(d_block3_attention_mixed_weights_sum, out=d_block3_attention_mixed_weights_sum)
+
+        # d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2,
+        #     j] - block3.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block3.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block3_attention_mixed_scores_sum)
+        np.exp(d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
+        np.multiply(d_block3_attention_mixed_weights_sum[:, :, :, None],
+            d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
+        np.multiply(block3_attention_mixed_weights, d_block3_attention_mixed_weights, out=t_113)
+        np.add(d_block3_attention_mixed_scores_sum, t_113, out=d_block3_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block3_attention_mixed_scores_sum,
+            out=d_block3_attention_mixed_scores_sum)
+
+        # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
+        #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block3_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block3_attention_q_heads, out=d_block3_attention_k_heads)
+
+        # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
+        #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block3_attention_mixed_scores_sum, block3_attention_k_heads,
+            out=d_block3_attention_q_heads)
+
+        # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_114, d_block3_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_v = t_114.reshape(rows, 64, 128)
+
+        # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
+        #     [adjoint of block3.attention.v (small_gpt.py:37)]
+        d_block3_attention_v_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_b)
+
+        # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+        #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
+        d_block3_attention_v_W = np.empty((128, 128), np.float32)
+        np.dot(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_W)
+
+        # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
+        #     block3.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block3_attention_v.reshape(rows*64, 128), block3_attention_v_W.T,
+            out=d_block3_norm1_from_block3_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_115, d_block3_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_k = t_115.reshape(rows, 64, 128)
+
+        # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
+        #     [adjoint of block3.attention.k (small_gpt.py:37)]
+        d_block3_attention_k_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_b)
+
+        # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+        #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
+        d_block3_attention_k_W = np.empty((128, 128), np.float32)
+        np.dot(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_W)
+
+        # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
+        #     block3.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block3_attention_k.reshape(rows*64, 128), block3_attention_k_W.T,
+            out=d_block3_norm1_from_block3_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_116, d_block3_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_q = t_116.reshape(rows, 64, 128)
+
+        # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
+        #     [adjoint of block3.attention.q (small_gpt.py:37)]
+        d_block3_attention_q_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_b)
+
+        # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+        #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
+        d_block3_attention_q_W = np.empty((128, 128), np.float32)
+        np.dot(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_W)
+
+        # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
+        #     block3.attention.q_sum (small_gpt.py:37)]
+        # d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
+        #     d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
+        #     d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
+        #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block3_attention_q.reshape(rows*64, 128), block3_attention_q_W.T,
+            out=d_block3_norm1.reshape(rows*64, 128))
+        np.add(d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1, out=d_block3_norm1)
+        np.add(d_block3_norm1, d_block3_norm1_from_block3_attention_v_sum, out=d_block3_norm1)
+
+        # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
+        #     block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of
+        #     block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
+        #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
+        #     of block3.norm1_var (small_gpt.py:36)]
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_117)
+        np.multiply(block3_norm1_W, t_117, out=t_117)
+        np.multiply(t_117, d_block3_norm1, out=t_117)
+        np.add.reduce(t_117, axis=2, out=d_block3_norm1_var_sum)
+        np.add(1e-05, block3_norm1_var, out=d_block3_norm1_var)
+        np.power(d_block3_norm1_var, 1.5, out=d_block3_norm1_var)
+        np.divide(-0.5, d_block3_norm1_var, out=d_block3_norm1_var)
+        np.multiply(d_block3_norm1_var, d_block3_norm1_var_sum, out=d_block3_norm1_var)
+        np.multiply(d_block3_norm1_mean_from_block3_norm1_var_sum, d_block3_norm1_var,
+            out=d_block3_norm1_mean_from_block3_norm1_var)
+
+        # d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n,
+        #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
+        #     d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
+        #     block3.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block3_norm1_W, d_block3_norm1,
+            out=d_block3_norm1_mean_from_block3_norm1_sum)
+        np.add(1e-05, block3_norm1_var, out=d_block3_norm1_mean)
+        np.sqrt(d_block3_norm1_mean, out=d_block3_norm1_mean)
+        np.divide(d_block3_norm1_mean_from_block3_norm1_sum, d_block3_norm1_mean,
+            out=d_block3_norm1_mean)
+        np.negative(d_block3_norm1_mean, out=d_block3_norm1_mean)
+        np.add(d_block3_norm1_mean, d_block3_norm1_mean_from_block3_norm1_var,
+            out=d_block3_norm1_mean)
+
+        # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
+        #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
+        #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_118)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_119)
+        np.sqrt(t_119, out=t_119)
+        np.divide(t_118, t_119, out=t_118)
+        np.multiply(t_118, d_block3_norm1, out=t_118)
+        d_block3_norm1_W = np.empty((128,), np.float32)
+        np.dot(ones, t_118.reshape(rows*64, 128), out=d_block3_norm1_W)
+
+        # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
+        #     of block3.norm1 (small_gpt.py:36)]
+        d_block3_norm1_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block3_norm1.reshape(rows*64, 128), out=d_block3_norm1_b)
+
+        # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
+        #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
+        #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block3_norm1_mean[:, :, None], out=t_120)
+        np.multiply(0.015625, add_2, out=d_add_2)
+        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_121)
+        np.subtract(d_add_2, t_121, out=d_add_2)
+        np.multiply(d_block3_norm1_var[:, :, None], d_add_2, out=d_add_2)
+        np.add(t_120, d_add_2, out=d_add_2)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_122)
+        np.sqrt(t_122, out=t_122)
+        np.divide(block3_norm1_W, t_122, out=t_123)
+        np.multiply(t_123, d_block3_norm1, out=t_123)
+        np.add(d_add_2, t_123, out=d_add_2)
+        np.add(d_add_2, d_x_4, out=d_add_2)
+
+        # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
+        #     block2.down (small_gpt.py:41)]
+        d_block2_down_b = np.empty((128,), np.float32)
+        np.dot(ones, d_add_2.reshape(rows*64, 128), out=d_block2_down_b)
+
+        # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
+        #     [adjoint of block2.down_sum (small_gpt.py:41)]
+        d_block2_down_W = np.empty((512, 128), np.float32)
+        np.dot(t_29.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add_2.reshape(rows*64, 128), out=d_block2_down_W)
+
+        # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
+        #     block2.down_sum (small_gpt.py:41)]
+        # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)]
+        np.dot(d_add_2.reshape(rows*64, 128), block2_down_W.T,
+            out=d_h_2.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block2_up, out=d_block2_up)
+        _erf(d_block2_up, out=t_124, work=(t_125, t_126))
+        np.multiply(0.5, t_124, out=t_124)
+        np.add(0.5, t_124, out=t_124)
+        np.multiply(0.3989422804014327, block2_up, out=t_127)
+        np.square(block2_up, out=t_128)
+        np.multiply(-0.5, t_128, out=t_128)
+        np.exp(t_128, out=t_128)
+        np.multiply(t_127, t_128, out=t_127)
+        np.add(t_124, t_127, out=t_124)
+        np.multiply(t_124, d_h_2, out=t_124)
+
+        # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
+        #     block2.up (small_gpt.py:40)]
+        d_block2_up_b = np.empty((512,), np.float32)
+        np.dot(ones, t_124.reshape(rows*64, 512), out=d_block2_up_b)
+
+        # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
+        #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
+        d_block2_up_W = np.empty((128, 512), np.float32)
+        np.dot(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_124.reshape(rows*64, 512), out=d_block2_up_W)
+
+        # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
+        #     [adjoint of block2.up_sum (small_gpt.py:40)]
+        np.dot(t_124.reshape(rows*64, 512), block2_up_W.T,
+            out=d_block2_norm2.reshape(rows*64, 128))
+
+        # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
+        #     (small_gpt.py:39)]
+        # d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
+        # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
+        #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
+        #     of block2.norm2_var (small_gpt.py:39)]
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_129)
+        np.multiply(block2_norm2_W, t_129, out=t_129)
+        np.multiply(t_129, d_block2_norm2, out=t_129)
+        np.add.reduce(t_129, axis=2, out=d_block2_norm2_var_sum)
+        np.add(1e-05, block2_norm2_var, out=d_block2_norm2_var)
+        np.power(d_block2_norm2_var, 1.5, out=d_block2_norm2_var)
+        np.divide(-0.5, d_block2_norm2_var, out=d_block2_norm2_var)
+        np.multiply(d_block2_norm2_var, d_block2_norm2_var_sum, out=d_block2_norm2_var)
+        np.multiply(d_block2_norm2_mean_from_block2_norm2_var_sum, d_block2_norm2_var,
+            out=d_block2_norm2_mean_from_block2_norm2_var)
+
+        # d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
+        # d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n,
+        #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
+        # d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
+        #     d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
+        #     block2.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block2_norm2_W, d_block2_norm2,
+            out=d_block2_norm2_mean_from_block2_norm2_sum)
+        np.add(1e-05, block2_norm2_var, out=d_block2_norm2_mean)
+        np.sqrt(d_block2_norm2_mean, out=d_block2_norm2_mean)
+        np.divide(d_block2_norm2_mean_from_block2_norm2_sum, d_block2_norm2_mean,
+            out=d_block2_norm2_mean)
+        np.negative(d_block2_norm2_mean, out=d_block2_norm2_mean)
+        np.add(d_block2_norm2_mean, d_block2_norm2_mean_from_block2_norm2_var,
+            out=d_block2_norm2_mean)
+
+        # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
+        #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_130)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_131)
+        np.sqrt(t_131, out=t_131)
+        np.divide(t_130, t_131, out=t_130)
+        np.multiply(t_130, d_block2_norm2, out=t_130)
+        d_block2_norm2_W = np.empty((128,), np.float32)
+        np.dot(ones, t_130.reshape(rows*64, 128), out=d_block2_norm2_W)
+
+        # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
+        #     of block2.norm2 (small_gpt.py:39)]
+        d_block2_norm2_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block2_norm2.reshape(rows*64, 128), out=d_block2_norm2_b)
+
+        # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
+        #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
+        #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block2_norm2_mean[:, :, None], out=t_132)
+        np.multiply(0.015625, x_3, out=d_x_3)
+        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_133)
+        np.subtract(d_x_3, t_133, out=d_x_3)
+        np.multiply(d_block2_norm2_var[:, :, None], d_x_3, out=d_x_3)
+        np.add(t_132, d_x_3, out=d_x_3)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_134)
+        np.sqrt(t_134, out=t_134)
+        np.divide(block2_norm2_W, t_134, out=t_135)
+        np.multiply(t_135, d_block2_norm2, out=t_135)
+        np.add(d_x_3, t_135, out=d_x_3)
+        np.add(d_x_3, d_add_2, out=d_x_3)
+
+        # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
+        #     block2.attention.out (small_gpt.py:37)]
+        d_block2_attention_out_b = np.empty((128,), np.float32)
+        np.dot(ones, d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_b)
+
+        # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
+        #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
+        d_block2_attention_out_W = np.empty((128, 128), np.float32)
+        np.dot(block2_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_W)
+
+        # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
+        #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_3.reshape(rows*64, 128), block2_attention_out_W.T,
+            out=d_block2_attention_joined.reshape(rows*64, 128))
+
+        # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block2.attention_joined (small_gpt.py:37)]
+        d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block2.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block2_attention_mixed, block2_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block2_attention_mixed_weights)
+
+        # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
+        np.matmul(block2_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block2_attention_mixed, out=d_block2_attention_v_heads)
+
+        # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
+        # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block2.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block2_attention_mixed_weights,
+            d_block2_attention_mixed_weights, out=d_block2_attention_mixed_weights_sum)
+        np.divide(d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum,
+            out=d_block2_attention_mixed_weights_sum)
+        np.negative(d_block2_attention_mixed_weights_sum, out=d_block2_attention_mixed_weights_sum)
+
+        # d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2,
+        #     j] - block2.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block2.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block2_attention_mixed_scores_sum)
+        np.exp(d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
+        np.multiply(d_block2_attention_mixed_weights_sum[:, :, :, None],
+            d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
+        np.multiply(block2_attention_mixed_weights, d_block2_attention_mixed_weights, out=t_136)
+        np.add(d_block2_attention_mixed_scores_sum, t_136, out=d_block2_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block2_attention_mixed_scores_sum,
+            out=d_block2_attention_mixed_scores_sum)
+
+        # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
+        #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block2_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block2_attention_q_heads, out=d_block2_attention_k_heads)
+
+        # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
+        #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block2_attention_mixed_scores_sum, block2_attention_k_heads,
+            out=d_block2_attention_q_heads)
+
+        # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_137, d_block2_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_v = t_137.reshape(rows, 64, 128)
+
+        # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
+        #     [adjoint of block2.attention.v (small_gpt.py:37)]
+        d_block2_attention_v_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_b)
+
+        # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+        #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
+        d_block2_attention_v_W = np.empty((128, 128), np.float32)
+        np.dot(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_W)
+
+        # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
+        #     block2.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block2_attention_v.reshape(rows*64, 128), block2_attention_v_W.T,
+            out=d_block2_norm1_from_block2_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_138, d_block2_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_k = t_138.reshape(rows, 64, 128)
+
+        # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
+        #     [adjoint of block2.attention.k (small_gpt.py:37)]
+        d_block2_attention_k_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_b)
+
+        # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+        #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
+        d_block2_attention_k_W = np.empty((128, 128), np.float32)
+        np.dot(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_W)
+
+        # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
+        #     block2.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block2_attention_k.reshape(rows*64, 128), block2_attention_k_W.T,
+            out=d_block2_norm1_from_block2_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_139, d_block2_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_q = t_139.reshape(rows, 64, 128)
+
+        # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
+        #     [adjoint of block2.attention.q (small_gpt.py:37)]
+        d_block2_attention_q_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_b)
+
+        # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+        #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
+        d_block2_attention_q_W = np.empty((128, 128), np.float32)
+        np.dot(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_W)
+
+        # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
+        #     block2.attention.q_sum (small_gpt.py:37)]
+        # d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
+        #     d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
+        #     d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
+        #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block2_attention_q.reshape(rows*64, 128), block2_attention_q_W.T,
+            out=d_block2_norm1.reshape(rows*64, 128))
+        np.add(d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1, out=d_block2_norm1)
+        np.add(d_block2_norm1, d_block2_norm1_from_block2_attention_v_sum, out=d_block2_norm1)
+
+        # d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
+        #     (small_gpt.py:36)]
+        # d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
+        # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
+        #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
+        #     of block2.norm1_var (small_gpt.py:36)]
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_140)
+        np.multiply(block2_norm1_W, t_140, out=t_140)
+        np.multiply(t_140, d_block2_norm1, out=t_140)
+        np.add.reduce(t_140, axis=2, out=d_block2_norm1_var_sum)
+        np.add(1e-05, block2_norm1_var, out=d_block2_norm1_var)
+        np.power(d_block2_norm1_var, 1.5, out=d_block2_norm1_var)
+        np.divide(-0.5, d_block2_norm1_var, out=d_block2_norm1_var)
+        np.multiply(d_block2_norm1_var, d_block2_norm1_var_sum, out=d_block2_norm1_var)
+        np.multiply(d_block2_norm1_mean_from_block2_norm1_var_sum, d_block2_norm1_var,
+            out=d_block2_norm1_mean_from_block2_norm1_var)
+
+        # d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
+        # d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n,
+        #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
+        # d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
+        #     d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
+        #     block2.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block2_norm1_W, d_block2_norm1,
+            out=d_block2_norm1_mean_from_block2_norm1_sum)
+        np.add(1e-05, block2_norm1_var, out=d_block2_norm1_mean)
+        np.sqrt(d_block2_norm1_mean, out=d_block2_norm1_mean)
+        np.divide(d_block2_norm1_mean_from_block2_norm1_sum, d_block2_norm1_mean,
+            out=d_block2_norm1_mean)
+        np.negative(d_block2_norm1_mean, out=d_block2_norm1_mean)
+        np.add(d_block2_norm1_mean, d_block2_norm1_mean_from_block2_norm1_var,
+            out=d_block2_norm1_mean)
+
+        # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
+        #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
+        #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_141)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_142)
+        np.sqrt(t_142, out=t_142)
+        np.divide(t_141, t_142, out=t_141)
+        np.multiply(t_141, d_block2_norm1, out=t_141)
+        d_block2_norm1_W = np.empty((128,), np.float32)
+        np.dot(ones, t_141.reshape(rows*64, 128), out=d_block2_norm1_W)
+
+        # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
+        #     of block2.norm1 (small_gpt.py:36)]
+        d_block2_norm1_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block2_norm1.reshape(rows*64, 128), out=d_block2_norm1_b)
+
+        # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
+        #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
+        #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block2_norm1_mean[:, :, None], out=t_143)
+        np.multiply(0.015625, block1_down, out=d_add)
+        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_144)
+        np.subtract(d_add, t_144, out=d_add)
+        np.multiply(d_block2_norm1_var[:, :, None], d_add, out=d_add)
+        np.add(t_143, d_add, out=d_add)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_145)
+        np.sqrt(t_145, out=t_145)
+        np.divide(block2_norm1_W, t_145, out=t_146)
+        np.multiply(t_146, d_block2_norm1, out=t_146)
+        np.add(d_add, t_146, out=d_add)
+        np.add(d_add, d_x_3, out=d_add)
+
+        # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
+        #     block1.down (small_gpt.py:41)]
+        d_block1_down_b = np.empty((128,), np.float32)
+        np.dot(ones, d_add.reshape(rows*64, 128), out=d_block1_down_b)
+
+        # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
+        #     [adjoint of block1.down_sum (small_gpt.py:41)]
+        d_block1_down_W = np.empty((512, 128), np.float32)
+        np.dot(t_14.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add.reshape(rows*64, 128), out=d_block1_down_W)
+
+        # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
+        #     block1.down_sum (small_gpt.py:41)]
+        # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)]
+        np.dot(d_add.reshape(rows*64, 128), block1_down_W.T,
+            out=d_h.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block1_up, out=d_block1_up)
+        _erf(d_block1_up, out=t_147, work=(t_148, t_149))
+        np.multiply(0.5, t_147, out=t_147)
+        np.add(0.5, t_147, out=t_147)
+        np.multiply(0.3989422804014327, block1_up, out=t_150)
+        np.square(block1_up, out=t_151)
+        np.multiply(-0.5, t_151, out=t_151)
+        np.exp(t_151, out=t_151)
+        np.multiply(t_150, t_151, out=t_150)
+        np.add(t_147, t_150, out=t_147)
+        np.multiply(t_147, d_h, out=t_147)
+
+        # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
+        #     block1.up (small_gpt.py:40)]
+        d_block1_up_b = np.empty((512,), np.float32)
+        np.dot(ones, t_147.reshape(rows*64, 512), out=d_block1_up_b)
+
+        # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
+        #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
+        d_block1_up_W = np.empty((128, 512), np.float32)
+        np.dot(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_147.reshape(rows*64, 512), out=d_block1_up_W)
+
+        # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
+        #     [adjoint of block1.up_sum (small_gpt.py:40)]
+        np.dot(t_147.reshape(rows*64, 512), block1_up_W.T,
+            out=d_block1_norm2.reshape(rows*64, 128))
+
+        # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
+        #     (small_gpt.py:39)]
+        # d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
+        # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
+        #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
+        #     of block1.norm2_var (small_gpt.py:39)]
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_152)
+        np.multiply(block1_norm2_W, t_152, out=t_152)
+        np.multiply(t_152, d_block1_norm2, out=t_152)
+        np.add.reduce(t_152, axis=2, out=d_block1_norm2_var_sum)
+        np.add(1e-05, block1_norm2_var, out=d_block1_norm2_var)
+        np.power(d_block1_norm2_var, 1.5, out=d_block1_norm2_var)
+        np.divide(-0.5, d_block1_norm2_var, out=d_block1_norm2_var)
+        np.multiply(d_block1_norm2_var, d_block1_norm2_var_sum, out=d_block1_norm2_var)
+        np.multiply(d_block1_norm2_mean_from_block1_norm2_var_sum, d_block1_norm2_var,
+            out=d_block1_norm2_mean_from_block1_norm2_var)
+
+        # d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
+        # d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n,
+        #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
+        # d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
+        #     d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
+        #     block1.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block1_norm2_W, d_block1_norm2,
+            out=d_block1_norm2_mean_from_block1_norm2_sum)
+        np.add(1e-05, block1_norm2_var, out=d_block1_norm2_mean)
+        np.sqrt(d_block1_norm2_mean, out=d_block1_norm2_mean)
+        np.divide(d_block1_norm2_mean_from_block1_norm2_sum, d_block1_norm2_mean,
+            out=d_block1_norm2_mean)
+        np.negative(d_block1_norm2_mean, out=d_block1_norm2_mean)
+        np.add(d_block1_norm2_mean, d_block1_norm2_mean_from_block1_norm2_var,
+            out=d_block1_norm2_mean)
+
+        # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
+        #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_153)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_154)
+        np.sqrt(t_154, out=t_154)
+        np.divide(t_153, t_154, out=t_153)
+        np.multiply(t_153, d_block1_norm2, out=t_153)
+        d_block1_norm2_W = np.empty((128,), np.float32)
+        np.dot(ones, t_153.reshape(rows*64, 128), out=d_block1_norm2_W)
+
+        # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
+        #     of block1.norm2 (small_gpt.py:39)]
+        d_block1_norm2_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block1_norm2.reshape(rows*64, 128), out=d_block1_norm2_b)
+
+        # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
+        #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
+        #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block1_norm2_mean[:, :, None], out=t_155)
+        np.multiply(0.015625, x_2, out=d_x_2)
+        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_156)
+        np.subtract(d_x_2, t_156, out=d_x_2)
+        np.multiply(d_block1_norm2_var[:, :, None], d_x_2, out=d_x_2)
+        np.add(t_155, d_x_2, out=d_x_2)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_157)
+        np.sqrt(t_157, out=t_157)
+        np.divide(block1_norm2_W, t_157, out=t_158)
+        np.multiply(t_158, d_block1_norm2, out=t_158)
+        np.add(d_x_2, t_158, out=d_x_2)
+        np.add(d_x_2, d_add, out=d_x_2)
+
+        # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
+        #     block1.attention.out (small_gpt.py:37)]
+        d_block1_attention_out_b = np.empty((128,), np.float32)
+        np.dot(ones, d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_b)
+
+        # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
+        #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
+        d_block1_attention_out_W = np.empty((128, 128), np.float32)
+        np.dot(block1_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_W)
+
+        # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
+        #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_2.reshape(rows*64, 128), block1_attention_out_W.T,
+            out=d_block1_attention_joined.reshape(rows*64, 128))
+
+        # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block1.attention_joined (small_gpt.py:37)]
+        d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block1.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block1_attention_mixed, block1_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block1_attention_mixed_weights)
+
+        # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
+        np.matmul(block1_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block1_attention_mixed, out=d_block1_attention_v_heads)
+
+        # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
+        # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block1.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block1_attention_mixed_weights,
+            d_block1_attention_mixed_weights, out=d_block1_attention_mixed_weights_sum)
+        np.divide(d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum,
+            out=d_block1_attention_mixed_weights_sum)
+        np.negative(d_block1_attention_mixed_weights_sum, out=d_block1_attention_mixed_weights_sum)
+
+        # d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2,
+        #     j] - block1.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block1.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block1_attention_mixed_scores_sum)
+        np.exp(d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
+        np.multiply(d_block1_attention_mixed_weights_sum[:, :, :, None],
+            d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
+        np.multiply(block1_attention_mixed_weights, d_block1_attention_mixed_weights, out=t_159)
+        np.add(d_block1_attention_mixed_scores_sum, t_159, out=d_block1_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block1_attention_mixed_scores_sum,
+            out=d_block1_attention_mixed_scores_sum)
+
+        # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
+        #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block1_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block1_attention_q_heads, out=d_block1_attention_k_heads)
+
+        # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
+        #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block1_attention_mixed_scores_sum, block1_attention_k_heads,
+            out=d_block1_attention_q_heads)
+
+        # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_160, d_block1_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_v = t_160.reshape(rows, 64, 128)
+
+        # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
+        #     [adjoint of block1.attention.v (small_gpt.py:37)]
+        d_block1_attention_v_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_b)
+
+        # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+        #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
+        d_block1_attention_v_W = np.empty((128, 128), np.float32)
+        np.dot(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_W)
+
+        # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
+        #     block1.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block1_attention_v.reshape(rows*64, 128), block1_attention_v_W.T,
+            out=d_block1_norm1_from_block1_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_161, d_block1_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_k = t_161.reshape(rows, 64, 128)
+
+        # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
+        #     [adjoint of block1.attention.k (small_gpt.py:37)]
+        d_block1_attention_k_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_b)
+
+        # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+        #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
+        d_block1_attention_k_W = np.empty((128, 128), np.float32)
+        np.dot(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_W)
+
+        # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
+        #     block1.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block1_attention_k.reshape(rows*64, 128), block1_attention_k_W.T,
+            out=d_block1_norm1_from_block1_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_162, d_block1_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_q = t_162.reshape(rows, 64, 128)
+
+        # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
+        #     [adjoint of block1.attention.q (small_gpt.py:37)]
+        d_block1_attention_q_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_b)
+
+        # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+        #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
+        d_block1_attention_q_W = np.empty((128, 128), np.float32)
+        np.dot(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_W)
+
+        # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
+        #     block1.attention.q_sum (small_gpt.py:37)]
+        # d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
+        #     d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
+        #     d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
+        #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block1_attention_q.reshape(rows*64, 128), block1_attention_q_W.T,
+            out=d_block1_norm1.reshape(rows*64, 128))
+        np.add(d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1, out=d_block1_norm1)
+        np.add(d_block1_norm1, d_block1_norm1_from_block1_attention_v_sum, out=d_block1_norm1)
+
+        # d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
+        #     (small_gpt.py:36)]
+        # d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
+        # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
+        #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
+        #     of block1.norm1_var (small_gpt.py:36)]
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_163)
+        np.multiply(block1_norm1_W, t_163, out=t_163)
+        np.multiply(t_163, d_block1_norm1, out=t_163)
+        np.add.reduce(t_163, axis=2, out=d_block1_norm1_var_sum)
+        np.add(1e-05, block1_norm1_var, out=d_block1_norm1_var)
+        np.power(d_block1_norm1_var, 1.5, out=d_block1_norm1_var)
+        np.divide(-0.5, d_block1_norm1_var, out=d_block1_norm1_var)
+        np.multiply(d_block1_norm1_var, d_block1_norm1_var_sum, out=d_block1_norm1_var)
+        np.multiply(d_block1_norm1_mean_from_block1_norm1_var_sum, d_block1_norm1_var,
+            out=d_block1_norm1_mean_from_block1_norm1_var)
+
+        # d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
+        # d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n,
+        #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:36)]
+        # d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
+        #     d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
+        #     block1.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block1_norm1_W, d_block1_norm1,
+            out=d_block1_norm1_mean_from_block1_norm1_sum)
+        np.add(1e-05, block1_norm1_var, out=d_block1_norm1_mean)
+        np.sqrt(d_block1_norm1_mean, out=d_block1_norm1_mean)
+        np.divide(d_block1_norm1_mean_from_block1_norm1_sum, d_block1_norm1_mean,
+            out=d_block1_norm1_mean)
+        np.negative(d_block1_norm1_mean, out=d_block1_norm1_mean)
+        np.add(d_block1_norm1_mean, d_block1_norm1_mean_from_block1_norm1_var,
+            out=d_block1_norm1_mean)
+
+        # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
+        #     block1.norm1 (small_gpt.py:36)]
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_164)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_165)
+        np.sqrt(t_165, out=t_165)
+        np.divide(t_164, t_165, out=t_164)
+        np.multiply(t_164, d_block1_norm1, out=t_164)
+        d_block1_norm1_W = np.empty((128,), np.float32)
+        np.dot(ones, t_164.reshape(rows*64, 128), out=d_block1_norm1_W)
+
+        # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
+        #     of block1.norm1 (small_gpt.py:36)]
+        d_block1_norm1_b = np.empty((128,), np.float32)
+        np.dot(ones, d_block1_norm1.reshape(rows*64, 128), out=d_block1_norm1_b)
+
+        # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
+        #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
+        #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block1_norm1_mean[:, :, None], out=t_166)
+        np.multiply(0.015625, x, out=d_x)
+        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_167)
+        np.subtract(d_x, t_167, out=d_x)
+        np.multiply(d_block1_norm1_var[:, :, None], d_x, out=d_x)
+        np.add(t_166, d_x, out=d_x)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_168)
+        np.sqrt(t_168, out=t_168)
+        np.divide(block1_norm1_W, t_168, out=t_169)
+        np.multiply(t_169, d_block1_norm1, out=t_169)
+        np.add(d_x, t_169, out=d_x)
+        np.add(d_x, d_x_2, out=d_x)
+
+        # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
+        d_position = np.empty((64, 128), np.float32)
+        np.dot(ones_2, d_x.reshape(rows, 8192), out=d_position.reshape(-1))
+
+        # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
+        #     of token (small_gpt.py:45)]
+        d_token_W = np.empty((96, 128), np.float32)
+        d_token_W.fill(0)
+        np.copyto(at_3, tokens)
+        np.copyto(t_170, d_x)
+        np.add.at(d_token_W, at_3.reshape(-1), t_170.reshape(-1, 128))
+
+        return cross_entropy, {"token.W": d_token_W, "position": d_position, "block1.norm1.W":
+            d_block1_norm1_W, "block1.norm1.b": d_block1_norm1_b, "block1.attention.q.W":
+            d_block1_attention_q_W, "block1.attention.q.b": d_block1_attention_q_b,
+            "block1.attention.k.W": d_block1_attention_k_W, "block1.attention.k.b":
+            d_block1_attention_k_b, "block1.attention.v.W": d_block1_attention_v_W,
+            "block1.attention.v.b": d_block1_attention_v_b, "block1.attention.out.W":
+            d_block1_attention_out_W, "block1.attention.out.b": d_block1_attention_out_b,
+            "block1.norm2.W": d_block1_norm2_W, "block1.norm2.b": d_block1_norm2_b, "block1.up.W":
+            d_block1_up_W, "block1.up.b": d_block1_up_b, "block1.down.W": d_block1_down_W,
+            "block1.down.b": d_block1_down_b, "block2.norm1.W": d_block2_norm1_W, "block2.norm1.b":
+            d_block2_norm1_b, "block2.attention.q.W": d_block2_attention_q_W,
+            "block2.attention.q.b": d_block2_attention_q_b, "block2.attention.k.W":
+            d_block2_attention_k_W, "block2.attention.k.b": d_block2_attention_k_b,
+            "block2.attention.v.W": d_block2_attention_v_W, "block2.attention.v.b":
+            d_block2_attention_v_b, "block2.attention.out.W": d_block2_attention_out_W,
+            "block2.attention.out.b": d_block2_attention_out_b, "block2.norm2.W": d_block2_norm2_W,
+            "block2.norm2.b": d_block2_norm2_b, "block2.up.W": d_block2_up_W, "block2.up.b":
+            d_block2_up_b, "block2.down.W": d_block2_down_W, "block2.down.b": d_block2_down_b,
+            "block3.norm1.W": d_block3_norm1_W, "block3.norm1.b": d_block3_norm1_b,
+            "block3.attention.q.W": d_block3_attention_q_W, "block3.attention.q.b":
+            d_block3_attention_q_b, "block3.attention.k.W": d_block3_attention_k_W,
+            "block3.attention.k.b": d_block3_attention_k_b, "block3.attention.v.W":
+            d_block3_attention_v_W, "block3.attention.v.b": d_block3_attention_v_b,
+            "block3.attention.out.W": d_block3_attention_out_W, "block3.attention.out.b":
+            d_block3_attention_out_b, "block3.norm2.W": d_block3_norm2_W, "block3.norm2.b":
+            d_block3_norm2_b, "block3.up.W": d_block3_up_W, "block3.up.b": d_block3_up_b,
+            "block3.down.W": d_block3_down_W, "block3.down.b": d_block3_down_b, "block4.norm1.W":
+            d_block4_norm1_W, "block4.norm1.b": d_block4_norm1_b, "block4.attention.q.W":
+            d_block4_attention_q_W, "block4.attention.q.b": d_block4_attention_q_b,
+            "block4.attention.k.W": d_block4_attention_k_W, "block4.attention.k.b":
+            d_block4_attention_k_b, "block4.attention.v.W": d_block4_attention_v_W,
+            "block4.attention.v.b": d_block4_attention_v_b, "block4.attention.out.W":
+            d_block4_attention_out_W, "block4.attention.out.b": d_block4_attention_out_b,
+            "block4.norm2.W": d_block4_norm2_W, "block4.norm2.b": d_block4_norm2_b, "block4.up.W":
+            d_block4_up_W, "block4.up.b": d_block4_up_b, "block4.down.W": d_block4_down_W,
+            "block4.down.b": d_block4_down_b, "norm.W": d_norm_W, "norm.b": d_norm_b, "head.W":
+            d_head_W}
+
+    return run
+
+
+def _step(rows, space):
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    at = np.ndarray((rows, 64), np.intp, space, 51298304)
+    x = np.ndarray((rows, 64, 128), np.float32, space, 33554432)
+    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51306496)
+    t_2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 51310592)
+    t_3 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    t_4 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    d_block1_norm1_mean_from_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51314688)
+    t_5 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 34078720)
+    t_6 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 34603008)
+    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 35127296)
+    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 35651584)
+    block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    block1_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        25165824)
+    block1_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        51167232)
+    t_7 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
+    block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        51183616)
+    block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        26214400)
+    block1_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
+    t_8 = np.ndarray((rows, 64, 4, 32), np.float32, space, 36175872)
+    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 36700160)
+    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51318784)
+    t_9 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 51322880)
+    t_10 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    t_11 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    d_block1_norm2_mean_from_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51326976)
+    t_12 = np.ndarray((rows, 64, 1), np.float32, space, 0)
+    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 37224448)
+    t_13 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    block1_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
+    h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    t_14 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_15 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_16 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 37748736)
+    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51331072)
+    t_17 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 51335168)
+    t_18 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    t_19 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block2_norm1_mean_from_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51339264)
+    t_20 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 38273024)
+    t_21 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 38797312)
+    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 39321600)
+    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 39845888)
+    block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        2097152)
+    block2_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        27262976)
+    block2_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        51200000)
+    t_22 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
+    block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        51216384)
+    block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        28311552)
+    block2_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
+    t_23 = np.ndarray((rows, 64, 4, 32), np.float32, space, 40370176)
+    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 40894464)
+    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51343360)
+    t_24 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 51347456)
+    t_25 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    t_26 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block2_norm2_mean_from_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51351552)
+    t_27 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 41418752)
+    t_28 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    block2_up = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_29 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_30 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_31 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 41943040)
+    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51355648)
+    t_32 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 51359744)
+    t_33 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    t_34 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block3_norm1_mean_from_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51363840)
+    t_35 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 42467328)
+    t_36 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 42991616)
+    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 43515904)
+    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 44040192)
+    block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        6291456)
+    block3_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        29360128)
+    block3_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        51232768)
+    t_37 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
+    block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        51249152)
+    block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        30408704)
+    block3_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
+    t_38 = np.ndarray((rows, 64, 4, 32), np.float32, space, 44564480)
+    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 45088768)
+    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51367936)
+    t_39 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 51372032)
+    t_40 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    t_41 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block3_norm2_mean_from_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51376128)
+    t_42 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 45613056)
+    t_43 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    block3_up = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_44 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_45 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_46 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 46137344)
+    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51380224)
+    t_47 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 51384320)
+    t_48 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
+    t_49 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block4_norm1_mean_from_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51388416)
+    t_50 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 46661632)
+    t_51 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 47185920)
+    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 47710208)
+    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 48234496)
+    block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        10485760)
+    block4_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        31457280)
+    block4_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
+        51265536)
+    t_52 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
+    block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        51281920)
+    block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        32505856)
+    block4_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 10485760)
+    t_53 = np.ndarray((rows, 64, 4, 32), np.float32, space, 48758784)
+    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 49283072)
+    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51392512)
+    t_54 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 51396608)
+    t_55 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
+    t_56 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block4_norm2_mean_from_block4_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
+        51400704)
+    t_57 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 49807360)
+    t_58 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    block4_up = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_59 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_60 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_61 = np.ndarray((rows, 64, 512), np.float32, space, 20971520)
+    add_4 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
+    norm_mean = np.ndarray((rows, 64), np.float32, space, 16523264)
+    t_62 = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    norm_var = np.ndarray((rows, 64), np.float32, space, 16527360)
+    t_63 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    t_64 = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    d_norm_mean_from_norm_var_sum = np.ndarray((rows, 64), np.float32, space, 16531456)
+    t_65 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    norm = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    t_66 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    head = np.ndarray((rows, 64, 96), np.float32, space, 15728640)
+    cross_entropy_sum_max = np.ndarray((rows, 64), np.float32, space, 16535552)
+    t_67 = np.ndarray((rows, 64, 96), np.float32, space, 16121856)
+    cross_entropy_sum = np.ndarray((rows, 64), np.float32, space, 16539648)
+    d_cross_entropy_sum = np.ndarray((rows, 64), np.float32, space, 16543744)
+    at_2 = np.ndarray((rows, 64), np.intp, space, 16515072)
+    t_68 = np.ndarray((rows, 64), np.float32, space, 16121856)
+    t_69 = np.ndarray((rows, 64), np.float32, space, 16125952)
+    d_head = np.ndarray((rows, 64, 96), np.float32, space, 16121856)
+    t_70 = np.ndarray((rows, 64), np.float32, space, 15728640)
+    d_head_W = np.ndarray((128, 96), np.float32, space, 51118080)
+    d_norm = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
+    t_71 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    d_norm_var_sum = np.ndarray((rows, 64), np.float32, space, 16252928)
+    d_norm_var = np.ndarray((rows, 64), np.float32, space, 16257024)
+    d_norm_mean_from_norm_var = np.ndarray((rows, 64), np.float32, space, 15728640)
+    d_norm_mean_from_norm_sum = np.ndarray((rows, 64), np.float32, space, 15732736)
+    d_norm_mean = np.ndarray((rows, 64), np.float32, space, 16252928)
+    t_72 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    t_73 = np.ndarray((rows, 64, 1), np.float32, space, 16261120)
+    d_norm_W = np.ndarray((128,), np.float32, space, 51404800)
+    d_norm_b = np.ndarray((128,), np.float32, space, 51405312)
+    t_74 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    d_add_4 = np.ndarray((rows, 64, 128), np.float32, space, 50331648)
+    t_75 = np.ndarray((rows, 64, 1), np.float32, space, 14680064)
+    t_76 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
+    t_77 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
+    d_block4_down_b = np.ndarray((128,), np.float32, space, 51405824)
+    d_block4_down_W = np.ndarray((512, 128), np.float32, space, 50855936)
+    d_h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    d_block4_up = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_78 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_79 = np.ndarray((rows, 64, 512), np.float32, space, 20971520)
+    t_80 = np.ndarray((rows, 64, 512), np.float32, space, 23068672)
+    t_81 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_82 = np.ndarray((rows, 64, 512), np.float32, space, 20971520)
+    d_block4_up_b = np.ndarray((512,), np.float32, space, 22282240)
+    d_block4_up_W = np.ndarray((128, 512), np.float32, space, 21495808)
+    d_block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_83 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    d_block4_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 11534336)
+    d_block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 11538432)
+    d_block4_norm2_mean_from_block4_norm2_var = np.ndarray((rows, 64), np.float32, space,
+        11010048)
+    d_block4_norm2_mean_from_block4_norm2_sum = np.ndarray((rows, 64), np.float32, space,
+        11014144)
+    d_block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 11534336)
+    t_84 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    t_85 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
+    d_block4_norm2_W = np.ndarray((128,), np.float32, space, 22284288)
+    d_block4_norm2_b = np.ndarray((128,), np.float32, space, 22284800)
+    t_86 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
+    d_x_5 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    t_87 = np.ndarray((rows, 64, 1), np.float32, space, 11014144)
+    t_88 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
+    t_89 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    d_block4_attention_out_b = np.ndarray((128,), np.float32, space, 22285312)
+    d_block4_attention_out_W = np.ndarray((128, 128), np.float32, space, 22020096)
+    d_block4_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 11534336)
+    d_block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        10485760)
+    d_block4_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        16252928)
+    d_block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        14680064)
+    t_90 = np.ndarray((rows, 4, 64, 64), np.float32, space, 14680064)
+    d_block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 11534336)
+    d_block4_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        10485760)
+    d_block4_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        11010048)
+    t_91 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    d_block4_attention_v_b = np.ndarray((128,), np.float32, space, 22285824)
+    d_block4_attention_v_W = np.ndarray((128, 128), np.float32, space, 22085632)
+    d_block4_norm1_from_block4_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 12058624)
+    t_92 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    d_block4_attention_k_b = np.ndarray((128,), np.float32, space, 22286336)
+    d_block4_attention_k_W = np.ndarray((128, 128), np.float32, space, 22151168)
+    d_block4_norm1_from_block4_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 10485760)
+    t_93 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    d_block4_attention_q_b = np.ndarray((128,), np.float32, space, 22286848)
+    d_block4_attention_q_W = np.ndarray((128, 128), np.float32, space, 22216704)
+    d_block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
+    t_94 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 11534336)
+    d_block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 11538432)
+    d_block4_norm1_mean_from_block4_norm1_var = np.ndarray((rows, 64), np.float32, space,
+        10485760)
+    d_block4_norm1_mean_from_block4_norm1_sum = np.ndarray((rows, 64), np.float32, space,
+        10489856)
+    d_block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 11534336)
+    t_95 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_96 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
+    d_block4_norm1_W = np.ndarray((128,), np.float32, space, 22287360)
+    d_block4_norm1_b = np.ndarray((128,), np.float32, space, 22287872)
+    t_97 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    d_add_3 = np.ndarray((rows, 64, 128), np.float32, space, 20971520)
+    t_98 = np.ndarray((rows, 64, 1), np.float32, space, 10489856)
+    t_99 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
+    t_100 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    d_block3_down_b = np.ndarray((128,), np.float32, space, 22288384)
+    d_block3_down_W = np.ndarray((512, 128), np.float32, space, 21757952)
+    d_h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    d_block3_up = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_101 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_102 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_103 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_104 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_105 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    d_block3_up_b = np.ndarray((512,), np.float32, space, 18087936)
+    d_block3_up_W = np.ndarray((128, 512), np.float32, space, 17301504)
+    d_block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_106 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    d_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
+    d_block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 7344128)
+    d_block3_norm2_mean_from_block3_norm2_var = np.ndarray((rows, 64), np.float32, space,
+        6815744)
+    d_block3_norm2_mean_from_block3_norm2_sum = np.ndarray((rows, 64), np.float32, space,
+        6819840)
+    d_block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
+    t_107 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_108 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    d_block3_norm2_W = np.ndarray((128,), np.float32, space, 18089984)
+    d_block3_norm2_b = np.ndarray((128,), np.float32, space, 18090496)
+    t_109 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    d_x_4 = np.ndarray((rows, 64, 128), np.float32, space, 11534336)
+    t_110 = np.ndarray((rows, 64, 1), np.float32, space, 6819840)
+    t_111 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_112 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    d_block3_attention_out_b = np.ndarray((128,), np.float32, space, 18091008)
+    d_block3_attention_out_W = np.ndarray((128, 128), np.float32, space, 17825792)
+    d_block3_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
+    d_block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        6291456)
+    d_block3_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
+        12058624)
+    d_block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        10485760)
+    t_113 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
+    d_block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 7340032)
+    d_block3_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
+    d_block3_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6815744)
+    t_114 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    d_block3_attention_v_b = np.ndarray((128,), np.float32, space, 18091520)
+    d_block3_attention_v_W = np.ndarray((128, 128), np.float32, space, 17891328)
+    d_block3_norm1_from_block3_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 7864320)
+    t_115 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    d_block3_attention_k_b = np.ndarray((128,), np.float32, space, 18092032)
+    d_block3_attention_k_W = np.ndarray((128, 128), np.float32, space, 17956864)
+    d_block3_norm1_from_block3_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 6291456)
+    t_116 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    d_block3_attention_q_b = np.ndarray((128,), np.float32, space, 18092544)
+    d_block3_attention_q_W = np.ndarray((128, 128), np.float32, space, 18022400)
+    d_block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_117 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
+    d_block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 7344128)
+    d_block3_norm1_mean_from_block3_norm1_var = np.ndarray((rows, 64), np.float32, space,
+        6291456)
+    d_block3_norm1_mean_from_block3_norm1_sum = np.ndarray((rows, 64), np.float32, space,
+        6295552)
+    d_block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
+    t_118 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_119 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    d_block3_norm1_W = np.ndarray((128,), np.float32, space, 18093056)
+    d_block3_norm1_b = np.ndarray((128,), np.float32, space, 18093568)
+    t_120 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    d_add_2 = np.ndarray((rows, 64, 128), np.float32, space, 16777216)
+    t_121 = np.ndarray((rows, 64, 1), np.float32, space, 6295552)
+    t_122 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_123 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    d_block2_down_b = np.ndarray((128,), np.float32, space, 18094080)
+    d_block2_down_W = np.ndarray((512, 128), np.float32, space, 17563648)
+    d_h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    d_block2_up = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_124 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_125 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_126 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_127 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_128 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    d_block2_up_b = np.ndarray((512,), np.float32, space, 13893632)
+    d_block2_up_W = np.ndarray((128, 512), np.float32, space, 13107200)
+    d_block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_129 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    d_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
+    d_block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 3149824)
+    d_block2_norm2_mean_from_block2_norm2_var = np.ndarray((rows, 64), np.float32, space,
+        2621440)
+    d_block2_norm2_mean_from_block2_norm2_sum = np.ndarray((rows, 64), np.float32, space,
+        2625536)
+    d_block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
+    t_130 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_131 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    d_block2_norm2_W = np.ndarray((128,), np.float32, space, 13895680)
+    d_block2_norm2_b = np.ndarray((128,), np.float32, space, 13896192)
+    t_132 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    d_x_3 = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
+    t_133 = np.ndarray((rows, 64, 1), np.float32, space, 2625536)
+    t_134 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_135 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    d_block2_attention_out_b = np.ndarray((128,), np.float32, space, 13896704)
+    d_block2_attention_out_W = np.ndarray((128, 128), np.float32, space, 13631488)
+    d_block2_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
+    d_block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        2097152)
+    d_block2_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 7864320)
+    d_block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        6291456)
+    t_136 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
+    d_block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 3145728)
+    d_block2_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
+    d_block2_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2621440)
+    t_137 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    d_block2_attention_v_b = np.ndarray((128,), np.float32, space, 13897216)
+    d_block2_attention_v_W = np.ndarray((128, 128), np.float32, space, 13697024)
+    d_block2_norm1_from_block2_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 3670016)
+    t_138 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    d_block2_attention_k_b = np.ndarray((128,), np.float32, space, 13897728)
+    d_block2_attention_k_W = np.ndarray((128, 128), np.float32, space, 13762560)
+    d_block2_norm1_from_block2_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 2097152)
+    t_139 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    d_block2_attention_q_b = np.ndarray((128,), np.float32, space, 13898240)
+    d_block2_attention_q_W = np.ndarray((128, 128), np.float32, space, 13828096)
+    d_block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_140 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
+    d_block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 3149824)
+    d_block2_norm1_mean_from_block2_norm1_var = np.ndarray((rows, 64), np.float32, space,
+        2097152)
+    d_block2_norm1_mean_from_block2_norm1_sum = np.ndarray((rows, 64), np.float32, space,
+        2101248)
+    d_block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
+    t_141 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_142 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    d_block2_norm1_W = np.ndarray((128,), np.float32, space, 13898752)
+    d_block2_norm1_b = np.ndarray((128,), np.float32, space, 13899264)
+    t_143 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    d_add = np.ndarray((rows, 64, 128), np.float32, space, 12582912)
+    t_144 = np.ndarray((rows, 64, 1), np.float32, space, 2101248)
+    t_145 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_146 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    d_block1_down_b = np.ndarray((128,), np.float32, space, 13899776)
+    d_block1_down_W = np.ndarray((512, 128), np.float32, space, 13369344)
+    d_h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
+    d_block1_up = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_147 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_148 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_149 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_150 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
+    t_151 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    d_block1_up_b = np.ndarray((512,), np.float32, space, 4521984)
+    d_block1_up_W = np.ndarray((128, 512), np.float32, space, 4194304)
+    d_block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_152 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    d_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
+    d_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 1052672)
+    d_block1_norm2_mean_from_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 524288)
+    d_block1_norm2_mean_from_block1_norm2_sum = np.ndarray((rows, 64), np.float32, space, 528384)
+    d_block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_153 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_154 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    d_block1_norm2_W = np.ndarray((128,), np.float32, space, 4524032)
+    d_block1_norm2_b = np.ndarray((128,), np.float32, space, 4524544)
+    t_155 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    d_x_2 = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
+    t_156 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    t_157 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_158 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    d_block1_attention_out_b = np.ndarray((128,), np.float32, space, 4525056)
+    d_block1_attention_out_W = np.ndarray((128, 128), np.float32, space, 4456448)
+    d_block1_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    d_block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
+        0)
+    d_block1_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 3670016)
+    d_block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        2097152)
+    t_159 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
+    d_block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
+        space, 1048576)
+    d_block1_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
+    d_block1_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 524288)
+    t_160 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_attention_v_b = np.ndarray((128,), np.float32, space, 2293760)
+    d_block1_attention_v_W = np.ndarray((128, 128), np.float32, space, 2097152)
+    d_block1_norm1_from_block1_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 1572864)
+    t_161 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_attention_k_b = np.ndarray((128,), np.float32, space, 2294272)
+    d_block1_attention_k_W = np.ndarray((128, 128), np.float32, space, 2162688)
+    d_block1_norm1_from_block1_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
+        space, 0)
+    t_162 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_attention_q_b = np.ndarray((128,), np.float32, space, 2294784)
+    d_block1_attention_q_W = np.ndarray((128, 128), np.float32, space, 2228224)
+    d_block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_163 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    d_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
+    d_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 1052672)
+    d_block1_norm1_mean_from_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 0)
+    d_block1_norm1_mean_from_block1_norm1_sum = np.ndarray((rows, 64), np.float32, space, 4096)
+    d_block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
+    t_164 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_165 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    d_block1_norm1_W = np.ndarray((128,), np.float32, space, 1576960)
+    d_block1_norm1_b = np.ndarray((128,), np.float32, space, 1577472)
+    t_166 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    d_x = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_167 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_168 = np.ndarray((rows, 64, 1), np.float32, space, 1572864)
+    t_169 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    d_position = np.ndarray((64, 128), np.float32, space, 1097728)
+    d_token_W = np.ndarray((96, 128), np.float32, space, 1048576)
+    at_3 = np.ndarray((rows, 64), np.intp, space, 1130496)
+    t_170 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    d_token_W_clipped = np.ndarray((96, 128), np.float32, space, 0)
+    token_W_m_next = np.ndarray((96, 128), np.float32, space, 49152)
+    t_171 = np.ndarray((96, 128), np.float32, space, 98304)
+    token_W_v_next = np.ndarray((96, 128), np.float32, space, 49152)
+    token_W_next = np.ndarray((96, 128), np.float32, space, 0)
+    t_172 = np.ndarray((96, 128), np.float32, space, 49152)
+    d_position_clipped = np.ndarray((64, 128), np.float32, space, 0)
+    position_m_next = np.ndarray((64, 128), np.float32, space, 32768)
+    t_173 = np.ndarray((64, 128), np.float32, space, 65536)
+    position_v_next = np.ndarray((64, 128), np.float32, space, 32768)
+    position_next = np.ndarray((64, 128), np.float32, space, 0)
+    t_174 = np.ndarray((64, 128), np.float32, space, 32768)
+    d_block1_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_175 = np.ndarray((128,), np.float32, space, 1024)
+    block1_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_176 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_177 = np.ndarray((128,), np.float32, space, 1024)
+    block1_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_178 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block1_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_179 = np.ndarray((128, 128), np.float32, space, 131072)
+    block1_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block1_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_180 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block1_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_181 = np.ndarray((128,), np.float32, space, 1024)
+    block1_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_182 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block1_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_183 = np.ndarray((128, 128), np.float32, space, 131072)
+    block1_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block1_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_184 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block1_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_185 = np.ndarray((128,), np.float32, space, 1024)
+    block1_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_186 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block1_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_187 = np.ndarray((128, 128), np.float32, space, 131072)
+    block1_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block1_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_188 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block1_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_189 = np.ndarray((128,), np.float32, space, 1024)
+    block1_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_190 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block1_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_191 = np.ndarray((128, 128), np.float32, space, 131072)
+    block1_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block1_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_192 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block1_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_193 = np.ndarray((128,), np.float32, space, 1024)
+    block1_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_194 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_195 = np.ndarray((128,), np.float32, space, 1024)
+    block1_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_196 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_197 = np.ndarray((128,), np.float32, space, 1024)
+    block1_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_198 = np.ndarray((128,), np.float32, space, 512)
+    d_block1_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
+    block1_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
+    t_199 = np.ndarray((128, 512), np.float32, space, 524288)
+    block1_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
+    block1_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
+    t_200 = np.ndarray((128, 512), np.float32, space, 262144)
+    d_block1_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
+    block1_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
+    t_201 = np.ndarray((512,), np.float32, space, 4096)
+    block1_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
+    block1_up_b_next = np.ndarray((512,), np.float32, space, 0)
+    t_202 = np.ndarray((512,), np.float32, space, 2048)
+    d_block1_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
+    block1_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
+    t_203 = np.ndarray((512, 128), np.float32, space, 524288)
+    block1_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
+    block1_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
+    t_204 = np.ndarray((512, 128), np.float32, space, 262144)
+    d_block1_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block1_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_205 = np.ndarray((128,), np.float32, space, 1024)
+    block1_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block1_down_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_206 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_207 = np.ndarray((128,), np.float32, space, 1024)
+    block2_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_208 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_209 = np.ndarray((128,), np.float32, space, 1024)
+    block2_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_210 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block2_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_211 = np.ndarray((128, 128), np.float32, space, 131072)
+    block2_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block2_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_212 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block2_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_213 = np.ndarray((128,), np.float32, space, 1024)
+    block2_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_214 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block2_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_215 = np.ndarray((128, 128), np.float32, space, 131072)
+    block2_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block2_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_216 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block2_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_217 = np.ndarray((128,), np.float32, space, 1024)
+    block2_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_218 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block2_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_219 = np.ndarray((128, 128), np.float32, space, 131072)
+    block2_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block2_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_220 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block2_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_221 = np.ndarray((128,), np.float32, space, 1024)
+    block2_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_222 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block2_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_223 = np.ndarray((128, 128), np.float32, space, 131072)
+    block2_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block2_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_224 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block2_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_225 = np.ndarray((128,), np.float32, space, 1024)
+    block2_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_226 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_227 = np.ndarray((128,), np.float32, space, 1024)
+    block2_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_228 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_229 = np.ndarray((128,), np.float32, space, 1024)
+    block2_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_230 = np.ndarray((128,), np.float32, space, 512)
+    d_block2_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
+    block2_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
+    t_231 = np.ndarray((128, 512), np.float32, space, 524288)
+    block2_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
+    block2_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
+    t_232 = np.ndarray((128, 512), np.float32, space, 262144)
+    d_block2_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
+    block2_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
+    t_233 = np.ndarray((512,), np.float32, space, 4096)
+    block2_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
+    block2_up_b_next = np.ndarray((512,), np.float32, space, 0)
+    t_234 = np.ndarray((512,), np.float32, space, 2048)
+    d_block2_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
+    block2_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
+    t_235 = np.ndarray((512, 128), np.float32, space, 524288)
+    block2_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
+    block2_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
+    t_236 = np.ndarray((512, 128), np.float32, space, 262144)
+    d_block2_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block2_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_237 = np.ndarray((128,), np.float32, space, 1024)
+    block2_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block2_down_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_238 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_239 = np.ndarray((128,), np.float32, space, 1024)
+    block3_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_240 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_241 = np.ndarray((128,), np.float32, space, 1024)
+    block3_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_242 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block3_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_243 = np.ndarray((128, 128), np.float32, space, 131072)
+    block3_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block3_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_244 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block3_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_245 = np.ndarray((128,), np.float32, space, 1024)
+    block3_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_246 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block3_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_247 = np.ndarray((128, 128), np.float32, space, 131072)
+    block3_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block3_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_248 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block3_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_249 = np.ndarray((128,), np.float32, space, 1024)
+    block3_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_250 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block3_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_251 = np.ndarray((128, 128), np.float32, space, 131072)
+    block3_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block3_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_252 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block3_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_253 = np.ndarray((128,), np.float32, space, 1024)
+    block3_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_254 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block3_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_255 = np.ndarray((128, 128), np.float32, space, 131072)
+    block3_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block3_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_256 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block3_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_257 = np.ndarray((128,), np.float32, space, 1024)
+    block3_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_258 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_259 = np.ndarray((128,), np.float32, space, 1024)
+    block3_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_260 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_261 = np.ndarray((128,), np.float32, space, 1024)
+    block3_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_262 = np.ndarray((128,), np.float32, space, 512)
+    d_block3_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
+    block3_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
+    t_263 = np.ndarray((128, 512), np.float32, space, 524288)
+    block3_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
+    block3_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
+    t_264 = np.ndarray((128, 512), np.float32, space, 262144)
+    d_block3_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
+    block3_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
+    t_265 = np.ndarray((512,), np.float32, space, 4096)
+    block3_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
+    block3_up_b_next = np.ndarray((512,), np.float32, space, 0)
+    t_266 = np.ndarray((512,), np.float32, space, 2048)
+    d_block3_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
+    block3_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
+    t_267 = np.ndarray((512, 128), np.float32, space, 524288)
+    block3_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
+    block3_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
+    t_268 = np.ndarray((512, 128), np.float32, space, 262144)
+    d_block3_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block3_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_269 = np.ndarray((128,), np.float32, space, 1024)
+    block3_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block3_down_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_270 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_271 = np.ndarray((128,), np.float32, space, 1024)
+    block4_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_272 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_273 = np.ndarray((128,), np.float32, space, 1024)
+    block4_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_274 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block4_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_275 = np.ndarray((128, 128), np.float32, space, 131072)
+    block4_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block4_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_276 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block4_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_277 = np.ndarray((128,), np.float32, space, 1024)
+    block4_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_278 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block4_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_279 = np.ndarray((128, 128), np.float32, space, 131072)
+    block4_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block4_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_280 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block4_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_281 = np.ndarray((128,), np.float32, space, 1024)
+    block4_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_282 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block4_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_283 = np.ndarray((128, 128), np.float32, space, 131072)
+    block4_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block4_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_284 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block4_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_285 = np.ndarray((128,), np.float32, space, 1024)
+    block4_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_286 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
+    block4_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
+    t_287 = np.ndarray((128, 128), np.float32, space, 131072)
+    block4_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
+    block4_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
+    t_288 = np.ndarray((128, 128), np.float32, space, 65536)
+    d_block4_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_289 = np.ndarray((128,), np.float32, space, 1024)
+    block4_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_290 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_291 = np.ndarray((128,), np.float32, space, 1024)
+    block4_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_292 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_293 = np.ndarray((128,), np.float32, space, 1024)
+    block4_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_294 = np.ndarray((128,), np.float32, space, 512)
+    d_block4_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
+    block4_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
+    t_295 = np.ndarray((128, 512), np.float32, space, 524288)
+    block4_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
+    block4_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
+    t_296 = np.ndarray((128, 512), np.float32, space, 262144)
+    d_block4_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
+    block4_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
+    t_297 = np.ndarray((512,), np.float32, space, 4096)
+    block4_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
+    block4_up_b_next = np.ndarray((512,), np.float32, space, 0)
+    t_298 = np.ndarray((512,), np.float32, space, 2048)
+    d_block4_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
+    block4_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
+    t_299 = np.ndarray((512, 128), np.float32, space, 524288)
+    block4_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
+    block4_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
+    t_300 = np.ndarray((512, 128), np.float32, space, 262144)
+    d_block4_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    block4_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_301 = np.ndarray((128,), np.float32, space, 1024)
+    block4_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    block4_down_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_302 = np.ndarray((128,), np.float32, space, 512)
+    d_norm_W_clipped = np.ndarray((128,), np.float32, space, 0)
+    norm_W_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_303 = np.ndarray((128,), np.float32, space, 1024)
+    norm_W_v_next = np.ndarray((128,), np.float32, space, 512)
+    norm_W_next = np.ndarray((128,), np.float32, space, 0)
+    t_304 = np.ndarray((128,), np.float32, space, 512)
+    d_norm_b_clipped = np.ndarray((128,), np.float32, space, 0)
+    norm_b_m_next = np.ndarray((128,), np.float32, space, 512)
+    t_305 = np.ndarray((128,), np.float32, space, 1024)
+    norm_b_v_next = np.ndarray((128,), np.float32, space, 512)
+    norm_b_next = np.ndarray((128,), np.float32, space, 0)
+    t_306 = np.ndarray((128,), np.float32, space, 512)
+    d_head_W_clipped = np.ndarray((128, 96), np.float32, space, 0)
+    head_W_m_next = np.ndarray((128, 96), np.float32, space, 49152)
+    t_307 = np.ndarray((128, 96), np.float32, space, 98304)
+    head_W_v_next = np.ndarray((128, 96), np.float32, space, 49152)
+    head_W_next = np.ndarray((128, 96), np.float32, space, 0)
+    t_308 = np.ndarray((128, 96), np.float32, space, 49152)
     i2 = np.arange(64)[:, None]
     j = np.arange(64)
-    block1_attention_mixed_scores_sum *= 0.1767766952966369
-    block1_attention_mixed_scores = np.where(i2 >= j, block1_attention_mixed_scores_sum, -1e+30)
-
-    # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
-    #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block1_attention_mixed_weights_sum_max = np.maximum.reduce(block1_attention_mixed_scores,
-        axis=3)
-    t_6 = block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_6, out=t_6)
-    block1_attention_mixed_weights_sum = np.add.reduce(t_6, axis=3)
-
-    # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
-    #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block1_attention_mixed_weights = (
-        block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block1_attention_mixed_weights, out=block1_attention_mixed_weights)
-    block1_attention_mixed_weights /= block1_attention_mixed_weights_sum[:, :, :, None]
-
-    # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-    #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block1_attention_mixed = np.matmul(block1_attention_mixed_weights, block1_attention_v_heads)
-
-    # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block1_attention_joined = block1_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-    #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
-    x_2 = np.matmul(block1_attention_joined.reshape(rows*64, 128),
-        block1_attention_out_W).reshape(rows, 64, 128)
-    x_2 += block1_attention_out_b
-    x_2 += x
-
-    # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
-    # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
-    #     (small_gpt.py:39)]
-    block1_norm2_mean = np.add.reduce(x_2, axis=2)
-    block1_norm2_mean *= 0.0078125
-    t_7 = x_2 - block1_norm2_mean[:, :, None]
-    np.square(t_7, out=t_7)
-    block1_norm2_var = np.add.reduce(t_7, axis=2)
-    block1_norm2_var *= 0.0078125
-    t_8 = 0.015625 * block1_norm2_mean[:, :, None]
-    t_9 = 0.015625 * x_2
-    np.subtract(t_8, t_9, out=t_9)
-    d_block1_norm2_mean_from_block1_norm2_var_sum = np.add.reduce(t_9, axis=2)
-
-    # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_10 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_10, out=t_10)
-    block1_norm2 = block1_norm2_W / t_10
-    t_11 = x_2 - block1_norm2_mean[:, :, None]
-    block1_norm2 *= t_11
-    block1_norm2 += block1_norm2_b
-
-    # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
-    # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block1_up = np.matmul(block1_norm2.reshape(rows*64, 128), block1_up_W).reshape(rows,
-        64, 512)
-    block1_up += block1_up_b
-    h = 0.7071067811865476 * block1_up
-    t_12 = _erf(h)
-    t_12 += 1.0
-    t_12 *= 0.5
-    t_12 *= block1_up
-    h = t_12
-
-    # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-    #     [small_gpt.py:41]
-    # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
-    # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
-    add = np.matmul(h.reshape(rows*64, 512), block1_down_W).reshape(rows, 64, 128)
-    add += block1_down_b
-    add += x_2
-
-    # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
-    # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
-    #     (small_gpt.py:36)]
-    block2_norm1_mean = np.add.reduce(add, axis=2)
-    block2_norm1_mean *= 0.0078125
-    t_13 = add - block2_norm1_mean[:, :, None]
-    np.square(t_13, out=t_13)
-    block2_norm1_var = np.add.reduce(t_13, axis=2)
-    block2_norm1_var *= 0.0078125
-    t_14 = 0.015625 * block2_norm1_mean[:, :, None]
-    t_15 = 0.015625 * add
-    np.subtract(t_14, t_15, out=t_15)
-    d_block2_norm1_mean_from_block2_norm1_var_sum = np.add.reduce(t_15, axis=2)
-
-    # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_16 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_16, out=t_16)
-    block2_norm1 = block2_norm1_W / t_16
-    t_17 = add - block2_norm1_mean[:, :, None]
-    block2_norm1 *= t_17
-    block2_norm1 += block2_norm1_b
-
-    # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_q = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_q_W).reshape(rows, 64, 128)
-    block2_attention_q += block2_attention_q_b
-
-    # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_k = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_k_W).reshape(rows, 64, 128)
-    block2_attention_k += block2_attention_k_b
-
-    # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-    #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block2_attention_v = np.matmul(block2_norm1.reshape(rows*64, 128),
-        block2_attention_v_W).reshape(rows, 64, 128)
-    block2_attention_v += block2_attention_v_b
-
-    # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block2.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block2_attention_mixed_scores_sum = np.matmul(block2_attention_q_heads,
-        block2_attention_k_heads.transpose(0, 1, 3, 2))
-    block2_attention_mixed_scores_sum *= 0.1767766952966369
-    block2_attention_mixed_scores = np.where(i2 >= j, block2_attention_mixed_scores_sum, -1e+30)
-
-    # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
-    #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block2_attention_mixed_weights_sum_max = np.maximum.reduce(block2_attention_mixed_scores,
-        axis=3)
-    t_18 = block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_18, out=t_18)
-    block2_attention_mixed_weights_sum = np.add.reduce(t_18, axis=3)
-
-    # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
-    #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block2_attention_mixed_weights = (
-        block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block2_attention_mixed_weights, out=block2_attention_mixed_weights)
-    block2_attention_mixed_weights /= block2_attention_mixed_weights_sum[:, :, :, None]
-
-    # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-    #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block2_attention_mixed = np.matmul(block2_attention_mixed_weights, block2_attention_v_heads)
-
-    # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block2_attention_joined = block2_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-    #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
-    x_3 = np.matmul(block2_attention_joined.reshape(rows*64, 128),
-        block2_attention_out_W).reshape(rows, 64, 128)
-    x_3 += block2_attention_out_b
-    x_3 += add
-
-    # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
-    # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
-    #     (small_gpt.py:39)]
-    block2_norm2_mean = np.add.reduce(x_3, axis=2)
-    block2_norm2_mean *= 0.0078125
-    t_19 = x_3 - block2_norm2_mean[:, :, None]
-    np.square(t_19, out=t_19)
-    block2_norm2_var = np.add.reduce(t_19, axis=2)
-    block2_norm2_var *= 0.0078125
-    t_20 = 0.015625 * block2_norm2_mean[:, :, None]
-    t_21 = 0.015625 * x_3
-    np.subtract(t_20, t_21, out=t_21)
-    d_block2_norm2_mean_from_block2_norm2_var_sum = np.add.reduce(t_21, axis=2)
-
-    # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_22 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_22, out=t_22)
-    block2_norm2 = block2_norm2_W / t_22
-    t_23 = x_3 - block2_norm2_mean[:, :, None]
-    block2_norm2 *= t_23
-    block2_norm2 += block2_norm2_b
-
-    # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
-    # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block2_up = np.matmul(block2_norm2.reshape(rows*64, 128), block2_up_W).reshape(rows,
-        64, 512)
-    block2_up += block2_up_b
-    h_2 = 0.7071067811865476 * block2_up
-    t_24 = _erf(h_2)
-    t_24 += 1.0
-    t_24 *= 0.5
-    t_24 *= block2_up
-    h_2 = t_24
-
-    # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-    #     [small_gpt.py:41]
-    # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
-    # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
-    add_2 = np.matmul(h_2.reshape(rows*64, 512), block2_down_W).reshape(rows, 64, 128)
-    add_2 += block2_down_b
-    add_2 += x_3
-
-    # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
-    # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
-    #     (small_gpt.py:36)]
-    block3_norm1_mean = np.add.reduce(add_2, axis=2)
-    block3_norm1_mean *= 0.0078125
-    t_25 = add_2 - block3_norm1_mean[:, :, None]
-    np.square(t_25, out=t_25)
-    block3_norm1_var = np.add.reduce(t_25, axis=2)
-    block3_norm1_var *= 0.0078125
-    t_26 = 0.015625 * block3_norm1_mean[:, :, None]
-    t_27 = 0.015625 * add_2
-    np.subtract(t_26, t_27, out=t_27)
-    d_block3_norm1_mean_from_block3_norm1_var_sum = np.add.reduce(t_27, axis=2)
-
-    # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
-    #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_28 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_28, out=t_28)
-    block3_norm1 = block3_norm1_W / t_28
-    t_29 = add_2 - block3_norm1_mean[:, :, None]
-    block3_norm1 *= t_29
-    block3_norm1 += block3_norm1_b
-
-    # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_q = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_q_W).reshape(rows, 64, 128)
-    block3_attention_q += block3_attention_q_b
-
-    # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_k = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_k_W).reshape(rows, 64, 128)
-    block3_attention_k += block3_attention_k_b
-
-    # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-    #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block3_attention_v = np.matmul(block3_norm1.reshape(rows*64, 128),
-        block3_attention_v_W).reshape(rows, 64, 128)
-    block3_attention_v += block3_attention_v_b
-
-    # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block3.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block3_attention_mixed_scores_sum = np.matmul(block3_attention_q_heads,
-        block3_attention_k_heads.transpose(0, 1, 3, 2))
-    block3_attention_mixed_scores_sum *= 0.1767766952966369
-    block3_attention_mixed_scores = np.where(i2 >= j, block3_attention_mixed_scores_sum, -1e+30)
-
-    # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
-    #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block3_attention_mixed_weights_sum_max = np.maximum.reduce(block3_attention_mixed_scores,
-        axis=3)
-    t_30 = block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_30, out=t_30)
-    block3_attention_mixed_weights_sum = np.add.reduce(t_30, axis=3)
-
-    # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
-    #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block3_attention_mixed_weights = (
-        block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block3_attention_mixed_weights, out=block3_attention_mixed_weights)
-    block3_attention_mixed_weights /= block3_attention_mixed_weights_sum[:, :, :, None]
-
-    # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-    #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block3_attention_mixed = np.matmul(block3_attention_mixed_weights, block3_attention_v_heads)
-
-    # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block3_attention_joined = block3_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-    #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
-    x_4 = np.matmul(block3_attention_joined.reshape(rows*64, 128),
-        block3_attention_out_W).reshape(rows, 64, 128)
-    x_4 += block3_attention_out_b
-    x_4 += add_2
-
-    # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
-    # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
-    #     (small_gpt.py:39)]
-    block3_norm2_mean = np.add.reduce(x_4, axis=2)
-    block3_norm2_mean *= 0.0078125
-    t_31 = x_4 - block3_norm2_mean[:, :, None]
-    np.square(t_31, out=t_31)
-    block3_norm2_var = np.add.reduce(t_31, axis=2)
-    block3_norm2_var *= 0.0078125
-    t_32 = 0.015625 * block3_norm2_mean[:, :, None]
-    t_33 = 0.015625 * x_4
-    np.subtract(t_32, t_33, out=t_33)
-    d_block3_norm2_mean_from_block3_norm2_var_sum = np.add.reduce(t_33, axis=2)
-
-    # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_34 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_34, out=t_34)
-    block3_norm2 = block3_norm2_W / t_34
-    t_35 = x_4 - block3_norm2_mean[:, :, None]
-    block3_norm2 *= t_35
-    block3_norm2 += block3_norm2_b
-
-    # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
-    # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block3_up = np.matmul(block3_norm2.reshape(rows*64, 128), block3_up_W).reshape(rows,
-        64, 512)
-    block3_up += block3_up_b
-    h_3 = 0.7071067811865476 * block3_up
-    t_36 = _erf(h_3)
-    t_36 += 1.0
-    t_36 *= 0.5
-    t_36 *= block3_up
-    h_3 = t_36
-
-    # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-    #     [small_gpt.py:41]
-    # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
-    # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
-    add_3 = np.matmul(h_3.reshape(rows*64, 512), block3_down_W).reshape(rows, 64, 128)
-    add_3 += block3_down_b
-    add_3 += x_4
-
-    # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
-    # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
-    # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])**2  [small_gpt.py:36]
-    # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
-    # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
-    #     (small_gpt.py:36)]
-    block4_norm1_mean = np.add.reduce(add_3, axis=2)
-    block4_norm1_mean *= 0.0078125
-    t_37 = add_3 - block4_norm1_mean[:, :, None]
-    np.square(t_37, out=t_37)
-    block4_norm1_var = np.add.reduce(t_37, axis=2)
-    block4_norm1_var *= 0.0078125
-    t_38 = 0.015625 * block4_norm1_mean[:, :, None]
-    t_39 = 0.015625 * add_3
-    np.subtract(t_38, t_39, out=t_39)
-    d_block4_norm1_mean_from_block4_norm1_var_sum = np.add.reduce(t_39, axis=2)
-
-    # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
-    #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-    #     [small_gpt.py:36]
-    t_40 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_40, out=t_40)
-    block4_norm1 = block4_norm1_W / t_40
-    t_41 = add_3 - block4_norm1_mean[:, :, None]
-    block4_norm1 *= t_41
-    block4_norm1 += block4_norm1_b
-
-    # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_q = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_q_W).reshape(rows, 64, 128)
-    block4_attention_q += block4_attention_q_b
-
-    # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_k = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_k_W).reshape(rows, 64, 128)
-    block4_attention_k += block4_attention_k_b
-
-    # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-    #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-    #     [small_gpt.py:37]
-    block4_attention_v = np.matmul(block4_norm1.reshape(rows*64, 128),
-        block4_attention_v_W).reshape(rows, 64, 128)
-    block4_attention_v += block4_attention_v_b
-
-    # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-    #     [small_gpt.py:37]
-    block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
-    #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-    #     [small_gpt.py:37]
-    # block4.attention_mixed_scores[n, i1, i2, j] =
-    #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-    #     -1e+30)  [small_gpt.py:37]
-    block4_attention_mixed_scores_sum = np.matmul(block4_attention_q_heads,
-        block4_attention_k_heads.transpose(0, 1, 3, 2))
-    block4_attention_mixed_scores_sum *= 0.1767766952966369
-    block4_attention_mixed_scores = np.where(i2 >= j, block4_attention_mixed_scores_sum, -1e+30)
-
-    # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-    #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
-    #     against overflow (small_gpt.py:37)]
-    # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
-    #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
-    #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
-    #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
-    block4_attention_mixed_weights_sum_max = np.maximum.reduce(block4_attention_mixed_scores,
-        axis=3)
-    t_42 = block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    np.exp(t_42, out=t_42)
-    block4_attention_mixed_weights_sum = np.add.reduce(t_42, axis=3)
-
-    # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
-    #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-    #     i1, i2]  [small_gpt.py:37]
-    block4_attention_mixed_weights = (
-        block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(block4_attention_mixed_weights, out=block4_attention_mixed_weights)
-    block4_attention_mixed_weights /= block4_attention_mixed_weights_sum[:, :, :, None]
-
-    # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-    #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
-    block4_attention_mixed = np.matmul(block4_attention_mixed_weights, block4_attention_v_heads)
-
-    # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-    #     [small_gpt.py:37]
-    block4_attention_joined = block4_attention_mixed.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-    #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
-    # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
-    #     j]  [small_gpt.py:37]
-    # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
-    x_5 = np.matmul(block4_attention_joined.reshape(rows*64, 128),
-        block4_attention_out_W).reshape(rows, 64, 128)
-    x_5 += block4_attention_out_b
-    x_5 += add_3
-
-    # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
-    # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
-    # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])**2  [small_gpt.py:39]
-    # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
-    # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
-    #     (small_gpt.py:39)]
-    block4_norm2_mean = np.add.reduce(x_5, axis=2)
-    block4_norm2_mean *= 0.0078125
-    t_43 = x_5 - block4_norm2_mean[:, :, None]
-    np.square(t_43, out=t_43)
-    block4_norm2_var = np.add.reduce(t_43, axis=2)
-    block4_norm2_var *= 0.0078125
-    t_44 = 0.015625 * block4_norm2_mean[:, :, None]
-    t_45 = 0.015625 * x_5
-    np.subtract(t_44, t_45, out=t_45)
-    d_block4_norm2_mean_from_block4_norm2_var_sum = np.add.reduce(t_45, axis=2)
-
-    # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-    #     [small_gpt.py:39]
-    t_46 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_46, out=t_46)
-    block4_norm2 = block4_norm2_W / t_46
-    t_47 = x_5 - block4_norm2_mean[:, :, None]
-    block4_norm2 *= t_47
-    block4_norm2 += block4_norm2_b
-
-    # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-    #     [small_gpt.py:40]
-    # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
-    # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
-    #     [small_gpt.py:40]
-    block4_up = np.matmul(block4_norm2.reshape(rows*64, 128), block4_up_W).reshape(rows,
-        64, 512)
-    block4_up += block4_up_b
-    h_4 = 0.7071067811865476 * block4_up
-    t_48 = _erf(h_4)
-    t_48 += 1.0
-    t_48 *= 0.5
-    t_48 *= block4_up
-    h_4 = t_48
-
-    # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-    #     [small_gpt.py:41]
-    # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
-    # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
-    add_4 = np.matmul(h_4.reshape(rows*64, 512), block4_down_W).reshape(rows, 64, 128)
-    add_4 += block4_down_b
-    add_4 += x_5
-
-    # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
-    # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
-    # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-    #     [small_gpt.py:49]
-    # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-    # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
-    #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
-    norm_mean = np.add.reduce(add_4, axis=2)
-    norm_mean *= 0.0078125
-    t_49 = add_4 - norm_mean[:, :, None]
-    np.square(t_49, out=t_49)
-    norm_var = np.add.reduce(t_49, axis=2)
-    norm_var *= 0.0078125
-    t_50 = 0.015625 * norm_mean[:, :, None]
-    t_51 = 0.015625 * add_4
-    np.subtract(t_50, t_51, out=t_51)
-    d_norm_mean_from_norm_var_sum = np.add.reduce(t_51, axis=2)
-
-    # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-    #     1e-05) + norm.b[i2]  [small_gpt.py:49]
-    t_52 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_52, out=t_52)
-    norm = norm_W / t_52
-    t_53 = add_4 - norm_mean[:, :, None]
-    norm *= t_53
-    norm += norm_b
-
-    # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
-    head = np.matmul(norm.reshape(rows*64, 128), head_W).reshape(rows, 64, 96)
-
-    # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
-    #     cross_entropy_sum, against overflow (small_gpt.py:51)]
-    # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
-    #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
-    # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
-    #     cross_entropy (small_gpt.py:51)]
-    cross_entropy_sum_max = np.maximum.reduce(head, axis=2)
-    t_54 = head - cross_entropy_sum_max[:, :, None]
-    np.exp(t_54, out=t_54)
-    cross_entropy_sum = np.add.reduce(t_54, axis=2)
-    d_cross_entropy_sum = 0.015625 / np.float32(rows) / cross_entropy_sum
-
-    # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
-    #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
-    # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51
+    where = i2 >= j
+    scale = 0.015625 / np.float32(rows)
     n = np.arange(rows)[:, None]
-    i1 = np.arange(64)
-    t_55 = cross_entropy_sum_max - head[n, i1, targets]
-    t_56 = np.log(cross_entropy_sum)
-    t_55 += t_56
-    cross_entropy_sum_2 = np.add.reduce(t_55, axis=(0, 1))
-    cross_entropy = 0.015625 / np.float32(rows) * cross_entropy_sum_2
-
-    # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
-    #     j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
-    #     cross_entropy_sum (small_gpt.py:51)]
-    d_head = head - cross_entropy_sum_max[:, :, None]
-    np.exp(d_head, out=d_head)
-    d_head *= d_cross_entropy_sum[:, :, None]
-    j_2 = np.arange(96)
-    t_57 = np.where(j_2 == targets[:, :, None], -0.015625 / np.float32(rows), 0.0)
-    d_head += t_57
-
-    # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint
-    #     of head (small_gpt.py:50)]
-    d_head_W = np.matmul(norm.transpose(2, 0, 1).reshape(128, rows*64),
-        d_head.reshape(rows*64, 96))
-
-    # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
-    #     (small_gpt.py:50)]
-    d_norm = np.matmul(d_head.reshape(rows*64, 96), head_W.T).reshape(rows, 64, 128)
-
-    # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
-    #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
-    # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))
-    #     [adjoint of norm (small_gpt.py:49)]
-    # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
-    #     [adjoint of norm_var (small_gpt.py:49)]
-    t_58 = add_4 - norm_mean[:, :, None]
-    t_58 *= norm_W
-    t_58 *= d_norm
-    d_norm_var_sum = np.add.reduce(t_58, axis=2)
-    d_norm_var = 1e-05 + norm_var
-    np.power(d_norm_var, 1.5, out=d_norm_var)
-    np.divide(-0.5, d_norm_var, out=d_norm_var)
-    d_norm_var *= d_norm_var_sum
-    d_norm_mean_from_norm_var = d_norm_mean_from_norm_var_sum * d_norm_var
-
-    # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
-    #     [adjoint of norm (small_gpt.py:49)]
-    # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
-    #     1e-05)  [adjoint of norm (small_gpt.py:49)]
-    # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
-    #     of norm, norm_var (small_gpt.py:49)]
-    d_norm_mean_from_norm_sum = np.einsum("a,nia->ni", norm_W, d_norm)
-    d_norm_mean = 1e-05 + norm_var
-    np.sqrt(d_norm_mean, out=d_norm_mean)
-    np.divide(d_norm_mean_from_norm_sum, d_norm_mean, out=d_norm_mean)
-    np.negative(d_norm_mean, out=d_norm_mean)
-    d_norm_mean += d_norm_mean_from_norm_var
-
-    # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
-    #     i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
-    #     (small_gpt.py:49)]
-    t_59 = add_4 - norm_mean[:, :, None]
-    t_60 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_60, out=t_60)
-    t_59 /= t_60
-    t_59 *= d_norm
-    d_norm_W = np.add.reduce(t_59, axis=(0, 1))
-
-    # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
-    #     (small_gpt.py:49)]
-    d_norm_b = np.add.reduce(d_norm, axis=(0, 1))
-
-    # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
-    #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
-    #     1e-05)  [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
-    t_61 = 0.0078125 * d_norm_mean[:, :, None]
-    d_add_4 = 0.015625 * add_4
-    t_62 = 0.015625 * norm_mean[:, :, None]
-    d_add_4 -= t_62
-    d_add_4 *= d_norm_var[:, :, None]
-    d_add_4 += t_61
-    t_63 = 1e-05 + norm_var[:, :, None]
-    np.sqrt(t_63, out=t_63)
-    t_64 = norm_W / t_63
-    t_64 *= d_norm
-    d_add_4 += t_64
-
-    # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
-    #     block4.down (small_gpt.py:41)]
-    d_block4_down_b = np.add.reduce(d_add_4, axis=(0, 1))
-
-    # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
-    #     [adjoint of block4.down_sum (small_gpt.py:41)]
-    d_block4_down_W = np.matmul(h_4.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add_4.reshape(rows*64, 128))
-
-    # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
-    #     block4.down_sum (small_gpt.py:41)]
-    # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)]
-    d_h_4 = np.matmul(d_add_4.reshape(rows*64, 128), block4_down_W.T).reshape(rows, 64,
-        512)
-    d_block4_up = 0.7071067811865476 * block4_up
-    t_65 = _erf(d_block4_up)
-    t_65 *= 0.5
-    t_65 += 0.5
-    t_66 = 0.3989422804014327 * block4_up
-    t_67 = np.square(block4_up)
-    t_67 *= -0.5
-    np.exp(t_67, out=t_67)
-    t_66 *= t_67
-    t_65 += t_66
-    t_65 *= d_h_4
-    d_block4_up = t_65
-
-    # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
-    #     block4.up (small_gpt.py:40)]
-    d_block4_up_b = np.add.reduce(d_block4_up, axis=(0, 1))
-
-    # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
-    #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_up_W = np.matmul(block4_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_up.reshape(rows*64, 512))
-
-    # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
-    #     [adjoint of block4.up_sum (small_gpt.py:40)]
-    d_block4_norm2 = np.matmul(d_block4_up.reshape(rows*64, 512), block4_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-    #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
-    #     (small_gpt.py:39)]
-    # d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
-    # d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
-    #     d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint
-    #     of block4.norm2_var (small_gpt.py:39)]
-    t_68 = x_5 - block4_norm2_mean[:, :, None]
-    t_68 *= block4_norm2_W
-    t_68 *= d_block4_norm2
-    d_block4_norm2_var_sum = np.add.reduce(t_68, axis=2)
-    d_block4_norm2_var = 1e-05 + block4_norm2_var
-    np.power(d_block4_norm2_var, 1.5, out=d_block4_norm2_var)
-    np.divide(-0.5, d_block4_norm2_var, out=d_block4_norm2_var)
-    d_block4_norm2_var *= d_block4_norm2_var_sum
-    d_block4_norm2_mean_from_block4_norm2_var = (
-        d_block4_norm2_mean_from_block4_norm2_var_sum * d_block4_norm2_var
-    )
-
-    # d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
-    # d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n,
-    #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
-    # d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
-    #     d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
-    #     block4.norm2_var (small_gpt.py:39)]
-    d_block4_norm2_mean_from_block4_norm2_sum = np.einsum("a,nia->ni", block4_norm2_W,
-        d_block4_norm2)
-    d_block4_norm2_mean = 1e-05 + block4_norm2_var
-    np.sqrt(d_block4_norm2_mean, out=d_block4_norm2_mean)
-    np.divide(d_block4_norm2_mean_from_block4_norm2_sum, d_block4_norm2_mean,
-        out=d_block4_norm2_mean)
-    np.negative(d_block4_norm2_mean, out=d_block4_norm2_mean)
-    d_block4_norm2_mean += d_block4_norm2_mean_from_block4_norm2_var
-
-    # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] -
-    #     block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
-    t_69 = x_5 - block4_norm2_mean[:, :, None]
-    t_70 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_70, out=t_70)
-    t_69 /= t_70
-    t_69 *= d_block4_norm2
-    d_block4_norm2_W = np.add.reduce(t_69, axis=(0, 1))
-
-    # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
-    #     of block4.norm2 (small_gpt.py:39)]
-    d_block4_norm2_b = np.add.reduce(d_block4_norm2, axis=(0, 1))
-
-    # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
-    #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
-    #     i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
-    #     (small_gpt.py:41)]
-    t_71 = 0.0078125 * d_block4_norm2_mean[:, :, None]
-    d_x_5 = 0.015625 * x_5
-    t_72 = 0.015625 * block4_norm2_mean[:, :, None]
-    d_x_5 -= t_72
-    d_x_5 *= d_block4_norm2_var[:, :, None]
-    d_x_5 += t_71
-    t_73 = 1e-05 + block4_norm2_var[:, :, None]
-    np.sqrt(t_73, out=t_73)
-    t_74 = block4_norm2_W / t_73
-    t_74 *= d_block4_norm2
-    d_x_5 += t_74
-    d_x_5 += d_add_4
-
-    # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
-    #     block4.attention.out (small_gpt.py:37)]
-    d_block4_attention_out_b = np.add.reduce(d_x_5, axis=(0, 1))
-
-    # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
-    #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
-    d_block4_attention_out_W = np.matmul(block4_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_5.reshape(rows*64, 128))
-
-    # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
-    #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
-    d_block4_attention_joined = np.matmul(d_x_5.reshape(rows*64, 128),
-        block4_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block4.attention_joined (small_gpt.py:37)]
-    d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block4.attention_mixed (small_gpt.py:37)]
-    d_block4_attention_mixed_weights = np.matmul(d_block4_attention_mixed,
-        block4_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
-    d_block4_attention_v_heads = np.matmul(block4_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block4_attention_mixed)
-
-    # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
-    # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block4.attention_mixed_weights (small_gpt.py:37)]
-    d_block4_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block4_attention_mixed_weights, d_block4_attention_mixed_weights)
-    d_block4_attention_mixed_weights_sum /= block4_attention_mixed_weights_sum
-    np.negative(d_block4_attention_mixed_weights_sum, out=d_block4_attention_mixed_weights_sum)
-
-    # d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2,
-    #     j] - block4.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores (small_gpt.py:37)]
-    d_block4_attention_mixed_scores_sum = (
-        block4_attention_mixed_scores - block4_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
-    d_block4_attention_mixed_scores_sum *= d_block4_attention_mixed_weights_sum[:, :, :, None]
-    t_75 = block4_attention_mixed_weights * d_block4_attention_mixed_weights
-    d_block4_attention_mixed_scores_sum += t_75
-    t_76 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block4_attention_mixed_scores_sum *= t_76
-
-    # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
-    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block4_attention_k_heads = np.matmul(d_block4_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block4_attention_q_heads)
-
-    # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
-    #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block4_attention_q_heads = np.matmul(d_block4_attention_mixed_scores_sum,
-        block4_attention_k_heads)
-
-    # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
-    d_block4_attention_v = d_block4_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
-    #     [adjoint of block4.attention.v (small_gpt.py:37)]
-    d_block4_attention_v_b = np.add.reduce(d_block4_attention_v, axis=(0, 1))
-
-    # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
-    d_block4_attention_v_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_attention_v.reshape(rows*64, 128))
-
-    # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
-    #     block4.attention.v_sum (small_gpt.py:37)]
-    d_block4_norm1_from_block4_attention_v_sum = np.matmul(d_block4_attention_v.reshape(rows*64,
-        128), block4_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
-    d_block4_attention_k = d_block4_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
-    #     [adjoint of block4.attention.k (small_gpt.py:37)]
-    d_block4_attention_k_b = np.add.reduce(d_block4_attention_k, axis=(0, 1))
-
-    # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
-    d_block4_attention_k_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_attention_k.reshape(rows*64, 128))
-
-    # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
-    #     block4.attention.k_sum (small_gpt.py:37)]
-    d_block4_norm1_from_block4_attention_k_sum = np.matmul(d_block4_attention_k.reshape(rows*64,
-        128), block4_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
-    d_block4_attention_q = d_block4_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
-    #     [adjoint of block4.attention.q (small_gpt.py:37)]
-    d_block4_attention_q_b = np.add.reduce(d_block4_attention_q, axis=(0, 1))
-
-    # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-    #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
-    d_block4_attention_q_W = np.matmul(block4_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block4_attention_q.reshape(rows*64, 128))
-
-    # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
-    #     block4.attention.q_sum (small_gpt.py:37)]
-    # d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
-    #     d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
-    #     d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
-    #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)]
-    d_block4_norm1 = np.matmul(d_block4_attention_q.reshape(rows*64, 128),
-        block4_attention_q_W.T).reshape(rows, 64, 128)
-    d_block4_norm1 += d_block4_norm1_from_block4_attention_k_sum
-    d_block4_norm1 += d_block4_norm1_from_block4_attention_v_sum
-
-    # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
-    #     block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of
-    #     block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
-    #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
-    #     of block4.norm1_var (small_gpt.py:36)]
-    t_77 = add_3 - block4_norm1_mean[:, :, None]
-    t_77 *= block4_norm1_W
-    t_77 *= d_block4_norm1
-    d_block4_norm1_var_sum = np.add.reduce(t_77, axis=2)
-    d_block4_norm1_var = 1e-05 + block4_norm1_var
-    np.power(d_block4_norm1_var, 1.5, out=d_block4_norm1_var)
-    np.divide(-0.5, d_block4_norm1_var, out=d_block4_norm1_var)
-    d_block4_norm1_var *= d_block4_norm1_var_sum
-    d_block4_norm1_mean_from_block4_norm1_var = (
-        d_block4_norm1_mean_from_block4_norm1_var_sum * d_block4_norm1_var
-    )
-
-    # d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n,
-    #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
-    # d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
-    #     d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
-    #     block4.norm1_var (small_gpt.py:36)]
-    d_block4_norm1_mean_from_block4_norm1_sum = np.einsum("a,nia->ni", block4_norm1_W,
-        d_block4_norm1)
-    d_block4_norm1_mean = 1e-05 + block4_norm1_var
-    np.sqrt(d_block4_norm1_mean, out=d_block4_norm1_mean)
-    np.divide(d_block4_norm1_mean_from_block4_norm1_sum, d_block4_norm1_mean,
-        out=d_block4_norm1_mean)
-    np.negative(d_block4_norm1_mean, out=d_block4_norm1_mean)
-    d_block4_norm1_mean += d_block4_norm1_mean_from_block4_norm1_var
-
-    # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
-    #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
-    #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
-    t_78 = add_3 - block4_norm1_mean[:, :, None]
-    t_79 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_79, out=t_79)
-    t_78 /= t_79
-    t_78 *= d_block4_norm1
-    d_block4_norm1_W = np.add.reduce(t_78, axis=(0, 1))
-
-    # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
-    #     of block4.norm1 (small_gpt.py:36)]
-    d_block4_norm1_b = np.add.reduce(d_block4_norm1, axis=(0, 1))
-
-    # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
-    #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
-    #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
-    #     (small_gpt.py:38)]
-    t_80 = 0.0078125 * d_block4_norm1_mean[:, :, None]
-    d_add_3 = 0.015625 * add_3
-    t_81 = 0.015625 * block4_norm1_mean[:, :, None]
-    d_add_3 -= t_81
-    d_add_3 *= d_block4_norm1_var[:, :, None]
-    d_add_3 += t_80
-    t_82 = 1e-05 + block4_norm1_var[:, :, None]
-    np.sqrt(t_82, out=t_82)
-    t_83 = block4_norm1_W / t_82
-    t_83 *= d_block4_norm1
-    d_add_3 += t_83
-    d_add_3 += d_x_5
-
-    # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
-    #     block3.down (small_gpt.py:41)]
-    d_block3_down_b = np.add.reduce(d_add_3, axis=(0, 1))
-
-    # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
-    #     [adjoint of block3.down_sum (small_gpt.py:41)]
-    d_block3_down_W = np.matmul(h_3.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add_3.reshape(rows*64, 128))
-
-    # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
-    #     block3.down_sum (small_gpt.py:41)]
-    # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)]
-    d_h_3 = np.matmul(d_add_3.reshape(rows*64, 128), block3_down_W.T).reshape(rows, 64,
-        512)
-    d_block3_up = 0.7071067811865476 * block3_up
-    t_84 = _erf(d_block3_up)
-    t_84 *= 0.5
-    t_84 += 0.5
-    t_85 = 0.3989422804014327 * block3_up
-    t_86 = np.square(block3_up)
-    t_86 *= -0.5
-    np.exp(t_86, out=t_86)
-    t_85 *= t_86
-    t_84 += t_85
-    t_84 *= d_h_3
-    d_block3_up = t_84
-
-    # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
-    #     block3.up (small_gpt.py:40)]
-    d_block3_up_b = np.add.reduce(d_block3_up, axis=(0, 1))
-
-    # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
-    #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_up_W = np.matmul(block3_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_up.reshape(rows*64, 512))
-
-    # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
-    #     [adjoint of block3.up_sum (small_gpt.py:40)]
-    d_block3_norm2 = np.matmul(d_block3_up.reshape(rows*64, 512), block3_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-    #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
-    #     (small_gpt.py:39)]
-    # d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
-    # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
-    #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
-    #     of block3.norm2_var (small_gpt.py:39)]
-    t_87 = x_4 - block3_norm2_mean[:, :, None]
-    t_87 *= block3_norm2_W
-    t_87 *= d_block3_norm2
-    d_block3_norm2_var_sum = np.add.reduce(t_87, axis=2)
-    d_block3_norm2_var = 1e-05 + block3_norm2_var
-    np.power(d_block3_norm2_var, 1.5, out=d_block3_norm2_var)
-    np.divide(-0.5, d_block3_norm2_var, out=d_block3_norm2_var)
-    d_block3_norm2_var *= d_block3_norm2_var_sum
-    d_block3_norm2_mean_from_block3_norm2_var = (
-        d_block3_norm2_mean_from_block3_norm2_var_sum * d_block3_norm2_var
-    )
-
-    # d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
-    # d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n,
-    #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
-    # d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
-    #     d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
-    #     block3.norm2_var (small_gpt.py:39)]
-    d_block3_norm2_mean_from_block3_norm2_sum = np.einsum("a,nia->ni", block3_norm2_W,
-        d_block3_norm2)
-    d_block3_norm2_mean = 1e-05 + block3_norm2_var
-    np.sqrt(d_block3_norm2_mean, out=d_block3_norm2_mean)
-    np.divide(d_block3_norm2_mean_from_block3_norm2_sum, d_block3_norm2_mean,
-        out=d_block3_norm2_mean)
-    np.negative(d_block3_norm2_mean, out=d_block3_norm2_mean)
-    d_block3_norm2_mean += d_block3_norm2_mean_from_block3_norm2_var
-
-    # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
-    #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
-    t_88 = x_4 - block3_norm2_mean[:, :, None]
-    t_89 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_89, out=t_89)
-    t_88 /= t_89
-    t_88 *= d_block3_norm2
-    d_block3_norm2_W = np.add.reduce(t_88, axis=(0, 1))
-
-    # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
-    #     of block3.norm2 (small_gpt.py:39)]
-    d_block3_norm2_b = np.add.reduce(d_block3_norm2, axis=(0, 1))
-
-    # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
-    #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
-    #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
-    #     (small_gpt.py:41)]
-    t_90 = 0.0078125 * d_block3_norm2_mean[:, :, None]
-    d_x_4 = 0.015625 * x_4
-    t_91 = 0.015625 * block3_norm2_mean[:, :, None]
-    d_x_4 -= t_91
-    d_x_4 *= d_block3_norm2_var[:, :, None]
-    d_x_4 += t_90
-    t_92 = 1e-05 + block3_norm2_var[:, :, None]
-    np.sqrt(t_92, out=t_92)
-    t_93 = block3_norm2_W / t_92
-    t_93 *= d_block3_norm2
-    d_x_4 += t_93
-    d_x_4 += d_add_3
-
-    # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
-    #     block3.attention.out (small_gpt.py:37)]
-    d_block3_attention_out_b = np.add.reduce(d_x_4, axis=(0, 1))
-
-    # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
-    #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
-    d_block3_attention_out_W = np.matmul(block3_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_4.reshape(rows*64, 128))
-
-    # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
-    #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
-    d_block3_attention_joined = np.matmul(d_x_4.reshape(rows*64, 128),
-        block3_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block3.attention_joined (small_gpt.py:37)]
-    d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block3.attention_mixed (small_gpt.py:37)]
-    d_block3_attention_mixed_weights = np.matmul(d_block3_attention_mixed,
-        block3_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
-    d_block3_attention_v_heads = np.matmul(block3_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block3_attention_mixed)
-
-    # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
-    # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block3.attention_mixed_weights (small_gpt.py:37)]
-    d_block3_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block3_attention_mixed_weights, d_block3_attention_mixed_weights)
-    d_block3_attention_mixed_weights_sum /= block3_attention_mixed_weights_sum
-    np.negative(d_block3_attention_mixed_weights_sum, out=d_block3_attention_mixed_weights_sum)
-
-    # d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2,
-    #     j] - block3.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores (small_gpt.py:37)]
-    d_block3_attention_mixed_scores_sum = (
-        block3_attention_mixed_scores - block3_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
-    d_block3_attention_mixed_scores_sum *= d_block3_attention_mixed_weights_sum[:, :, :, None]
-    t_94 = block3_attention_mixed_weights * d_block3_attention_mixed_weights
-    d_block3_attention_mixed_scores_sum += t_94
-    t_95 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block3_attention_mixed_scores_sum *= t_95
-
-    # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
-    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block3_attention_k_heads = np.matmul(d_block3_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block3_attention_q_heads)
-
-    # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
-    #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block3_attention_q_heads = np.matmul(d_block3_attention_mixed_scores_sum,
-        block3_attention_k_heads)
-
-    # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
-    d_block3_attention_v = d_block3_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
-    #     [adjoint of block3.attention.v (small_gpt.py:37)]
-    d_block3_attention_v_b = np.add.reduce(d_block3_attention_v, axis=(0, 1))
-
-    # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
-    d_block3_attention_v_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_attention_v.reshape(rows*64, 128))
-
-    # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
-    #     block3.attention.v_sum (small_gpt.py:37)]
-    d_block3_norm1_from_block3_attention_v_sum = np.matmul(d_block3_attention_v.reshape(rows*64,
-        128), block3_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
-    d_block3_attention_k = d_block3_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
-    #     [adjoint of block3.attention.k (small_gpt.py:37)]
-    d_block3_attention_k_b = np.add.reduce(d_block3_attention_k, axis=(0, 1))
-
-    # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
-    d_block3_attention_k_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_attention_k.reshape(rows*64, 128))
-
-    # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
-    #     block3.attention.k_sum (small_gpt.py:37)]
-    d_block3_norm1_from_block3_attention_k_sum = np.matmul(d_block3_attention_k.reshape(rows*64,
-        128), block3_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
-    d_block3_attention_q = d_block3_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
-    #     [adjoint of block3.attention.q (small_gpt.py:37)]
-    d_block3_attention_q_b = np.add.reduce(d_block3_attention_q, axis=(0, 1))
-
-    # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-    #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
-    d_block3_attention_q_W = np.matmul(block3_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block3_attention_q.reshape(rows*64, 128))
-
-    # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
-    #     block3.attention.q_sum (small_gpt.py:37)]
-    # d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
-    #     d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
-    #     d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
-    #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)]
-    d_block3_norm1 = np.matmul(d_block3_attention_q.reshape(rows*64, 128),
-        block3_attention_q_W.T).reshape(rows, 64, 128)
-    d_block3_norm1 += d_block3_norm1_from_block3_attention_k_sum
-    d_block3_norm1 += d_block3_norm1_from_block3_attention_v_sum
-
-    # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
-    #     block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of
-    #     block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
-    #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
-    #     of block3.norm1_var (small_gpt.py:36)]
-    t_96 = add_2 - block3_norm1_mean[:, :, None]
-    t_96 *= block3_norm1_W
-    t_96 *= d_block3_norm1
-    d_block3_norm1_var_sum = np.add.reduce(t_96, axis=2)
-    d_block3_norm1_var = 1e-05 + block3_norm1_var
-    np.power(d_block3_norm1_var, 1.5, out=d_block3_norm1_var)
-    np.divide(-0.5, d_block3_norm1_var, out=d_block3_norm1_var)
-    d_block3_norm1_var *= d_block3_norm1_var_sum
-    d_block3_norm1_mean_from_block3_norm1_var = (
-        d_block3_norm1_mean_from_block3_norm1_var_sum * d_block3_norm1_var
-    )
-
-    # d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n,
-    #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
-    # d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
-    #     d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
-    #     block3.norm1_var (small_gpt.py:36)]
-    d_block3_norm1_mean_from_block3_norm1_sum = np.einsum("a,nia->ni", block3_norm1_W,
-        d_block3_norm1)
-    d_block3_norm1_mean = 1e-05 + block3_norm1_var
-    np.sqrt(d_block3_norm1_mean, out=d_block3_norm1_mean)
-    np.divide(d_block3_norm1_mean_from_block3_norm1_sum, d_block3_norm1_mean,
-        out=d_block3_norm1_mean)
-    np.negative(d_block3_norm1_mean, out=d_block3_norm1_mean)
-    d_block3_norm1_mean += d_block3_norm1_mean_from_block3_norm1_var
-
-    # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
-    #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
-    #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
-    t_97 = add_2 - block3_norm1_mean[:, :, None]
-    t_98 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_98, out=t_98)
-    t_97 /= t_98
-    t_97 *= d_block3_norm1
-    d_block3_norm1_W = np.add.reduce(t_97, axis=(0, 1))
-
-    # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
-    #     of block3.norm1 (small_gpt.py:36)]
-    d_block3_norm1_b = np.add.reduce(d_block3_norm1, axis=(0, 1))
-
-    # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
-    #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
-    #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
-    #     (small_gpt.py:38)]
-    t_99 = 0.0078125 * d_block3_norm1_mean[:, :, None]
-    d_add_2 = 0.015625 * add_2
-    t_100 = 0.015625 * block3_norm1_mean[:, :, None]
-    d_add_2 -= t_100
-    d_add_2 *= d_block3_norm1_var[:, :, None]
-    d_add_2 += t_99
-    t_101 = 1e-05 + block3_norm1_var[:, :, None]
-    np.sqrt(t_101, out=t_101)
-    t_102 = block3_norm1_W / t_101
-    t_102 *= d_block3_norm1
-    d_add_2 += t_102
-    d_add_2 += d_x_4
-
-    # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
-    #     block2.down (small_gpt.py:41)]
-    d_block2_down_b = np.add.reduce(d_add_2, axis=(0, 1))
-
-    # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
-    #     [adjoint of block2.down_sum (small_gpt.py:41)]
-    d_block2_down_W = np.matmul(h_2.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add_2.reshape(rows*64, 128))
-
-    # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
-    #     block2.down_sum (small_gpt.py:41)]
-    # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)]
-    d_h_2 = np.matmul(d_add_2.reshape(rows*64, 128), block2_down_W.T).reshape(rows, 64,
-        512)
-    d_block2_up = 0.7071067811865476 * block2_up
-    t_103 = _erf(d_block2_up)
-    t_103 *= 0.5
-    t_103 += 0.5
-    t_104 = 0.3989422804014327 * block2_up
-    t_105 = np.square(block2_up)
-    t_105 *= -0.5
-    np.exp(t_105, out=t_105)
-    t_104 *= t_105
-    t_103 += t_104
-    t_103 *= d_h_2
-    d_block2_up = t_103
-
-    # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
-    #     block2.up (small_gpt.py:40)]
-    d_block2_up_b = np.add.reduce(d_block2_up, axis=(0, 1))
-
-    # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
-    #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_up_W = np.matmul(block2_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_up.reshape(rows*64, 512))
-
-    # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
-    #     [adjoint of block2.up_sum (small_gpt.py:40)]
-    d_block2_norm2 = np.matmul(d_block2_up.reshape(rows*64, 512), block2_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-    #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
-    #     (small_gpt.py:39)]
-    # d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
-    # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
-    #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
-    #     of block2.norm2_var (small_gpt.py:39)]
-    t_106 = x_3 - block2_norm2_mean[:, :, None]
-    t_106 *= block2_norm2_W
-    t_106 *= d_block2_norm2
-    d_block2_norm2_var_sum = np.add.reduce(t_106, axis=2)
-    d_block2_norm2_var = 1e-05 + block2_norm2_var
-    np.power(d_block2_norm2_var, 1.5, out=d_block2_norm2_var)
-    np.divide(-0.5, d_block2_norm2_var, out=d_block2_norm2_var)
-    d_block2_norm2_var *= d_block2_norm2_var_sum
-    d_block2_norm2_mean_from_block2_norm2_var = (
-        d_block2_norm2_mean_from_block2_norm2_var_sum * d_block2_norm2_var
-    )
-
-    # d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
-    # d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n,
-    #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
-    # d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
-    #     d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
-    #     block2.norm2_var (small_gpt.py:39)]
-    d_block2_norm2_mean_from_block2_norm2_sum = np.einsum("a,nia->ni", block2_norm2_W,
-        d_block2_norm2)
-    d_block2_norm2_mean = 1e-05 + block2_norm2_var
-    np.sqrt(d_block2_norm2_mean, out=d_block2_norm2_mean)
-    np.divide(d_block2_norm2_mean_from_block2_norm2_sum, d_block2_norm2_mean,
-        out=d_block2_norm2_mean)
-    np.negative(d_block2_norm2_mean, out=d_block2_norm2_mean)
-    d_block2_norm2_mean += d_block2_norm2_mean_from_block2_norm2_var
-
-    # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
-    #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
-    t_107 = x_3 - block2_norm2_mean[:, :, None]
-    t_108 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_108, out=t_108)
-    t_107 /= t_108
-    t_107 *= d_block2_norm2
-    d_block2_norm2_W = np.add.reduce(t_107, axis=(0, 1))
-
-    # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
-    #     of block2.norm2 (small_gpt.py:39)]
-    d_block2_norm2_b = np.add.reduce(d_block2_norm2, axis=(0, 1))
-
-    # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
-    #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
-    #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
-    #     (small_gpt.py:41)]
-    t_109 = 0.0078125 * d_block2_norm2_mean[:, :, None]
-    d_x_3 = 0.015625 * x_3
-    t_110 = 0.015625 * block2_norm2_mean[:, :, None]
-    d_x_3 -= t_110
-    d_x_3 *= d_block2_norm2_var[:, :, None]
-    d_x_3 += t_109
-    t_111 = 1e-05 + block2_norm2_var[:, :, None]
-    np.sqrt(t_111, out=t_111)
-    t_112 = block2_norm2_W / t_111
-    t_112 *= d_block2_norm2
-    d_x_3 += t_112
-    d_x_3 += d_add_2
-
-    # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
-    #     block2.attention.out (small_gpt.py:37)]
-    d_block2_attention_out_b = np.add.reduce(d_x_3, axis=(0, 1))
-
-    # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
-    #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
-    d_block2_attention_out_W = np.matmul(block2_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_3.reshape(rows*64, 128))
-
-    # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
-    #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
-    d_block2_attention_joined = np.matmul(d_x_3.reshape(rows*64, 128),
-        block2_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block2.attention_joined (small_gpt.py:37)]
-    d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block2.attention_mixed (small_gpt.py:37)]
-    d_block2_attention_mixed_weights = np.matmul(d_block2_attention_mixed,
-        block2_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
-    d_block2_attention_v_heads = np.matmul(block2_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block2_attention_mixed)
-
-    # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
-    # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block2.attention_mixed_weights (small_gpt.py:37)]
-    d_block2_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block2_attention_mixed_weights, d_block2_attention_mixed_weights)
-    d_block2_attention_mixed_weights_sum /= block2_attention_mixed_weights_sum
-    np.negative(d_block2_attention_mixed_weights_sum, out=d_block2_attention_mixed_weights_sum)
-
-    # d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2,
-    #     j] - block2.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores (small_gpt.py:37)]
-    d_block2_attention_mixed_scores_sum = (
-        block2_attention_mixed_scores - block2_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
-    d_block2_attention_mixed_scores_sum *= d_block2_attention_mixed_weights_sum[:, :, :, None]
-    t_113 = block2_attention_mixed_weights * d_block2_attention_mixed_weights
-    d_block2_attention_mixed_scores_sum += t_113
-    t_114 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block2_attention_mixed_scores_sum *= t_114
-
-    # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
-    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block2_attention_k_heads = np.matmul(d_block2_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block2_attention_q_heads)
-
-    # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
-    #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block2_attention_q_heads = np.matmul(d_block2_attention_mixed_scores_sum,
-        block2_attention_k_heads)
-
-    # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
-    d_block2_attention_v = d_block2_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
-    #     [adjoint of block2.attention.v (small_gpt.py:37)]
-    d_block2_attention_v_b = np.add.reduce(d_block2_attention_v, axis=(0, 1))
-
-    # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
-    d_block2_attention_v_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_attention_v.reshape(rows*64, 128))
-
-    # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
-    #     block2.attention.v_sum (small_gpt.py:37)]
-    d_block2_norm1_from_block2_attention_v_sum = np.matmul(d_block2_attention_v.reshape(rows*64,
-        128), block2_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
-    d_block2_attention_k = d_block2_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
-    #     [adjoint of block2.attention.k (small_gpt.py:37)]
-    d_block2_attention_k_b = np.add.reduce(d_block2_attention_k, axis=(0, 1))
-
-    # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
-    d_block2_attention_k_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_attention_k.reshape(rows*64, 128))
-
-    # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
-    #     block2.attention.k_sum (small_gpt.py:37)]
-    d_block2_norm1_from_block2_attention_k_sum = np.matmul(d_block2_attention_k.reshape(rows*64,
-        128), block2_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
-    d_block2_attention_q = d_block2_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
-    #     [adjoint of block2.attention.q (small_gpt.py:37)]
-    d_block2_attention_q_b = np.add.reduce(d_block2_attention_q, axis=(0, 1))
-
-    # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-    #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
-    d_block2_attention_q_W = np.matmul(block2_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block2_attention_q.reshape(rows*64, 128))
-
-    # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
-    #     block2.attention.q_sum (small_gpt.py:37)]
-    # d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
-    #     d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
-    #     d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
-    #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)]
-    d_block2_norm1 = np.matmul(d_block2_attention_q.reshape(rows*64, 128),
-        block2_attention_q_W.T).reshape(rows, 64, 128)
-    d_block2_norm1 += d_block2_norm1_from_block2_attention_k_sum
-    d_block2_norm1 += d_block2_norm1_from_block2_attention_v_sum
-
-    # d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-    #     i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
-    #     (small_gpt.py:36)]
-    # d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
-    # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
-    #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
-    #     of block2.norm1_var (small_gpt.py:36)]
-    t_115 = add - block2_norm1_mean[:, :, None]
-    t_115 *= block2_norm1_W
-    t_115 *= d_block2_norm1
-    d_block2_norm1_var_sum = np.add.reduce(t_115, axis=2)
-    d_block2_norm1_var = 1e-05 + block2_norm1_var
-    np.power(d_block2_norm1_var, 1.5, out=d_block2_norm1_var)
-    np.divide(-0.5, d_block2_norm1_var, out=d_block2_norm1_var)
-    d_block2_norm1_var *= d_block2_norm1_var_sum
-    d_block2_norm1_mean_from_block2_norm1_var = (
-        d_block2_norm1_mean_from_block2_norm1_var_sum * d_block2_norm1_var
-    )
-
-    # d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
-    # d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n,
-    #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
-    # d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
-    #     d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
-    #     block2.norm1_var (small_gpt.py:36)]
-    d_block2_norm1_mean_from_block2_norm1_sum = np.einsum("a,nia->ni", block2_norm1_W,
-        d_block2_norm1)
-    d_block2_norm1_mean = 1e-05 + block2_norm1_var
-    np.sqrt(d_block2_norm1_mean, out=d_block2_norm1_mean)
-    np.divide(d_block2_norm1_mean_from_block2_norm1_sum, d_block2_norm1_mean,
-        out=d_block2_norm1_mean)
-    np.negative(d_block2_norm1_mean, out=d_block2_norm1_mean)
-    d_block2_norm1_mean += d_block2_norm1_mean_from_block2_norm1_var
-
-    # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
-    #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
-    #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
-    t_116 = add - block2_norm1_mean[:, :, None]
-    t_117 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_117, out=t_117)
-    t_116 /= t_117
-    t_116 *= d_block2_norm1
-    d_block2_norm1_W = np.add.reduce(t_116, axis=(0, 1))
-
-    # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
-    #     of block2.norm1 (small_gpt.py:36)]
-    d_block2_norm1_b = np.add.reduce(d_block2_norm1, axis=(0, 1))
-
-    # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
-    #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
-    #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
-    #     (small_gpt.py:38)]
-    t_118 = 0.0078125 * d_block2_norm1_mean[:, :, None]
-    d_add = 0.015625 * add
-    t_119 = 0.015625 * block2_norm1_mean[:, :, None]
-    d_add -= t_119
-    d_add *= d_block2_norm1_var[:, :, None]
-    d_add += t_118
-    t_120 = 1e-05 + block2_norm1_var[:, :, None]
-    np.sqrt(t_120, out=t_120)
-    t_121 = block2_norm1_W / t_120
-    t_121 *= d_block2_norm1
-    d_add += t_121
-    d_add += d_x_3
-
-    # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
-    #     block1.down (small_gpt.py:41)]
-    d_block1_down_b = np.add.reduce(d_add, axis=(0, 1))
-
-    # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
-    #     [adjoint of block1.down_sum (small_gpt.py:41)]
-    d_block1_down_W = np.matmul(h.transpose(2, 0, 1).reshape(512, rows*64),
-        d_add.reshape(rows*64, 128))
-
-    # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
-    #     block1.down_sum (small_gpt.py:41)]
-    # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
-    #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
-    #     i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)]
-    d_h = np.matmul(d_add.reshape(rows*64, 128), block1_down_W.T).reshape(rows, 64, 512)
-    d_block1_up = 0.7071067811865476 * block1_up
-    t_122 = _erf(d_block1_up)
-    t_122 *= 0.5
-    t_122 += 0.5
-    t_123 = 0.3989422804014327 * block1_up
-    t_124 = np.square(block1_up)
-    t_124 *= -0.5
-    np.exp(t_124, out=t_124)
-    t_123 *= t_124
-    t_122 += t_123
-    t_122 *= d_h
-    d_block1_up = t_122
-
-    # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
-    #     block1.up (small_gpt.py:40)]
-    d_block1_up_b = np.add.reduce(d_block1_up, axis=(0, 1))
-
-    # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
-    #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_up_W = np.matmul(block1_norm2.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_up.reshape(rows*64, 512))
-
-    # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
-    #     [adjoint of block1.up_sum (small_gpt.py:40)]
-    d_block1_norm2 = np.matmul(d_block1_up.reshape(rows*64, 512), block1_up_W.T).reshape(rows,
-        64, 128)
-
-    # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-    #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
-    #     (small_gpt.py:39)]
-    # d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
-    # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
-    #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
-    #     of block1.norm2_var (small_gpt.py:39)]
-    t_125 = x_2 - block1_norm2_mean[:, :, None]
-    t_125 *= block1_norm2_W
-    t_125 *= d_block1_norm2
-    d_block1_norm2_var_sum = np.add.reduce(t_125, axis=2)
-    d_block1_norm2_var = 1e-05 + block1_norm2_var
-    np.power(d_block1_norm2_var, 1.5, out=d_block1_norm2_var)
-    np.divide(-0.5, d_block1_norm2_var, out=d_block1_norm2_var)
-    d_block1_norm2_var *= d_block1_norm2_var_sum
-    d_block1_norm2_mean_from_block1_norm2_var = (
-        d_block1_norm2_mean_from_block1_norm2_var_sum * d_block1_norm2_var
-    )
-
-    # d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
-    # d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n,
-    #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
-    # d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
-    #     d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
-    #     block1.norm2_var (small_gpt.py:39)]
-    d_block1_norm2_mean_from_block1_norm2_sum = np.einsum("a,nia->ni", block1_norm2_W,
-        d_block1_norm2)
-    d_block1_norm2_mean = 1e-05 + block1_norm2_var
-    np.sqrt(d_block1_norm2_mean, out=d_block1_norm2_mean)
-    np.divide(d_block1_norm2_mean_from_block1_norm2_sum, d_block1_norm2_mean,
-        out=d_block1_norm2_mean)
-    np.negative(d_block1_norm2_mean, out=d_block1_norm2_mean)
-    d_block1_norm2_mean += d_block1_norm2_mean_from_block1_norm2_var
-
-    # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
-    #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
-    #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
-    t_126 = x_2 - block1_norm2_mean[:, :, None]
-    t_127 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_127, out=t_127)
-    t_126 /= t_127
-    t_126 *= d_block1_norm2
-    d_block1_norm2_W = np.add.reduce(t_126, axis=(0, 1))
-
-    # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
-    #     of block1.norm2 (small_gpt.py:39)]
-    d_block1_norm2_b = np.add.reduce(d_block1_norm2, axis=(0, 1))
-
-    # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
-    #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
-    #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
-    #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
-    #     (small_gpt.py:41)]
-    t_128 = 0.0078125 * d_block1_norm2_mean[:, :, None]
-    d_x_2 = 0.015625 * x_2
-    t_129 = 0.015625 * block1_norm2_mean[:, :, None]
-    d_x_2 -= t_129
-    d_x_2 *= d_block1_norm2_var[:, :, None]
-    d_x_2 += t_128
-    t_130 = 1e-05 + block1_norm2_var[:, :, None]
-    np.sqrt(t_130, out=t_130)
-    t_131 = block1_norm2_W / t_130
-    t_131 *= d_block1_norm2
-    d_x_2 += t_131
-    d_x_2 += d_add
-
-    # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
-    #     block1.attention.out (small_gpt.py:37)]
-    d_block1_attention_out_b = np.add.reduce(d_x_2, axis=(0, 1))
-
-    # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
-    #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
-    d_block1_attention_out_W = np.matmul(block1_attention_joined.transpose(2, 0,
-        1).reshape(128, rows*64), d_x_2.reshape(rows*64, 128))
-
-    # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
-    #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
-    d_block1_attention_joined = np.matmul(d_x_2.reshape(rows*64, 128),
-        block1_attention_out_W.T).reshape(rows, 64, 128)
-
-    # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
-    #     [adjoint of block1.attention_joined (small_gpt.py:37)]
-    d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4,
-        32).transpose(0, 2, 1, 3)
-
-    # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-    #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
-    #     block1.attention_mixed (small_gpt.py:37)]
-    d_block1_attention_mixed_weights = np.matmul(d_block1_attention_mixed,
-        block1_attention_v_heads.transpose(0, 1, 3, 2))
-
-    # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
-    #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
-    #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
-    d_block1_attention_v_heads = np.matmul(block1_attention_mixed_weights.transpose(0, 1,
-        3, 2), d_block1_attention_mixed)
-
-    # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
-    #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
-    #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
-    # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
-    #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-    #     block1.attention_mixed_weights (small_gpt.py:37)]
-    d_block1_attention_mixed_weights_sum = np.einsum("niaj,niaj->nia",
-        block1_attention_mixed_weights, d_block1_attention_mixed_weights)
-    d_block1_attention_mixed_weights_sum /= block1_attention_mixed_weights_sum
-    np.negative(d_block1_attention_mixed_weights_sum, out=d_block1_attention_mixed_weights_sum)
-
-    # d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2,
-    #     j] - block1.attention_mixed_weights_sum_max[n, i1,
-    #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
-    #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
-    # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-    #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores (small_gpt.py:37)]
-    d_block1_attention_mixed_scores_sum = (
-        block1_attention_mixed_scores - block1_attention_mixed_weights_sum_max[:, :, :, None]
-    )
-    np.exp(d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
-    d_block1_attention_mixed_scores_sum *= d_block1_attention_mixed_weights_sum[:, :, :, None]
-    t_132 = block1_attention_mixed_weights * d_block1_attention_mixed_weights
-    d_block1_attention_mixed_scores_sum += t_132
-    t_133 = np.where(i2 >= j, np.float32(0.1767766952966369), 0.0)
-    d_block1_attention_mixed_scores_sum *= t_133
-
-    # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
-    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block1_attention_k_heads = np.matmul(d_block1_attention_mixed_scores_sum.transpose(0,
-        1, 3, 2), block1_attention_q_heads)
-
-    # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
-    #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
-    #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
-    d_block1_attention_q_heads = np.matmul(d_block1_attention_mixed_scores_sum,
-        block1_attention_k_heads)
-
-    # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
-    #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
-    d_block1_attention_v = d_block1_attention_v_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
-    #     [adjoint of block1.attention.v (small_gpt.py:37)]
-    d_block1_attention_v_b = np.add.reduce(d_block1_attention_v, axis=(0, 1))
-
-    # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
-    d_block1_attention_v_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_attention_v.reshape(rows*64, 128))
-
-    # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
-    #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
-    #     block1.attention.v_sum (small_gpt.py:37)]
-    d_block1_norm1_from_block1_attention_v_sum = np.matmul(d_block1_attention_v.reshape(rows*64,
-        128), block1_attention_v_W.T).reshape(rows, 64, 128)
-
-    # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
-    #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
-    d_block1_attention_k = d_block1_attention_k_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
-    #     [adjoint of block1.attention.k (small_gpt.py:37)]
-    d_block1_attention_k_b = np.add.reduce(d_block1_attention_k, axis=(0, 1))
-
-    # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
-    d_block1_attention_k_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_attention_k.reshape(rows*64, 128))
-
-    # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
-    #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
-    #     block1.attention.k_sum (small_gpt.py:37)]
-    d_block1_norm1_from_block1_attention_k_sum = np.matmul(d_block1_attention_k.reshape(rows*64,
-        128), block1_attention_k_W.T).reshape(rows, 64, 128)
-
-    # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
-    #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
-    d_block1_attention_q = d_block1_attention_q_heads.transpose(0, 2, 1,
-        3).reshape(rows, 8192).reshape(rows, 64, 128)
-
-    # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
-    #     [adjoint of block1.attention.q (small_gpt.py:37)]
-    d_block1_attention_q_b = np.add.reduce(d_block1_attention_q, axis=(0, 1))
-
-    # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-    #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
-    d_block1_attention_q_W = np.matmul(block1_norm1.transpose(2, 0, 1).reshape(128,
-        rows*64), d_block1_attention_q.reshape(rows*64, 128))
-
-    # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
-    #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
-    #     block1.attention.q_sum (small_gpt.py:37)]
-    # d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
-    #     d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
-    #     d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
-    #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)]
-    d_block1_norm1 = np.matmul(d_block1_attention_q.reshape(rows*64, 128),
-        block1_attention_q_W.T).reshape(rows, 64, 128)
-    d_block1_norm1 += d_block1_norm1_from_block1_attention_k_sum
-    d_block1_norm1 += d_block1_norm1_from_block1_attention_v_sum
-
-    # d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
-    #     (small_gpt.py:36)]
-    # d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
-    #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
-    # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
-    #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
-    #     of block1.norm1_var (small_gpt.py:36)]
-    t_134 = x - block1_norm1_mean[:, :, None]
-    t_134 *= block1_norm1_W
-    t_134 *= d_block1_norm1
-    d_block1_norm1_var_sum = np.add.reduce(t_134, axis=2)
-    d_block1_norm1_var = 1e-05 + block1_norm1_var
-    np.power(d_block1_norm1_var, 1.5, out=d_block1_norm1_var)
-    np.divide(-0.5, d_block1_norm1_var, out=d_block1_norm1_var)
-    d_block1_norm1_var *= d_block1_norm1_var_sum
-    d_block1_norm1_mean_from_block1_norm1_var = (
-        d_block1_norm1_mean_from_block1_norm1_var_sum * d_block1_norm1_var
-    )
-
-    # d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
-    #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
-    # d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n,
-    #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:36)]
-    # d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
-    #     d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
-    #     block1.norm1_var (small_gpt.py:36)]
-    d_block1_norm1_mean_from_block1_norm1_sum = np.einsum("a,nia->ni", block1_norm1_W,
-        d_block1_norm1)
-    d_block1_norm1_mean = 1e-05 + block1_norm1_var
-    np.sqrt(d_block1_norm1_mean, out=d_block1_norm1_mean)
-    np.divide(d_block1_norm1_mean_from_block1_norm1_sum, d_block1_norm1_mean,
-        out=d_block1_norm1_mean)
-    np.negative(d_block1_norm1_mean, out=d_block1_norm1_mean)
-    d_block1_norm1_mean += d_block1_norm1_mean_from_block1_norm1_var
-
-    # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
-    #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
-    #     block1.norm1 (small_gpt.py:36)]
-    t_135 = x - block1_norm1_mean[:, :, None]
-    t_136 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_136, out=t_136)
-    t_135 /= t_136
-    t_135 *= d_block1_norm1
-    d_block1_norm1_W = np.add.reduce(t_135, axis=(0, 1))
-
-    # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
-    #     of block1.norm1 (small_gpt.py:36)]
-    d_block1_norm1_b = np.add.reduce(d_block1_norm1, axis=(0, 1))
-
-    # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
-    #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
-    #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
-    #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
-    #     (small_gpt.py:38)]
-    t_137 = 0.0078125 * d_block1_norm1_mean[:, :, None]
-    d_x = 0.015625 * x
-    t_138 = 0.015625 * block1_norm1_mean[:, :, None]
-    d_x -= t_138
-    d_x *= d_block1_norm1_var[:, :, None]
-    d_x += t_137
-    t_139 = 1e-05 + block1_norm1_var[:, :, None]
-    np.sqrt(t_139, out=t_139)
-    t_140 = block1_norm1_W / t_139
-    t_140 *= d_block1_norm1
-    d_x += t_140
-    d_x += d_x_2
-
-    # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
-    d_position = np.add.reduce(d_x, axis=0)
-
-    # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
-    #     of token (small_gpt.py:45)]
-    d_token_W = np.zeros((96, 128), np.float32)
-    np.add.at(d_token_W, tokens, d_x)
-
-    # step_size = lr/(1 - beta1**(step + 1))    once a step
-    step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
-
-    # unbiased = sqrt(1 - beta2**(step + 1))    once a step
-    unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
-
-    # token.W_square = sum over i0 < 96, i1 < 128 of d_token.W[i0, i1]**2    for the norm
-    token_W_square = np.einsum("ia,ia->", d_token_W, d_token_W)
-
-    # position_square = sum over i1 < 64, i2 < 128 of d_position[i1, i2]**2    for the norm
-    position_square = np.einsum("ia,ia->", d_position, d_position)
-
-    # block1.norm1.W_square = sum over i2 < 128 of d_block1.norm1.W[i2]**2    for the norm
-    block1_norm1_W_square = np.einsum("i,i->", d_block1_norm1_W, d_block1_norm1_W)
-
-    # block1.norm1.b_square = sum over i2 < 128 of d_block1.norm1.b[i2]**2    for the norm
-    block1_norm1_b_square = np.einsum("i,i->", d_block1_norm1_b, d_block1_norm1_b)
-
-    # block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k,
-    #     j]**2  [for the norm]
-    block1_attention_q_W_square = np.einsum("kj,kj->", d_block1_attention_q_W,
-        d_block1_attention_q_W)
-
-    # block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2  [for the
-    #     norm]
-    block1_attention_q_b_square = np.einsum("j,j->", d_block1_attention_q_b, d_block1_attention_q_b)
-
-    # block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k,
-    #     j]**2  [for the norm]
-    block1_attention_k_W_square = np.einsum("kj,kj->", d_block1_attention_k_W,
-        d_block1_attention_k_W)
-
-    # block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2  [for the
-    #     norm]
-    block1_attention_k_b_square = np.einsum("j,j->", d_block1_attention_k_b, d_block1_attention_k_b)
-
-    # block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k,
-    #     j]**2  [for the norm]
-    block1_attention_v_W_square = np.einsum("kj,kj->", d_block1_attention_v_W,
-        d_block1_attention_v_W)
-
-    # block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2  [for the
-    #     norm]
-    block1_attention_v_b_square = np.einsum("j,j->", d_block1_attention_v_b, d_block1_attention_v_b)
-
-    # block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k,
-    #     j]**2  [for the norm]
-    block1_attention_out_W_square = np.einsum("kj,kj->", d_block1_attention_out_W,
-        d_block1_attention_out_W)
-
-    # block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2  [for
-    #     the norm]
-    block1_attention_out_b_square = np.einsum("j,j->", d_block1_attention_out_b,
-        d_block1_attention_out_b)
-
-    # block1.norm2.W_square = sum over i2 < 128 of d_block1.norm2.W[i2]**2    for the norm
-    block1_norm2_W_square = np.einsum("i,i->", d_block1_norm2_W, d_block1_norm2_W)
-
-    # block1.norm2.b_square = sum over i2 < 128 of d_block1.norm2.b[i2]**2    for the norm
-    block1_norm2_b_square = np.einsum("i,i->", d_block1_norm2_b, d_block1_norm2_b)
-
-    # block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the
-    #     norm
-    block1_up_W_square = np.einsum("kj,kj->", d_block1_up_W, d_block1_up_W)
-
-    # block1.up.b_square = sum over j < 512 of d_block1.up.b[j]**2    for the norm
-    block1_up_b_square = np.einsum("j,j->", d_block1_up_b, d_block1_up_b)
-
-    # block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2  [for the
-    #     norm]
-    block1_down_W_square = np.einsum("kj,kj->", d_block1_down_W, d_block1_down_W)
-
-    # block1.down.b_square = sum over j < 128 of d_block1.down.b[j]**2    for the norm
-    block1_down_b_square = np.einsum("j,j->", d_block1_down_b, d_block1_down_b)
-
-    # block2.norm1.W_square = sum over i2 < 128 of d_block2.norm1.W[i2]**2    for the norm
-    block2_norm1_W_square = np.einsum("i,i->", d_block2_norm1_W, d_block2_norm1_W)
-
-    # block2.norm1.b_square = sum over i2 < 128 of d_block2.norm1.b[i2]**2    for the norm
-    block2_norm1_b_square = np.einsum("i,i->", d_block2_norm1_b, d_block2_norm1_b)
-
-    # block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k,
-    #     j]**2  [for the norm]
-    block2_attention_q_W_square = np.einsum("kj,kj->", d_block2_attention_q_W,
-        d_block2_attention_q_W)
-
-    # block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2  [for the
-    #     norm]
-    block2_attention_q_b_square = np.einsum("j,j->", d_block2_attention_q_b, d_block2_attention_q_b)
-
-    # block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k,
-    #     j]**2  [for the norm]
-    block2_attention_k_W_square = np.einsum("kj,kj->", d_block2_attention_k_W,
-        d_block2_attention_k_W)
-
-    # block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2  [for the
-    #     norm]
-    block2_attention_k_b_square = np.einsum("j,j->", d_block2_attention_k_b, d_block2_attention_k_b)
-
-    # block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k,
-    #     j]**2  [for the norm]
-    block2_attention_v_W_square = np.einsum("kj,kj->", d_block2_attention_v_W,
-        d_block2_attention_v_W)
-
-    # block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2  [for the
-    #     norm]
-    block2_attention_v_b_square = np.einsum("j,j->", d_block2_attention_v_b, d_block2_attention_v_b)
-
-    # block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k,
-    #     j]**2  [for the norm]
-    block2_attention_out_W_square = np.einsum("kj,kj->", d_block2_attention_out_W,
-        d_block2_attention_out_W)
-
-    # block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2  [for
-    #     the norm]
-    block2_attention_out_b_square = np.einsum("j,j->", d_block2_attention_out_b,
-        d_block2_attention_out_b)
-
-    # block2.norm2.W_square = sum over i2 < 128 of d_block2.norm2.W[i2]**2    for the norm
-    block2_norm2_W_square = np.einsum("i,i->", d_block2_norm2_W, d_block2_norm2_W)
-
-    # block2.norm2.b_square = sum over i2 < 128 of d_block2.norm2.b[i2]**2    for the norm
-    block2_norm2_b_square = np.einsum("i,i->", d_block2_norm2_b, d_block2_norm2_b)
-
-    # block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the
-    #     norm
-    block2_up_W_square = np.einsum("kj,kj->", d_block2_up_W, d_block2_up_W)
-
-    # block2.up.b_square = sum over j < 512 of d_block2.up.b[j]**2    for the norm
-    block2_up_b_square = np.einsum("j,j->", d_block2_up_b, d_block2_up_b)
-
-    # block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2  [for the
-    #     norm]
-    block2_down_W_square = np.einsum("kj,kj->", d_block2_down_W, d_block2_down_W)
-
-    # block2.down.b_square = sum over j < 128 of d_block2.down.b[j]**2    for the norm
-    block2_down_b_square = np.einsum("j,j->", d_block2_down_b, d_block2_down_b)
-
-    # block3.norm1.W_square = sum over i2 < 128 of d_block3.norm1.W[i2]**2    for the norm
-    block3_norm1_W_square = np.einsum("i,i->", d_block3_norm1_W, d_block3_norm1_W)
-
-    # block3.norm1.b_square = sum over i2 < 128 of d_block3.norm1.b[i2]**2    for the norm
-    block3_norm1_b_square = np.einsum("i,i->", d_block3_norm1_b, d_block3_norm1_b)
-
-    # block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k,
-    #     j]**2  [for the norm]
-    block3_attention_q_W_square = np.einsum("kj,kj->", d_block3_attention_q_W,
-        d_block3_attention_q_W)
-
-    # block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2  [for the
-    #     norm]
-    block3_attention_q_b_square = np.einsum("j,j->", d_block3_attention_q_b, d_block3_attention_q_b)
-
-    # block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k,
-    #     j]**2  [for the norm]
-    block3_attention_k_W_square = np.einsum("kj,kj->", d_block3_attention_k_W,
-        d_block3_attention_k_W)
-
-    # block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2  [for the
-    #     norm]
-    block3_attention_k_b_square = np.einsum("j,j->", d_block3_attention_k_b, d_block3_attention_k_b)
-
-    # block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k,
-    #     j]**2  [for the norm]
-    block3_attention_v_W_square = np.einsum("kj,kj->", d_block3_attention_v_W,
-        d_block3_attention_v_W)
-
-    # block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2  [for the
-    #     norm]
-    block3_attention_v_b_square = np.einsum("j,j->", d_block3_attention_v_b, d_block3_attention_v_b)
-
-    # block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k,
-    #     j]**2  [for the norm]
-    block3_attention_out_W_square = np.einsum("kj,kj->", d_block3_attention_out_W,
-        d_block3_attention_out_W)
-
-    # block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2  [for
-    #     the norm]
-    block3_attention_out_b_square = np.einsum("j,j->", d_block3_attention_out_b,
-        d_block3_attention_out_b)
-
-    # block3.norm2.W_square = sum over i2 < 128 of d_block3.norm2.W[i2]**2    for the norm
-    block3_norm2_W_square = np.einsum("i,i->", d_block3_norm2_W, d_block3_norm2_W)
-
-    # block3.norm2.b_square = sum over i2 < 128 of d_block3.norm2.b[i2]**2    for the norm
-    block3_norm2_b_square = np.einsum("i,i->", d_block3_norm2_b, d_block3_norm2_b)
-
-    # block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the
-    #     norm
-    block3_up_W_square = np.einsum("kj,kj->", d_block3_up_W, d_block3_up_W)
-
-    # block3.up.b_square = sum over j < 512 of d_block3.up.b[j]**2    for the norm
-    block3_up_b_square = np.einsum("j,j->", d_block3_up_b, d_block3_up_b)
-
-    # block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2  [for the
-    #     norm]
-    block3_down_W_square = np.einsum("kj,kj->", d_block3_down_W, d_block3_down_W)
-
-    # block3.down.b_square = sum over j < 128 of d_block3.down.b[j]**2    for the norm
-    block3_down_b_square = np.einsum("j,j->", d_block3_down_b, d_block3_down_b)
-
-    # block4.norm1.W_square = sum over i2 < 128 of d_block4.norm1.W[i2]**2    for the norm
-    block4_norm1_W_square = np.einsum("i,i->", d_block4_norm1_W, d_block4_norm1_W)
-
-    # block4.norm1.b_square = sum over i2 < 128 of d_block4.norm1.b[i2]**2    for the norm
-    block4_norm1_b_square = np.einsum("i,i->", d_block4_norm1_b, d_block4_norm1_b)
-
-    # block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k,
-    #     j]**2  [for the norm]
-    block4_attention_q_W_square = np.einsum("kj,kj->", d_block4_attention_q_W,
-        d_block4_attention_q_W)
-
-    # block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2  [for the
-    #     norm]
-    block4_attention_q_b_square = np.einsum("j,j->", d_block4_attention_q_b, d_block4_attention_q_b)
-
-    # block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k,
-    #     j]**2  [for the norm]
-    block4_attention_k_W_square = np.einsum("kj,kj->", d_block4_attention_k_W,
-        d_block4_attention_k_W)
-
-    # block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2  [for the
-    #     norm]
-    block4_attention_k_b_square = np.einsum("j,j->", d_block4_attention_k_b, d_block4_attention_k_b)
-
-    # block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k,
-    #     j]**2  [for the norm]
-    block4_attention_v_W_square = np.einsum("kj,kj->", d_block4_attention_v_W,
-        d_block4_attention_v_W)
-
-    # block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2  [for the
-    #     norm]
-    block4_attention_v_b_square = np.einsum("j,j->", d_block4_attention_v_b, d_block4_attention_v_b)
-
-    # block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k,
-    #     j]**2  [for the norm]
-    block4_attention_out_W_square = np.einsum("kj,kj->", d_block4_attention_out_W,
-        d_block4_attention_out_W)
-
-    # block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2  [for
-    #     the norm]
-    block4_attention_out_b_square = np.einsum("j,j->", d_block4_attention_out_b,
-        d_block4_attention_out_b)
-
-    # block4.norm2.W_square = sum over i2 < 128 of d_block4.norm2.W[i2]**2    for the norm
-    block4_norm2_W_square = np.einsum("i,i->", d_block4_norm2_W, d_block4_norm2_W)
-
-    # block4.norm2.b_square = sum over i2 < 128 of d_block4.norm2.b[i2]**2    for the norm
-    block4_norm2_b_square = np.einsum("i,i->", d_block4_norm2_b, d_block4_norm2_b)
-
-    # block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the
-    #     norm
-    block4_up_W_square = np.einsum("kj,kj->", d_block4_up_W, d_block4_up_W)
-
-    # block4.up.b_square = sum over j < 512 of d_block4.up.b[j]**2    for the norm
-    block4_up_b_square = np.einsum("j,j->", d_block4_up_b, d_block4_up_b)
-
-    # block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2  [for the
-    #     norm]
-    block4_down_W_square = np.einsum("kj,kj->", d_block4_down_W, d_block4_down_W)
-
-    # block4.down.b_square = sum over j < 128 of d_block4.down.b[j]**2    for the norm
-    block4_down_b_square = np.einsum("j,j->", d_block4_down_b, d_block4_down_b)
-
-    # norm.W_square = sum over i2 < 128 of d_norm.W[i2]**2    for the norm
-    norm_W_square = np.einsum("i,i->", d_norm_W, d_norm_W)
-
-    # norm.b_square = sum over i2 < 128 of d_norm.b[i2]**2    for the norm
-    norm_b_square = np.einsum("i,i->", d_norm_b, d_norm_b)
-
-    # head.W_square = sum over k < 128, j < 96 of d_head.W[k, j]**2    for the norm
-    # gradient_norm = sqrt(block1.attention.k.W_square + block1.attention.k.b_square +
-    #     block1.attention.out.W_square + block1.attention.out.b_square +
-    #     block1.attention.q.W_square + block1.attention.q.b_square + block1.attention.v.W_square +
-    #     block1.attention.v.b_square + block1.down.W_square + block1.down.b_square +
-    #     block1.norm1.W_square + block1.norm1.b_square + block1.norm2.W_square +
-    #     block1.norm2.b_square + block1.up.W_square + block1.up.b_square +
-    #     block2.attention.k.W_square + block2.attention.k.b_square + block2.attention.out.W_square
-    #     + block2.attention.out.b_square + block2.attention.q.W_square +
-    #     block2.attention.q.b_square + block2.attention.v.W_square + block2.attention.v.b_square +
-    #     block2.down.W_square + block2.down.b_square + block2.norm1.W_square +
-    #     block2.norm1.b_square + block2.norm2.W_square + block2.norm2.b_square + block2.up.W_square
-    #     + block2.up.b_square + block3.attention.k.W_square + block3.attention.k.b_square +
-    #     block3.attention.out.W_square + block3.attention.out.b_square +
-    #     block3.attention.q.W_square + block3.attention.q.b_square + block3.attention.v.W_square +
-    #     block3.attention.v.b_square + block3.down.W_square + block3.down.b_square +
-    #     block3.norm1.W_square + block3.norm1.b_square + block3.norm2.W_square +
-    #     block3.norm2.b_square + block3.up.W_square + block3.up.b_square +
-    #     block4.attention.k.W_square + block4.attention.k.b_square + block4.attention.out.W_square
-    #     + block4.attention.out.b_square + block4.attention.q.W_square +
-    #     block4.attention.q.b_square + block4.attention.v.W_square + block4.attention.v.b_square +
-    #     block4.down.W_square + block4.down.b_square + block4.norm1.W_square +
-    #     block4.norm1.b_square + block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square
-    #     + block4.up.b_square + head.W_square + norm.W_square + norm.b_square + position_square +
-    #     token.W_square)  [over all gradients]
-    # gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06)
-    #     < 1 else 1)  [clips the norm]
-    head_W_square = np.einsum("kj,kj->", d_head_W, d_head_W)
-    gradient_norm = np.sqrt(block1_attention_k_W_square + block1_attention_k_b_square +
-        block1_attention_out_W_square + block1_attention_out_b_square + block1_attention_q_W_square
-        + block1_attention_q_b_square + block1_attention_v_W_square + block1_attention_v_b_square +
-        block1_down_W_square + block1_down_b_square + block1_norm1_W_square + block1_norm1_b_square
-        + block1_norm2_W_square + block1_norm2_b_square + block1_up_W_square + block1_up_b_square +
-        block2_attention_k_W_square + block2_attention_k_b_square + block2_attention_out_W_square +
-        block2_attention_out_b_square + block2_attention_q_W_square + block2_attention_q_b_square +
-        block2_attention_v_W_square + block2_attention_v_b_square + block2_down_W_square +
-        block2_down_b_square + block2_norm1_W_square + block2_norm1_b_square +
-        block2_norm2_W_square + block2_norm2_b_square + block2_up_W_square + block2_up_b_square +
-        block3_attention_k_W_square + block3_attention_k_b_square + block3_attention_out_W_square +
-        block3_attention_out_b_square + block3_attention_q_W_square + block3_attention_q_b_square +
-        block3_attention_v_W_square + block3_attention_v_b_square + block3_down_W_square +
-        block3_down_b_square + block3_norm1_W_square + block3_norm1_b_square +
-        block3_norm2_W_square + block3_norm2_b_square + block3_up_W_square + block3_up_b_square +
-        block4_attention_k_W_square + block4_attention_k_b_square + block4_attention_out_W_square +
-        block4_attention_out_b_square + block4_attention_q_W_square + block4_attention_q_b_square +
-        block4_attention_v_W_square + block4_attention_v_b_square + block4_down_W_square +
-        block4_down_b_square + block4_norm1_W_square + block4_norm1_b_square +
-        block4_norm2_W_square + block4_norm2_b_square + block4_up_W_square + block4_up_b_square +
-        head_W_square + norm_W_square + norm_b_square + position_square + token_W_square)
-    gradient_scale = clip_norm / (1e-06 + gradient_norm)
-    gradient_scale = np.where(gradient_scale < 1.0, gradient_scale, 1.0)[()]
-
-    # d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
-    # token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]
-    #     [AdamW update (small_gpt.py:45)]
-    # token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 +
-    #     beta2*token.W.v[i0, i1]  [AdamW update (small_gpt.py:45)]
-    # token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] -
-    #     step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW
-    #     update (small_gpt.py:45)]
-    d_token_W_clipped = gradient_scale * d_token_W
-    token_W_m_next = (1.0 - beta1) * d_token_W_clipped
-    t_141 = beta1 * token_W_m
-    np.add(token_W_m_next, t_141, out=token_W_m)
-    np.square(d_token_W_clipped, out=d_token_W_clipped)
-    d_token_W_clipped *= 1.0 - beta2
-    token_W_v_next = beta2 * token_W_v
-    np.add(d_token_W_clipped, token_W_v_next, out=token_W_v)
-    token_W_next = (1.0 - lr * weight_decay) * token_W
-    t_142 = np.sqrt(token_W_v)
-    t_142 /= unbiased
-    t_142 += eps
-    np.divide(step_size, t_142, out=t_142)
-    t_142 *= token_W_m
-    np.subtract(token_W_next, t_142, out=token_W)
-
-    # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
-    #     (small_gpt.py:46)
-    # position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1,
-    #     i2]  [AdamW update (small_gpt.py:46)]
-    # position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 +
-    #     beta2*position.v[i1, i2]  [AdamW update (small_gpt.py:46)]
-    # position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] -
-    #     step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW
-    #     update (small_gpt.py:46)]
-    d_position_clipped = gradient_scale * d_position
-    position_m_next = (1.0 - beta1) * d_position_clipped
-    t_143 = beta1 * position_m
-    np.add(position_m_next, t_143, out=position_m)
-    np.square(d_position_clipped, out=d_position_clipped)
-    d_position_clipped *= 1.0 - beta2
-    position_v_next = beta2 * position_v
-    np.add(d_position_clipped, position_v_next, out=position_v)
-    position_next = (1.0 - lr * weight_decay) * position
-    t_144 = np.sqrt(position_v)
-    t_144 /= unbiased
-    t_144 += eps
-    np.divide(step_size, t_144, out=t_144)
-    t_144 *= position_m
-    np.subtract(position_next, t_144, out=position)
-
-    # d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] +
-    #     beta1*block1.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 +
-    #     beta2*block1.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] -
-    #     step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block1_norm1_W_clipped = gradient_scale * d_block1_norm1_W
-    block1_norm1_W_m_next = (1.0 - beta1) * d_block1_norm1_W_clipped
-    t_145 = beta1 * block1_norm1_W_m
-    np.add(block1_norm1_W_m_next, t_145, out=block1_norm1_W_m)
-    np.square(d_block1_norm1_W_clipped, out=d_block1_norm1_W_clipped)
-    d_block1_norm1_W_clipped *= 1.0 - beta2
-    block1_norm1_W_v_next = beta2 * block1_norm1_W_v
-    np.add(d_block1_norm1_W_clipped, block1_norm1_W_v_next, out=block1_norm1_W_v)
-    block1_norm1_W_next = (1.0 - lr * weight_decay) * block1_norm1_W
-    t_146 = np.sqrt(block1_norm1_W_v)
-    t_146 /= unbiased
-    t_146 += eps
-    np.divide(step_size, t_146, out=t_146)
-    t_146 *= block1_norm1_W_m
-    np.subtract(block1_norm1_W_next, t_146, out=block1_norm1_W)
-
-    # d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] +
-    #     beta1*block1.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 +
-    #     beta2*block1.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] -
-    #     step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block1_norm1_b_clipped = gradient_scale * d_block1_norm1_b
-    block1_norm1_b_m_next = (1.0 - beta1) * d_block1_norm1_b_clipped
-    t_147 = beta1 * block1_norm1_b_m
-    np.add(block1_norm1_b_m_next, t_147, out=block1_norm1_b_m)
-    np.square(d_block1_norm1_b_clipped, out=d_block1_norm1_b_clipped)
-    d_block1_norm1_b_clipped *= 1.0 - beta2
-    block1_norm1_b_v_next = beta2 * block1_norm1_b_v
-    np.add(d_block1_norm1_b_clipped, block1_norm1_b_v_next, out=block1_norm1_b_v)
-    block1_norm1_b_next = (1.0 - lr * weight_decay) * block1_norm1_b
-    t_148 = np.sqrt(block1_norm1_b_v)
-    t_148 /= unbiased
-    t_148 += eps
-    np.divide(step_size, t_148, out=t_148)
-    t_148 *= block1_norm1_b_m
-    np.subtract(block1_norm1_b_next, t_148, out=block1_norm1_b)
-
-    # d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
-    #     beta1*block1.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k,
-    #     j]**2 + beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
-    #     step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_q_W_clipped = gradient_scale * d_block1_attention_q_W
-    block1_attention_q_W_m_next = (1.0 - beta1) * d_block1_attention_q_W_clipped
-    t_149 = beta1 * block1_attention_q_W_m
-    np.add(block1_attention_q_W_m_next, t_149, out=block1_attention_q_W_m)
-    np.square(d_block1_attention_q_W_clipped, out=d_block1_attention_q_W_clipped)
-    d_block1_attention_q_W_clipped *= 1.0 - beta2
-    block1_attention_q_W_v_next = beta2 * block1_attention_q_W_v
-    np.add(d_block1_attention_q_W_clipped, block1_attention_q_W_v_next, out=block1_attention_q_W_v)
-    block1_attention_q_W_next = (1.0 - lr * weight_decay) * block1_attention_q_W
-    t_150 = np.sqrt(block1_attention_q_W_v)
-    t_150 /= unbiased
-    t_150 += eps
-    np.divide(step_size, t_150, out=t_150)
-    t_150 *= block1_attention_q_W_m
-    np.subtract(block1_attention_q_W_next, t_150, out=block1_attention_q_W)
-
-    # d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] +
-    #     beta1*block1.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 +
-    #     beta2*block1.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] -
-    #     step_size*block1.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_q_b_clipped = gradient_scale * d_block1_attention_q_b
-    block1_attention_q_b_m_next = (1.0 - beta1) * d_block1_attention_q_b_clipped
-    t_151 = beta1 * block1_attention_q_b_m
-    np.add(block1_attention_q_b_m_next, t_151, out=block1_attention_q_b_m)
-    np.square(d_block1_attention_q_b_clipped, out=d_block1_attention_q_b_clipped)
-    d_block1_attention_q_b_clipped *= 1.0 - beta2
-    block1_attention_q_b_v_next = beta2 * block1_attention_q_b_v
-    np.add(d_block1_attention_q_b_clipped, block1_attention_q_b_v_next, out=block1_attention_q_b_v)
-    block1_attention_q_b_next = (1.0 - lr * weight_decay) * block1_attention_q_b
-    t_152 = np.sqrt(block1_attention_q_b_v)
-    t_152 /= unbiased
-    t_152 += eps
-    np.divide(step_size, t_152, out=t_152)
-    t_152 *= block1_attention_q_b_m
-    np.subtract(block1_attention_q_b_next, t_152, out=block1_attention_q_b)
-
-    # d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
-    #     beta1*block1.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k,
-    #     j]**2 + beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
-    #     step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_k_W_clipped = gradient_scale * d_block1_attention_k_W
-    block1_attention_k_W_m_next = (1.0 - beta1) * d_block1_attention_k_W_clipped
-    t_153 = beta1 * block1_attention_k_W_m
-    np.add(block1_attention_k_W_m_next, t_153, out=block1_attention_k_W_m)
-    np.square(d_block1_attention_k_W_clipped, out=d_block1_attention_k_W_clipped)
-    d_block1_attention_k_W_clipped *= 1.0 - beta2
-    block1_attention_k_W_v_next = beta2 * block1_attention_k_W_v
-    np.add(d_block1_attention_k_W_clipped, block1_attention_k_W_v_next, out=block1_attention_k_W_v)
-    block1_attention_k_W_next = (1.0 - lr * weight_decay) * block1_attention_k_W
-    t_154 = np.sqrt(block1_attention_k_W_v)
-    t_154 /= unbiased
-    t_154 += eps
-    np.divide(step_size, t_154, out=t_154)
-    t_154 *= block1_attention_k_W_m
-    np.subtract(block1_attention_k_W_next, t_154, out=block1_attention_k_W)
-
-    # d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] +
-    #     beta1*block1.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 +
-    #     beta2*block1.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] -
-    #     step_size*block1.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_k_b_clipped = gradient_scale * d_block1_attention_k_b
-    block1_attention_k_b_m_next = (1.0 - beta1) * d_block1_attention_k_b_clipped
-    t_155 = beta1 * block1_attention_k_b_m
-    np.add(block1_attention_k_b_m_next, t_155, out=block1_attention_k_b_m)
-    np.square(d_block1_attention_k_b_clipped, out=d_block1_attention_k_b_clipped)
-    d_block1_attention_k_b_clipped *= 1.0 - beta2
-    block1_attention_k_b_v_next = beta2 * block1_attention_k_b_v
-    np.add(d_block1_attention_k_b_clipped, block1_attention_k_b_v_next, out=block1_attention_k_b_v)
-    block1_attention_k_b_next = (1.0 - lr * weight_decay) * block1_attention_k_b
-    t_156 = np.sqrt(block1_attention_k_b_v)
-    t_156 /= unbiased
-    t_156 += eps
-    np.divide(step_size, t_156, out=t_156)
-    t_156 *= block1_attention_k_b_m
-    np.subtract(block1_attention_k_b_next, t_156, out=block1_attention_k_b)
-
-    # d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
-    #     beta1*block1.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k,
-    #     j]**2 + beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
-    #     step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_v_W_clipped = gradient_scale * d_block1_attention_v_W
-    block1_attention_v_W_m_next = (1.0 - beta1) * d_block1_attention_v_W_clipped
-    t_157 = beta1 * block1_attention_v_W_m
-    np.add(block1_attention_v_W_m_next, t_157, out=block1_attention_v_W_m)
-    np.square(d_block1_attention_v_W_clipped, out=d_block1_attention_v_W_clipped)
-    d_block1_attention_v_W_clipped *= 1.0 - beta2
-    block1_attention_v_W_v_next = beta2 * block1_attention_v_W_v
-    np.add(d_block1_attention_v_W_clipped, block1_attention_v_W_v_next, out=block1_attention_v_W_v)
-    block1_attention_v_W_next = (1.0 - lr * weight_decay) * block1_attention_v_W
-    t_158 = np.sqrt(block1_attention_v_W_v)
-    t_158 /= unbiased
-    t_158 += eps
-    np.divide(step_size, t_158, out=t_158)
-    t_158 *= block1_attention_v_W_m
-    np.subtract(block1_attention_v_W_next, t_158, out=block1_attention_v_W)
-
-    # d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] +
-    #     beta1*block1.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 +
-    #     beta2*block1.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] -
-    #     step_size*block1.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_v_b_clipped = gradient_scale * d_block1_attention_v_b
-    block1_attention_v_b_m_next = (1.0 - beta1) * d_block1_attention_v_b_clipped
-    t_159 = beta1 * block1_attention_v_b_m
-    np.add(block1_attention_v_b_m_next, t_159, out=block1_attention_v_b_m)
-    np.square(d_block1_attention_v_b_clipped, out=d_block1_attention_v_b_clipped)
-    d_block1_attention_v_b_clipped *= 1.0 - beta2
-    block1_attention_v_b_v_next = beta2 * block1_attention_v_b_v
-    np.add(d_block1_attention_v_b_clipped, block1_attention_v_b_v_next, out=block1_attention_v_b_v)
-    block1_attention_v_b_next = (1.0 - lr * weight_decay) * block1_attention_v_b
-    t_160 = np.sqrt(block1_attention_v_b_v)
-    t_160 /= unbiased
-    t_160 += eps
-    np.divide(step_size, t_160, out=t_160)
-    t_160 *= block1_attention_v_b_m
-    np.subtract(block1_attention_v_b_next, t_160, out=block1_attention_v_b)
-
-    # d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] +
-    #     beta1*block1.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k,
-    #     j]**2 + beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] -
-    #     step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_out_W_clipped = gradient_scale * d_block1_attention_out_W
-    block1_attention_out_W_m_next = (1.0 - beta1) * d_block1_attention_out_W_clipped
-    t_161 = beta1 * block1_attention_out_W_m
-    np.add(block1_attention_out_W_m_next, t_161, out=block1_attention_out_W_m)
-    np.square(d_block1_attention_out_W_clipped, out=d_block1_attention_out_W_clipped)
-    d_block1_attention_out_W_clipped *= 1.0 - beta2
-    block1_attention_out_W_v_next = beta2 * block1_attention_out_W_v
-    np.add(d_block1_attention_out_W_clipped, block1_attention_out_W_v_next,
-        out=block1_attention_out_W_v)
-    block1_attention_out_W_next = (1.0 - lr * weight_decay) * block1_attention_out_W
-    t_162 = np.sqrt(block1_attention_out_W_v)
-    t_162 /= unbiased
-    t_162 += eps
-    np.divide(step_size, t_162, out=t_162)
-    t_162 *= block1_attention_out_W_m
-    np.subtract(block1_attention_out_W_next, t_162, out=block1_attention_out_W)
-
-    # d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
-    #     beta1*block1.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2
-    #     + beta2*block1.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
-    #     step_size*block1.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block1.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block1_attention_out_b_clipped = gradient_scale * d_block1_attention_out_b
-    block1_attention_out_b_m_next = (1.0 - beta1) * d_block1_attention_out_b_clipped
-    t_163 = beta1 * block1_attention_out_b_m
-    np.add(block1_attention_out_b_m_next, t_163, out=block1_attention_out_b_m)
-    np.square(d_block1_attention_out_b_clipped, out=d_block1_attention_out_b_clipped)
-    d_block1_attention_out_b_clipped *= 1.0 - beta2
-    block1_attention_out_b_v_next = beta2 * block1_attention_out_b_v
-    np.add(d_block1_attention_out_b_clipped, block1_attention_out_b_v_next,
-        out=block1_attention_out_b_v)
-    block1_attention_out_b_next = (1.0 - lr * weight_decay) * block1_attention_out_b
-    t_164 = np.sqrt(block1_attention_out_b_v)
-    t_164 /= unbiased
-    t_164 += eps
-    np.divide(step_size, t_164, out=t_164)
-    t_164 *= block1_attention_out_b_m
-    np.subtract(block1_attention_out_b_next, t_164, out=block1_attention_out_b)
-
-    # d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] +
-    #     beta1*block1.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 +
-    #     beta2*block1.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] -
-    #     step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block1_norm2_W_clipped = gradient_scale * d_block1_norm2_W
-    block1_norm2_W_m_next = (1.0 - beta1) * d_block1_norm2_W_clipped
-    t_165 = beta1 * block1_norm2_W_m
-    np.add(block1_norm2_W_m_next, t_165, out=block1_norm2_W_m)
-    np.square(d_block1_norm2_W_clipped, out=d_block1_norm2_W_clipped)
-    d_block1_norm2_W_clipped *= 1.0 - beta2
-    block1_norm2_W_v_next = beta2 * block1_norm2_W_v
-    np.add(d_block1_norm2_W_clipped, block1_norm2_W_v_next, out=block1_norm2_W_v)
-    block1_norm2_W_next = (1.0 - lr * weight_decay) * block1_norm2_W
-    t_166 = np.sqrt(block1_norm2_W_v)
-    t_166 /= unbiased
-    t_166 += eps
-    np.divide(step_size, t_166, out=t_166)
-    t_166 *= block1_norm2_W_m
-    np.subtract(block1_norm2_W_next, t_166, out=block1_norm2_W)
-
-    # d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] +
-    #     beta1*block1.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 +
-    #     beta2*block1.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] -
-    #     step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block1_norm2_b_clipped = gradient_scale * d_block1_norm2_b
-    block1_norm2_b_m_next = (1.0 - beta1) * d_block1_norm2_b_clipped
-    t_167 = beta1 * block1_norm2_b_m
-    np.add(block1_norm2_b_m_next, t_167, out=block1_norm2_b_m)
-    np.square(d_block1_norm2_b_clipped, out=d_block1_norm2_b_clipped)
-    d_block1_norm2_b_clipped *= 1.0 - beta2
-    block1_norm2_b_v_next = beta2 * block1_norm2_b_v
-    np.add(d_block1_norm2_b_clipped, block1_norm2_b_v_next, out=block1_norm2_b_v)
-    block1_norm2_b_next = (1.0 - lr * weight_decay) * block1_norm2_b
-    t_168 = np.sqrt(block1_norm2_b_v)
-    t_168 /= unbiased
-    t_168 += eps
-    np.divide(step_size, t_168, out=t_168)
-    t_168 *= block1_norm2_b_m
-    np.subtract(block1_norm2_b_next, t_168, out=block1_norm2_b)
-
-    # d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:40)]
-    # block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] +
-    #     beta1*block1.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
-    # block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 +
-    #     beta2*block1.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
-    # block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] -
-    #     step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block1_up_W_clipped = gradient_scale * d_block1_up_W
-    block1_up_W_m_next = (1.0 - beta1) * d_block1_up_W_clipped
-    t_169 = beta1 * block1_up_W_m
-    np.add(block1_up_W_m_next, t_169, out=block1_up_W_m)
-    np.square(d_block1_up_W_clipped, out=d_block1_up_W_clipped)
-    d_block1_up_W_clipped *= 1.0 - beta2
-    block1_up_W_v_next = beta2 * block1_up_W_v
-    np.add(d_block1_up_W_clipped, block1_up_W_v_next, out=block1_up_W_v)
-    block1_up_W_next = (1.0 - lr * weight_decay) * block1_up_W
-    t_170 = np.sqrt(block1_up_W_v)
-    t_170 /= unbiased
-    t_170 += eps
-    np.divide(step_size, t_170, out=t_170)
-    t_170 *= block1_up_W_m
-    np.subtract(block1_up_W_next, t_170, out=block1_up_W)
-
-    # d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
-    # block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 +
-    #     beta2*block1.up.b.v[j]  [AdamW update (small_gpt.py:40)]
-    # block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
-    #     step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block1_up_b_clipped = gradient_scale * d_block1_up_b
-    block1_up_b_m_next = (1.0 - beta1) * d_block1_up_b_clipped
-    t_171 = beta1 * block1_up_b_m
-    np.add(block1_up_b_m_next, t_171, out=block1_up_b_m)
-    np.square(d_block1_up_b_clipped, out=d_block1_up_b_clipped)
-    d_block1_up_b_clipped *= 1.0 - beta2
-    block1_up_b_v_next = beta2 * block1_up_b_v
-    np.add(d_block1_up_b_clipped, block1_up_b_v_next, out=block1_up_b_v)
-    block1_up_b_next = (1.0 - lr * weight_decay) * block1_up_b
-    t_172 = np.sqrt(block1_up_b_v)
-    t_172 /= unbiased
-    t_172 += eps
-    np.divide(step_size, t_172, out=t_172)
-    t_172 *= block1_up_b_m
-    np.subtract(block1_up_b_next, t_172, out=block1_up_b)
-
-    # d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:41)]
-    # block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] +
-    #     beta1*block1.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
-    # block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 +
-    #     beta2*block1.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
-    # block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] -
-    #     step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:41)]
-    d_block1_down_W_clipped = gradient_scale * d_block1_down_W
-    block1_down_W_m_next = (1.0 - beta1) * d_block1_down_W_clipped
-    t_173 = beta1 * block1_down_W_m
-    np.add(block1_down_W_m_next, t_173, out=block1_down_W_m)
-    np.square(d_block1_down_W_clipped, out=d_block1_down_W_clipped)
-    d_block1_down_W_clipped *= 1.0 - beta2
-    block1_down_W_v_next = beta2 * block1_down_W_v
-    np.add(d_block1_down_W_clipped, block1_down_W_v_next, out=block1_down_W_v)
-    block1_down_W_next = (1.0 - lr * weight_decay) * block1_down_W
-    t_174 = np.sqrt(block1_down_W_v)
-    t_174 /= unbiased
-    t_174 += eps
-    np.divide(step_size, t_174, out=t_174)
-    t_174 *= block1_down_W_m
-    np.subtract(block1_down_W_next, t_174, out=block1_down_W)
-
-    # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
-    #     (small_gpt.py:41)
-    # block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] +
-    #     beta1*block1.down.b.m[j]  [AdamW update (small_gpt.py:41)]
-    # block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 +
-    #     beta2*block1.down.b.v[j]  [AdamW update (small_gpt.py:41)]
-    # block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] -
-    #     step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:41)]
-    d_block1_down_b_clipped = gradient_scale * d_block1_down_b
-    block1_down_b_m_next = (1.0 - beta1) * d_block1_down_b_clipped
-    t_175 = beta1 * block1_down_b_m
-    np.add(block1_down_b_m_next, t_175, out=block1_down_b_m)
-    np.square(d_block1_down_b_clipped, out=d_block1_down_b_clipped)
-    d_block1_down_b_clipped *= 1.0 - beta2
-    block1_down_b_v_next = beta2 * block1_down_b_v
-    np.add(d_block1_down_b_clipped, block1_down_b_v_next, out=block1_down_b_v)
-    block1_down_b_next = (1.0 - lr * weight_decay) * block1_down_b
-    t_176 = np.sqrt(block1_down_b_v)
-    t_176 /= unbiased
-    t_176 += eps
-    np.divide(step_size, t_176, out=t_176)
-    t_176 *= block1_down_b_m
-    np.subtract(block1_down_b_next, t_176, out=block1_down_b)
-
-    # d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] +
-    #     beta1*block2.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 +
-    #     beta2*block2.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] -
-    #     step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block2_norm1_W_clipped = gradient_scale * d_block2_norm1_W
-    block2_norm1_W_m_next = (1.0 - beta1) * d_block2_norm1_W_clipped
-    t_177 = beta1 * block2_norm1_W_m
-    np.add(block2_norm1_W_m_next, t_177, out=block2_norm1_W_m)
-    np.square(d_block2_norm1_W_clipped, out=d_block2_norm1_W_clipped)
-    d_block2_norm1_W_clipped *= 1.0 - beta2
-    block2_norm1_W_v_next = beta2 * block2_norm1_W_v
-    np.add(d_block2_norm1_W_clipped, block2_norm1_W_v_next, out=block2_norm1_W_v)
-    block2_norm1_W_next = (1.0 - lr * weight_decay) * block2_norm1_W
-    t_178 = np.sqrt(block2_norm1_W_v)
-    t_178 /= unbiased
-    t_178 += eps
-    np.divide(step_size, t_178, out=t_178)
-    t_178 *= block2_norm1_W_m
-    np.subtract(block2_norm1_W_next, t_178, out=block2_norm1_W)
-
-    # d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] +
-    #     beta1*block2.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 +
-    #     beta2*block2.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] -
-    #     step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block2_norm1_b_clipped = gradient_scale * d_block2_norm1_b
-    block2_norm1_b_m_next = (1.0 - beta1) * d_block2_norm1_b_clipped
-    t_179 = beta1 * block2_norm1_b_m
-    np.add(block2_norm1_b_m_next, t_179, out=block2_norm1_b_m)
-    np.square(d_block2_norm1_b_clipped, out=d_block2_norm1_b_clipped)
-    d_block2_norm1_b_clipped *= 1.0 - beta2
-    block2_norm1_b_v_next = beta2 * block2_norm1_b_v
-    np.add(d_block2_norm1_b_clipped, block2_norm1_b_v_next, out=block2_norm1_b_v)
-    block2_norm1_b_next = (1.0 - lr * weight_decay) * block2_norm1_b
-    t_180 = np.sqrt(block2_norm1_b_v)
-    t_180 /= unbiased
-    t_180 += eps
-    np.divide(step_size, t_180, out=t_180)
-    t_180 *= block2_norm1_b_m
-    np.subtract(block2_norm1_b_next, t_180, out=block2_norm1_b)
-
-    # d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
-    #     beta1*block2.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k,
-    #     j]**2 + beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
-    #     step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_q_W_clipped = gradient_scale * d_block2_attention_q_W
-    block2_attention_q_W_m_next = (1.0 - beta1) * d_block2_attention_q_W_clipped
-    t_181 = beta1 * block2_attention_q_W_m
-    np.add(block2_attention_q_W_m_next, t_181, out=block2_attention_q_W_m)
-    np.square(d_block2_attention_q_W_clipped, out=d_block2_attention_q_W_clipped)
-    d_block2_attention_q_W_clipped *= 1.0 - beta2
-    block2_attention_q_W_v_next = beta2 * block2_attention_q_W_v
-    np.add(d_block2_attention_q_W_clipped, block2_attention_q_W_v_next, out=block2_attention_q_W_v)
-    block2_attention_q_W_next = (1.0 - lr * weight_decay) * block2_attention_q_W
-    t_182 = np.sqrt(block2_attention_q_W_v)
-    t_182 /= unbiased
-    t_182 += eps
-    np.divide(step_size, t_182, out=t_182)
-    t_182 *= block2_attention_q_W_m
-    np.subtract(block2_attention_q_W_next, t_182, out=block2_attention_q_W)
-
-    # d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] +
-    #     beta1*block2.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 +
-    #     beta2*block2.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] -
-    #     step_size*block2.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_q_b_clipped = gradient_scale * d_block2_attention_q_b
-    block2_attention_q_b_m_next = (1.0 - beta1) * d_block2_attention_q_b_clipped
-    t_183 = beta1 * block2_attention_q_b_m
-    np.add(block2_attention_q_b_m_next, t_183, out=block2_attention_q_b_m)
-    np.square(d_block2_attention_q_b_clipped, out=d_block2_attention_q_b_clipped)
-    d_block2_attention_q_b_clipped *= 1.0 - beta2
-    block2_attention_q_b_v_next = beta2 * block2_attention_q_b_v
-    np.add(d_block2_attention_q_b_clipped, block2_attention_q_b_v_next, out=block2_attention_q_b_v)
-    block2_attention_q_b_next = (1.0 - lr * weight_decay) * block2_attention_q_b
-    t_184 = np.sqrt(block2_attention_q_b_v)
-    t_184 /= unbiased
-    t_184 += eps
-    np.divide(step_size, t_184, out=t_184)
-    t_184 *= block2_attention_q_b_m
-    np.subtract(block2_attention_q_b_next, t_184, out=block2_attention_q_b)
-
-    # d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
-    #     beta1*block2.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k,
-    #     j]**2 + beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
-    #     step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_k_W_clipped = gradient_scale * d_block2_attention_k_W
-    block2_attention_k_W_m_next = (1.0 - beta1) * d_block2_attention_k_W_clipped
-    t_185 = beta1 * block2_attention_k_W_m
-    np.add(block2_attention_k_W_m_next, t_185, out=block2_attention_k_W_m)
-    np.square(d_block2_attention_k_W_clipped, out=d_block2_attention_k_W_clipped)
-    d_block2_attention_k_W_clipped *= 1.0 - beta2
-    block2_attention_k_W_v_next = beta2 * block2_attention_k_W_v
-    np.add(d_block2_attention_k_W_clipped, block2_attention_k_W_v_next, out=block2_attention_k_W_v)
-    block2_attention_k_W_next = (1.0 - lr * weight_decay) * block2_attention_k_W
-    t_186 = np.sqrt(block2_attention_k_W_v)
-    t_186 /= unbiased
-    t_186 += eps
-    np.divide(step_size, t_186, out=t_186)
-    t_186 *= block2_attention_k_W_m
-    np.subtract(block2_attention_k_W_next, t_186, out=block2_attention_k_W)
-
-    # d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] +
-    #     beta1*block2.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 +
-    #     beta2*block2.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] -
-    #     step_size*block2.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_k_b_clipped = gradient_scale * d_block2_attention_k_b
-    block2_attention_k_b_m_next = (1.0 - beta1) * d_block2_attention_k_b_clipped
-    t_187 = beta1 * block2_attention_k_b_m
-    np.add(block2_attention_k_b_m_next, t_187, out=block2_attention_k_b_m)
-    np.square(d_block2_attention_k_b_clipped, out=d_block2_attention_k_b_clipped)
-    d_block2_attention_k_b_clipped *= 1.0 - beta2
-    block2_attention_k_b_v_next = beta2 * block2_attention_k_b_v
-    np.add(d_block2_attention_k_b_clipped, block2_attention_k_b_v_next, out=block2_attention_k_b_v)
-    block2_attention_k_b_next = (1.0 - lr * weight_decay) * block2_attention_k_b
-    t_188 = np.sqrt(block2_attention_k_b_v)
-    t_188 /= unbiased
-    t_188 += eps
-    np.divide(step_size, t_188, out=t_188)
-    t_188 *= block2_attention_k_b_m
-    np.subtract(block2_attention_k_b_next, t_188, out=block2_attention_k_b)
-
-    # d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
-    #     beta1*block2.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k,
-    #     j]**2 + beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
-    #     step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_v_W_clipped = gradient_scale * d_block2_attention_v_W
-    block2_attention_v_W_m_next = (1.0 - beta1) * d_block2_attention_v_W_clipped
-    t_189 = beta1 * block2_attention_v_W_m
-    np.add(block2_attention_v_W_m_next, t_189, out=block2_attention_v_W_m)
-    np.square(d_block2_attention_v_W_clipped, out=d_block2_attention_v_W_clipped)
-    d_block2_attention_v_W_clipped *= 1.0 - beta2
-    block2_attention_v_W_v_next = beta2 * block2_attention_v_W_v
-    np.add(d_block2_attention_v_W_clipped, block2_attention_v_W_v_next, out=block2_attention_v_W_v)
-    block2_attention_v_W_next = (1.0 - lr * weight_decay) * block2_attention_v_W
-    t_190 = np.sqrt(block2_attention_v_W_v)
-    t_190 /= unbiased
-    t_190 += eps
-    np.divide(step_size, t_190, out=t_190)
-    t_190 *= block2_attention_v_W_m
-    np.subtract(block2_attention_v_W_next, t_190, out=block2_attention_v_W)
-
-    # d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] +
-    #     beta1*block2.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 +
-    #     beta2*block2.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] -
-    #     step_size*block2.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_v_b_clipped = gradient_scale * d_block2_attention_v_b
-    block2_attention_v_b_m_next = (1.0 - beta1) * d_block2_attention_v_b_clipped
-    t_191 = beta1 * block2_attention_v_b_m
-    np.add(block2_attention_v_b_m_next, t_191, out=block2_attention_v_b_m)
-    np.square(d_block2_attention_v_b_clipped, out=d_block2_attention_v_b_clipped)
-    d_block2_attention_v_b_clipped *= 1.0 - beta2
-    block2_attention_v_b_v_next = beta2 * block2_attention_v_b_v
-    np.add(d_block2_attention_v_b_clipped, block2_attention_v_b_v_next, out=block2_attention_v_b_v)
-    block2_attention_v_b_next = (1.0 - lr * weight_decay) * block2_attention_v_b
-    t_192 = np.sqrt(block2_attention_v_b_v)
-    t_192 /= unbiased
-    t_192 += eps
-    np.divide(step_size, t_192, out=t_192)
-    t_192 *= block2_attention_v_b_m
-    np.subtract(block2_attention_v_b_next, t_192, out=block2_attention_v_b)
-
-    # d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] +
-    #     beta1*block2.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k,
-    #     j]**2 + beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] -
-    #     step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_out_W_clipped = gradient_scale * d_block2_attention_out_W
-    block2_attention_out_W_m_next = (1.0 - beta1) * d_block2_attention_out_W_clipped
-    t_193 = beta1 * block2_attention_out_W_m
-    np.add(block2_attention_out_W_m_next, t_193, out=block2_attention_out_W_m)
-    np.square(d_block2_attention_out_W_clipped, out=d_block2_attention_out_W_clipped)
-    d_block2_attention_out_W_clipped *= 1.0 - beta2
-    block2_attention_out_W_v_next = beta2 * block2_attention_out_W_v
-    np.add(d_block2_attention_out_W_clipped, block2_attention_out_W_v_next,
-        out=block2_attention_out_W_v)
-    block2_attention_out_W_next = (1.0 - lr * weight_decay) * block2_attention_out_W
-    t_194 = np.sqrt(block2_attention_out_W_v)
-    t_194 /= unbiased
-    t_194 += eps
-    np.divide(step_size, t_194, out=t_194)
-    t_194 *= block2_attention_out_W_m
-    np.subtract(block2_attention_out_W_next, t_194, out=block2_attention_out_W)
-
-    # d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
-    #     beta1*block2.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2
-    #     + beta2*block2.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
-    #     step_size*block2.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block2.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block2_attention_out_b_clipped = gradient_scale * d_block2_attention_out_b
-    block2_attention_out_b_m_next = (1.0 - beta1) * d_block2_attention_out_b_clipped
-    t_195 = beta1 * block2_attention_out_b_m
-    np.add(block2_attention_out_b_m_next, t_195, out=block2_attention_out_b_m)
-    np.square(d_block2_attention_out_b_clipped, out=d_block2_attention_out_b_clipped)
-    d_block2_attention_out_b_clipped *= 1.0 - beta2
-    block2_attention_out_b_v_next = beta2 * block2_attention_out_b_v
-    np.add(d_block2_attention_out_b_clipped, block2_attention_out_b_v_next,
-        out=block2_attention_out_b_v)
-    block2_attention_out_b_next = (1.0 - lr * weight_decay) * block2_attention_out_b
-    t_196 = np.sqrt(block2_attention_out_b_v)
-    t_196 /= unbiased
-    t_196 += eps
-    np.divide(step_size, t_196, out=t_196)
-    t_196 *= block2_attention_out_b_m
-    np.subtract(block2_attention_out_b_next, t_196, out=block2_attention_out_b)
-
-    # d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] +
-    #     beta1*block2.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 +
-    #     beta2*block2.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] -
-    #     step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block2_norm2_W_clipped = gradient_scale * d_block2_norm2_W
-    block2_norm2_W_m_next = (1.0 - beta1) * d_block2_norm2_W_clipped
-    t_197 = beta1 * block2_norm2_W_m
-    np.add(block2_norm2_W_m_next, t_197, out=block2_norm2_W_m)
-    np.square(d_block2_norm2_W_clipped, out=d_block2_norm2_W_clipped)
-    d_block2_norm2_W_clipped *= 1.0 - beta2
-    block2_norm2_W_v_next = beta2 * block2_norm2_W_v
-    np.add(d_block2_norm2_W_clipped, block2_norm2_W_v_next, out=block2_norm2_W_v)
-    block2_norm2_W_next = (1.0 - lr * weight_decay) * block2_norm2_W
-    t_198 = np.sqrt(block2_norm2_W_v)
-    t_198 /= unbiased
-    t_198 += eps
-    np.divide(step_size, t_198, out=t_198)
-    t_198 *= block2_norm2_W_m
-    np.subtract(block2_norm2_W_next, t_198, out=block2_norm2_W)
-
-    # d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] +
-    #     beta1*block2.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 +
-    #     beta2*block2.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] -
-    #     step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block2_norm2_b_clipped = gradient_scale * d_block2_norm2_b
-    block2_norm2_b_m_next = (1.0 - beta1) * d_block2_norm2_b_clipped
-    t_199 = beta1 * block2_norm2_b_m
-    np.add(block2_norm2_b_m_next, t_199, out=block2_norm2_b_m)
-    np.square(d_block2_norm2_b_clipped, out=d_block2_norm2_b_clipped)
-    d_block2_norm2_b_clipped *= 1.0 - beta2
-    block2_norm2_b_v_next = beta2 * block2_norm2_b_v
-    np.add(d_block2_norm2_b_clipped, block2_norm2_b_v_next, out=block2_norm2_b_v)
-    block2_norm2_b_next = (1.0 - lr * weight_decay) * block2_norm2_b
-    t_200 = np.sqrt(block2_norm2_b_v)
-    t_200 /= unbiased
-    t_200 += eps
-    np.divide(step_size, t_200, out=t_200)
-    t_200 *= block2_norm2_b_m
-    np.subtract(block2_norm2_b_next, t_200, out=block2_norm2_b)
-
-    # d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:40)]
-    # block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] +
-    #     beta1*block2.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
-    # block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 +
-    #     beta2*block2.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
-    # block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] -
-    #     step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block2_up_W_clipped = gradient_scale * d_block2_up_W
-    block2_up_W_m_next = (1.0 - beta1) * d_block2_up_W_clipped
-    t_201 = beta1 * block2_up_W_m
-    np.add(block2_up_W_m_next, t_201, out=block2_up_W_m)
-    np.square(d_block2_up_W_clipped, out=d_block2_up_W_clipped)
-    d_block2_up_W_clipped *= 1.0 - beta2
-    block2_up_W_v_next = beta2 * block2_up_W_v
-    np.add(d_block2_up_W_clipped, block2_up_W_v_next, out=block2_up_W_v)
-    block2_up_W_next = (1.0 - lr * weight_decay) * block2_up_W
-    t_202 = np.sqrt(block2_up_W_v)
-    t_202 /= unbiased
-    t_202 += eps
-    np.divide(step_size, t_202, out=t_202)
-    t_202 *= block2_up_W_m
-    np.subtract(block2_up_W_next, t_202, out=block2_up_W)
-
-    # d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
-    # block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 +
-    #     beta2*block2.up.b.v[j]  [AdamW update (small_gpt.py:40)]
-    # block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
-    #     step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block2_up_b_clipped = gradient_scale * d_block2_up_b
-    block2_up_b_m_next = (1.0 - beta1) * d_block2_up_b_clipped
-    t_203 = beta1 * block2_up_b_m
-    np.add(block2_up_b_m_next, t_203, out=block2_up_b_m)
-    np.square(d_block2_up_b_clipped, out=d_block2_up_b_clipped)
-    d_block2_up_b_clipped *= 1.0 - beta2
-    block2_up_b_v_next = beta2 * block2_up_b_v
-    np.add(d_block2_up_b_clipped, block2_up_b_v_next, out=block2_up_b_v)
-    block2_up_b_next = (1.0 - lr * weight_decay) * block2_up_b
-    t_204 = np.sqrt(block2_up_b_v)
-    t_204 /= unbiased
-    t_204 += eps
-    np.divide(step_size, t_204, out=t_204)
-    t_204 *= block2_up_b_m
-    np.subtract(block2_up_b_next, t_204, out=block2_up_b)
-
-    # d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:41)]
-    # block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] +
-    #     beta1*block2.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
-    # block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 +
-    #     beta2*block2.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
-    # block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] -
-    #     step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:41)]
-    d_block2_down_W_clipped = gradient_scale * d_block2_down_W
-    block2_down_W_m_next = (1.0 - beta1) * d_block2_down_W_clipped
-    t_205 = beta1 * block2_down_W_m
-    np.add(block2_down_W_m_next, t_205, out=block2_down_W_m)
-    np.square(d_block2_down_W_clipped, out=d_block2_down_W_clipped)
-    d_block2_down_W_clipped *= 1.0 - beta2
-    block2_down_W_v_next = beta2 * block2_down_W_v
-    np.add(d_block2_down_W_clipped, block2_down_W_v_next, out=block2_down_W_v)
-    block2_down_W_next = (1.0 - lr * weight_decay) * block2_down_W
-    t_206 = np.sqrt(block2_down_W_v)
-    t_206 /= unbiased
-    t_206 += eps
-    np.divide(step_size, t_206, out=t_206)
-    t_206 *= block2_down_W_m
-    np.subtract(block2_down_W_next, t_206, out=block2_down_W)
-
-    # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
-    #     (small_gpt.py:41)
-    # block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] +
-    #     beta1*block2.down.b.m[j]  [AdamW update (small_gpt.py:41)]
-    # block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 +
-    #     beta2*block2.down.b.v[j]  [AdamW update (small_gpt.py:41)]
-    # block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] -
-    #     step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:41)]
-    d_block2_down_b_clipped = gradient_scale * d_block2_down_b
-    block2_down_b_m_next = (1.0 - beta1) * d_block2_down_b_clipped
-    t_207 = beta1 * block2_down_b_m
-    np.add(block2_down_b_m_next, t_207, out=block2_down_b_m)
-    np.square(d_block2_down_b_clipped, out=d_block2_down_b_clipped)
-    d_block2_down_b_clipped *= 1.0 - beta2
-    block2_down_b_v_next = beta2 * block2_down_b_v
-    np.add(d_block2_down_b_clipped, block2_down_b_v_next, out=block2_down_b_v)
-    block2_down_b_next = (1.0 - lr * weight_decay) * block2_down_b
-    t_208 = np.sqrt(block2_down_b_v)
-    t_208 /= unbiased
-    t_208 += eps
-    np.divide(step_size, t_208, out=t_208)
-    t_208 *= block2_down_b_m
-    np.subtract(block2_down_b_next, t_208, out=block2_down_b)
-
-    # d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] +
-    #     beta1*block3.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 +
-    #     beta2*block3.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] -
-    #     step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block3_norm1_W_clipped = gradient_scale * d_block3_norm1_W
-    block3_norm1_W_m_next = (1.0 - beta1) * d_block3_norm1_W_clipped
-    t_209 = beta1 * block3_norm1_W_m
-    np.add(block3_norm1_W_m_next, t_209, out=block3_norm1_W_m)
-    np.square(d_block3_norm1_W_clipped, out=d_block3_norm1_W_clipped)
-    d_block3_norm1_W_clipped *= 1.0 - beta2
-    block3_norm1_W_v_next = beta2 * block3_norm1_W_v
-    np.add(d_block3_norm1_W_clipped, block3_norm1_W_v_next, out=block3_norm1_W_v)
-    block3_norm1_W_next = (1.0 - lr * weight_decay) * block3_norm1_W
-    t_210 = np.sqrt(block3_norm1_W_v)
-    t_210 /= unbiased
-    t_210 += eps
-    np.divide(step_size, t_210, out=t_210)
-    t_210 *= block3_norm1_W_m
-    np.subtract(block3_norm1_W_next, t_210, out=block3_norm1_W)
-
-    # d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] +
-    #     beta1*block3.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 +
-    #     beta2*block3.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] -
-    #     step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block3_norm1_b_clipped = gradient_scale * d_block3_norm1_b
-    block3_norm1_b_m_next = (1.0 - beta1) * d_block3_norm1_b_clipped
-    t_211 = beta1 * block3_norm1_b_m
-    np.add(block3_norm1_b_m_next, t_211, out=block3_norm1_b_m)
-    np.square(d_block3_norm1_b_clipped, out=d_block3_norm1_b_clipped)
-    d_block3_norm1_b_clipped *= 1.0 - beta2
-    block3_norm1_b_v_next = beta2 * block3_norm1_b_v
-    np.add(d_block3_norm1_b_clipped, block3_norm1_b_v_next, out=block3_norm1_b_v)
-    block3_norm1_b_next = (1.0 - lr * weight_decay) * block3_norm1_b
-    t_212 = np.sqrt(block3_norm1_b_v)
-    t_212 /= unbiased
-    t_212 += eps
-    np.divide(step_size, t_212, out=t_212)
-    t_212 *= block3_norm1_b_m
-    np.subtract(block3_norm1_b_next, t_212, out=block3_norm1_b)
-
-    # d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
-    #     beta1*block3.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k,
-    #     j]**2 + beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
-    #     step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_q_W_clipped = gradient_scale * d_block3_attention_q_W
-    block3_attention_q_W_m_next = (1.0 - beta1) * d_block3_attention_q_W_clipped
-    t_213 = beta1 * block3_attention_q_W_m
-    np.add(block3_attention_q_W_m_next, t_213, out=block3_attention_q_W_m)
-    np.square(d_block3_attention_q_W_clipped, out=d_block3_attention_q_W_clipped)
-    d_block3_attention_q_W_clipped *= 1.0 - beta2
-    block3_attention_q_W_v_next = beta2 * block3_attention_q_W_v
-    np.add(d_block3_attention_q_W_clipped, block3_attention_q_W_v_next, out=block3_attention_q_W_v)
-    block3_attention_q_W_next = (1.0 - lr * weight_decay) * block3_attention_q_W
-    t_214 = np.sqrt(block3_attention_q_W_v)
-    t_214 /= unbiased
-    t_214 += eps
-    np.divide(step_size, t_214, out=t_214)
-    t_214 *= block3_attention_q_W_m
-    np.subtract(block3_attention_q_W_next, t_214, out=block3_attention_q_W)
-
-    # d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] +
-    #     beta1*block3.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 +
-    #     beta2*block3.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] -
-    #     step_size*block3.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_q_b_clipped = gradient_scale * d_block3_attention_q_b
-    block3_attention_q_b_m_next = (1.0 - beta1) * d_block3_attention_q_b_clipped
-    t_215 = beta1 * block3_attention_q_b_m
-    np.add(block3_attention_q_b_m_next, t_215, out=block3_attention_q_b_m)
-    np.square(d_block3_attention_q_b_clipped, out=d_block3_attention_q_b_clipped)
-    d_block3_attention_q_b_clipped *= 1.0 - beta2
-    block3_attention_q_b_v_next = beta2 * block3_attention_q_b_v
-    np.add(d_block3_attention_q_b_clipped, block3_attention_q_b_v_next, out=block3_attention_q_b_v)
-    block3_attention_q_b_next = (1.0 - lr * weight_decay) * block3_attention_q_b
-    t_216 = np.sqrt(block3_attention_q_b_v)
-    t_216 /= unbiased
-    t_216 += eps
-    np.divide(step_size, t_216, out=t_216)
-    t_216 *= block3_attention_q_b_m
-    np.subtract(block3_attention_q_b_next, t_216, out=block3_attention_q_b)
-
-    # d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
-    #     beta1*block3.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k,
-    #     j]**2 + beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
-    #     step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_k_W_clipped = gradient_scale * d_block3_attention_k_W
-    block3_attention_k_W_m_next = (1.0 - beta1) * d_block3_attention_k_W_clipped
-    t_217 = beta1 * block3_attention_k_W_m
-    np.add(block3_attention_k_W_m_next, t_217, out=block3_attention_k_W_m)
-    np.square(d_block3_attention_k_W_clipped, out=d_block3_attention_k_W_clipped)
-    d_block3_attention_k_W_clipped *= 1.0 - beta2
-    block3_attention_k_W_v_next = beta2 * block3_attention_k_W_v
-    np.add(d_block3_attention_k_W_clipped, block3_attention_k_W_v_next, out=block3_attention_k_W_v)
-    block3_attention_k_W_next = (1.0 - lr * weight_decay) * block3_attention_k_W
-    t_218 = np.sqrt(block3_attention_k_W_v)
-    t_218 /= unbiased
-    t_218 += eps
-    np.divide(step_size, t_218, out=t_218)
-    t_218 *= block3_attention_k_W_m
-    np.subtract(block3_attention_k_W_next, t_218, out=block3_attention_k_W)
-
-    # d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] +
-    #     beta1*block3.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 +
-    #     beta2*block3.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] -
-    #     step_size*block3.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_k_b_clipped = gradient_scale * d_block3_attention_k_b
-    block3_attention_k_b_m_next = (1.0 - beta1) * d_block3_attention_k_b_clipped
-    t_219 = beta1 * block3_attention_k_b_m
-    np.add(block3_attention_k_b_m_next, t_219, out=block3_attention_k_b_m)
-    np.square(d_block3_attention_k_b_clipped, out=d_block3_attention_k_b_clipped)
-    d_block3_attention_k_b_clipped *= 1.0 - beta2
-    block3_attention_k_b_v_next = beta2 * block3_attention_k_b_v
-    np.add(d_block3_attention_k_b_clipped, block3_attention_k_b_v_next, out=block3_attention_k_b_v)
-    block3_attention_k_b_next = (1.0 - lr * weight_decay) * block3_attention_k_b
-    t_220 = np.sqrt(block3_attention_k_b_v)
-    t_220 /= unbiased
-    t_220 += eps
-    np.divide(step_size, t_220, out=t_220)
-    t_220 *= block3_attention_k_b_m
-    np.subtract(block3_attention_k_b_next, t_220, out=block3_attention_k_b)
-
-    # d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
-    #     beta1*block3.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k,
-    #     j]**2 + beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
-    #     step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_v_W_clipped = gradient_scale * d_block3_attention_v_W
-    block3_attention_v_W_m_next = (1.0 - beta1) * d_block3_attention_v_W_clipped
-    t_221 = beta1 * block3_attention_v_W_m
-    np.add(block3_attention_v_W_m_next, t_221, out=block3_attention_v_W_m)
-    np.square(d_block3_attention_v_W_clipped, out=d_block3_attention_v_W_clipped)
-    d_block3_attention_v_W_clipped *= 1.0 - beta2
-    block3_attention_v_W_v_next = beta2 * block3_attention_v_W_v
-    np.add(d_block3_attention_v_W_clipped, block3_attention_v_W_v_next, out=block3_attention_v_W_v)
-    block3_attention_v_W_next = (1.0 - lr * weight_decay) * block3_attention_v_W
-    t_222 = np.sqrt(block3_attention_v_W_v)
-    t_222 /= unbiased
-    t_222 += eps
-    np.divide(step_size, t_222, out=t_222)
-    t_222 *= block3_attention_v_W_m
-    np.subtract(block3_attention_v_W_next, t_222, out=block3_attention_v_W)
-
-    # d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] +
-    #     beta1*block3.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 +
-    #     beta2*block3.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] -
-    #     step_size*block3.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_v_b_clipped = gradient_scale * d_block3_attention_v_b
-    block3_attention_v_b_m_next = (1.0 - beta1) * d_block3_attention_v_b_clipped
-    t_223 = beta1 * block3_attention_v_b_m
-    np.add(block3_attention_v_b_m_next, t_223, out=block3_attention_v_b_m)
-    np.square(d_block3_attention_v_b_clipped, out=d_block3_attention_v_b_clipped)
-    d_block3_attention_v_b_clipped *= 1.0 - beta2
-    block3_attention_v_b_v_next = beta2 * block3_attention_v_b_v
-    np.add(d_block3_attention_v_b_clipped, block3_attention_v_b_v_next, out=block3_attention_v_b_v)
-    block3_attention_v_b_next = (1.0 - lr * weight_decay) * block3_attention_v_b
-    t_224 = np.sqrt(block3_attention_v_b_v)
-    t_224 /= unbiased
-    t_224 += eps
-    np.divide(step_size, t_224, out=t_224)
-    t_224 *= block3_attention_v_b_m
-    np.subtract(block3_attention_v_b_next, t_224, out=block3_attention_v_b)
-
-    # d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] +
-    #     beta1*block3.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k,
-    #     j]**2 + beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] -
-    #     step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_out_W_clipped = gradient_scale * d_block3_attention_out_W
-    block3_attention_out_W_m_next = (1.0 - beta1) * d_block3_attention_out_W_clipped
-    t_225 = beta1 * block3_attention_out_W_m
-    np.add(block3_attention_out_W_m_next, t_225, out=block3_attention_out_W_m)
-    np.square(d_block3_attention_out_W_clipped, out=d_block3_attention_out_W_clipped)
-    d_block3_attention_out_W_clipped *= 1.0 - beta2
-    block3_attention_out_W_v_next = beta2 * block3_attention_out_W_v
-    np.add(d_block3_attention_out_W_clipped, block3_attention_out_W_v_next,
-        out=block3_attention_out_W_v)
-    block3_attention_out_W_next = (1.0 - lr * weight_decay) * block3_attention_out_W
-    t_226 = np.sqrt(block3_attention_out_W_v)
-    t_226 /= unbiased
-    t_226 += eps
-    np.divide(step_size, t_226, out=t_226)
-    t_226 *= block3_attention_out_W_m
-    np.subtract(block3_attention_out_W_next, t_226, out=block3_attention_out_W)
-
-    # d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
-    #     beta1*block3.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2
-    #     + beta2*block3.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
-    #     step_size*block3.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block3.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block3_attention_out_b_clipped = gradient_scale * d_block3_attention_out_b
-    block3_attention_out_b_m_next = (1.0 - beta1) * d_block3_attention_out_b_clipped
-    t_227 = beta1 * block3_attention_out_b_m
-    np.add(block3_attention_out_b_m_next, t_227, out=block3_attention_out_b_m)
-    np.square(d_block3_attention_out_b_clipped, out=d_block3_attention_out_b_clipped)
-    d_block3_attention_out_b_clipped *= 1.0 - beta2
-    block3_attention_out_b_v_next = beta2 * block3_attention_out_b_v
-    np.add(d_block3_attention_out_b_clipped, block3_attention_out_b_v_next,
-        out=block3_attention_out_b_v)
-    block3_attention_out_b_next = (1.0 - lr * weight_decay) * block3_attention_out_b
-    t_228 = np.sqrt(block3_attention_out_b_v)
-    t_228 /= unbiased
-    t_228 += eps
-    np.divide(step_size, t_228, out=t_228)
-    t_228 *= block3_attention_out_b_m
-    np.subtract(block3_attention_out_b_next, t_228, out=block3_attention_out_b)
-
-    # d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] +
-    #     beta1*block3.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 +
-    #     beta2*block3.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] -
-    #     step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block3_norm2_W_clipped = gradient_scale * d_block3_norm2_W
-    block3_norm2_W_m_next = (1.0 - beta1) * d_block3_norm2_W_clipped
-    t_229 = beta1 * block3_norm2_W_m
-    np.add(block3_norm2_W_m_next, t_229, out=block3_norm2_W_m)
-    np.square(d_block3_norm2_W_clipped, out=d_block3_norm2_W_clipped)
-    d_block3_norm2_W_clipped *= 1.0 - beta2
-    block3_norm2_W_v_next = beta2 * block3_norm2_W_v
-    np.add(d_block3_norm2_W_clipped, block3_norm2_W_v_next, out=block3_norm2_W_v)
-    block3_norm2_W_next = (1.0 - lr * weight_decay) * block3_norm2_W
-    t_230 = np.sqrt(block3_norm2_W_v)
-    t_230 /= unbiased
-    t_230 += eps
-    np.divide(step_size, t_230, out=t_230)
-    t_230 *= block3_norm2_W_m
-    np.subtract(block3_norm2_W_next, t_230, out=block3_norm2_W)
-
-    # d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] +
-    #     beta1*block3.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 +
-    #     beta2*block3.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] -
-    #     step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block3_norm2_b_clipped = gradient_scale * d_block3_norm2_b
-    block3_norm2_b_m_next = (1.0 - beta1) * d_block3_norm2_b_clipped
-    t_231 = beta1 * block3_norm2_b_m
-    np.add(block3_norm2_b_m_next, t_231, out=block3_norm2_b_m)
-    np.square(d_block3_norm2_b_clipped, out=d_block3_norm2_b_clipped)
-    d_block3_norm2_b_clipped *= 1.0 - beta2
-    block3_norm2_b_v_next = beta2 * block3_norm2_b_v
-    np.add(d_block3_norm2_b_clipped, block3_norm2_b_v_next, out=block3_norm2_b_v)
-    block3_norm2_b_next = (1.0 - lr * weight_decay) * block3_norm2_b
-    t_232 = np.sqrt(block3_norm2_b_v)
-    t_232 /= unbiased
-    t_232 += eps
-    np.divide(step_size, t_232, out=t_232)
-    t_232 *= block3_norm2_b_m
-    np.subtract(block3_norm2_b_next, t_232, out=block3_norm2_b)
-
-    # d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:40)]
-    # block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] +
-    #     beta1*block3.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
-    # block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 +
-    #     beta2*block3.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
-    # block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] -
-    #     step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block3_up_W_clipped = gradient_scale * d_block3_up_W
-    block3_up_W_m_next = (1.0 - beta1) * d_block3_up_W_clipped
-    t_233 = beta1 * block3_up_W_m
-    np.add(block3_up_W_m_next, t_233, out=block3_up_W_m)
-    np.square(d_block3_up_W_clipped, out=d_block3_up_W_clipped)
-    d_block3_up_W_clipped *= 1.0 - beta2
-    block3_up_W_v_next = beta2 * block3_up_W_v
-    np.add(d_block3_up_W_clipped, block3_up_W_v_next, out=block3_up_W_v)
-    block3_up_W_next = (1.0 - lr * weight_decay) * block3_up_W
-    t_234 = np.sqrt(block3_up_W_v)
-    t_234 /= unbiased
-    t_234 += eps
-    np.divide(step_size, t_234, out=t_234)
-    t_234 *= block3_up_W_m
-    np.subtract(block3_up_W_next, t_234, out=block3_up_W)
-
-    # d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
-    # block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 +
-    #     beta2*block3.up.b.v[j]  [AdamW update (small_gpt.py:40)]
-    # block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
-    #     step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block3_up_b_clipped = gradient_scale * d_block3_up_b
-    block3_up_b_m_next = (1.0 - beta1) * d_block3_up_b_clipped
-    t_235 = beta1 * block3_up_b_m
-    np.add(block3_up_b_m_next, t_235, out=block3_up_b_m)
-    np.square(d_block3_up_b_clipped, out=d_block3_up_b_clipped)
-    d_block3_up_b_clipped *= 1.0 - beta2
-    block3_up_b_v_next = beta2 * block3_up_b_v
-    np.add(d_block3_up_b_clipped, block3_up_b_v_next, out=block3_up_b_v)
-    block3_up_b_next = (1.0 - lr * weight_decay) * block3_up_b
-    t_236 = np.sqrt(block3_up_b_v)
-    t_236 /= unbiased
-    t_236 += eps
-    np.divide(step_size, t_236, out=t_236)
-    t_236 *= block3_up_b_m
-    np.subtract(block3_up_b_next, t_236, out=block3_up_b)
-
-    # d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:41)]
-    # block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] +
-    #     beta1*block3.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
-    # block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 +
-    #     beta2*block3.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
-    # block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] -
-    #     step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:41)]
-    d_block3_down_W_clipped = gradient_scale * d_block3_down_W
-    block3_down_W_m_next = (1.0 - beta1) * d_block3_down_W_clipped
-    t_237 = beta1 * block3_down_W_m
-    np.add(block3_down_W_m_next, t_237, out=block3_down_W_m)
-    np.square(d_block3_down_W_clipped, out=d_block3_down_W_clipped)
-    d_block3_down_W_clipped *= 1.0 - beta2
-    block3_down_W_v_next = beta2 * block3_down_W_v
-    np.add(d_block3_down_W_clipped, block3_down_W_v_next, out=block3_down_W_v)
-    block3_down_W_next = (1.0 - lr * weight_decay) * block3_down_W
-    t_238 = np.sqrt(block3_down_W_v)
-    t_238 /= unbiased
-    t_238 += eps
-    np.divide(step_size, t_238, out=t_238)
-    t_238 *= block3_down_W_m
-    np.subtract(block3_down_W_next, t_238, out=block3_down_W)
-
-    # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
-    #     (small_gpt.py:41)
-    # block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] +
-    #     beta1*block3.down.b.m[j]  [AdamW update (small_gpt.py:41)]
-    # block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 +
-    #     beta2*block3.down.b.v[j]  [AdamW update (small_gpt.py:41)]
-    # block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] -
-    #     step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:41)]
-    d_block3_down_b_clipped = gradient_scale * d_block3_down_b
-    block3_down_b_m_next = (1.0 - beta1) * d_block3_down_b_clipped
-    t_239 = beta1 * block3_down_b_m
-    np.add(block3_down_b_m_next, t_239, out=block3_down_b_m)
-    np.square(d_block3_down_b_clipped, out=d_block3_down_b_clipped)
-    d_block3_down_b_clipped *= 1.0 - beta2
-    block3_down_b_v_next = beta2 * block3_down_b_v
-    np.add(d_block3_down_b_clipped, block3_down_b_v_next, out=block3_down_b_v)
-    block3_down_b_next = (1.0 - lr * weight_decay) * block3_down_b
-    t_240 = np.sqrt(block3_down_b_v)
-    t_240 /= unbiased
-    t_240 += eps
-    np.divide(step_size, t_240, out=t_240)
-    t_240 *= block3_down_b_m
-    np.subtract(block3_down_b_next, t_240, out=block3_down_b)
-
-    # d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] +
-    #     beta1*block4.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 +
-    #     beta2*block4.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] -
-    #     step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block4_norm1_W_clipped = gradient_scale * d_block4_norm1_W
-    block4_norm1_W_m_next = (1.0 - beta1) * d_block4_norm1_W_clipped
-    t_241 = beta1 * block4_norm1_W_m
-    np.add(block4_norm1_W_m_next, t_241, out=block4_norm1_W_m)
-    np.square(d_block4_norm1_W_clipped, out=d_block4_norm1_W_clipped)
-    d_block4_norm1_W_clipped *= 1.0 - beta2
-    block4_norm1_W_v_next = beta2 * block4_norm1_W_v
-    np.add(d_block4_norm1_W_clipped, block4_norm1_W_v_next, out=block4_norm1_W_v)
-    block4_norm1_W_next = (1.0 - lr * weight_decay) * block4_norm1_W
-    t_242 = np.sqrt(block4_norm1_W_v)
-    t_242 /= unbiased
-    t_242 += eps
-    np.divide(step_size, t_242, out=t_242)
-    t_242 *= block4_norm1_W_m
-    np.subtract(block4_norm1_W_next, t_242, out=block4_norm1_W)
-
-    # d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]  [AdamW update
-    #     (small_gpt.py:36)]
-    # block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] +
-    #     beta1*block4.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
-    # block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 +
-    #     beta2*block4.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
-    # block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] -
-    #     step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:36)]
-    d_block4_norm1_b_clipped = gradient_scale * d_block4_norm1_b
-    block4_norm1_b_m_next = (1.0 - beta1) * d_block4_norm1_b_clipped
-    t_243 = beta1 * block4_norm1_b_m
-    np.add(block4_norm1_b_m_next, t_243, out=block4_norm1_b_m)
-    np.square(d_block4_norm1_b_clipped, out=d_block4_norm1_b_clipped)
-    d_block4_norm1_b_clipped *= 1.0 - beta2
-    block4_norm1_b_v_next = beta2 * block4_norm1_b_v
-    np.add(d_block4_norm1_b_clipped, block4_norm1_b_v_next, out=block4_norm1_b_v)
-    block4_norm1_b_next = (1.0 - lr * weight_decay) * block4_norm1_b
-    t_244 = np.sqrt(block4_norm1_b_v)
-    t_244 /= unbiased
-    t_244 += eps
-    np.divide(step_size, t_244, out=t_244)
-    t_244 *= block4_norm1_b_m
-    np.subtract(block4_norm1_b_next, t_244, out=block4_norm1_b)
-
-    # d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
-    #     beta1*block4.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k,
-    #     j]**2 + beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
-    #     step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_q_W_clipped = gradient_scale * d_block4_attention_q_W
-    block4_attention_q_W_m_next = (1.0 - beta1) * d_block4_attention_q_W_clipped
-    t_245 = beta1 * block4_attention_q_W_m
-    np.add(block4_attention_q_W_m_next, t_245, out=block4_attention_q_W_m)
-    np.square(d_block4_attention_q_W_clipped, out=d_block4_attention_q_W_clipped)
-    d_block4_attention_q_W_clipped *= 1.0 - beta2
-    block4_attention_q_W_v_next = beta2 * block4_attention_q_W_v
-    np.add(d_block4_attention_q_W_clipped, block4_attention_q_W_v_next, out=block4_attention_q_W_v)
-    block4_attention_q_W_next = (1.0 - lr * weight_decay) * block4_attention_q_W
-    t_246 = np.sqrt(block4_attention_q_W_v)
-    t_246 /= unbiased
-    t_246 += eps
-    np.divide(step_size, t_246, out=t_246)
-    t_246 *= block4_attention_q_W_m
-    np.subtract(block4_attention_q_W_next, t_246, out=block4_attention_q_W)
-
-    # d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] +
-    #     beta1*block4.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 +
-    #     beta2*block4.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] -
-    #     step_size*block4.attention.q.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_q_b_clipped = gradient_scale * d_block4_attention_q_b
-    block4_attention_q_b_m_next = (1.0 - beta1) * d_block4_attention_q_b_clipped
-    t_247 = beta1 * block4_attention_q_b_m
-    np.add(block4_attention_q_b_m_next, t_247, out=block4_attention_q_b_m)
-    np.square(d_block4_attention_q_b_clipped, out=d_block4_attention_q_b_clipped)
-    d_block4_attention_q_b_clipped *= 1.0 - beta2
-    block4_attention_q_b_v_next = beta2 * block4_attention_q_b_v
-    np.add(d_block4_attention_q_b_clipped, block4_attention_q_b_v_next, out=block4_attention_q_b_v)
-    block4_attention_q_b_next = (1.0 - lr * weight_decay) * block4_attention_q_b
-    t_248 = np.sqrt(block4_attention_q_b_v)
-    t_248 /= unbiased
-    t_248 += eps
-    np.divide(step_size, t_248, out=t_248)
-    t_248 *= block4_attention_q_b_m
-    np.subtract(block4_attention_q_b_next, t_248, out=block4_attention_q_b)
-
-    # d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
-    #     beta1*block4.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k,
-    #     j]**2 + beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
-    #     step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_k_W_clipped = gradient_scale * d_block4_attention_k_W
-    block4_attention_k_W_m_next = (1.0 - beta1) * d_block4_attention_k_W_clipped
-    t_249 = beta1 * block4_attention_k_W_m
-    np.add(block4_attention_k_W_m_next, t_249, out=block4_attention_k_W_m)
-    np.square(d_block4_attention_k_W_clipped, out=d_block4_attention_k_W_clipped)
-    d_block4_attention_k_W_clipped *= 1.0 - beta2
-    block4_attention_k_W_v_next = beta2 * block4_attention_k_W_v
-    np.add(d_block4_attention_k_W_clipped, block4_attention_k_W_v_next, out=block4_attention_k_W_v)
-    block4_attention_k_W_next = (1.0 - lr * weight_decay) * block4_attention_k_W
-    t_250 = np.sqrt(block4_attention_k_W_v)
-    t_250 /= unbiased
-    t_250 += eps
-    np.divide(step_size, t_250, out=t_250)
-    t_250 *= block4_attention_k_W_m
-    np.subtract(block4_attention_k_W_next, t_250, out=block4_attention_k_W)
-
-    # d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] +
-    #     beta1*block4.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 +
-    #     beta2*block4.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] -
-    #     step_size*block4.attention.k.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_k_b_clipped = gradient_scale * d_block4_attention_k_b
-    block4_attention_k_b_m_next = (1.0 - beta1) * d_block4_attention_k_b_clipped
-    t_251 = beta1 * block4_attention_k_b_m
-    np.add(block4_attention_k_b_m_next, t_251, out=block4_attention_k_b_m)
-    np.square(d_block4_attention_k_b_clipped, out=d_block4_attention_k_b_clipped)
-    d_block4_attention_k_b_clipped *= 1.0 - beta2
-    block4_attention_k_b_v_next = beta2 * block4_attention_k_b_v
-    np.add(d_block4_attention_k_b_clipped, block4_attention_k_b_v_next, out=block4_attention_k_b_v)
-    block4_attention_k_b_next = (1.0 - lr * weight_decay) * block4_attention_k_b
-    t_252 = np.sqrt(block4_attention_k_b_v)
-    t_252 /= unbiased
-    t_252 += eps
-    np.divide(step_size, t_252, out=t_252)
-    t_252 *= block4_attention_k_b_m
-    np.subtract(block4_attention_k_b_next, t_252, out=block4_attention_k_b)
-
-    # d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
-    #     beta1*block4.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k,
-    #     j]**2 + beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
-    #     step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_v_W_clipped = gradient_scale * d_block4_attention_v_W
-    block4_attention_v_W_m_next = (1.0 - beta1) * d_block4_attention_v_W_clipped
-    t_253 = beta1 * block4_attention_v_W_m
-    np.add(block4_attention_v_W_m_next, t_253, out=block4_attention_v_W_m)
-    np.square(d_block4_attention_v_W_clipped, out=d_block4_attention_v_W_clipped)
-    d_block4_attention_v_W_clipped *= 1.0 - beta2
-    block4_attention_v_W_v_next = beta2 * block4_attention_v_W_v
-    np.add(d_block4_attention_v_W_clipped, block4_attention_v_W_v_next, out=block4_attention_v_W_v)
-    block4_attention_v_W_next = (1.0 - lr * weight_decay) * block4_attention_v_W
-    t_254 = np.sqrt(block4_attention_v_W_v)
-    t_254 /= unbiased
-    t_254 += eps
-    np.divide(step_size, t_254, out=t_254)
-    t_254 *= block4_attention_v_W_m
-    np.subtract(block4_attention_v_W_next, t_254, out=block4_attention_v_W)
-
-    # d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]  [AdamW update
-    #     (small_gpt.py:37)]
-    # block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] +
-    #     beta1*block4.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 +
-    #     beta2*block4.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] -
-    #     step_size*block4.attention.v.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_v_b_clipped = gradient_scale * d_block4_attention_v_b
-    block4_attention_v_b_m_next = (1.0 - beta1) * d_block4_attention_v_b_clipped
-    t_255 = beta1 * block4_attention_v_b_m
-    np.add(block4_attention_v_b_m_next, t_255, out=block4_attention_v_b_m)
-    np.square(d_block4_attention_v_b_clipped, out=d_block4_attention_v_b_clipped)
-    d_block4_attention_v_b_clipped *= 1.0 - beta2
-    block4_attention_v_b_v_next = beta2 * block4_attention_v_b_v
-    np.add(d_block4_attention_v_b_clipped, block4_attention_v_b_v_next, out=block4_attention_v_b_v)
-    block4_attention_v_b_next = (1.0 - lr * weight_decay) * block4_attention_v_b
-    t_256 = np.sqrt(block4_attention_v_b_v)
-    t_256 /= unbiased
-    t_256 += eps
-    np.divide(step_size, t_256, out=t_256)
-    t_256 *= block4_attention_v_b_m
-    np.subtract(block4_attention_v_b_next, t_256, out=block4_attention_v_b)
-
-    # d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] +
-    #     beta1*block4.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k,
-    #     j]**2 + beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] -
-    #     step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k,
-    #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_out_W_clipped = gradient_scale * d_block4_attention_out_W
-    block4_attention_out_W_m_next = (1.0 - beta1) * d_block4_attention_out_W_clipped
-    t_257 = beta1 * block4_attention_out_W_m
-    np.add(block4_attention_out_W_m_next, t_257, out=block4_attention_out_W_m)
-    np.square(d_block4_attention_out_W_clipped, out=d_block4_attention_out_W_clipped)
-    d_block4_attention_out_W_clipped *= 1.0 - beta2
-    block4_attention_out_W_v_next = beta2 * block4_attention_out_W_v
-    np.add(d_block4_attention_out_W_clipped, block4_attention_out_W_v_next,
-        out=block4_attention_out_W_v)
-    block4_attention_out_W_next = (1.0 - lr * weight_decay) * block4_attention_out_W
-    t_258 = np.sqrt(block4_attention_out_W_v)
-    t_258 /= unbiased
-    t_258 += eps
-    np.divide(step_size, t_258, out=t_258)
-    t_258 *= block4_attention_out_W_m
-    np.subtract(block4_attention_out_W_next, t_258, out=block4_attention_out_W)
-
-    # d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]  [AdamW
-    #     update (small_gpt.py:37)]
-    # block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
-    #     beta1*block4.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2
-    #     + beta2*block4.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
-    # block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
-    #     step_size*block4.attention.out.b.m_next[j]/(eps +
-    #     sqrt(block4.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
-    d_block4_attention_out_b_clipped = gradient_scale * d_block4_attention_out_b
-    block4_attention_out_b_m_next = (1.0 - beta1) * d_block4_attention_out_b_clipped
-    t_259 = beta1 * block4_attention_out_b_m
-    np.add(block4_attention_out_b_m_next, t_259, out=block4_attention_out_b_m)
-    np.square(d_block4_attention_out_b_clipped, out=d_block4_attention_out_b_clipped)
-    d_block4_attention_out_b_clipped *= 1.0 - beta2
-    block4_attention_out_b_v_next = beta2 * block4_attention_out_b_v
-    np.add(d_block4_attention_out_b_clipped, block4_attention_out_b_v_next,
-        out=block4_attention_out_b_v)
-    block4_attention_out_b_next = (1.0 - lr * weight_decay) * block4_attention_out_b
-    t_260 = np.sqrt(block4_attention_out_b_v)
-    t_260 /= unbiased
-    t_260 += eps
-    np.divide(step_size, t_260, out=t_260)
-    t_260 *= block4_attention_out_b_m
-    np.subtract(block4_attention_out_b_next, t_260, out=block4_attention_out_b)
-
-    # d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] +
-    #     beta1*block4.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 +
-    #     beta2*block4.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] -
-    #     step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block4_norm2_W_clipped = gradient_scale * d_block4_norm2_W
-    block4_norm2_W_m_next = (1.0 - beta1) * d_block4_norm2_W_clipped
-    t_261 = beta1 * block4_norm2_W_m
-    np.add(block4_norm2_W_m_next, t_261, out=block4_norm2_W_m)
-    np.square(d_block4_norm2_W_clipped, out=d_block4_norm2_W_clipped)
-    d_block4_norm2_W_clipped *= 1.0 - beta2
-    block4_norm2_W_v_next = beta2 * block4_norm2_W_v
-    np.add(d_block4_norm2_W_clipped, block4_norm2_W_v_next, out=block4_norm2_W_v)
-    block4_norm2_W_next = (1.0 - lr * weight_decay) * block4_norm2_W
-    t_262 = np.sqrt(block4_norm2_W_v)
-    t_262 /= unbiased
-    t_262 += eps
-    np.divide(step_size, t_262, out=t_262)
-    t_262 *= block4_norm2_W_m
-    np.subtract(block4_norm2_W_next, t_262, out=block4_norm2_W)
-
-    # d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]  [AdamW update
-    #     (small_gpt.py:39)]
-    # block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] +
-    #     beta1*block4.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
-    # block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 +
-    #     beta2*block4.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
-    # block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] -
-    #     step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)
-    #     [AdamW update (small_gpt.py:39)]
-    d_block4_norm2_b_clipped = gradient_scale * d_block4_norm2_b
-    block4_norm2_b_m_next = (1.0 - beta1) * d_block4_norm2_b_clipped
-    t_263 = beta1 * block4_norm2_b_m
-    np.add(block4_norm2_b_m_next, t_263, out=block4_norm2_b_m)
-    np.square(d_block4_norm2_b_clipped, out=d_block4_norm2_b_clipped)
-    d_block4_norm2_b_clipped *= 1.0 - beta2
-    block4_norm2_b_v_next = beta2 * block4_norm2_b_v
-    np.add(d_block4_norm2_b_clipped, block4_norm2_b_v_next, out=block4_norm2_b_v)
-    block4_norm2_b_next = (1.0 - lr * weight_decay) * block4_norm2_b
-    t_264 = np.sqrt(block4_norm2_b_v)
-    t_264 /= unbiased
-    t_264 += eps
-    np.divide(step_size, t_264, out=t_264)
-    t_264 *= block4_norm2_b_m
-    np.subtract(block4_norm2_b_next, t_264, out=block4_norm2_b)
-
-    # d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]  [AdamW update
-    #     (small_gpt.py:40)]
-    # block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] +
-    #     beta1*block4.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
-    # block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 +
-    #     beta2*block4.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
-    # block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] -
-    #     step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block4_up_W_clipped = gradient_scale * d_block4_up_W
-    block4_up_W_m_next = (1.0 - beta1) * d_block4_up_W_clipped
-    t_265 = beta1 * block4_up_W_m
-    np.add(block4_up_W_m_next, t_265, out=block4_up_W_m)
-    np.square(d_block4_up_W_clipped, out=d_block4_up_W_clipped)
-    d_block4_up_W_clipped *= 1.0 - beta2
-    block4_up_W_v_next = beta2 * block4_up_W_v
-    np.add(d_block4_up_W_clipped, block4_up_W_v_next, out=block4_up_W_v)
-    block4_up_W_next = (1.0 - lr * weight_decay) * block4_up_W
-    t_266 = np.sqrt(block4_up_W_v)
-    t_266 /= unbiased
-    t_266 += eps
-    np.divide(step_size, t_266, out=t_266)
-    t_266 *= block4_up_W_m
-    np.subtract(block4_up_W_next, t_266, out=block4_up_W)
-
-    # d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
-    # block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
-    #     [AdamW update (small_gpt.py:40)]
-    # block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 +
-    #     beta2*block4.up.b.v[j]  [AdamW update (small_gpt.py:40)]
-    # block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
-    #     step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:40)]
-    d_block4_up_b_clipped = gradient_scale * d_block4_up_b
-    block4_up_b_m_next = (1.0 - beta1) * d_block4_up_b_clipped
-    t_267 = beta1 * block4_up_b_m
-    np.add(block4_up_b_m_next, t_267, out=block4_up_b_m)
-    np.square(d_block4_up_b_clipped, out=d_block4_up_b_clipped)
-    d_block4_up_b_clipped *= 1.0 - beta2
-    block4_up_b_v_next = beta2 * block4_up_b_v
-    np.add(d_block4_up_b_clipped, block4_up_b_v_next, out=block4_up_b_v)
-    block4_up_b_next = (1.0 - lr * weight_decay) * block4_up_b
-    t_268 = np.sqrt(block4_up_b_v)
-    t_268 /= unbiased
-    t_268 += eps
-    np.divide(step_size, t_268, out=t_268)
-    t_268 *= block4_up_b_m
-    np.subtract(block4_up_b_next, t_268, out=block4_up_b)
-
-    # d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]  [AdamW update
-    #     (small_gpt.py:41)]
-    # block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] +
-    #     beta1*block4.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
-    # block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 +
-    #     beta2*block4.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
-    # block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] -
-    #     step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)
-    #     [AdamW update (small_gpt.py:41)]
-    d_block4_down_W_clipped = gradient_scale * d_block4_down_W
-    block4_down_W_m_next = (1.0 - beta1) * d_block4_down_W_clipped
-    t_269 = beta1 * block4_down_W_m
-    np.add(block4_down_W_m_next, t_269, out=block4_down_W_m)
-    np.square(d_block4_down_W_clipped, out=d_block4_down_W_clipped)
-    d_block4_down_W_clipped *= 1.0 - beta2
-    block4_down_W_v_next = beta2 * block4_down_W_v
-    np.add(d_block4_down_W_clipped, block4_down_W_v_next, out=block4_down_W_v)
-    block4_down_W_next = (1.0 - lr * weight_decay) * block4_down_W
-    t_270 = np.sqrt(block4_down_W_v)
-    t_270 /= unbiased
-    t_270 += eps
-    np.divide(step_size, t_270, out=t_270)
-    t_270 *= block4_down_W_m
-    np.subtract(block4_down_W_next, t_270, out=block4_down_W)
-
-    # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
-    #     (small_gpt.py:41)
-    # block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] +
-    #     beta1*block4.down.b.m[j]  [AdamW update (small_gpt.py:41)]
-    # block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 +
-    #     beta2*block4.down.b.v[j]  [AdamW update (small_gpt.py:41)]
-    # block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] -
-    #     step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)  [AdamW
-    #     update (small_gpt.py:41)]
-    d_block4_down_b_clipped = gradient_scale * d_block4_down_b
-    block4_down_b_m_next = (1.0 - beta1) * d_block4_down_b_clipped
-    t_271 = beta1 * block4_down_b_m
-    np.add(block4_down_b_m_next, t_271, out=block4_down_b_m)
-    np.square(d_block4_down_b_clipped, out=d_block4_down_b_clipped)
-    d_block4_down_b_clipped *= 1.0 - beta2
-    block4_down_b_v_next = beta2 * block4_down_b_v
-    np.add(d_block4_down_b_clipped, block4_down_b_v_next, out=block4_down_b_v)
-    block4_down_b_next = (1.0 - lr * weight_decay) * block4_down_b
-    t_272 = np.sqrt(block4_down_b_v)
-    t_272 /= unbiased
-    t_272 += eps
-    np.divide(step_size, t_272, out=t_272)
-    t_272 *= block4_down_b_m
-    np.subtract(block4_down_b_next, t_272, out=block4_down_b)
-
-    # d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
-    # norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]  [AdamW update
-    #     (small_gpt.py:49)]
-    # norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]  [AdamW
-    #     update (small_gpt.py:49)]
-    # norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps +
-    #     sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
-    d_norm_W_clipped = gradient_scale * d_norm_W
-    norm_W_m_next = (1.0 - beta1) * d_norm_W_clipped
-    t_273 = beta1 * norm_W_m
-    np.add(norm_W_m_next, t_273, out=norm_W_m)
-    np.square(d_norm_W_clipped, out=d_norm_W_clipped)
-    d_norm_W_clipped *= 1.0 - beta2
-    norm_W_v_next = beta2 * norm_W_v
-    np.add(d_norm_W_clipped, norm_W_v_next, out=norm_W_v)
-    norm_W_next = (1.0 - lr * weight_decay) * norm_W
-    t_274 = np.sqrt(norm_W_v)
-    t_274 /= unbiased
-    t_274 += eps
-    np.divide(step_size, t_274, out=t_274)
-    t_274 *= norm_W_m
-    np.subtract(norm_W_next, t_274, out=norm_W)
-
-    # d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
-    # norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]  [AdamW update
-    #     (small_gpt.py:49)]
-    # norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]  [AdamW
-    #     update (small_gpt.py:49)]
-    # norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps +
-    #     sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
-    d_norm_b_clipped = gradient_scale * d_norm_b
-    norm_b_m_next = (1.0 - beta1) * d_norm_b_clipped
-    t_275 = beta1 * norm_b_m
-    np.add(norm_b_m_next, t_275, out=norm_b_m)
-    np.square(d_norm_b_clipped, out=d_norm_b_clipped)
-    d_norm_b_clipped *= 1.0 - beta2
-    norm_b_v_next = beta2 * norm_b_v
-    np.add(d_norm_b_clipped, norm_b_v_next, out=norm_b_v)
-    norm_b_next = (1.0 - lr * weight_decay) * norm_b
-    t_276 = np.sqrt(norm_b_v)
-    t_276 /= unbiased
-    t_276 += eps
-    np.divide(step_size, t_276, out=t_276)
-    t_276 *= norm_b_m
-    np.subtract(norm_b_next, t_276, out=norm_b)
-
-    # d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
-    # head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]  [AdamW
-    #     update (small_gpt.py:50)]
-    # head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]
-    #     [AdamW update (small_gpt.py:50)]
-    # head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k,
-    #     j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)]
-    d_head_W_clipped = gradient_scale * d_head_W
-    head_W_m_next = (1.0 - beta1) * d_head_W_clipped
-    t_277 = beta1 * head_W_m
-    np.add(head_W_m_next, t_277, out=head_W_m)
-    np.square(d_head_W_clipped, out=d_head_W_clipped)
-    d_head_W_clipped *= 1.0 - beta2
-    head_W_v_next = beta2 * head_W_v
-    np.add(d_head_W_clipped, head_W_v_next, out=head_W_v)
-    head_W_next = (1.0 - lr * weight_decay) * head_W
-    t_278 = np.sqrt(head_W_v)
-    t_278 /= unbiased
-    t_278 += eps
-    np.divide(step_size, t_278, out=t_278)
-    t_278 *= head_W_m
-    np.subtract(head_W_next, t_278, out=head_W)
-
-    # step_next = step + 1    steps taken
-    step[...] = step + 1
-
-    return cross_entropy
+    base = n*6144 + j*96
+    head_flat = head.reshape(-1)
+    scale_2 = -0.015625 / np.float32(rows)
+    d_head_flat = d_head.reshape(-1)
+    ones = np.ones(rows*64, np.float32)
+    fixed = np.where(where, np.float32(0.1767766952966369), 0.0)
+    ones_2 = np.ones(rows, np.float32)
+
+    @np.errstate(all="ignore")
+    def run(tokens, targets, token_W, position, block1_norm1_W, block1_norm1_b,
+        block1_attention_q_W, block1_attention_q_b, block1_attention_k_W, block1_attention_k_b,
+        block1_attention_v_W, block1_attention_v_b, block1_attention_out_W, block1_attention_out_b,
+        block1_norm2_W, block1_norm2_b, block1_up_W, block1_up_b, block1_down_W, block1_down_b,
+        block2_norm1_W, block2_norm1_b, block2_attention_q_W, block2_attention_q_b,
+        block2_attention_k_W, block2_attention_k_b, block2_attention_v_W, block2_attention_v_b,
+        block2_attention_out_W, block2_attention_out_b, block2_norm2_W, block2_norm2_b,
+        block2_up_W, block2_up_b, block2_down_W, block2_down_b, block3_norm1_W, block3_norm1_b,
+        block3_attention_q_W, block3_attention_q_b, block3_attention_k_W, block3_attention_k_b,
+        block3_attention_v_W, block3_attention_v_b, block3_attention_out_W, block3_attention_out_b,
+        block3_norm2_W, block3_norm2_b, block3_up_W, block3_up_b, block3_down_W, block3_down_b,
+        block4_norm1_W, block4_norm1_b, block4_attention_q_W, block4_attention_q_b,
+        block4_attention_k_W, block4_attention_k_b, block4_attention_v_W, block4_attention_v_b,
+        block4_attention_out_W, block4_attention_out_b, block4_norm2_W, block4_norm2_b,
+        block4_up_W, block4_up_b, block4_down_W, block4_down_b, norm_W, norm_b, head_W, step,
+        token_W_m, token_W_v, position_m, position_v, block1_norm1_W_m, block1_norm1_W_v,
+        block1_norm1_b_m, block1_norm1_b_v, block1_attention_q_W_m, block1_attention_q_W_v,
+        block1_attention_q_b_m, block1_attention_q_b_v, block1_attention_k_W_m,
+        block1_attention_k_W_v, block1_attention_k_b_m, block1_attention_k_b_v,
+        block1_attention_v_W_m, block1_attention_v_W_v, block1_attention_v_b_m,
+        block1_attention_v_b_v, block1_attention_out_W_m, block1_attention_out_W_v,
+        block1_attention_out_b_m, block1_attention_out_b_v, block1_norm2_W_m, block1_norm2_W_v,
+        block1_norm2_b_m, block1_norm2_b_v, block1_up_W_m, block1_up_W_v, block1_up_b_m,
+        block1_up_b_v, block1_down_W_m, block1_down_W_v, block1_down_b_m, block1_down_b_v,
+        block2_norm1_W_m, block2_norm1_W_v, block2_norm1_b_m, block2_norm1_b_v,
+        block2_attention_q_W_m, block2_attention_q_W_v, block2_attention_q_b_m,
+        block2_attention_q_b_v, block2_attention_k_W_m, block2_attention_k_W_v,
+        block2_attention_k_b_m, block2_attention_k_b_v, block2_attention_v_W_m,
+        block2_attention_v_W_v, block2_attention_v_b_m, block2_attention_v_b_v,
+        block2_attention_out_W_m, block2_attention_out_W_v, block2_attention_out_b_m,
+        block2_attention_out_b_v, block2_norm2_W_m, block2_norm2_W_v, block2_norm2_b_m,
+        block2_norm2_b_v, block2_up_W_m, block2_up_W_v, block2_up_b_m, block2_up_b_v,
+        block2_down_W_m, block2_down_W_v, block2_down_b_m, block2_down_b_v, block3_norm1_W_m,
+        block3_norm1_W_v, block3_norm1_b_m, block3_norm1_b_v, block3_attention_q_W_m,
+        block3_attention_q_W_v, block3_attention_q_b_m, block3_attention_q_b_v,
+        block3_attention_k_W_m, block3_attention_k_W_v, block3_attention_k_b_m,
+        block3_attention_k_b_v, block3_attention_v_W_m, block3_attention_v_W_v,
+        block3_attention_v_b_m, block3_attention_v_b_v, block3_attention_out_W_m,
+        block3_attention_out_W_v, block3_attention_out_b_m, block3_attention_out_b_v,
+        block3_norm2_W_m, block3_norm2_W_v, block3_norm2_b_m, block3_norm2_b_v, block3_up_W_m,
+        block3_up_W_v, block3_up_b_m, block3_up_b_v, block3_down_W_m, block3_down_W_v,
+        block3_down_b_m, block3_down_b_v, block4_norm1_W_m, block4_norm1_W_v, block4_norm1_b_m,
+        block4_norm1_b_v, block4_attention_q_W_m, block4_attention_q_W_v, block4_attention_q_b_m,
+        block4_attention_q_b_v, block4_attention_k_W_m, block4_attention_k_W_v,
+        block4_attention_k_b_m, block4_attention_k_b_v, block4_attention_v_W_m,
+        block4_attention_v_W_v, block4_attention_v_b_m, block4_attention_v_b_v,
+        block4_attention_out_W_m, block4_attention_out_W_v, block4_attention_out_b_m,
+        block4_attention_out_b_v, block4_norm2_W_m, block4_norm2_W_v, block4_norm2_b_m,
+        block4_norm2_b_v, block4_up_W_m, block4_up_W_v, block4_up_b_m, block4_up_b_v,
+        block4_down_W_m, block4_down_W_v, block4_down_b_m, block4_down_b_v, norm_W_m, norm_W_v,
+        norm_b_m, norm_b_v, head_W_m, head_W_v, lr, beta1, beta2, eps, weight_decay, clip_norm):
+        # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
+        # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
+        np.copyto(at, tokens)
+        np.take(token_W, at, axis=0, out=x, mode="clip")
+        np.add(position, x, out=x)
+
+        # block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
+        # block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(x, axis=2, out=block1_norm1_mean)
+        np.multiply(0.0078125, block1_norm1_mean, out=block1_norm1_mean)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_2)
+        np.square(t_2, out=t_2)
+        np.add.reduce(t_2, axis=2, out=block1_norm1_var)
+        np.multiply(0.0078125, block1_norm1_var, out=block1_norm1_var)
+        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_3)
+        np.multiply(0.015625, x, out=t_4)
+        np.subtract(t_3, t_4, out=t_4)
+        np.add.reduce(t_4, axis=2, out=d_block1_norm1_mean_from_block1_norm1_var_sum)
+
+        # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_5)
+        np.sqrt(t_5, out=t_5)
+        np.divide(block1_norm1_W, t_5, out=block1_norm1)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_6)
+        np.multiply(block1_norm1, t_6, out=block1_norm1)
+        np.add(block1_norm1_b, block1_norm1, out=block1_norm1)
+
+        # block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_q_W,
+            out=block1_attention_q.reshape(rows*64, 128))
+        np.add(block1_attention_q_b, block1_attention_q, out=block1_attention_q)
+
+        # block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_k_W,
+            out=block1_attention_k.reshape(rows*64, 128))
+        np.add(block1_attention_k_b, block1_attention_k, out=block1_attention_k)
+
+        # block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
+        #     j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block1_norm1.reshape(rows*64, 128), block1_attention_v_W,
+            out=block1_attention_v.reshape(rows*64, 128))
+        np.add(block1_attention_v_b, block1_attention_v, out=block1_attention_v)
+
+        # block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_q_heads = block1_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_k_heads = block1_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block1_attention_v_heads = block1_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block1.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block1_attention_q_heads, block1_attention_k_heads.transpose(0, 1, 3,
+            2), out=block1_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block1_attention_mixed_scores_sum,
+            out=block1_attention_mixed_scores_sum)
+        np.copyto(block1_attention_mixed_scores, -1e+30)
+        np.copyto(block1_attention_mixed_scores, block1_attention_mixed_scores_sum, where=where)
+
+        # block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block1.attention_mixed_scores[n, i1, i2, k] -
+        #     block1.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block1_attention_mixed_scores, axis=3,
+            out=block1_attention_mixed_weights_sum_max)
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_7)
+        np.exp(t_7, out=t_7)
+        np.add.reduce(t_7, axis=3, out=block1_attention_mixed_weights_sum)
+
+        # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
+        #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block1_attention_mixed_weights)
+        np.exp(block1_attention_mixed_weights, out=block1_attention_mixed_weights)
+        np.divide(block1_attention_mixed_weights, block1_attention_mixed_weights_sum[:, :, :,
+            None], out=block1_attention_mixed_weights)
+
+        # block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
+        #     i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block1_attention_mixed_weights, block1_attention_v_heads,
+            out=block1_attention_mixed)
+
+        # block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_8, block1_attention_mixed.transpose(0, 2, 1, 3))
+        block1_attention_joined = t_8.reshape(rows, 64, 128)
+
+        # block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
+        #     j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38
+        np.dot(block1_attention_joined.reshape(rows*64, 128), block1_attention_out_W,
+            out=x_2.reshape(rows*64, 128))
+        np.add(block1_attention_out_b, x_2, out=x_2)
+        np.add(x_2, x, out=x_2)
+
+        # block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
+        # block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_2, axis=2, out=block1_norm2_mean)
+        np.multiply(0.0078125, block1_norm2_mean, out=block1_norm2_mean)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_9)
+        np.square(t_9, out=t_9)
+        np.add.reduce(t_9, axis=2, out=block1_norm2_var)
+        np.multiply(0.0078125, block1_norm2_var, out=block1_norm2_var)
+        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_10)
+        np.multiply(0.015625, x_2, out=t_11)
+        np.subtract(t_10, t_11, out=t_11)
+        np.add.reduce(t_11, axis=2, out=d_block1_norm2_mean_from_block1_norm2_var_sum)
+
+        # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_12)
+        np.sqrt(t_12, out=t_12)
+        np.divide(block1_norm2_W, t_12, out=block1_norm2)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_13)
+        np.multiply(block1_norm2, t_13, out=block1_norm2)
+        np.add(block1_norm2_b, block1_norm2, out=block1_norm2)
+
+        # block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
+        # h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block1_norm2.reshape(rows*64, 128), block1_up_W,
+            out=block1_up.reshape(rows*64, 512))
+        np.add(block1_up_b, block1_up, out=block1_up)
+        np.multiply(0.7071067811865476, block1_up, out=h)
+        _erf(h, out=t_14, work=(t_15, t_16))
+        np.add(1.0, t_14, out=t_14)
+        np.multiply(0.5, t_14, out=t_14)
+        np.multiply(t_14, block1_up, out=t_14)
+
+        # block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
+        #     [small_gpt.py:41]
+        # block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+        # add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41
+        np.dot(t_14.reshape(rows*64, 512), block1_down_W,
+            out=block1_down.reshape(rows*64, 128))
+        np.add(block1_down_b, block1_down, out=block1_down)
+        np.add(block1_down, x_2, out=block1_down)
+
+        # block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
+        # block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(block1_down, axis=2, out=block2_norm1_mean)
+        np.multiply(0.0078125, block2_norm1_mean, out=block2_norm1_mean)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_17)
+        np.square(t_17, out=t_17)
+        np.add.reduce(t_17, axis=2, out=block2_norm1_var)
+        np.multiply(0.0078125, block2_norm1_var, out=block2_norm1_var)
+        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_18)
+        np.multiply(0.015625, block1_down, out=t_19)
+        np.subtract(t_18, t_19, out=t_19)
+        np.add.reduce(t_19, axis=2, out=d_block2_norm1_mean_from_block2_norm1_var_sum)
+
+        # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_20)
+        np.sqrt(t_20, out=t_20)
+        np.divide(block2_norm1_W, t_20, out=block2_norm1)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_21)
+        np.multiply(block2_norm1, t_21, out=block2_norm1)
+        np.add(block2_norm1_b, block2_norm1, out=block2_norm1)
+
+        # block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_q_W,
+            out=block2_attention_q.reshape(rows*64, 128))
+        np.add(block2_attention_q_b, block2_attention_q, out=block2_attention_q)
+
+        # block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_k_W,
+            out=block2_attention_k.reshape(rows*64, 128))
+        np.add(block2_attention_k_b, block2_attention_k, out=block2_attention_k)
+
+        # block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
+        #     j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block2_norm1.reshape(rows*64, 128), block2_attention_v_W,
+            out=block2_attention_v.reshape(rows*64, 128))
+        np.add(block2_attention_v_b, block2_attention_v, out=block2_attention_v)
+
+        # block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_q_heads = block2_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_k_heads = block2_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block2_attention_v_heads = block2_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block2.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block2_attention_q_heads, block2_attention_k_heads.transpose(0, 1, 3,
+            2), out=block2_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block2_attention_mixed_scores_sum,
+            out=block2_attention_mixed_scores_sum)
+        np.copyto(block2_attention_mixed_scores, -1e+30)
+        np.copyto(block2_attention_mixed_scores, block2_attention_mixed_scores_sum, where=where)
+
+        # block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block2.attention_mixed_scores[n, i1, i2, k] -
+        #     block2.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block2_attention_mixed_scores, axis=3,
+            out=block2_attention_mixed_weights_sum_max)
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_22)
+        np.exp(t_22, out=t_22)
+        np.add.reduce(t_22, axis=3, out=block2_attention_mixed_weights_sum)
+
+        # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
+        #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block2_attention_mixed_weights)
+        np.exp(block2_attention_mixed_weights, out=block2_attention_mixed_weights)
+        np.divide(block2_attention_mixed_weights, block2_attention_mixed_weights_sum[:, :, :,
+            None], out=block2_attention_mixed_weights)
+
+        # block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
+        #     i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block2_attention_mixed_weights, block2_attention_v_heads,
+            out=block2_attention_mixed)
+
+        # block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_23, block2_attention_mixed.transpose(0, 2, 1, 3))
+        block2_attention_joined = t_23.reshape(rows, 64, 128)
+
+        # block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
+        #     j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block2_attention_joined.reshape(rows*64, 128), block2_attention_out_W,
+            out=x_3.reshape(rows*64, 128))
+        np.add(block2_attention_out_b, x_3, out=x_3)
+        np.add(block1_down, x_3, out=x_3)
+
+        # block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
+        # block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_3, axis=2, out=block2_norm2_mean)
+        np.multiply(0.0078125, block2_norm2_mean, out=block2_norm2_mean)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_24)
+        np.square(t_24, out=t_24)
+        np.add.reduce(t_24, axis=2, out=block2_norm2_var)
+        np.multiply(0.0078125, block2_norm2_var, out=block2_norm2_var)
+        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_25)
+        np.multiply(0.015625, x_3, out=t_26)
+        np.subtract(t_25, t_26, out=t_26)
+        np.add.reduce(t_26, axis=2, out=d_block2_norm2_mean_from_block2_norm2_var_sum)
+
+        # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_27)
+        np.sqrt(t_27, out=t_27)
+        np.divide(block2_norm2_W, t_27, out=block2_norm2)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_28)
+        np.multiply(block2_norm2, t_28, out=block2_norm2)
+        np.add(block2_norm2_b, block2_norm2, out=block2_norm2)
+
+        # block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
+        # h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block2_norm2.reshape(rows*64, 128), block2_up_W,
+            out=block2_up.reshape(rows*64, 512))
+        np.add(block2_up_b, block2_up, out=block2_up)
+        np.multiply(0.7071067811865476, block2_up, out=h_2)
+        _erf(h_2, out=t_29, work=(t_30, t_31))
+        np.add(1.0, t_29, out=t_29)
+        np.multiply(0.5, t_29, out=t_29)
+        np.multiply(t_29, block2_up, out=t_29)
+
+        # block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
+        #     [small_gpt.py:41]
+        # block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+        # add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41
+        np.dot(t_29.reshape(rows*64, 512), block2_down_W, out=add_2.reshape(rows*64, 128))
+        np.add(block2_down_b, add_2, out=add_2)
+        np.add(add_2, x_3, out=add_2)
+
+        # block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
+        # block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(add_2, axis=2, out=block3_norm1_mean)
+        np.multiply(0.0078125, block3_norm1_mean, out=block3_norm1_mean)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_32)
+        np.square(t_32, out=t_32)
+        np.add.reduce(t_32, axis=2, out=block3_norm1_var)
+        np.multiply(0.0078125, block3_norm1_var, out=block3_norm1_var)
+        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_33)
+        np.multiply(0.015625, add_2, out=t_34)
+        np.subtract(t_33, t_34, out=t_34)
+        np.add.reduce(t_34, axis=2, out=d_block3_norm1_mean_from_block3_norm1_var_sum)
+
+        # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
+        #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_35)
+        np.sqrt(t_35, out=t_35)
+        np.divide(block3_norm1_W, t_35, out=block3_norm1)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_36)
+        np.multiply(block3_norm1, t_36, out=block3_norm1)
+        np.add(block3_norm1_b, block3_norm1, out=block3_norm1)
+
+        # block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_q_W,
+            out=block3_attention_q.reshape(rows*64, 128))
+        np.add(block3_attention_q_b, block3_attention_q, out=block3_attention_q)
+
+        # block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_k_W,
+            out=block3_attention_k.reshape(rows*64, 128))
+        np.add(block3_attention_k_b, block3_attention_k, out=block3_attention_k)
+
+        # block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
+        #     j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block3_norm1.reshape(rows*64, 128), block3_attention_v_W,
+            out=block3_attention_v.reshape(rows*64, 128))
+        np.add(block3_attention_v_b, block3_attention_v, out=block3_attention_v)
+
+        # block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_q_heads = block3_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_k_heads = block3_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block3_attention_v_heads = block3_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block3.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block3_attention_q_heads, block3_attention_k_heads.transpose(0, 1, 3,
+            2), out=block3_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block3_attention_mixed_scores_sum,
+            out=block3_attention_mixed_scores_sum)
+        np.copyto(block3_attention_mixed_scores, -1e+30)
+        np.copyto(block3_attention_mixed_scores, block3_attention_mixed_scores_sum, where=where)
+
+        # block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block3.attention_mixed_scores[n, i1, i2, k] -
+        #     block3.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block3_attention_mixed_scores, axis=3,
+            out=block3_attention_mixed_weights_sum_max)
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_37)
+        np.exp(t_37, out=t_37)
+        np.add.reduce(t_37, axis=3, out=block3_attention_mixed_weights_sum)
+
+        # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
+        #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block3_attention_mixed_weights)
+        np.exp(block3_attention_mixed_weights, out=block3_attention_mixed_weights)
+        np.divide(block3_attention_mixed_weights, block3_attention_mixed_weights_sum[:, :, :,
+            None], out=block3_attention_mixed_weights)
+
+        # block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
+        #     i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block3_attention_mixed_weights, block3_attention_v_heads,
+            out=block3_attention_mixed)
+
+        # block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_38, block3_attention_mixed.transpose(0, 2, 1, 3))
+        block3_attention_joined = t_38.reshape(rows, 64, 128)
+
+        # block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
+        #     j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block3_attention_joined.reshape(rows*64, 128), block3_attention_out_W,
+            out=x_4.reshape(rows*64, 128))
+        np.add(block3_attention_out_b, x_4, out=x_4)
+        np.add(add_2, x_4, out=x_4)
+
+        # block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
+        # block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_4, axis=2, out=block3_norm2_mean)
+        np.multiply(0.0078125, block3_norm2_mean, out=block3_norm2_mean)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_39)
+        np.square(t_39, out=t_39)
+        np.add.reduce(t_39, axis=2, out=block3_norm2_var)
+        np.multiply(0.0078125, block3_norm2_var, out=block3_norm2_var)
+        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_40)
+        np.multiply(0.015625, x_4, out=t_41)
+        np.subtract(t_40, t_41, out=t_41)
+        np.add.reduce(t_41, axis=2, out=d_block3_norm2_mean_from_block3_norm2_var_sum)
+
+        # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_42)
+        np.sqrt(t_42, out=t_42)
+        np.divide(block3_norm2_W, t_42, out=block3_norm2)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_43)
+        np.multiply(block3_norm2, t_43, out=block3_norm2)
+        np.add(block3_norm2_b, block3_norm2, out=block3_norm2)
+
+        # block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
+        # h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block3_norm2.reshape(rows*64, 128), block3_up_W,
+            out=block3_up.reshape(rows*64, 512))
+        np.add(block3_up_b, block3_up, out=block3_up)
+        np.multiply(0.7071067811865476, block3_up, out=h_3)
+        _erf(h_3, out=t_44, work=(t_45, t_46))
+        np.add(1.0, t_44, out=t_44)
+        np.multiply(0.5, t_44, out=t_44)
+        np.multiply(t_44, block3_up, out=t_44)
+
+        # block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
+        #     [small_gpt.py:41]
+        # block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+        # add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41
+        np.dot(t_44.reshape(rows*64, 512), block3_down_W, out=add_3.reshape(rows*64, 128))
+        np.add(block3_down_b, add_3, out=add_3)
+        np.add(add_3, x_4, out=add_3)
+
+        # block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
+        # block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
+        # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
+        #     i1])**2  [small_gpt.py:36]
+        # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
+        # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
+        #     (small_gpt.py:36)]
+        np.add.reduce(add_3, axis=2, out=block4_norm1_mean)
+        np.multiply(0.0078125, block4_norm1_mean, out=block4_norm1_mean)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_47)
+        np.square(t_47, out=t_47)
+        np.add.reduce(t_47, axis=2, out=block4_norm1_var)
+        np.multiply(0.0078125, block4_norm1_var, out=block4_norm1_var)
+        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_48)
+        np.multiply(0.015625, add_3, out=t_49)
+        np.subtract(t_48, t_49, out=t_49)
+        np.add.reduce(t_49, axis=2, out=d_block4_norm1_mean_from_block4_norm1_var_sum)
+
+        # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
+        #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
+        #     [small_gpt.py:36]
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_50)
+        np.sqrt(t_50, out=t_50)
+        np.divide(block4_norm1_W, t_50, out=block4_norm1)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_51)
+        np.multiply(block4_norm1, t_51, out=block4_norm1)
+        np.add(block4_norm1_b, block4_norm1, out=block4_norm1)
+
+        # block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_q_W,
+            out=block4_attention_q.reshape(rows*64, 128))
+        np.add(block4_attention_q_b, block4_attention_q, out=block4_attention_q)
+
+        # block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_k_W,
+            out=block4_attention_k.reshape(rows*64, 128))
+        np.add(block4_attention_k_b, block4_attention_k, out=block4_attention_k)
+
+        # block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
+        #     j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
+        #     [small_gpt.py:37]
+        np.dot(block4_norm1.reshape(rows*64, 128), block4_attention_v_W,
+            out=block4_attention_v.reshape(rows*64, 128))
+        np.add(block4_attention_v_b, block4_attention_v, out=block4_attention_v)
+
+        # block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_q_heads = block4_attention_q.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_k_heads = block4_attention_k.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
+        #     [small_gpt.py:37]
+        block4_attention_v_heads = block4_attention_v.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
+        #     block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
+        #     [small_gpt.py:37]
+        # block4.attention_mixed_scores[n, i1, i2, j] =
+        #     (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
+        #     -1e+30)  [small_gpt.py:37]
+        np.matmul(block4_attention_q_heads, block4_attention_k_heads.transpose(0, 1, 3,
+            2), out=block4_attention_mixed_scores_sum)
+        np.multiply(0.1767766952966369, block4_attention_mixed_scores_sum,
+            out=block4_attention_mixed_scores_sum)
+        np.copyto(block4_attention_mixed_scores, -1e+30)
+        np.copyto(block4_attention_mixed_scores, block4_attention_mixed_scores_sum, where=where)
+
+        # block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
+        #     block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
+        #     against overflow (small_gpt.py:37)]
+        # block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
+        #     exp(block4.attention_mixed_scores[n, i1, i2, k] -
+        #     block4.attention_mixed_weights_sum_max[n, i1, i2])  [divided by
+        #     exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)]
+        np.maximum.reduce(block4_attention_mixed_scores, axis=3,
+            out=block4_attention_mixed_weights_sum_max)
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=t_52)
+        np.exp(t_52, out=t_52)
+        np.add.reduce(t_52, axis=3, out=block4_attention_mixed_weights_sum)
+
+        # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
+        #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
+        #     i1, i2]  [small_gpt.py:37]
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=block4_attention_mixed_weights)
+        np.exp(block4_attention_mixed_weights, out=block4_attention_mixed_weights)
+        np.divide(block4_attention_mixed_weights, block4_attention_mixed_weights_sum[:, :, :,
+            None], out=block4_attention_mixed_weights)
+
+        # block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
+        #     i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37]
+        np.matmul(block4_attention_mixed_weights, block4_attention_v_heads,
+            out=block4_attention_mixed)
+
+        # block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
+        #     [small_gpt.py:37]
+        np.copyto(t_53, block4_attention_mixed.transpose(0, 2, 1, 3))
+        block4_attention_joined = t_53.reshape(rows, 64, 128)
+
+        # block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
+        #     j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
+        # block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n, i1,
+        #     j]  [small_gpt.py:37]
+        # x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38
+        np.dot(block4_attention_joined.reshape(rows*64, 128), block4_attention_out_W,
+            out=x_5.reshape(rows*64, 128))
+        np.add(block4_attention_out_b, x_5, out=x_5)
+        np.add(add_3, x_5, out=x_5)
+
+        # block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
+        # block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
+        # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])**2  [small_gpt.py:39]
+        # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
+        # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
+        #     (small_gpt.py:39)]
+        np.add.reduce(x_5, axis=2, out=block4_norm2_mean)
+        np.multiply(0.0078125, block4_norm2_mean, out=block4_norm2_mean)
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_54)
+        np.square(t_54, out=t_54)
+        np.add.reduce(t_54, axis=2, out=block4_norm2_var)
+        np.multiply(0.0078125, block4_norm2_var, out=block4_norm2_var)
+        np.multiply(0.015625, block4_norm2_mean[:, :, None], out=t_55)
+        np.multiply(0.015625, x_5, out=t_56)
+        np.subtract(t_55, t_56, out=t_56)
+        np.add.reduce(t_56, axis=2, out=d_block4_norm2_mean_from_block4_norm2_var_sum)
+
+        # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
+        #     [small_gpt.py:39]
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_57)
+        np.sqrt(t_57, out=t_57)
+        np.divide(block4_norm2_W, t_57, out=block4_norm2)
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_58)
+        np.multiply(block4_norm2, t_58, out=block4_norm2)
+        np.add(block4_norm2_b, block4_norm2, out=block4_norm2)
+
+        # block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
+        #     [small_gpt.py:40]
+        # block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
+        # h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1, j]/2
+        #     [small_gpt.py:40]
+        np.dot(block4_norm2.reshape(rows*64, 128), block4_up_W,
+            out=block4_up.reshape(rows*64, 512))
+        np.add(block4_up_b, block4_up, out=block4_up)
+        np.multiply(0.7071067811865476, block4_up, out=h_4)
+        _erf(h_4, out=t_59, work=(t_60, t_61))
+        np.add(1.0, t_59, out=t_59)
+        np.multiply(0.5, t_59, out=t_59)
+        np.multiply(t_59, block4_up, out=t_59)
+
+        # block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
+        #     [small_gpt.py:41]
+        # block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+        # add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41
+        np.dot(t_59.reshape(rows*64, 512), block4_down_W, out=add_4.reshape(rows*64, 128))
+        np.add(block4_down_b, add_4, out=add_4)
+        np.add(add_4, x_5, out=add_4)
+
+        # norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
+        # norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
+        # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
+        #     [small_gpt.py:49]
+        # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
+        # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
+        #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
+        np.add.reduce(add_4, axis=2, out=norm_mean)
+        np.multiply(0.0078125, norm_mean, out=norm_mean)
+        np.subtract(add_4, norm_mean[:, :, None], out=t_62)
+        np.square(t_62, out=t_62)
+        np.add.reduce(t_62, axis=2, out=norm_var)
+        np.multiply(0.0078125, norm_var, out=norm_var)
+        np.multiply(0.015625, norm_mean[:, :, None], out=t_63)
+        np.multiply(0.015625, add_4, out=t_64)
+        np.subtract(t_63, t_64, out=t_64)
+        np.add.reduce(t_64, axis=2, out=d_norm_mean_from_norm_var_sum)
+
+        # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
+        #     1e-05) + norm.b[i2]  [small_gpt.py:49]
+        np.add(1e-05, norm_var[:, :, None], out=t_65)
+        np.sqrt(t_65, out=t_65)
+        np.divide(norm_W, t_65, out=norm)
+        np.subtract(add_4, norm_mean[:, :, None], out=t_66)
+        np.multiply(norm, t_66, out=norm)
+        np.add(norm_b, norm, out=norm)
+
+        # head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50
+        np.dot(norm.reshape(rows*64, 128), head_W, out=head.reshape(rows*64, 96))
+
+        # cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
+        #     cross_entropy_sum, against overflow (small_gpt.py:51)]
+        # cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] - cross_entropy_sum_max[n,
+        #     i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
+        # d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
+        #     cross_entropy (small_gpt.py:51)]
+        np.maximum.reduce(head, axis=2, out=cross_entropy_sum_max)
+        np.subtract(head, cross_entropy_sum_max[:, :, None], out=t_67)
+        np.exp(t_67, out=t_67)
+        np.add.reduce(t_67, axis=2, out=cross_entropy_sum)
+        np.divide(scale, cross_entropy_sum, out=d_cross_entropy_sum)
+
+        # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
+        #     cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
+        # cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51
+        np.add(base, targets, out=at_2)
+        np.take(head_flat, at_2, out=t_68, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_68, out=t_68)
+        np.log(cross_entropy_sum, out=t_69)
+        np.add(t_68, t_69, out=t_68)
+        cross_entropy_sum_2 = np.add.reduce(t_68, axis=(0, 1))
+        cross_entropy = 0.015625 / np.float32(rows) * cross_entropy_sum_2
+
+        # d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
+        #     j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
+        #     cross_entropy_sum (small_gpt.py:51)]
+        np.subtract(head, cross_entropy_sum_max[:, :, None], out=d_head)
+        np.exp(d_head, out=d_head)
+        np.multiply(d_cross_entropy_sum[:, :, None], d_head, out=d_head)
+        np.take(d_head_flat, at_2, out=t_70, mode="clip")
+        np.add(t_70, scale_2, out=t_70)
+        d_head_flat[at_2] = t_70
+
+        # d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint
+        #     of head (small_gpt.py:50)]
+        np.dot(norm.transpose(2, 0, 1).reshape(128, rows*64),
+            d_head.reshape(rows*64, 96), out=d_head_W)
+
+        # d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
+        #     (small_gpt.py:50)]
+        np.dot(d_head.reshape(rows*64, 96), head_W.T, out=d_norm.reshape(rows*64, 128))
+
+        # d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
+        #     i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
+        # d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] + 1e-05)**(3/2))
+        #     [adjoint of norm (small_gpt.py:49)]
+        # d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
+        #     [adjoint of norm_var (small_gpt.py:49)]
+        np.subtract(add_4, norm_mean[:, :, None], out=t_71)
+        np.multiply(norm_W, t_71, out=t_71)
+        np.multiply(t_71, d_norm, out=t_71)
+        np.add.reduce(t_71, axis=2, out=d_norm_var_sum)
+        np.add(1e-05, norm_var, out=d_norm_var)
+        np.power(d_norm_var, 1.5, out=d_norm_var)
+        np.divide(-0.5, d_norm_var, out=d_norm_var)
+        np.multiply(d_norm_var, d_norm_var_sum, out=d_norm_var)
+        np.multiply(d_norm_mean_from_norm_var_sum, d_norm_var, out=d_norm_mean_from_norm_var)
+
+        # d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
+        #     [adjoint of norm (small_gpt.py:49)]
+        # d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
+        #     1e-05)  [adjoint of norm (small_gpt.py:49)]
+        # d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]  [adjoint
+        #     of norm, norm_var (small_gpt.py:49)]
+        np.einsum("a,nia->ni", norm_W, d_norm, out=d_norm_mean_from_norm_sum)
+        np.add(1e-05, norm_var, out=d_norm_mean)
+        np.sqrt(d_norm_mean, out=d_norm_mean)
+        np.divide(d_norm_mean_from_norm_sum, d_norm_mean, out=d_norm_mean)
+        np.negative(d_norm_mean, out=d_norm_mean)
+        np.add(d_norm_mean, d_norm_mean_from_norm_var, out=d_norm_mean)
+
+        # d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
+        #     i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
+        #     (small_gpt.py:49)]
+        np.subtract(add_4, norm_mean[:, :, None], out=t_72)
+        np.add(1e-05, norm_var[:, :, None], out=t_73)
+        np.sqrt(t_73, out=t_73)
+        np.divide(t_72, t_73, out=t_72)
+        np.multiply(t_72, d_norm, out=t_72)
+        np.dot(ones, t_72.reshape(rows*64, 128), out=d_norm_W)
+
+        # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
+        #     (small_gpt.py:49)]
+        np.dot(ones, d_norm.reshape(rows*64, 128), out=d_norm_b)
+
+        # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
+        #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
+        #     1e-05)  [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)]
+        np.multiply(0.0078125, d_norm_mean[:, :, None], out=t_74)
+        np.multiply(0.015625, add_4, out=d_add_4)
+        np.multiply(0.015625, norm_mean[:, :, None], out=t_75)
+        np.subtract(d_add_4, t_75, out=d_add_4)
+        np.multiply(d_norm_var[:, :, None], d_add_4, out=d_add_4)
+        np.add(t_74, d_add_4, out=d_add_4)
+        np.add(1e-05, norm_var[:, :, None], out=t_76)
+        np.sqrt(t_76, out=t_76)
+        np.divide(norm_W, t_76, out=t_77)
+        np.multiply(t_77, d_norm, out=t_77)
+        np.add(d_add_4, t_77, out=d_add_4)
+
+        # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
+        #     block4.down (small_gpt.py:41)]
+        np.dot(ones, d_add_4.reshape(rows*64, 128), out=d_block4_down_b)
+
+        # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
+        #     [adjoint of block4.down_sum (small_gpt.py:41)]
+        np.dot(t_59.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add_4.reshape(rows*64, 128), out=d_block4_down_W)
+
+        # d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
+        #     block4.down_sum (small_gpt.py:41)]
+        # d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)]
+        np.dot(d_add_4.reshape(rows*64, 128), block4_down_W.T,
+            out=d_h_4.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block4_up, out=d_block4_up)
+        _erf(d_block4_up, out=t_78, work=(t_79, t_80))
+        np.multiply(0.5, t_78, out=t_78)
+        np.add(0.5, t_78, out=t_78)
+        np.multiply(0.3989422804014327, block4_up, out=t_81)
+        np.square(block4_up, out=t_82)
+        np.multiply(-0.5, t_82, out=t_82)
+        np.exp(t_82, out=t_82)
+        np.multiply(t_81, t_82, out=t_81)
+        np.add(t_78, t_81, out=t_78)
+        np.multiply(t_78, d_h_4, out=t_78)
+
+        # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
+        #     block4.up (small_gpt.py:40)]
+        np.dot(ones, t_78.reshape(rows*64, 512), out=d_block4_up_b)
+
+        # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
+        #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
+        np.dot(block4_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_78.reshape(rows*64, 512), out=d_block4_up_W)
+
+        # d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
+        #     [adjoint of block4.up_sum (small_gpt.py:40)]
+        np.dot(t_78.reshape(rows*64, 512), block4_up_W.T,
+            out=d_block4_norm2.reshape(rows*64, 128))
+
+        # d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
+        #     i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
+        #     (small_gpt.py:39)]
+        # d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
+        # d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
+        #     d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint
+        #     of block4.norm2_var (small_gpt.py:39)]
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_83)
+        np.multiply(block4_norm2_W, t_83, out=t_83)
+        np.multiply(t_83, d_block4_norm2, out=t_83)
+        np.add.reduce(t_83, axis=2, out=d_block4_norm2_var_sum)
+        np.add(1e-05, block4_norm2_var, out=d_block4_norm2_var)
+        np.power(d_block4_norm2_var, 1.5, out=d_block4_norm2_var)
+        np.divide(-0.5, d_block4_norm2_var, out=d_block4_norm2_var)
+        np.multiply(d_block4_norm2_var, d_block4_norm2_var_sum, out=d_block4_norm2_var)
+        np.multiply(d_block4_norm2_mean_from_block4_norm2_var_sum, d_block4_norm2_var,
+            out=d_block4_norm2_mean_from_block4_norm2_var)
+
+        # d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
+        # d_block4.norm2_mean_from_block4.norm2[n, i1] = -d_block4.norm2_mean_from_block4.norm2_sum[n,
+        #     i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
+        # d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
+        #     d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
+        #     block4.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block4_norm2_W, d_block4_norm2,
+            out=d_block4_norm2_mean_from_block4_norm2_sum)
+        np.add(1e-05, block4_norm2_var, out=d_block4_norm2_mean)
+        np.sqrt(d_block4_norm2_mean, out=d_block4_norm2_mean)
+        np.divide(d_block4_norm2_mean_from_block4_norm2_sum, d_block4_norm2_mean,
+            out=d_block4_norm2_mean)
+        np.negative(d_block4_norm2_mean, out=d_block4_norm2_mean)
+        np.add(d_block4_norm2_mean, d_block4_norm2_mean_from_block4_norm2_var,
+            out=d_block4_norm2_mean)
+
+        # d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] -
+        #     block4.norm2_mean[n, i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block4.norm2 (small_gpt.py:39)]
+        np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_84)
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_85)
+        np.sqrt(t_85, out=t_85)
+        np.divide(t_84, t_85, out=t_84)
+        np.multiply(t_84, d_block4_norm2, out=t_84)
+        np.dot(ones, t_84.reshape(rows*64, 128), out=d_block4_norm2_W)
+
+        # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
+        #     of block4.norm2 (small_gpt.py:39)]
+        np.dot(ones, d_block4_norm2.reshape(rows*64, 128), out=d_block4_norm2_b)
+
+        # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
+        #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
+        #     i1, i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block4_norm2_mean[:, :, None], out=t_86)
+        np.multiply(0.015625, x_5, out=d_x_5)
+        np.multiply(0.015625, block4_norm2_mean[:, :, None], out=t_87)
+        np.subtract(d_x_5, t_87, out=d_x_5)
+        np.multiply(d_block4_norm2_var[:, :, None], d_x_5, out=d_x_5)
+        np.add(t_86, d_x_5, out=d_x_5)
+        np.add(1e-05, block4_norm2_var[:, :, None], out=t_88)
+        np.sqrt(t_88, out=t_88)
+        np.divide(block4_norm2_W, t_88, out=t_89)
+        np.multiply(t_89, d_block4_norm2, out=t_89)
+        np.add(d_x_5, t_89, out=d_x_5)
+        np.add(d_x_5, d_add_4, out=d_x_5)
+
+        # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
+        #     block4.attention.out (small_gpt.py:37)]
+        np.dot(ones, d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_b)
+
+        # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
+        #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
+        np.dot(block4_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_W)
+
+        # d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
+        #     j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_5.reshape(rows*64, 128), block4_attention_out_W.T,
+            out=d_block4_attention_joined.reshape(rows*64, 128))
+
+        # d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block4.attention_joined (small_gpt.py:37)]
+        d_block4_attention_mixed = d_block4_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block4.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block4_attention_mixed, block4_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block4_attention_mixed_weights)
+
+        # d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block4.attention_mixed (small_gpt.py:37)]
+        np.matmul(block4_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block4_attention_mixed, out=d_block4_attention_v_heads)
+
+        # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
+        # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block4.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block4_attention_mixed_weights,
+            d_block4_attention_mixed_weights, out=d_block4_attention_mixed_weights_sum)
+        np.divide(d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum,
+            out=d_block4_attention_mixed_weights_sum)
+        np.negative(d_block4_attention_mixed_weights_sum, out=d_block4_attention_mixed_weights_sum)
+
+        # d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2,
+        #     j] - block4.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block4.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block4_attention_mixed_scores_sum)
+        np.exp(d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
+        np.multiply(d_block4_attention_mixed_weights_sum[:, :, :, None],
+            d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
+        np.multiply(block4_attention_mixed_weights, d_block4_attention_mixed_weights, out=t_90)
+        np.add(d_block4_attention_mixed_scores_sum, t_90, out=d_block4_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block4_attention_mixed_scores_sum,
+            out=d_block4_attention_mixed_scores_sum)
+
+        # d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
+        #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block4_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block4_attention_q_heads, out=d_block4_attention_k_heads)
+
+        # d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
+        #     i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block4.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block4_attention_mixed_scores_sum, block4_attention_k_heads,
+            out=d_block4_attention_q_heads)
+
+        # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_91, d_block4_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_v = t_91.reshape(rows, 64, 128)
+
+        # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
+        #     [adjoint of block4.attention.v (small_gpt.py:37)]
+        np.dot(ones, d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_b)
+
+        # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+        #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
+        np.dot(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_W)
+
+        # d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
+        #     block4.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block4_attention_v.reshape(rows*64, 128), block4_attention_v_W.T,
+            out=d_block4_norm1_from_block4_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_92, d_block4_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_k = t_92.reshape(rows, 64, 128)
+
+        # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
+        #     [adjoint of block4.attention.k (small_gpt.py:37)]
+        np.dot(ones, d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_b)
+
+        # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+        #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
+        np.dot(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_W)
+
+        # d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
+        #     block4.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block4_attention_k.reshape(rows*64, 128), block4_attention_k_W.T,
+            out=d_block4_norm1_from_block4_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_93, d_block4_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_q = t_93.reshape(rows, 64, 128)
+
+        # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
+        #     [adjoint of block4.attention.q (small_gpt.py:37)]
+        np.dot(ones, d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_b)
+
+        # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
+        #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
+        np.dot(block4_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_W)
+
+        # d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
+        #     block4.attention.q_sum (small_gpt.py:37)]
+        # d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
+        #     d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
+        #     d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
+        #     block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block4_attention_q.reshape(rows*64, 128), block4_attention_q_W.T,
+            out=d_block4_norm1.reshape(rows*64, 128))
+        np.add(d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1, out=d_block4_norm1)
+        np.add(d_block4_norm1, d_block4_norm1_from_block4_attention_v_sum, out=d_block4_norm1)
+
+        # d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
+        #     block4.norm1_mean[n, i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of
+        #     block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
+        #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
+        #     of block4.norm1_var (small_gpt.py:36)]
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_94)
+        np.multiply(block4_norm1_W, t_94, out=t_94)
+        np.multiply(t_94, d_block4_norm1, out=t_94)
+        np.add.reduce(t_94, axis=2, out=d_block4_norm1_var_sum)
+        np.add(1e-05, block4_norm1_var, out=d_block4_norm1_var)
+        np.power(d_block4_norm1_var, 1.5, out=d_block4_norm1_var)
+        np.divide(-0.5, d_block4_norm1_var, out=d_block4_norm1_var)
+        np.multiply(d_block4_norm1_var, d_block4_norm1_var_sum, out=d_block4_norm1_var)
+        np.multiply(d_block4_norm1_mean_from_block4_norm1_var_sum, d_block4_norm1_var,
+            out=d_block4_norm1_mean_from_block4_norm1_var)
+
+        # d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_mean_from_block4.norm1[n, i1] = -d_block4.norm1_mean_from_block4.norm1_sum[n,
+        #     i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
+        # d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
+        #     d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
+        #     block4.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block4_norm1_W, d_block4_norm1,
+            out=d_block4_norm1_mean_from_block4_norm1_sum)
+        np.add(1e-05, block4_norm1_var, out=d_block4_norm1_mean)
+        np.sqrt(d_block4_norm1_mean, out=d_block4_norm1_mean)
+        np.divide(d_block4_norm1_mean_from_block4_norm1_sum, d_block4_norm1_mean,
+            out=d_block4_norm1_mean)
+        np.negative(d_block4_norm1_mean, out=d_block4_norm1_mean)
+        np.add(d_block4_norm1_mean, d_block4_norm1_mean_from_block4_norm1_var,
+            out=d_block4_norm1_mean)
+
+        # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
+        #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
+        #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_95)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_96)
+        np.sqrt(t_96, out=t_96)
+        np.divide(t_95, t_96, out=t_95)
+        np.multiply(t_95, d_block4_norm1, out=t_95)
+        np.dot(ones, t_95.reshape(rows*64, 128), out=d_block4_norm1_W)
+
+        # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
+        #     of block4.norm1 (small_gpt.py:36)]
+        np.dot(ones, d_block4_norm1.reshape(rows*64, 128), out=d_block4_norm1_b)
+
+        # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
+        #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
+        #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block4_norm1_mean[:, :, None], out=t_97)
+        np.multiply(0.015625, add_3, out=d_add_3)
+        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_98)
+        np.subtract(d_add_3, t_98, out=d_add_3)
+        np.multiply(d_block4_norm1_var[:, :, None], d_add_3, out=d_add_3)
+        np.add(t_97, d_add_3, out=d_add_3)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_99)
+        np.sqrt(t_99, out=t_99)
+        np.divide(block4_norm1_W, t_99, out=t_100)
+        np.multiply(t_100, d_block4_norm1, out=t_100)
+        np.add(d_add_3, t_100, out=d_add_3)
+        np.add(d_add_3, d_x_5, out=d_add_3)
+
+        # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
+        #     block3.down (small_gpt.py:41)]
+        np.dot(ones, d_add_3.reshape(rows*64, 128), out=d_block3_down_b)
+
+        # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
+        #     [adjoint of block3.down_sum (small_gpt.py:41)]
+        np.dot(t_44.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add_3.reshape(rows*64, 128), out=d_block3_down_W)
+
+        # d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
+        #     block3.down_sum (small_gpt.py:41)]
+        # d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)]
+        np.dot(d_add_3.reshape(rows*64, 128), block3_down_W.T,
+            out=d_h_3.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block3_up, out=d_block3_up)
+        _erf(d_block3_up, out=t_101, work=(t_102, t_103))
+        np.multiply(0.5, t_101, out=t_101)
+        np.add(0.5, t_101, out=t_101)
+        np.multiply(0.3989422804014327, block3_up, out=t_104)
+        np.square(block3_up, out=t_105)
+        np.multiply(-0.5, t_105, out=t_105)
+        np.exp(t_105, out=t_105)
+        np.multiply(t_104, t_105, out=t_104)
+        np.add(t_101, t_104, out=t_101)
+        np.multiply(t_101, d_h_3, out=t_101)
+
+        # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
+        #     block3.up (small_gpt.py:40)]
+        np.dot(ones, t_101.reshape(rows*64, 512), out=d_block3_up_b)
+
+        # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
+        #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
+        np.dot(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_101.reshape(rows*64, 512), out=d_block3_up_W)
+
+        # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
+        #     [adjoint of block3.up_sum (small_gpt.py:40)]
+        np.dot(t_101.reshape(rows*64, 512), block3_up_W.T,
+            out=d_block3_norm2.reshape(rows*64, 128))
+
+        # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
+        #     i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
+        #     (small_gpt.py:39)]
+        # d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
+        # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
+        #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
+        #     of block3.norm2_var (small_gpt.py:39)]
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_106)
+        np.multiply(block3_norm2_W, t_106, out=t_106)
+        np.multiply(t_106, d_block3_norm2, out=t_106)
+        np.add.reduce(t_106, axis=2, out=d_block3_norm2_var_sum)
+        np.add(1e-05, block3_norm2_var, out=d_block3_norm2_var)
+        np.power(d_block3_norm2_var, 1.5, out=d_block3_norm2_var)
+        np.divide(-0.5, d_block3_norm2_var, out=d_block3_norm2_var)
+        np.multiply(d_block3_norm2_var, d_block3_norm2_var_sum, out=d_block3_norm2_var)
+        np.multiply(d_block3_norm2_mean_from_block3_norm2_var_sum, d_block3_norm2_var,
+            out=d_block3_norm2_mean_from_block3_norm2_var)
+
+        # d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
+        # d_block3.norm2_mean_from_block3.norm2[n, i1] = -d_block3.norm2_mean_from_block3.norm2_sum[n,
+        #     i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
+        # d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
+        #     d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
+        #     block3.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block3_norm2_W, d_block3_norm2,
+            out=d_block3_norm2_mean_from_block3_norm2_sum)
+        np.add(1e-05, block3_norm2_var, out=d_block3_norm2_mean)
+        np.sqrt(d_block3_norm2_mean, out=d_block3_norm2_mean)
+        np.divide(d_block3_norm2_mean_from_block3_norm2_sum, d_block3_norm2_mean,
+            out=d_block3_norm2_mean)
+        np.negative(d_block3_norm2_mean, out=d_block3_norm2_mean)
+        np.add(d_block3_norm2_mean, d_block3_norm2_mean_from_block3_norm2_var,
+            out=d_block3_norm2_mean)
+
+        # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
+        #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_107)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_108)
+        np.sqrt(t_108, out=t_108)
+        np.divide(t_107, t_108, out=t_107)
+        np.multiply(t_107, d_block3_norm2, out=t_107)
+        np.dot(ones, t_107.reshape(rows*64, 128), out=d_block3_norm2_W)
+
+        # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
+        #     of block3.norm2 (small_gpt.py:39)]
+        np.dot(ones, d_block3_norm2.reshape(rows*64, 128), out=d_block3_norm2_b)
+
+        # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
+        #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
+        #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block3_norm2_mean[:, :, None], out=t_109)
+        np.multiply(0.015625, x_4, out=d_x_4)
+        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_110)
+        np.subtract(d_x_4, t_110, out=d_x_4)
+        np.multiply(d_block3_norm2_var[:, :, None], d_x_4, out=d_x_4)
+        np.add(t_109, d_x_4, out=d_x_4)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_111)
+        np.sqrt(t_111, out=t_111)
+        np.divide(block3_norm2_W, t_111, out=t_112)
+        np.multiply(t_112, d_block3_norm2, out=t_112)
+        np.add(d_x_4, t_112, out=d_x_4)
+        np.add(d_x_4, d_add_3, out=d_x_4)
+
+        # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
+        #     block3.attention.out (small_gpt.py:37)]
+        np.dot(ones, d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_b)
+
+        # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
+        #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
+        np.dot(block3_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_W)
+
+        # d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
+        #     j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_4.reshape(rows*64, 128), block3_attention_out_W.T,
+            out=d_block3_attention_joined.reshape(rows*64, 128))
+
+        # d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block3.attention_joined (small_gpt.py:37)]
+        d_block3_attention_mixed = d_block3_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block3.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block3_attention_mixed, block3_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block3_attention_mixed_weights)
+
+        # d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block3.attention_mixed (small_gpt.py:37)]
+        np.matmul(block3_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block3_attention_mixed, out=d_block3_attention_v_heads)
+
+        # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
+        # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block3.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block3_attention_mixed_weights,
+            d_block3_attention_mixed_weights, out=d_block3_attention_mixed_weights_sum)
+        np.divide(d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum,
+            out=d_block3_attention_mixed_weights_sum)
+        np.negative(d_block3_attention_mixed_weights_sum, out=d_block3_attention_mixed_weights_sum)
+
+        # d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2,
+        #     j] - block3.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block3.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block3_attention_mixed_scores_sum)
+        np.exp(d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
+        np.multiply(d_block3_attention_mixed_weights_sum[:, :, :, None],
+            d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
+        np.multiply(block3_attention_mixed_weights, d_block3_attention_mixed_weights, out=t_113)
+        np.add(d_block3_attention_mixed_scores_sum, t_113, out=d_block3_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block3_attention_mixed_scores_sum,
+            out=d_block3_attention_mixed_scores_sum)
+
+        # d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
+        #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block3_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block3_attention_q_heads, out=d_block3_attention_k_heads)
+
+        # d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
+        #     i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block3.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block3_attention_mixed_scores_sum, block3_attention_k_heads,
+            out=d_block3_attention_q_heads)
+
+        # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_114, d_block3_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_v = t_114.reshape(rows, 64, 128)
+
+        # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
+        #     [adjoint of block3.attention.v (small_gpt.py:37)]
+        np.dot(ones, d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_b)
+
+        # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+        #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
+        np.dot(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_W)
+
+        # d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
+        #     block3.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block3_attention_v.reshape(rows*64, 128), block3_attention_v_W.T,
+            out=d_block3_norm1_from_block3_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_115, d_block3_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_k = t_115.reshape(rows, 64, 128)
+
+        # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
+        #     [adjoint of block3.attention.k (small_gpt.py:37)]
+        np.dot(ones, d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_b)
+
+        # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+        #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
+        np.dot(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_W)
+
+        # d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
+        #     block3.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block3_attention_k.reshape(rows*64, 128), block3_attention_k_W.T,
+            out=d_block3_norm1_from_block3_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_116, d_block3_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_q = t_116.reshape(rows, 64, 128)
+
+        # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
+        #     [adjoint of block3.attention.q (small_gpt.py:37)]
+        np.dot(ones, d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_b)
+
+        # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
+        #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
+        np.dot(block3_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_W)
+
+        # d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
+        #     block3.attention.q_sum (small_gpt.py:37)]
+        # d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
+        #     d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
+        #     d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
+        #     block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block3_attention_q.reshape(rows*64, 128), block3_attention_q_W.T,
+            out=d_block3_norm1.reshape(rows*64, 128))
+        np.add(d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1, out=d_block3_norm1)
+        np.add(d_block3_norm1, d_block3_norm1_from_block3_attention_v_sum, out=d_block3_norm1)
+
+        # d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
+        #     block3.norm1_mean[n, i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of
+        #     block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
+        #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
+        #     of block3.norm1_var (small_gpt.py:36)]
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_117)
+        np.multiply(block3_norm1_W, t_117, out=t_117)
+        np.multiply(t_117, d_block3_norm1, out=t_117)
+        np.add.reduce(t_117, axis=2, out=d_block3_norm1_var_sum)
+        np.add(1e-05, block3_norm1_var, out=d_block3_norm1_var)
+        np.power(d_block3_norm1_var, 1.5, out=d_block3_norm1_var)
+        np.divide(-0.5, d_block3_norm1_var, out=d_block3_norm1_var)
+        np.multiply(d_block3_norm1_var, d_block3_norm1_var_sum, out=d_block3_norm1_var)
+        np.multiply(d_block3_norm1_mean_from_block3_norm1_var_sum, d_block3_norm1_var,
+            out=d_block3_norm1_mean_from_block3_norm1_var)
+
+        # d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_mean_from_block3.norm1[n, i1] = -d_block3.norm1_mean_from_block3.norm1_sum[n,
+        #     i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
+        # d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
+        #     d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
+        #     block3.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block3_norm1_W, d_block3_norm1,
+            out=d_block3_norm1_mean_from_block3_norm1_sum)
+        np.add(1e-05, block3_norm1_var, out=d_block3_norm1_mean)
+        np.sqrt(d_block3_norm1_mean, out=d_block3_norm1_mean)
+        np.divide(d_block3_norm1_mean_from_block3_norm1_sum, d_block3_norm1_mean,
+            out=d_block3_norm1_mean)
+        np.negative(d_block3_norm1_mean, out=d_block3_norm1_mean)
+        np.add(d_block3_norm1_mean, d_block3_norm1_mean_from_block3_norm1_var,
+            out=d_block3_norm1_mean)
+
+        # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
+        #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
+        #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_118)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_119)
+        np.sqrt(t_119, out=t_119)
+        np.divide(t_118, t_119, out=t_118)
+        np.multiply(t_118, d_block3_norm1, out=t_118)
+        np.dot(ones, t_118.reshape(rows*64, 128), out=d_block3_norm1_W)
+
+        # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
+        #     of block3.norm1 (small_gpt.py:36)]
+        np.dot(ones, d_block3_norm1.reshape(rows*64, 128), out=d_block3_norm1_b)
+
+        # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
+        #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
+        #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block3_norm1_mean[:, :, None], out=t_120)
+        np.multiply(0.015625, add_2, out=d_add_2)
+        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_121)
+        np.subtract(d_add_2, t_121, out=d_add_2)
+        np.multiply(d_block3_norm1_var[:, :, None], d_add_2, out=d_add_2)
+        np.add(t_120, d_add_2, out=d_add_2)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_122)
+        np.sqrt(t_122, out=t_122)
+        np.divide(block3_norm1_W, t_122, out=t_123)
+        np.multiply(t_123, d_block3_norm1, out=t_123)
+        np.add(d_add_2, t_123, out=d_add_2)
+        np.add(d_add_2, d_x_4, out=d_add_2)
+
+        # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
+        #     block2.down (small_gpt.py:41)]
+        np.dot(ones, d_add_2.reshape(rows*64, 128), out=d_block2_down_b)
+
+        # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
+        #     [adjoint of block2.down_sum (small_gpt.py:41)]
+        np.dot(t_29.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add_2.reshape(rows*64, 128), out=d_block2_down_W)
+
+        # d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
+        #     block2.down_sum (small_gpt.py:41)]
+        # d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)]
+        np.dot(d_add_2.reshape(rows*64, 128), block2_down_W.T,
+            out=d_h_2.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block2_up, out=d_block2_up)
+        _erf(d_block2_up, out=t_124, work=(t_125, t_126))
+        np.multiply(0.5, t_124, out=t_124)
+        np.add(0.5, t_124, out=t_124)
+        np.multiply(0.3989422804014327, block2_up, out=t_127)
+        np.square(block2_up, out=t_128)
+        np.multiply(-0.5, t_128, out=t_128)
+        np.exp(t_128, out=t_128)
+        np.multiply(t_127, t_128, out=t_127)
+        np.add(t_124, t_127, out=t_124)
+        np.multiply(t_124, d_h_2, out=t_124)
+
+        # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
+        #     block2.up (small_gpt.py:40)]
+        np.dot(ones, t_124.reshape(rows*64, 512), out=d_block2_up_b)
+
+        # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
+        #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
+        np.dot(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_124.reshape(rows*64, 512), out=d_block2_up_W)
+
+        # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
+        #     [adjoint of block2.up_sum (small_gpt.py:40)]
+        np.dot(t_124.reshape(rows*64, 512), block2_up_W.T,
+            out=d_block2_norm2.reshape(rows*64, 128))
+
+        # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
+        #     i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
+        #     (small_gpt.py:39)]
+        # d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
+        # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
+        #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
+        #     of block2.norm2_var (small_gpt.py:39)]
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_129)
+        np.multiply(block2_norm2_W, t_129, out=t_129)
+        np.multiply(t_129, d_block2_norm2, out=t_129)
+        np.add.reduce(t_129, axis=2, out=d_block2_norm2_var_sum)
+        np.add(1e-05, block2_norm2_var, out=d_block2_norm2_var)
+        np.power(d_block2_norm2_var, 1.5, out=d_block2_norm2_var)
+        np.divide(-0.5, d_block2_norm2_var, out=d_block2_norm2_var)
+        np.multiply(d_block2_norm2_var, d_block2_norm2_var_sum, out=d_block2_norm2_var)
+        np.multiply(d_block2_norm2_mean_from_block2_norm2_var_sum, d_block2_norm2_var,
+            out=d_block2_norm2_mean_from_block2_norm2_var)
+
+        # d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
+        # d_block2.norm2_mean_from_block2.norm2[n, i1] = -d_block2.norm2_mean_from_block2.norm2_sum[n,
+        #     i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
+        # d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
+        #     d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
+        #     block2.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block2_norm2_W, d_block2_norm2,
+            out=d_block2_norm2_mean_from_block2_norm2_sum)
+        np.add(1e-05, block2_norm2_var, out=d_block2_norm2_mean)
+        np.sqrt(d_block2_norm2_mean, out=d_block2_norm2_mean)
+        np.divide(d_block2_norm2_mean_from_block2_norm2_sum, d_block2_norm2_mean,
+            out=d_block2_norm2_mean)
+        np.negative(d_block2_norm2_mean, out=d_block2_norm2_mean)
+        np.add(d_block2_norm2_mean, d_block2_norm2_mean_from_block2_norm2_var,
+            out=d_block2_norm2_mean)
+
+        # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
+        #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_130)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_131)
+        np.sqrt(t_131, out=t_131)
+        np.divide(t_130, t_131, out=t_130)
+        np.multiply(t_130, d_block2_norm2, out=t_130)
+        np.dot(ones, t_130.reshape(rows*64, 128), out=d_block2_norm2_W)
+
+        # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
+        #     of block2.norm2 (small_gpt.py:39)]
+        np.dot(ones, d_block2_norm2.reshape(rows*64, 128), out=d_block2_norm2_b)
+
+        # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
+        #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
+        #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block2_norm2_mean[:, :, None], out=t_132)
+        np.multiply(0.015625, x_3, out=d_x_3)
+        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_133)
+        np.subtract(d_x_3, t_133, out=d_x_3)
+        np.multiply(d_block2_norm2_var[:, :, None], d_x_3, out=d_x_3)
+        np.add(t_132, d_x_3, out=d_x_3)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_134)
+        np.sqrt(t_134, out=t_134)
+        np.divide(block2_norm2_W, t_134, out=t_135)
+        np.multiply(t_135, d_block2_norm2, out=t_135)
+        np.add(d_x_3, t_135, out=d_x_3)
+        np.add(d_x_3, d_add_2, out=d_x_3)
+
+        # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
+        #     block2.attention.out (small_gpt.py:37)]
+        np.dot(ones, d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_b)
+
+        # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
+        #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
+        np.dot(block2_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_W)
+
+        # d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
+        #     j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_3.reshape(rows*64, 128), block2_attention_out_W.T,
+            out=d_block2_attention_joined.reshape(rows*64, 128))
+
+        # d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block2.attention_joined (small_gpt.py:37)]
+        d_block2_attention_mixed = d_block2_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block2.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block2_attention_mixed, block2_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block2_attention_mixed_weights)
+
+        # d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block2.attention_mixed (small_gpt.py:37)]
+        np.matmul(block2_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block2_attention_mixed, out=d_block2_attention_v_heads)
+
+        # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
+        # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block2.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block2_attention_mixed_weights,
+            d_block2_attention_mixed_weights, out=d_block2_attention_mixed_weights_sum)
+        np.divide(d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum,
+            out=d_block2_attention_mixed_weights_sum)
+        np.negative(d_block2_attention_mixed_weights_sum, out=d_block2_attention_mixed_weights_sum)
+
+        # d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2,
+        #     j] - block2.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block2.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block2_attention_mixed_scores_sum)
+        np.exp(d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
+        np.multiply(d_block2_attention_mixed_weights_sum[:, :, :, None],
+            d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
+        np.multiply(block2_attention_mixed_weights, d_block2_attention_mixed_weights, out=t_136)
+        np.add(d_block2_attention_mixed_scores_sum, t_136, out=d_block2_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block2_attention_mixed_scores_sum,
+            out=d_block2_attention_mixed_scores_sum)
+
+        # d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
+        #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block2_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block2_attention_q_heads, out=d_block2_attention_k_heads)
+
+        # d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
+        #     i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block2.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block2_attention_mixed_scores_sum, block2_attention_k_heads,
+            out=d_block2_attention_q_heads)
+
+        # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_137, d_block2_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_v = t_137.reshape(rows, 64, 128)
+
+        # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
+        #     [adjoint of block2.attention.v (small_gpt.py:37)]
+        np.dot(ones, d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_b)
+
+        # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+        #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
+        np.dot(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_W)
+
+        # d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
+        #     block2.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block2_attention_v.reshape(rows*64, 128), block2_attention_v_W.T,
+            out=d_block2_norm1_from_block2_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_138, d_block2_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_k = t_138.reshape(rows, 64, 128)
+
+        # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
+        #     [adjoint of block2.attention.k (small_gpt.py:37)]
+        np.dot(ones, d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_b)
+
+        # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+        #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
+        np.dot(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_W)
+
+        # d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
+        #     block2.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block2_attention_k.reshape(rows*64, 128), block2_attention_k_W.T,
+            out=d_block2_norm1_from_block2_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_139, d_block2_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_q = t_139.reshape(rows, 64, 128)
+
+        # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
+        #     [adjoint of block2.attention.q (small_gpt.py:37)]
+        np.dot(ones, d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_b)
+
+        # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
+        #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
+        np.dot(block2_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_W)
+
+        # d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
+        #     block2.attention.q_sum (small_gpt.py:37)]
+        # d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
+        #     d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
+        #     d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
+        #     block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block2_attention_q.reshape(rows*64, 128), block2_attention_q_W.T,
+            out=d_block2_norm1.reshape(rows*64, 128))
+        np.add(d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1, out=d_block2_norm1)
+        np.add(d_block2_norm1, d_block2_norm1_from_block2_attention_v_sum, out=d_block2_norm1)
+
+        # d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
+        #     i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
+        #     (small_gpt.py:36)]
+        # d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
+        # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
+        #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
+        #     of block2.norm1_var (small_gpt.py:36)]
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_140)
+        np.multiply(block2_norm1_W, t_140, out=t_140)
+        np.multiply(t_140, d_block2_norm1, out=t_140)
+        np.add.reduce(t_140, axis=2, out=d_block2_norm1_var_sum)
+        np.add(1e-05, block2_norm1_var, out=d_block2_norm1_var)
+        np.power(d_block2_norm1_var, 1.5, out=d_block2_norm1_var)
+        np.divide(-0.5, d_block2_norm1_var, out=d_block2_norm1_var)
+        np.multiply(d_block2_norm1_var, d_block2_norm1_var_sum, out=d_block2_norm1_var)
+        np.multiply(d_block2_norm1_mean_from_block2_norm1_var_sum, d_block2_norm1_var,
+            out=d_block2_norm1_mean_from_block2_norm1_var)
+
+        # d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
+        # d_block2.norm1_mean_from_block2.norm1[n, i1] = -d_block2.norm1_mean_from_block2.norm1_sum[n,
+        #     i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
+        # d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
+        #     d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
+        #     block2.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block2_norm1_W, d_block2_norm1,
+            out=d_block2_norm1_mean_from_block2_norm1_sum)
+        np.add(1e-05, block2_norm1_var, out=d_block2_norm1_mean)
+        np.sqrt(d_block2_norm1_mean, out=d_block2_norm1_mean)
+        np.divide(d_block2_norm1_mean_from_block2_norm1_sum, d_block2_norm1_mean,
+            out=d_block2_norm1_mean)
+        np.negative(d_block2_norm1_mean, out=d_block2_norm1_mean)
+        np.add(d_block2_norm1_mean, d_block2_norm1_mean_from_block2_norm1_var,
+            out=d_block2_norm1_mean)
+
+        # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
+        #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
+        #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_141)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_142)
+        np.sqrt(t_142, out=t_142)
+        np.divide(t_141, t_142, out=t_141)
+        np.multiply(t_141, d_block2_norm1, out=t_141)
+        np.dot(ones, t_141.reshape(rows*64, 128), out=d_block2_norm1_W)
+
+        # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
+        #     of block2.norm1 (small_gpt.py:36)]
+        np.dot(ones, d_block2_norm1.reshape(rows*64, 128), out=d_block2_norm1_b)
+
+        # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
+        #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
+        #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block2_norm1_mean[:, :, None], out=t_143)
+        np.multiply(0.015625, block1_down, out=d_add)
+        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_144)
+        np.subtract(d_add, t_144, out=d_add)
+        np.multiply(d_block2_norm1_var[:, :, None], d_add, out=d_add)
+        np.add(t_143, d_add, out=d_add)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_145)
+        np.sqrt(t_145, out=t_145)
+        np.divide(block2_norm1_W, t_145, out=t_146)
+        np.multiply(t_146, d_block2_norm1, out=t_146)
+        np.add(d_add, t_146, out=d_add)
+        np.add(d_add, d_x_3, out=d_add)
+
+        # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
+        #     block1.down (small_gpt.py:41)]
+        np.dot(ones, d_add.reshape(rows*64, 128), out=d_block1_down_b)
+
+        # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
+        #     [adjoint of block1.down_sum (small_gpt.py:41)]
+        np.dot(t_14.transpose(2, 0, 1).reshape(512, rows*64),
+            d_add.reshape(rows*64, 128), out=d_block1_down_W)
+
+        # d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
+        #     block1.down_sum (small_gpt.py:41)]
+        # d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 + 1/2 +
+        #     sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
+        #     i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)]
+        np.dot(d_add.reshape(rows*64, 128), block1_down_W.T,
+            out=d_h.reshape(rows*64, 512))
+        np.multiply(0.7071067811865476, block1_up, out=d_block1_up)
+        _erf(d_block1_up, out=t_147, work=(t_148, t_149))
+        np.multiply(0.5, t_147, out=t_147)
+        np.add(0.5, t_147, out=t_147)
+        np.multiply(0.3989422804014327, block1_up, out=t_150)
+        np.square(block1_up, out=t_151)
+        np.multiply(-0.5, t_151, out=t_151)
+        np.exp(t_151, out=t_151)
+        np.multiply(t_150, t_151, out=t_150)
+        np.add(t_147, t_150, out=t_147)
+        np.multiply(t_147, d_h, out=t_147)
+
+        # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
+        #     block1.up (small_gpt.py:40)]
+        np.dot(ones, t_147.reshape(rows*64, 512), out=d_block1_up_b)
+
+        # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
+        #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
+        np.dot(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
+            t_147.reshape(rows*64, 512), out=d_block1_up_W)
+
+        # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
+        #     [adjoint of block1.up_sum (small_gpt.py:40)]
+        np.dot(t_147.reshape(rows*64, 512), block1_up_W.T,
+            out=d_block1_norm2.reshape(rows*64, 128))
+
+        # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
+        #     i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
+        #     (small_gpt.py:39)]
+        # d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
+        # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
+        #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
+        #     of block1.norm2_var (small_gpt.py:39)]
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_152)
+        np.multiply(block1_norm2_W, t_152, out=t_152)
+        np.multiply(t_152, d_block1_norm2, out=t_152)
+        np.add.reduce(t_152, axis=2, out=d_block1_norm2_var_sum)
+        np.add(1e-05, block1_norm2_var, out=d_block1_norm2_var)
+        np.power(d_block1_norm2_var, 1.5, out=d_block1_norm2_var)
+        np.divide(-0.5, d_block1_norm2_var, out=d_block1_norm2_var)
+        np.multiply(d_block1_norm2_var, d_block1_norm2_var_sum, out=d_block1_norm2_var)
+        np.multiply(d_block1_norm2_mean_from_block1_norm2_var_sum, d_block1_norm2_var,
+            out=d_block1_norm2_mean_from_block1_norm2_var)
+
+        # d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
+        # d_block1.norm2_mean_from_block1.norm2[n, i1] = -d_block1.norm2_mean_from_block1.norm2_sum[n,
+        #     i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
+        # d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
+        #     d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
+        #     block1.norm2_var (small_gpt.py:39)]
+        np.einsum("a,nia->ni", block1_norm2_W, d_block1_norm2,
+            out=d_block1_norm2_mean_from_block1_norm2_sum)
+        np.add(1e-05, block1_norm2_var, out=d_block1_norm2_mean)
+        np.sqrt(d_block1_norm2_mean, out=d_block1_norm2_mean)
+        np.divide(d_block1_norm2_mean_from_block1_norm2_sum, d_block1_norm2_mean,
+            out=d_block1_norm2_mean)
+        np.negative(d_block1_norm2_mean, out=d_block1_norm2_mean)
+        np.add(d_block1_norm2_mean, d_block1_norm2_mean_from_block1_norm2_var,
+            out=d_block1_norm2_mean)
+
+        # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
+        #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
+        #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_153)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_154)
+        np.sqrt(t_154, out=t_154)
+        np.divide(t_153, t_154, out=t_153)
+        np.multiply(t_153, d_block1_norm2, out=t_153)
+        np.dot(ones, t_153.reshape(rows*64, 128), out=d_block1_norm2_W)
+
+        # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
+        #     of block1.norm2 (small_gpt.py:39)]
+        np.dot(ones, d_block1_norm2.reshape(rows*64, 128), out=d_block1_norm2_b)
+
+        # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
+        #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
+        #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
+        #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
+        #     (small_gpt.py:41)]
+        np.multiply(0.0078125, d_block1_norm2_mean[:, :, None], out=t_155)
+        np.multiply(0.015625, x_2, out=d_x_2)
+        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_156)
+        np.subtract(d_x_2, t_156, out=d_x_2)
+        np.multiply(d_block1_norm2_var[:, :, None], d_x_2, out=d_x_2)
+        np.add(t_155, d_x_2, out=d_x_2)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_157)
+        np.sqrt(t_157, out=t_157)
+        np.divide(block1_norm2_W, t_157, out=t_158)
+        np.multiply(t_158, d_block1_norm2, out=t_158)
+        np.add(d_x_2, t_158, out=d_x_2)
+        np.add(d_x_2, d_add, out=d_x_2)
+
+        # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
+        #     block1.attention.out (small_gpt.py:37)]
+        np.dot(ones, d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_b)
+
+        # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
+        #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
+        np.dot(block1_attention_joined.transpose(2, 0, 1).reshape(128, rows*64),
+            d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_W)
+
+        # d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
+        #     j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
+        np.dot(d_x_2.reshape(rows*64, 128), block1_attention_out_W.T,
+            out=d_block1_attention_joined.reshape(rows*64, 128))
+
+        # d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
+        #     [adjoint of block1.attention_joined (small_gpt.py:37)]
+        d_block1_attention_mixed = d_block1_attention_joined.reshape(rows, 64, 4,
+            32).transpose(0, 2, 1, 3)
+
+        # d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
+        #     block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
+        #     block1.attention_mixed (small_gpt.py:37)]
+        np.matmul(d_block1_attention_mixed, block1_attention_v_heads.transpose(0, 1, 3,
+            2), out=d_block1_attention_mixed_weights)
+
+        # d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
+        #     block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
+        #     [adjoint of block1.attention_mixed (small_gpt.py:37)]
+        np.matmul(block1_attention_mixed_weights.transpose(0, 1, 3, 2),
+            d_block1_attention_mixed, out=d_block1_attention_v_heads)
+
+        # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
+        #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
+        #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
+        # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
+        #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
+        #     block1.attention_mixed_weights (small_gpt.py:37)]
+        np.einsum("niaj,niaj->nia", block1_attention_mixed_weights,
+            d_block1_attention_mixed_weights, out=d_block1_attention_mixed_weights_sum)
+        np.divide(d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum,
+            out=d_block1_attention_mixed_weights_sum)
+        np.negative(d_block1_attention_mixed_weights_sum, out=d_block1_attention_mixed_weights_sum)
+
+        # d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2,
+        #     j] - block1.attention_mixed_weights_sum_max[n, i1,
+        #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
+        #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
+        # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
+        #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+        #     block1.attention_mixed_scores (small_gpt.py:37)]
+        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
+            None], out=d_block1_attention_mixed_scores_sum)
+        np.exp(d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
+        np.multiply(d_block1_attention_mixed_weights_sum[:, :, :, None],
+            d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
+        np.multiply(block1_attention_mixed_weights, d_block1_attention_mixed_weights, out=t_159)
+        np.add(d_block1_attention_mixed_scores_sum, t_159, out=d_block1_attention_mixed_scores_sum)
+        np.multiply(fixed, d_block1_attention_mixed_scores_sum,
+            out=d_block1_attention_mixed_scores_sum)
+
+        # d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
+        #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+        #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block1_attention_mixed_scores_sum.transpose(0, 1, 3, 2),
+            block1_attention_q_heads, out=d_block1_attention_k_heads)
+
+        # d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
+        #     i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+        #     block1.attention_mixed_scores_sum (small_gpt.py:37)]
+        np.matmul(d_block1_attention_mixed_scores_sum, block1_attention_k_heads,
+            out=d_block1_attention_q_heads)
+
+        # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
+        #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
+        np.copyto(t_160, d_block1_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_v = t_160.reshape(rows, 64, 128)
+
+        # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
+        #     [adjoint of block1.attention.v (small_gpt.py:37)]
+        np.dot(ones, d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_b)
+
+        # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+        #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
+        np.dot(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_W)
+
+        # d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
+        #     block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
+        #     block1.attention.v_sum (small_gpt.py:37)]
+        np.dot(d_block1_attention_v.reshape(rows*64, 128), block1_attention_v_W.T,
+            out=d_block1_norm1_from_block1_attention_v_sum.reshape(rows*64, 128))
+
+        # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
+        #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
+        np.copyto(t_161, d_block1_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_k = t_161.reshape(rows, 64, 128)
+
+        # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
+        #     [adjoint of block1.attention.k (small_gpt.py:37)]
+        np.dot(ones, d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_b)
+
+        # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+        #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
+        np.dot(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_W)
+
+        # d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
+        #     block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
+        #     block1.attention.k_sum (small_gpt.py:37)]
+        np.dot(d_block1_attention_k.reshape(rows*64, 128), block1_attention_k_W.T,
+            out=d_block1_norm1_from_block1_attention_k_sum.reshape(rows*64, 128))
+
+        # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
+        #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
+        np.copyto(t_162, d_block1_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_q = t_162.reshape(rows, 64, 128)
+
+        # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
+        #     [adjoint of block1.attention.q (small_gpt.py:37)]
+        np.dot(ones, d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_b)
+
+        # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
+        #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
+        np.dot(block1_norm1.transpose(2, 0, 1).reshape(128, rows*64),
+            d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_W)
+
+        # d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
+        #     block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
+        #     block1.attention.q_sum (small_gpt.py:37)]
+        # d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
+        #     d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
+        #     d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
+        #     block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)]
+        np.dot(d_block1_attention_q.reshape(rows*64, 128), block1_attention_q_W.T,
+            out=d_block1_norm1.reshape(rows*64, 128))
+        np.add(d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1, out=d_block1_norm1)
+        np.add(d_block1_norm1, d_block1_norm1_from_block1_attention_v_sum, out=d_block1_norm1)
+
+        # d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
+        #     (small_gpt.py:36)]
+        # d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1] +
+        #     1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
+        # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
+        #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
+        #     of block1.norm1_var (small_gpt.py:36)]
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_163)
+        np.multiply(block1_norm1_W, t_163, out=t_163)
+        np.multiply(t_163, d_block1_norm1, out=t_163)
+        np.add.reduce(t_163, axis=2, out=d_block1_norm1_var_sum)
+        np.add(1e-05, block1_norm1_var, out=d_block1_norm1_var)
+        np.power(d_block1_norm1_var, 1.5, out=d_block1_norm1_var)
+        np.divide(-0.5, d_block1_norm1_var, out=d_block1_norm1_var)
+        np.multiply(d_block1_norm1_var, d_block1_norm1_var_sum, out=d_block1_norm1_var)
+        np.multiply(d_block1_norm1_mean_from_block1_norm1_var_sum, d_block1_norm1_var,
+            out=d_block1_norm1_mean_from_block1_norm1_var)
+
+        # d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
+        #     block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
+        # d_block1.norm1_mean_from_block1.norm1[n, i1] = -d_block1.norm1_mean_from_block1.norm1_sum[n,
+        #     i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of block1.norm1 (small_gpt.py:36)]
+        # d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
+        #     d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
+        #     block1.norm1_var (small_gpt.py:36)]
+        np.einsum("a,nia->ni", block1_norm1_W, d_block1_norm1,
+            out=d_block1_norm1_mean_from_block1_norm1_sum)
+        np.add(1e-05, block1_norm1_var, out=d_block1_norm1_mean)
+        np.sqrt(d_block1_norm1_mean, out=d_block1_norm1_mean)
+        np.divide(d_block1_norm1_mean_from_block1_norm1_sum, d_block1_norm1_mean,
+            out=d_block1_norm1_mean)
+        np.negative(d_block1_norm1_mean, out=d_block1_norm1_mean)
+        np.add(d_block1_norm1_mean, d_block1_norm1_mean_from_block1_norm1_var,
+            out=d_block1_norm1_mean)
+
+        # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
+        #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
+        #     block1.norm1 (small_gpt.py:36)]
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_164)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_165)
+        np.sqrt(t_165, out=t_165)
+        np.divide(t_164, t_165, out=t_164)
+        np.multiply(t_164, d_block1_norm1, out=t_164)
+        np.dot(ones, t_164.reshape(rows*64, 128), out=d_block1_norm1_W)
+
+        # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
+        #     of block1.norm1 (small_gpt.py:36)]
+        np.dot(ones, d_block1_norm1.reshape(rows*64, 128), out=d_block1_norm1_b)
+
+        # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
+        #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
+        #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
+        #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
+        #     (small_gpt.py:38)]
+        np.multiply(0.0078125, d_block1_norm1_mean[:, :, None], out=t_166)
+        np.multiply(0.015625, x, out=d_x)
+        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_167)
+        np.subtract(d_x, t_167, out=d_x)
+        np.multiply(d_block1_norm1_var[:, :, None], d_x, out=d_x)
+        np.add(t_166, d_x, out=d_x)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_168)
+        np.sqrt(t_168, out=t_168)
+        np.divide(block1_norm1_W, t_168, out=t_169)
+        np.multiply(t_169, d_block1_norm1, out=t_169)
+        np.add(d_x, t_169, out=d_x)
+        np.add(d_x, d_x_2, out=d_x)
+
+        # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
+        np.dot(ones_2, d_x.reshape(rows, 8192), out=d_position.reshape(-1))
+
+        # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
+        #     of token (small_gpt.py:45)]
+        d_token_W.fill(0)
+        np.copyto(at_3, tokens)
+        np.copyto(t_170, d_x)
+        np.add.at(d_token_W, at_3.reshape(-1), t_170.reshape(-1, 128))
+
+        # step_size = lr/(1 - beta1**(step + 1))    once a step
+        step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
+
+        # unbiased = sqrt(1 - beta2**(step + 1))    once a step
+        unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
+
+        # token.W_square = sum over i0 < 96, i1 < 128 of d_token.W[i0, i1]**2    for the norm
+        token_W_square = np.einsum("ia,ia->", d_token_W, d_token_W)
+
+        # position_square = sum over i1 < 64, i2 < 128 of d_position[i1, i2]**2    for the norm
+        position_square = np.einsum("ia,ia->", d_position, d_position)
+
+        # block1.norm1.W_square = sum over i2 < 128 of d_block1.norm1.W[i2]**2    for the norm
+        block1_norm1_W_square = np.einsum("i,i->", d_block1_norm1_W, d_block1_norm1_W)
+
+        # block1.norm1.b_square = sum over i2 < 128 of d_block1.norm1.b[i2]**2    for the norm
+        block1_norm1_b_square = np.einsum("i,i->", d_block1_norm1_b, d_block1_norm1_b)
+
+        # block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k,
+        #     j]**2  [for the norm]
+        block1_attention_q_W_square = np.einsum("kj,kj->", d_block1_attention_q_W,
+            d_block1_attention_q_W)
+
+        # block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2  [for the
+        #     norm]
+        block1_attention_q_b_square = np.einsum("j,j->", d_block1_attention_q_b,
+            d_block1_attention_q_b)
+
+        # block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k,
+        #     j]**2  [for the norm]
+        block1_attention_k_W_square = np.einsum("kj,kj->", d_block1_attention_k_W,
+            d_block1_attention_k_W)
+
+        # block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2  [for the
+        #     norm]
+        block1_attention_k_b_square = np.einsum("j,j->", d_block1_attention_k_b,
+            d_block1_attention_k_b)
+
+        # block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k,
+        #     j]**2  [for the norm]
+        block1_attention_v_W_square = np.einsum("kj,kj->", d_block1_attention_v_W,
+            d_block1_attention_v_W)
+
+        # block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2  [for the
+        #     norm]
+        block1_attention_v_b_square = np.einsum("j,j->", d_block1_attention_v_b,
+            d_block1_attention_v_b)
+
+        # block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k,
+        #     j]**2  [for the norm]
+        block1_attention_out_W_square = np.einsum("kj,kj->", d_block1_attention_out_W,
+            d_block1_attention_out_W)
+
+        # block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2  [for
+        #     the norm]
+        block1_attention_out_b_square = np.einsum("j,j->", d_block1_attention_out_b,
+            d_block1_attention_out_b)
+
+        # block1.norm2.W_square = sum over i2 < 128 of d_block1.norm2.W[i2]**2    for the norm
+        block1_norm2_W_square = np.einsum("i,i->", d_block1_norm2_W, d_block1_norm2_W)
+
+        # block1.norm2.b_square = sum over i2 < 128 of d_block1.norm2.b[i2]**2    for the norm
+        block1_norm2_b_square = np.einsum("i,i->", d_block1_norm2_b, d_block1_norm2_b)
+
+        # block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the
+        #     norm
+        block1_up_W_square = np.einsum("kj,kj->", d_block1_up_W, d_block1_up_W)
+
+        # block1.up.b_square = sum over j < 512 of d_block1.up.b[j]**2    for the norm
+        block1_up_b_square = np.einsum("j,j->", d_block1_up_b, d_block1_up_b)
+
+        # block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2  [for the
+        #     norm]
+        block1_down_W_square = np.einsum("kj,kj->", d_block1_down_W, d_block1_down_W)
+
+        # block1.down.b_square = sum over j < 128 of d_block1.down.b[j]**2    for the norm
+        block1_down_b_square = np.einsum("j,j->", d_block1_down_b, d_block1_down_b)
+
+        # block2.norm1.W_square = sum over i2 < 128 of d_block2.norm1.W[i2]**2    for the norm
+        block2_norm1_W_square = np.einsum("i,i->", d_block2_norm1_W, d_block2_norm1_W)
+
+        # block2.norm1.b_square = sum over i2 < 128 of d_block2.norm1.b[i2]**2    for the norm
+        block2_norm1_b_square = np.einsum("i,i->", d_block2_norm1_b, d_block2_norm1_b)
+
+        # block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k,
+        #     j]**2  [for the norm]
+        block2_attention_q_W_square = np.einsum("kj,kj->", d_block2_attention_q_W,
+            d_block2_attention_q_W)
+
+        # block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2  [for the
+        #     norm]
+        block2_attention_q_b_square = np.einsum("j,j->", d_block2_attention_q_b,
+            d_block2_attention_q_b)
+
+        # block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k,
+        #     j]**2  [for the norm]
+        block2_attention_k_W_square = np.einsum("kj,kj->", d_block2_attention_k_W,
+            d_block2_attention_k_W)
+
+        # block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2  [for the
+        #     norm]
+        block2_attention_k_b_square = np.einsum("j,j->", d_block2_attention_k_b,
+            d_block2_attention_k_b)
+
+        # block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k,
+        #     j]**2  [for the norm]
+        block2_attention_v_W_square = np.einsum("kj,kj->", d_block2_attention_v_W,
+            d_block2_attention_v_W)
+
+        # block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2  [for the
+        #     norm]
+        block2_attention_v_b_square = np.einsum("j,j->", d_block2_attention_v_b,
+            d_block2_attention_v_b)
+
+        # block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k,
+        #     j]**2  [for the norm]
+        block2_attention_out_W_square = np.einsum("kj,kj->", d_block2_attention_out_W,
+            d_block2_attention_out_W)
+
+        # block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2  [for
+        #     the norm]
+        block2_attention_out_b_square = np.einsum("j,j->", d_block2_attention_out_b,
+            d_block2_attention_out_b)
+
+        # block2.norm2.W_square = sum over i2 < 128 of d_block2.norm2.W[i2]**2    for the norm
+        block2_norm2_W_square = np.einsum("i,i->", d_block2_norm2_W, d_block2_norm2_W)
+
+        # block2.norm2.b_square = sum over i2 < 128 of d_block2.norm2.b[i2]**2    for the norm
+        block2_norm2_b_square = np.einsum("i,i->", d_block2_norm2_b, d_block2_norm2_b)
+
+        # block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the
+        #     norm
+        block2_up_W_square = np.einsum("kj,kj->", d_block2_up_W, d_block2_up_W)
+
+        # block2.up.b_square = sum over j < 512 of d_block2.up.b[j]**2    for the norm
+        block2_up_b_square = np.einsum("j,j->", d_block2_up_b, d_block2_up_b)
+
+        # block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2  [for the
+        #     norm]
+        block2_down_W_square = np.einsum("kj,kj->", d_block2_down_W, d_block2_down_W)
+
+        # block2.down.b_square = sum over j < 128 of d_block2.down.b[j]**2    for the norm
+        block2_down_b_square = np.einsum("j,j->", d_block2_down_b, d_block2_down_b)
+
+        # block3.norm1.W_square = sum over i2 < 128 of d_block3.norm1.W[i2]**2    for the norm
+        block3_norm1_W_square = np.einsum("i,i->", d_block3_norm1_W, d_block3_norm1_W)
+
+        # block3.norm1.b_square = sum over i2 < 128 of d_block3.norm1.b[i2]**2    for the norm
+        block3_norm1_b_square = np.einsum("i,i->", d_block3_norm1_b, d_block3_norm1_b)
+
+        # block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k,
+        #     j]**2  [for the norm]
+        block3_attention_q_W_square = np.einsum("kj,kj->", d_block3_attention_q_W,
+            d_block3_attention_q_W)
+
+        # block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2  [for the
+        #     norm]
+        block3_attention_q_b_square = np.einsum("j,j->", d_block3_attention_q_b,
+            d_block3_attention_q_b)
+
+        # block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k,
+        #     j]**2  [for the norm]
+        block3_attention_k_W_square = np.einsum("kj,kj->", d_block3_attention_k_W,
+            d_block3_attention_k_W)
+
+        # block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2  [for the
+        #     norm]
+        block3_attention_k_b_square = np.einsum("j,j->", d_block3_attention_k_b,
+            d_block3_attention_k_b)
+
+        # block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k,
+        #     j]**2  [for the norm]
+        block3_attention_v_W_square = np.einsum("kj,kj->", d_block3_attention_v_W,
+            d_block3_attention_v_W)
+
+        # block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2  [for the
+        #     norm]
+        block3_attention_v_b_square = np.einsum("j,j->", d_block3_attention_v_b,
+            d_block3_attention_v_b)
+
+        # block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k,
+        #     j]**2  [for the norm]
+        block3_attention_out_W_square = np.einsum("kj,kj->", d_block3_attention_out_W,
+            d_block3_attention_out_W)
+
+        # block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2  [for
+        #     the norm]
+        block3_attention_out_b_square = np.einsum("j,j->", d_block3_attention_out_b,
+            d_block3_attention_out_b)
+
+        # block3.norm2.W_square = sum over i2 < 128 of d_block3.norm2.W[i2]**2    for the norm
+        block3_norm2_W_square = np.einsum("i,i->", d_block3_norm2_W, d_block3_norm2_W)
+
+        # block3.norm2.b_square = sum over i2 < 128 of d_block3.norm2.b[i2]**2    for the norm
+        block3_norm2_b_square = np.einsum("i,i->", d_block3_norm2_b, d_block3_norm2_b)
+
+        # block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the
+        #     norm
+        block3_up_W_square = np.einsum("kj,kj->", d_block3_up_W, d_block3_up_W)
+
+        # block3.up.b_square = sum over j < 512 of d_block3.up.b[j]**2    for the norm
+        block3_up_b_square = np.einsum("j,j->", d_block3_up_b, d_block3_up_b)
+
+        # block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2  [for the
+        #     norm]
+        block3_down_W_square = np.einsum("kj,kj->", d_block3_down_W, d_block3_down_W)
+
+        # block3.down.b_square = sum over j < 128 of d_block3.down.b[j]**2    for the norm
+        block3_down_b_square = np.einsum("j,j->", d_block3_down_b, d_block3_down_b)
+
+        # block4.norm1.W_square = sum over i2 < 128 of d_block4.norm1.W[i2]**2    for the norm
+        block4_norm1_W_square = np.einsum("i,i->", d_block4_norm1_W, d_block4_norm1_W)
+
+        # block4.norm1.b_square = sum over i2 < 128 of d_block4.norm1.b[i2]**2    for the norm
+        block4_norm1_b_square = np.einsum("i,i->", d_block4_norm1_b, d_block4_norm1_b)
+
+        # block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k,
+        #     j]**2  [for the norm]
+        block4_attention_q_W_square = np.einsum("kj,kj->", d_block4_attention_q_W,
+            d_block4_attention_q_W)
+
+        # block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2  [for the
+        #     norm]
+        block4_attention_q_b_square = np.einsum("j,j->", d_block4_attention_q_b,
+            d_block4_attention_q_b)
+
+        # block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k,
+        #     j]**2  [for the norm]
+        block4_attention_k_W_square = np.einsum("kj,kj->", d_block4_attention_k_W,
+            d_block4_attention_k_W)
+
+        # block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2  [for the
+        #     norm]
+        block4_attention_k_b_square = np.einsum("j,j->", d_block4_attention_k_b,
+            d_block4_attention_k_b)
+
+        # block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k,
+        #     j]**2  [for the norm]
+        block4_attention_v_W_square = np.einsum("kj,kj->", d_block4_attention_v_W,
+            d_block4_attention_v_W)
+
+        # block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2  [for the
+        #     norm]
+        block4_attention_v_b_square = np.einsum("j,j->", d_block4_attention_v_b,
+            d_block4_attention_v_b)
+
+        # block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k,
+        #     j]**2  [for the norm]
+        block4_attention_out_W_square = np.einsum("kj,kj->", d_block4_attention_out_W,
+            d_block4_attention_out_W)
+
+        # block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2  [for
+        #     the norm]
+        block4_attention_out_b_square = np.einsum("j,j->", d_block4_attention_out_b,
+            d_block4_attention_out_b)
+
+        # block4.norm2.W_square = sum over i2 < 128 of d_block4.norm2.W[i2]**2    for the norm
+        block4_norm2_W_square = np.einsum("i,i->", d_block4_norm2_W, d_block4_norm2_W)
+
+        # block4.norm2.b_square = sum over i2 < 128 of d_block4.norm2.b[i2]**2    for the norm
+        block4_norm2_b_square = np.einsum("i,i->", d_block4_norm2_b, d_block4_norm2_b)
+
+        # block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the
+        #     norm
+        block4_up_W_square = np.einsum("kj,kj->", d_block4_up_W, d_block4_up_W)
+
+        # block4.up.b_square = sum over j < 512 of d_block4.up.b[j]**2    for the norm
+        block4_up_b_square = np.einsum("j,j->", d_block4_up_b, d_block4_up_b)
+
+        # block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2  [for the
+        #     norm]
+        block4_down_W_square = np.einsum("kj,kj->", d_block4_down_W, d_block4_down_W)
+
+        # block4.down.b_square = sum over j < 128 of d_block4.down.b[j]**2    for the norm
+        block4_down_b_square = np.einsum("j,j->", d_block4_down_b, d_block4_down_b)
+
+        # norm.W_square = sum over i2 < 128 of d_norm.W[i2]**2    for the norm
+        norm_W_square = np.einsum("i,i->", d_norm_W, d_norm_W)
+
+        # norm.b_square = sum over i2 < 128 of d_norm.b[i2]**2    for the norm
+        norm_b_square = np.einsum("i,i->", d_norm_b, d_norm_b)
+
+        # head.W_square = sum over k < 128, j < 96 of d_head.W[k, j]**2    for the norm
+        # gradient_norm = sqrt(block1.attention.k.W_square + block1.attention.k.b_square +
+        #     block1.attention.out.W_square + block1.attention.out.b_square +
+        #     block1.attention.q.W_square + block1.attention.q.b_square + block1.attention.v.W_square +
+        #     block1.attention.v.b_square + block1.down.W_square + block1.down.b_square +
+        #     block1.norm1.W_square + block1.norm1.b_square + block1.norm2.W_square +
+        #     block1.norm2.b_square + block1.up.W_square + block1.up.b_square +
+        #     block2.attention.k.W_square + block2.attention.k.b_square + block2.attention.out.W_square
+        #     + block2.attention.out.b_square + block2.attention.q.W_square +
+        #     block2.attention.q.b_square + block2.attention.v.W_square + block2.attention.v.b_square +
+        #     block2.down.W_square + block2.down.b_square + block2.norm1.W_square +
+        #     block2.norm1.b_square + block2.norm2.W_square + block2.norm2.b_square + block2.up.W_square
+        #     + block2.up.b_square + block3.attention.k.W_square + block3.attention.k.b_square +
+        #     block3.attention.out.W_square + block3.attention.out.b_square +
+        #     block3.attention.q.W_square + block3.attention.q.b_square + block3.attention.v.W_square +
+        #     block3.attention.v.b_square + block3.down.W_square + block3.down.b_square +
+        #     block3.norm1.W_square + block3.norm1.b_square + block3.norm2.W_square +
+        #     block3.norm2.b_square + block3.up.W_square + block3.up.b_square +
+        #     block4.attention.k.W_square + block4.attention.k.b_square + block4.attention.out.W_square
+        #     + block4.attention.out.b_square + block4.attention.q.W_square +
+        #     block4.attention.q.b_square + block4.attention.v.W_square + block4.attention.v.b_square +
+        #     block4.down.W_square + block4.down.b_square + block4.norm1.W_square +
+        #     block4.norm1.b_square + block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square
+        #     + block4.up.b_square + head.W_square + norm.W_square + norm.b_square + position_square +
+        #     token.W_square)  [over all gradients]
+        # gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm + 1e-06)
+        #     < 1 else 1)  [clips the norm]
+        head_W_square = np.einsum("kj,kj->", d_head_W, d_head_W)
+        gradient_norm = np.sqrt(block1_attention_k_W_square + block1_attention_k_b_square +
+            block1_attention_out_W_square + block1_attention_out_b_square +
+            block1_attention_q_W_square + block1_attention_q_b_square + block1_attention_v_W_square
+            + block1_attention_v_b_square + block1_down_W_square + block1_down_b_square +
+            block1_norm1_W_square + block1_norm1_b_square + block1_norm2_W_square +
+            block1_norm2_b_square + block1_up_W_square + block1_up_b_square +
+            block2_attention_k_W_square + block2_attention_k_b_square +
+            block2_attention_out_W_square + block2_attention_out_b_square +
+            block2_attention_q_W_square + block2_attention_q_b_square + block2_attention_v_W_square
+            + block2_attention_v_b_square + block2_down_W_square + block2_down_b_square +
+            block2_norm1_W_square + block2_norm1_b_square + block2_norm2_W_square +
+            block2_norm2_b_square + block2_up_W_square + block2_up_b_square +
+            block3_attention_k_W_square + block3_attention_k_b_square +
+            block3_attention_out_W_square + block3_attention_out_b_square +
+            block3_attention_q_W_square + block3_attention_q_b_square + block3_attention_v_W_square
+            + block3_attention_v_b_square + block3_down_W_square + block3_down_b_square +
+            block3_norm1_W_square + block3_norm1_b_square + block3_norm2_W_square +
+            block3_norm2_b_square + block3_up_W_square + block3_up_b_square +
+            block4_attention_k_W_square + block4_attention_k_b_square +
+            block4_attention_out_W_square + block4_attention_out_b_square +
+            block4_attention_q_W_square + block4_attention_q_b_square + block4_attention_v_W_square
+            + block4_attention_v_b_square + block4_down_W_square + block4_down_b_square +
+            block4_norm1_W_square + block4_norm1_b_square + block4_norm2_W_square +
+            block4_norm2_b_square + block4_up_W_square + block4_up_b_square + head_W_square +
+            norm_W_square + norm_b_square + position_square + token_W_square)
+        gradient_scale = (clip_norm / (1e-06 + gradient_norm) if clip_norm /
+            (1e-06 + gradient_norm) < 1.0 else 1.0)
+
+        # d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
+        # token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0, i1]
+        #     [AdamW update (small_gpt.py:45)]
+        # token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 +
+        #     beta2*token.W.v[i0, i1]  [AdamW update (small_gpt.py:45)]
+        # token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] -
+        #     step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW
+        #     update (small_gpt.py:45)]
+        np.multiply(gradient_scale, d_token_W, out=d_token_W_clipped)
+        np.multiply(1.0 - beta1, d_token_W_clipped, out=token_W_m_next)
+        np.multiply(beta1, token_W_m, out=t_171)
+        np.add(token_W_m_next, t_171, out=token_W_m)
+        np.square(d_token_W_clipped, out=d_token_W_clipped)
+        np.multiply(1.0 - beta2, d_token_W_clipped, out=d_token_W_clipped)
+        np.multiply(beta2, token_W_v, out=token_W_v_next)
+        np.add(d_token_W_clipped, token_W_v_next, out=token_W_v)
+        np.multiply(1.0 - lr * weight_decay, token_W, out=token_W_next)
+        np.sqrt(token_W_v, out=t_172)
+        np.divide(t_172, unbiased, out=t_172)
+        np.add(eps, t_172, out=t_172)
+        np.divide(step_size, t_172, out=t_172)
+        np.multiply(t_172, token_W_m, out=t_172)
+        np.subtract(token_W_next, t_172, out=token_W)
+
+        # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
+        #     (small_gpt.py:46)
+        # position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1,
+        #     i2]  [AdamW update (small_gpt.py:46)]
+        # position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 +
+        #     beta2*position.v[i1, i2]  [AdamW update (small_gpt.py:46)]
+        # position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] -
+        #     step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW
+        #     update (small_gpt.py:46)]
+        np.multiply(gradient_scale, d_position, out=d_position_clipped)
+        np.multiply(1.0 - beta1, d_position_clipped, out=position_m_next)
+        np.multiply(beta1, position_m, out=t_173)
+        np.add(position_m_next, t_173, out=position_m)
+        np.square(d_position_clipped, out=d_position_clipped)
+        np.multiply(1.0 - beta2, d_position_clipped, out=d_position_clipped)
+        np.multiply(beta2, position_v, out=position_v_next)
+        np.add(d_position_clipped, position_v_next, out=position_v)
+        np.multiply(1.0 - lr * weight_decay, position, out=position_next)
+        np.sqrt(position_v, out=t_174)
+        np.divide(t_174, unbiased, out=t_174)
+        np.add(eps, t_174, out=t_174)
+        np.divide(step_size, t_174, out=t_174)
+        np.multiply(t_174, position_m, out=t_174)
+        np.subtract(position_next, t_174, out=position)
+
+        # d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] +
+        #     beta1*block1.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 +
+        #     beta2*block1.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] -
+        #     step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block1_norm1_W, out=d_block1_norm1_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_norm1_W_clipped, out=block1_norm1_W_m_next)
+        np.multiply(beta1, block1_norm1_W_m, out=t_175)
+        np.add(block1_norm1_W_m_next, t_175, out=block1_norm1_W_m)
+        np.square(d_block1_norm1_W_clipped, out=d_block1_norm1_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_norm1_W_clipped, out=d_block1_norm1_W_clipped)
+        np.multiply(beta2, block1_norm1_W_v, out=block1_norm1_W_v_next)
+        np.add(d_block1_norm1_W_clipped, block1_norm1_W_v_next, out=block1_norm1_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_norm1_W, out=block1_norm1_W_next)
+        np.sqrt(block1_norm1_W_v, out=t_176)
+        np.divide(t_176, unbiased, out=t_176)
+        np.add(eps, t_176, out=t_176)
+        np.divide(step_size, t_176, out=t_176)
+        np.multiply(t_176, block1_norm1_W_m, out=t_176)
+        np.subtract(block1_norm1_W_next, t_176, out=block1_norm1_W)
+
+        # d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] +
+        #     beta1*block1.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 +
+        #     beta2*block1.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] -
+        #     step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block1_norm1_b, out=d_block1_norm1_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_norm1_b_clipped, out=block1_norm1_b_m_next)
+        np.multiply(beta1, block1_norm1_b_m, out=t_177)
+        np.add(block1_norm1_b_m_next, t_177, out=block1_norm1_b_m)
+        np.square(d_block1_norm1_b_clipped, out=d_block1_norm1_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_norm1_b_clipped, out=d_block1_norm1_b_clipped)
+        np.multiply(beta2, block1_norm1_b_v, out=block1_norm1_b_v_next)
+        np.add(d_block1_norm1_b_clipped, block1_norm1_b_v_next, out=block1_norm1_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_norm1_b, out=block1_norm1_b_next)
+        np.sqrt(block1_norm1_b_v, out=t_178)
+        np.divide(t_178, unbiased, out=t_178)
+        np.add(eps, t_178, out=t_178)
+        np.divide(step_size, t_178, out=t_178)
+        np.multiply(t_178, block1_norm1_b_m, out=t_178)
+        np.subtract(block1_norm1_b_next, t_178, out=block1_norm1_b)
+
+        # d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
+        #     beta1*block1.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k,
+        #     j]**2 + beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
+        #     step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_q_W, out=d_block1_attention_q_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_q_W_clipped, out=block1_attention_q_W_m_next)
+        np.multiply(beta1, block1_attention_q_W_m, out=t_179)
+        np.add(block1_attention_q_W_m_next, t_179, out=block1_attention_q_W_m)
+        np.square(d_block1_attention_q_W_clipped, out=d_block1_attention_q_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_q_W_clipped, out=d_block1_attention_q_W_clipped)
+        np.multiply(beta2, block1_attention_q_W_v, out=block1_attention_q_W_v_next)
+        np.add(d_block1_attention_q_W_clipped, block1_attention_q_W_v_next,
+            out=block1_attention_q_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_q_W, out=block1_attention_q_W_next)
+        np.sqrt(block1_attention_q_W_v, out=t_180)
+        np.divide(t_180, unbiased, out=t_180)
+        np.add(eps, t_180, out=t_180)
+        np.divide(step_size, t_180, out=t_180)
+        np.multiply(t_180, block1_attention_q_W_m, out=t_180)
+        np.subtract(block1_attention_q_W_next, t_180, out=block1_attention_q_W)
+
+        # d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] +
+        #     beta1*block1.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2 +
+        #     beta2*block1.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] -
+        #     step_size*block1.attention.q.b.m_next[j]/(eps +
+        #     sqrt(block1.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_q_b, out=d_block1_attention_q_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_q_b_clipped, out=block1_attention_q_b_m_next)
+        np.multiply(beta1, block1_attention_q_b_m, out=t_181)
+        np.add(block1_attention_q_b_m_next, t_181, out=block1_attention_q_b_m)
+        np.square(d_block1_attention_q_b_clipped, out=d_block1_attention_q_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_q_b_clipped, out=d_block1_attention_q_b_clipped)
+        np.multiply(beta2, block1_attention_q_b_v, out=block1_attention_q_b_v_next)
+        np.add(d_block1_attention_q_b_clipped, block1_attention_q_b_v_next,
+            out=block1_attention_q_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_q_b, out=block1_attention_q_b_next)
+        np.sqrt(block1_attention_q_b_v, out=t_182)
+        np.divide(t_182, unbiased, out=t_182)
+        np.add(eps, t_182, out=t_182)
+        np.divide(step_size, t_182, out=t_182)
+        np.multiply(t_182, block1_attention_q_b_m, out=t_182)
+        np.subtract(block1_attention_q_b_next, t_182, out=block1_attention_q_b)
+
+        # d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
+        #     beta1*block1.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k,
+        #     j]**2 + beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
+        #     step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_k_W, out=d_block1_attention_k_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_k_W_clipped, out=block1_attention_k_W_m_next)
+        np.multiply(beta1, block1_attention_k_W_m, out=t_183)
+        np.add(block1_attention_k_W_m_next, t_183, out=block1_attention_k_W_m)
+        np.square(d_block1_attention_k_W_clipped, out=d_block1_attention_k_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_k_W_clipped, out=d_block1_attention_k_W_clipped)
+        np.multiply(beta2, block1_attention_k_W_v, out=block1_attention_k_W_v_next)
+        np.add(d_block1_attention_k_W_clipped, block1_attention_k_W_v_next,
+            out=block1_attention_k_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_k_W, out=block1_attention_k_W_next)
+        np.sqrt(block1_attention_k_W_v, out=t_184)
+        np.divide(t_184, unbiased, out=t_184)
+        np.add(eps, t_184, out=t_184)
+        np.divide(step_size, t_184, out=t_184)
+        np.multiply(t_184, block1_attention_k_W_m, out=t_184)
+        np.subtract(block1_attention_k_W_next, t_184, out=block1_attention_k_W)
+
+        # d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] +
+        #     beta1*block1.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2 +
+        #     beta2*block1.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] -
+        #     step_size*block1.attention.k.b.m_next[j]/(eps +
+        #     sqrt(block1.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_k_b, out=d_block1_attention_k_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_k_b_clipped, out=block1_attention_k_b_m_next)
+        np.multiply(beta1, block1_attention_k_b_m, out=t_185)
+        np.add(block1_attention_k_b_m_next, t_185, out=block1_attention_k_b_m)
+        np.square(d_block1_attention_k_b_clipped, out=d_block1_attention_k_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_k_b_clipped, out=d_block1_attention_k_b_clipped)
+        np.multiply(beta2, block1_attention_k_b_v, out=block1_attention_k_b_v_next)
+        np.add(d_block1_attention_k_b_clipped, block1_attention_k_b_v_next,
+            out=block1_attention_k_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_k_b, out=block1_attention_k_b_next)
+        np.sqrt(block1_attention_k_b_v, out=t_186)
+        np.divide(t_186, unbiased, out=t_186)
+        np.add(eps, t_186, out=t_186)
+        np.divide(step_size, t_186, out=t_186)
+        np.multiply(t_186, block1_attention_k_b_m, out=t_186)
+        np.subtract(block1_attention_k_b_next, t_186, out=block1_attention_k_b)
+
+        # d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
+        #     beta1*block1.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k,
+        #     j]**2 + beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
+        #     step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_v_W, out=d_block1_attention_v_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_v_W_clipped, out=block1_attention_v_W_m_next)
+        np.multiply(beta1, block1_attention_v_W_m, out=t_187)
+        np.add(block1_attention_v_W_m_next, t_187, out=block1_attention_v_W_m)
+        np.square(d_block1_attention_v_W_clipped, out=d_block1_attention_v_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_v_W_clipped, out=d_block1_attention_v_W_clipped)
+        np.multiply(beta2, block1_attention_v_W_v, out=block1_attention_v_W_v_next)
+        np.add(d_block1_attention_v_W_clipped, block1_attention_v_W_v_next,
+            out=block1_attention_v_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_v_W, out=block1_attention_v_W_next)
+        np.sqrt(block1_attention_v_W_v, out=t_188)
+        np.divide(t_188, unbiased, out=t_188)
+        np.add(eps, t_188, out=t_188)
+        np.divide(step_size, t_188, out=t_188)
+        np.multiply(t_188, block1_attention_v_W_m, out=t_188)
+        np.subtract(block1_attention_v_W_next, t_188, out=block1_attention_v_W)
+
+        # d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] +
+        #     beta1*block1.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2 +
+        #     beta2*block1.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] -
+        #     step_size*block1.attention.v.b.m_next[j]/(eps +
+        #     sqrt(block1.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_v_b, out=d_block1_attention_v_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_v_b_clipped, out=block1_attention_v_b_m_next)
+        np.multiply(beta1, block1_attention_v_b_m, out=t_189)
+        np.add(block1_attention_v_b_m_next, t_189, out=block1_attention_v_b_m)
+        np.square(d_block1_attention_v_b_clipped, out=d_block1_attention_v_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_v_b_clipped, out=d_block1_attention_v_b_clipped)
+        np.multiply(beta2, block1_attention_v_b_v, out=block1_attention_v_b_v_next)
+        np.add(d_block1_attention_v_b_clipped, block1_attention_v_b_v_next,
+            out=block1_attention_v_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_v_b, out=block1_attention_v_b_next)
+        np.sqrt(block1_attention_v_b_v, out=t_190)
+        np.divide(t_190, unbiased, out=t_190)
+        np.add(eps, t_190, out=t_190)
+        np.divide(step_size, t_190, out=t_190)
+        np.multiply(t_190, block1_attention_v_b_m, out=t_190)
+        np.subtract(block1_attention_v_b_next, t_190, out=block1_attention_v_b)
+
+        # d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k, j] +
+        #     beta1*block1.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k,
+        #     j]**2 + beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j] -
+        #     step_size*block1.attention.out.W.m_next[k, j]/(eps + sqrt(block1.attention.out.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_out_W, out=d_block1_attention_out_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_out_W_clipped,
+            out=block1_attention_out_W_m_next)
+        np.multiply(beta1, block1_attention_out_W_m, out=t_191)
+        np.add(block1_attention_out_W_m_next, t_191, out=block1_attention_out_W_m)
+        np.square(d_block1_attention_out_W_clipped, out=d_block1_attention_out_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_out_W_clipped,
+            out=d_block1_attention_out_W_clipped)
+        np.multiply(beta2, block1_attention_out_W_v, out=block1_attention_out_W_v_next)
+        np.add(d_block1_attention_out_W_clipped, block1_attention_out_W_v_next,
+            out=block1_attention_out_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_out_W,
+            out=block1_attention_out_W_next)
+        np.sqrt(block1_attention_out_W_v, out=t_192)
+        np.divide(t_192, unbiased, out=t_192)
+        np.add(eps, t_192, out=t_192)
+        np.divide(step_size, t_192, out=t_192)
+        np.multiply(t_192, block1_attention_out_W_m, out=t_192)
+        np.subtract(block1_attention_out_W_next, t_192, out=block1_attention_out_W)
+
+        # d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
+        #     beta1*block1.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.out.b.v_next[j] = (1 - beta2)*d_block1.attention.out.b_clipped[j]**2
+        #     + beta2*block1.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
+        #     step_size*block1.attention.out.b.m_next[j]/(eps +
+        #     sqrt(block1.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block1_attention_out_b, out=d_block1_attention_out_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_attention_out_b_clipped,
+            out=block1_attention_out_b_m_next)
+        np.multiply(beta1, block1_attention_out_b_m, out=t_193)
+        np.add(block1_attention_out_b_m_next, t_193, out=block1_attention_out_b_m)
+        np.square(d_block1_attention_out_b_clipped, out=d_block1_attention_out_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_attention_out_b_clipped,
+            out=d_block1_attention_out_b_clipped)
+        np.multiply(beta2, block1_attention_out_b_v, out=block1_attention_out_b_v_next)
+        np.add(d_block1_attention_out_b_clipped, block1_attention_out_b_v_next,
+            out=block1_attention_out_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_attention_out_b,
+            out=block1_attention_out_b_next)
+        np.sqrt(block1_attention_out_b_v, out=t_194)
+        np.divide(t_194, unbiased, out=t_194)
+        np.add(eps, t_194, out=t_194)
+        np.divide(step_size, t_194, out=t_194)
+        np.multiply(t_194, block1_attention_out_b_m, out=t_194)
+        np.subtract(block1_attention_out_b_next, t_194, out=block1_attention_out_b)
+
+        # d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] +
+        #     beta1*block1.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 +
+        #     beta2*block1.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] -
+        #     step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block1_norm2_W, out=d_block1_norm2_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_norm2_W_clipped, out=block1_norm2_W_m_next)
+        np.multiply(beta1, block1_norm2_W_m, out=t_195)
+        np.add(block1_norm2_W_m_next, t_195, out=block1_norm2_W_m)
+        np.square(d_block1_norm2_W_clipped, out=d_block1_norm2_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_norm2_W_clipped, out=d_block1_norm2_W_clipped)
+        np.multiply(beta2, block1_norm2_W_v, out=block1_norm2_W_v_next)
+        np.add(d_block1_norm2_W_clipped, block1_norm2_W_v_next, out=block1_norm2_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_norm2_W, out=block1_norm2_W_next)
+        np.sqrt(block1_norm2_W_v, out=t_196)
+        np.divide(t_196, unbiased, out=t_196)
+        np.add(eps, t_196, out=t_196)
+        np.divide(step_size, t_196, out=t_196)
+        np.multiply(t_196, block1_norm2_W_m, out=t_196)
+        np.subtract(block1_norm2_W_next, t_196, out=block1_norm2_W)
+
+        # d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] +
+        #     beta1*block1.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 +
+        #     beta2*block1.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] -
+        #     step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block1_norm2_b, out=d_block1_norm2_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_norm2_b_clipped, out=block1_norm2_b_m_next)
+        np.multiply(beta1, block1_norm2_b_m, out=t_197)
+        np.add(block1_norm2_b_m_next, t_197, out=block1_norm2_b_m)
+        np.square(d_block1_norm2_b_clipped, out=d_block1_norm2_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_norm2_b_clipped, out=d_block1_norm2_b_clipped)
+        np.multiply(beta2, block1_norm2_b_v, out=block1_norm2_b_v_next)
+        np.add(d_block1_norm2_b_clipped, block1_norm2_b_v_next, out=block1_norm2_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_norm2_b, out=block1_norm2_b_next)
+        np.sqrt(block1_norm2_b_v, out=t_198)
+        np.divide(t_198, unbiased, out=t_198)
+        np.add(eps, t_198, out=t_198)
+        np.divide(step_size, t_198, out=t_198)
+        np.multiply(t_198, block1_norm2_b_m, out=t_198)
+        np.subtract(block1_norm2_b_next, t_198, out=block1_norm2_b)
+
+        # d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]  [AdamW update
+        #     (small_gpt.py:40)]
+        # block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] +
+        #     beta1*block1.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+        # block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 +
+        #     beta2*block1.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
+        # block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] -
+        #     step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block1_up_W, out=d_block1_up_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_up_W_clipped, out=block1_up_W_m_next)
+        np.multiply(beta1, block1_up_W_m, out=t_199)
+        np.add(block1_up_W_m_next, t_199, out=block1_up_W_m)
+        np.square(d_block1_up_W_clipped, out=d_block1_up_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_up_W_clipped, out=d_block1_up_W_clipped)
+        np.multiply(beta2, block1_up_W_v, out=block1_up_W_v_next)
+        np.add(d_block1_up_W_clipped, block1_up_W_v_next, out=block1_up_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_up_W, out=block1_up_W_next)
+        np.sqrt(block1_up_W_v, out=t_200)
+        np.divide(t_200, unbiased, out=t_200)
+        np.add(eps, t_200, out=t_200)
+        np.divide(step_size, t_200, out=t_200)
+        np.multiply(t_200, block1_up_W_m, out=t_200)
+        np.subtract(block1_up_W_next, t_200, out=block1_up_W)
+
+        # d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
+        # block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
+        #     [AdamW update (small_gpt.py:40)]
+        # block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 +
+        #     beta2*block1.up.b.v[j]  [AdamW update (small_gpt.py:40)]
+        # block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
+        #     step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block1_up_b, out=d_block1_up_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_up_b_clipped, out=block1_up_b_m_next)
+        np.multiply(beta1, block1_up_b_m, out=t_201)
+        np.add(block1_up_b_m_next, t_201, out=block1_up_b_m)
+        np.square(d_block1_up_b_clipped, out=d_block1_up_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_up_b_clipped, out=d_block1_up_b_clipped)
+        np.multiply(beta2, block1_up_b_v, out=block1_up_b_v_next)
+        np.add(d_block1_up_b_clipped, block1_up_b_v_next, out=block1_up_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_up_b, out=block1_up_b_next)
+        np.sqrt(block1_up_b_v, out=t_202)
+        np.divide(t_202, unbiased, out=t_202)
+        np.add(eps, t_202, out=t_202)
+        np.divide(step_size, t_202, out=t_202)
+        np.multiply(t_202, block1_up_b_m, out=t_202)
+        np.subtract(block1_up_b_next, t_202, out=block1_up_b)
+
+        # d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]  [AdamW update
+        #     (small_gpt.py:41)]
+        # block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] +
+        #     beta1*block1.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
+        # block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 +
+        #     beta2*block1.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
+        # block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] -
+        #     step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)
+        #     [AdamW update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block1_down_W, out=d_block1_down_W_clipped)
+        np.multiply(1.0 - beta1, d_block1_down_W_clipped, out=block1_down_W_m_next)
+        np.multiply(beta1, block1_down_W_m, out=t_203)
+        np.add(block1_down_W_m_next, t_203, out=block1_down_W_m)
+        np.square(d_block1_down_W_clipped, out=d_block1_down_W_clipped)
+        np.multiply(1.0 - beta2, d_block1_down_W_clipped, out=d_block1_down_W_clipped)
+        np.multiply(beta2, block1_down_W_v, out=block1_down_W_v_next)
+        np.add(d_block1_down_W_clipped, block1_down_W_v_next, out=block1_down_W_v)
+        np.multiply(1.0 - lr * weight_decay, block1_down_W, out=block1_down_W_next)
+        np.sqrt(block1_down_W_v, out=t_204)
+        np.divide(t_204, unbiased, out=t_204)
+        np.add(eps, t_204, out=t_204)
+        np.divide(step_size, t_204, out=t_204)
+        np.multiply(t_204, block1_down_W_m, out=t_204)
+        np.subtract(block1_down_W_next, t_204, out=block1_down_W)
+
+        # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
+        #     (small_gpt.py:41)
+        # block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] +
+        #     beta1*block1.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+        # block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 +
+        #     beta2*block1.down.b.v[j]  [AdamW update (small_gpt.py:41)]
+        # block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] -
+        #     step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block1_down_b, out=d_block1_down_b_clipped)
+        np.multiply(1.0 - beta1, d_block1_down_b_clipped, out=block1_down_b_m_next)
+        np.multiply(beta1, block1_down_b_m, out=t_205)
+        np.add(block1_down_b_m_next, t_205, out=block1_down_b_m)
+        np.square(d_block1_down_b_clipped, out=d_block1_down_b_clipped)
+        np.multiply(1.0 - beta2, d_block1_down_b_clipped, out=d_block1_down_b_clipped)
+        np.multiply(beta2, block1_down_b_v, out=block1_down_b_v_next)
+        np.add(d_block1_down_b_clipped, block1_down_b_v_next, out=block1_down_b_v)
+        np.multiply(1.0 - lr * weight_decay, block1_down_b, out=block1_down_b_next)
+        np.sqrt(block1_down_b_v, out=t_206)
+        np.divide(t_206, unbiased, out=t_206)
+        np.add(eps, t_206, out=t_206)
+        np.divide(step_size, t_206, out=t_206)
+        np.multiply(t_206, block1_down_b_m, out=t_206)
+        np.subtract(block1_down_b_next, t_206, out=block1_down_b)
+
+        # d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] +
+        #     beta1*block2.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 +
+        #     beta2*block2.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] -
+        #     step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block2_norm1_W, out=d_block2_norm1_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_norm1_W_clipped, out=block2_norm1_W_m_next)
+        np.multiply(beta1, block2_norm1_W_m, out=t_207)
+        np.add(block2_norm1_W_m_next, t_207, out=block2_norm1_W_m)
+        np.square(d_block2_norm1_W_clipped, out=d_block2_norm1_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_norm1_W_clipped, out=d_block2_norm1_W_clipped)
+        np.multiply(beta2, block2_norm1_W_v, out=block2_norm1_W_v_next)
+        np.add(d_block2_norm1_W_clipped, block2_norm1_W_v_next, out=block2_norm1_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_norm1_W, out=block2_norm1_W_next)
+        np.sqrt(block2_norm1_W_v, out=t_208)
+        np.divide(t_208, unbiased, out=t_208)
+        np.add(eps, t_208, out=t_208)
+        np.divide(step_size, t_208, out=t_208)
+        np.multiply(t_208, block2_norm1_W_m, out=t_208)
+        np.subtract(block2_norm1_W_next, t_208, out=block2_norm1_W)
+
+        # d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] +
+        #     beta1*block2.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 +
+        #     beta2*block2.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] -
+        #     step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block2_norm1_b, out=d_block2_norm1_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_norm1_b_clipped, out=block2_norm1_b_m_next)
+        np.multiply(beta1, block2_norm1_b_m, out=t_209)
+        np.add(block2_norm1_b_m_next, t_209, out=block2_norm1_b_m)
+        np.square(d_block2_norm1_b_clipped, out=d_block2_norm1_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_norm1_b_clipped, out=d_block2_norm1_b_clipped)
+        np.multiply(beta2, block2_norm1_b_v, out=block2_norm1_b_v_next)
+        np.add(d_block2_norm1_b_clipped, block2_norm1_b_v_next, out=block2_norm1_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_norm1_b, out=block2_norm1_b_next)
+        np.sqrt(block2_norm1_b_v, out=t_210)
+        np.divide(t_210, unbiased, out=t_210)
+        np.add(eps, t_210, out=t_210)
+        np.divide(step_size, t_210, out=t_210)
+        np.multiply(t_210, block2_norm1_b_m, out=t_210)
+        np.subtract(block2_norm1_b_next, t_210, out=block2_norm1_b)
+
+        # d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
+        #     beta1*block2.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k,
+        #     j]**2 + beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
+        #     step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_q_W, out=d_block2_attention_q_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_q_W_clipped, out=block2_attention_q_W_m_next)
+        np.multiply(beta1, block2_attention_q_W_m, out=t_211)
+        np.add(block2_attention_q_W_m_next, t_211, out=block2_attention_q_W_m)
+        np.square(d_block2_attention_q_W_clipped, out=d_block2_attention_q_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_q_W_clipped, out=d_block2_attention_q_W_clipped)
+        np.multiply(beta2, block2_attention_q_W_v, out=block2_attention_q_W_v_next)
+        np.add(d_block2_attention_q_W_clipped, block2_attention_q_W_v_next,
+            out=block2_attention_q_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_q_W, out=block2_attention_q_W_next)
+        np.sqrt(block2_attention_q_W_v, out=t_212)
+        np.divide(t_212, unbiased, out=t_212)
+        np.add(eps, t_212, out=t_212)
+        np.divide(step_size, t_212, out=t_212)
+        np.multiply(t_212, block2_attention_q_W_m, out=t_212)
+        np.subtract(block2_attention_q_W_next, t_212, out=block2_attention_q_W)
+
+        # d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] +
+        #     beta1*block2.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2 +
+        #     beta2*block2.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] -
+        #     step_size*block2.attention.q.b.m_next[j]/(eps +
+        #     sqrt(block2.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_q_b, out=d_block2_attention_q_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_q_b_clipped, out=block2_attention_q_b_m_next)
+        np.multiply(beta1, block2_attention_q_b_m, out=t_213)
+        np.add(block2_attention_q_b_m_next, t_213, out=block2_attention_q_b_m)
+        np.square(d_block2_attention_q_b_clipped, out=d_block2_attention_q_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_q_b_clipped, out=d_block2_attention_q_b_clipped)
+        np.multiply(beta2, block2_attention_q_b_v, out=block2_attention_q_b_v_next)
+        np.add(d_block2_attention_q_b_clipped, block2_attention_q_b_v_next,
+            out=block2_attention_q_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_q_b, out=block2_attention_q_b_next)
+        np.sqrt(block2_attention_q_b_v, out=t_214)
+        np.divide(t_214, unbiased, out=t_214)
+        np.add(eps, t_214, out=t_214)
+        np.divide(step_size, t_214, out=t_214)
+        np.multiply(t_214, block2_attention_q_b_m, out=t_214)
+        np.subtract(block2_attention_q_b_next, t_214, out=block2_attention_q_b)
+
+        # d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
+        #     beta1*block2.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k,
+        #     j]**2 + beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
+        #     step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_k_W, out=d_block2_attention_k_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_k_W_clipped, out=block2_attention_k_W_m_next)
+        np.multiply(beta1, block2_attention_k_W_m, out=t_215)
+        np.add(block2_attention_k_W_m_next, t_215, out=block2_attention_k_W_m)
+        np.square(d_block2_attention_k_W_clipped, out=d_block2_attention_k_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_k_W_clipped, out=d_block2_attention_k_W_clipped)
+        np.multiply(beta2, block2_attention_k_W_v, out=block2_attention_k_W_v_next)
+        np.add(d_block2_attention_k_W_clipped, block2_attention_k_W_v_next,
+            out=block2_attention_k_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_k_W, out=block2_attention_k_W_next)
+        np.sqrt(block2_attention_k_W_v, out=t_216)
+        np.divide(t_216, unbiased, out=t_216)
+        np.add(eps, t_216, out=t_216)
+        np.divide(step_size, t_216, out=t_216)
+        np.multiply(t_216, block2_attention_k_W_m, out=t_216)
+        np.subtract(block2_attention_k_W_next, t_216, out=block2_attention_k_W)
+
+        # d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] +
+        #     beta1*block2.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2 +
+        #     beta2*block2.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] -
+        #     step_size*block2.attention.k.b.m_next[j]/(eps +
+        #     sqrt(block2.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_k_b, out=d_block2_attention_k_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_k_b_clipped, out=block2_attention_k_b_m_next)
+        np.multiply(beta1, block2_attention_k_b_m, out=t_217)
+        np.add(block2_attention_k_b_m_next, t_217, out=block2_attention_k_b_m)
+        np.square(d_block2_attention_k_b_clipped, out=d_block2_attention_k_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_k_b_clipped, out=d_block2_attention_k_b_clipped)
+        np.multiply(beta2, block2_attention_k_b_v, out=block2_attention_k_b_v_next)
+        np.add(d_block2_attention_k_b_clipped, block2_attention_k_b_v_next,
+            out=block2_attention_k_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_k_b, out=block2_attention_k_b_next)
+        np.sqrt(block2_attention_k_b_v, out=t_218)
+        np.divide(t_218, unbiased, out=t_218)
+        np.add(eps, t_218, out=t_218)
+        np.divide(step_size, t_218, out=t_218)
+        np.multiply(t_218, block2_attention_k_b_m, out=t_218)
+        np.subtract(block2_attention_k_b_next, t_218, out=block2_attention_k_b)
+
+        # d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
+        #     beta1*block2.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k,
+        #     j]**2 + beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
+        #     step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_v_W, out=d_block2_attention_v_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_v_W_clipped, out=block2_attention_v_W_m_next)
+        np.multiply(beta1, block2_attention_v_W_m, out=t_219)
+        np.add(block2_attention_v_W_m_next, t_219, out=block2_attention_v_W_m)
+        np.square(d_block2_attention_v_W_clipped, out=d_block2_attention_v_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_v_W_clipped, out=d_block2_attention_v_W_clipped)
+        np.multiply(beta2, block2_attention_v_W_v, out=block2_attention_v_W_v_next)
+        np.add(d_block2_attention_v_W_clipped, block2_attention_v_W_v_next,
+            out=block2_attention_v_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_v_W, out=block2_attention_v_W_next)
+        np.sqrt(block2_attention_v_W_v, out=t_220)
+        np.divide(t_220, unbiased, out=t_220)
+        np.add(eps, t_220, out=t_220)
+        np.divide(step_size, t_220, out=t_220)
+        np.multiply(t_220, block2_attention_v_W_m, out=t_220)
+        np.subtract(block2_attention_v_W_next, t_220, out=block2_attention_v_W)
+
+        # d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] +
+        #     beta1*block2.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2 +
+        #     beta2*block2.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] -
+        #     step_size*block2.attention.v.b.m_next[j]/(eps +
+        #     sqrt(block2.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_v_b, out=d_block2_attention_v_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_v_b_clipped, out=block2_attention_v_b_m_next)
+        np.multiply(beta1, block2_attention_v_b_m, out=t_221)
+        np.add(block2_attention_v_b_m_next, t_221, out=block2_attention_v_b_m)
+        np.square(d_block2_attention_v_b_clipped, out=d_block2_attention_v_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_v_b_clipped, out=d_block2_attention_v_b_clipped)
+        np.multiply(beta2, block2_attention_v_b_v, out=block2_attention_v_b_v_next)
+        np.add(d_block2_attention_v_b_clipped, block2_attention_v_b_v_next,
+            out=block2_attention_v_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_v_b, out=block2_attention_v_b_next)
+        np.sqrt(block2_attention_v_b_v, out=t_222)
+        np.divide(t_222, unbiased, out=t_222)
+        np.add(eps, t_222, out=t_222)
+        np.divide(step_size, t_222, out=t_222)
+        np.multiply(t_222, block2_attention_v_b_m, out=t_222)
+        np.subtract(block2_attention_v_b_next, t_222, out=block2_attention_v_b)
+
+        # d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k, j] +
+        #     beta1*block2.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k,
+        #     j]**2 + beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j] -
+        #     step_size*block2.attention.out.W.m_next[k, j]/(eps + sqrt(block2.attention.out.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_out_W, out=d_block2_attention_out_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_out_W_clipped,
+            out=block2_attention_out_W_m_next)
+        np.multiply(beta1, block2_attention_out_W_m, out=t_223)
+        np.add(block2_attention_out_W_m_next, t_223, out=block2_attention_out_W_m)
+        np.square(d_block2_attention_out_W_clipped, out=d_block2_attention_out_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_out_W_clipped,
+            out=d_block2_attention_out_W_clipped)
+        np.multiply(beta2, block2_attention_out_W_v, out=block2_attention_out_W_v_next)
+        np.add(d_block2_attention_out_W_clipped, block2_attention_out_W_v_next,
+            out=block2_attention_out_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_out_W,
+            out=block2_attention_out_W_next)
+        np.sqrt(block2_attention_out_W_v, out=t_224)
+        np.divide(t_224, unbiased, out=t_224)
+        np.add(eps, t_224, out=t_224)
+        np.divide(step_size, t_224, out=t_224)
+        np.multiply(t_224, block2_attention_out_W_m, out=t_224)
+        np.subtract(block2_attention_out_W_next, t_224, out=block2_attention_out_W)
+
+        # d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
+        #     beta1*block2.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.out.b.v_next[j] = (1 - beta2)*d_block2.attention.out.b_clipped[j]**2
+        #     + beta2*block2.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
+        #     step_size*block2.attention.out.b.m_next[j]/(eps +
+        #     sqrt(block2.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block2_attention_out_b, out=d_block2_attention_out_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_attention_out_b_clipped,
+            out=block2_attention_out_b_m_next)
+        np.multiply(beta1, block2_attention_out_b_m, out=t_225)
+        np.add(block2_attention_out_b_m_next, t_225, out=block2_attention_out_b_m)
+        np.square(d_block2_attention_out_b_clipped, out=d_block2_attention_out_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_attention_out_b_clipped,
+            out=d_block2_attention_out_b_clipped)
+        np.multiply(beta2, block2_attention_out_b_v, out=block2_attention_out_b_v_next)
+        np.add(d_block2_attention_out_b_clipped, block2_attention_out_b_v_next,
+            out=block2_attention_out_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_attention_out_b,
+            out=block2_attention_out_b_next)
+        np.sqrt(block2_attention_out_b_v, out=t_226)
+        np.divide(t_226, unbiased, out=t_226)
+        np.add(eps, t_226, out=t_226)
+        np.divide(step_size, t_226, out=t_226)
+        np.multiply(t_226, block2_attention_out_b_m, out=t_226)
+        np.subtract(block2_attention_out_b_next, t_226, out=block2_attention_out_b)
+
+        # d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] +
+        #     beta1*block2.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 +
+        #     beta2*block2.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] -
+        #     step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block2_norm2_W, out=d_block2_norm2_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_norm2_W_clipped, out=block2_norm2_W_m_next)
+        np.multiply(beta1, block2_norm2_W_m, out=t_227)
+        np.add(block2_norm2_W_m_next, t_227, out=block2_norm2_W_m)
+        np.square(d_block2_norm2_W_clipped, out=d_block2_norm2_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_norm2_W_clipped, out=d_block2_norm2_W_clipped)
+        np.multiply(beta2, block2_norm2_W_v, out=block2_norm2_W_v_next)
+        np.add(d_block2_norm2_W_clipped, block2_norm2_W_v_next, out=block2_norm2_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_norm2_W, out=block2_norm2_W_next)
+        np.sqrt(block2_norm2_W_v, out=t_228)
+        np.divide(t_228, unbiased, out=t_228)
+        np.add(eps, t_228, out=t_228)
+        np.divide(step_size, t_228, out=t_228)
+        np.multiply(t_228, block2_norm2_W_m, out=t_228)
+        np.subtract(block2_norm2_W_next, t_228, out=block2_norm2_W)
+
+        # d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] +
+        #     beta1*block2.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 +
+        #     beta2*block2.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] -
+        #     step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block2_norm2_b, out=d_block2_norm2_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_norm2_b_clipped, out=block2_norm2_b_m_next)
+        np.multiply(beta1, block2_norm2_b_m, out=t_229)
+        np.add(block2_norm2_b_m_next, t_229, out=block2_norm2_b_m)
+        np.square(d_block2_norm2_b_clipped, out=d_block2_norm2_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_norm2_b_clipped, out=d_block2_norm2_b_clipped)
+        np.multiply(beta2, block2_norm2_b_v, out=block2_norm2_b_v_next)
+        np.add(d_block2_norm2_b_clipped, block2_norm2_b_v_next, out=block2_norm2_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_norm2_b, out=block2_norm2_b_next)
+        np.sqrt(block2_norm2_b_v, out=t_230)
+        np.divide(t_230, unbiased, out=t_230)
+        np.add(eps, t_230, out=t_230)
+        np.divide(step_size, t_230, out=t_230)
+        np.multiply(t_230, block2_norm2_b_m, out=t_230)
+        np.subtract(block2_norm2_b_next, t_230, out=block2_norm2_b)
+
+        # d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]  [AdamW update
+        #     (small_gpt.py:40)]
+        # block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] +
+        #     beta1*block2.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+        # block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 +
+        #     beta2*block2.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
+        # block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] -
+        #     step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block2_up_W, out=d_block2_up_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_up_W_clipped, out=block2_up_W_m_next)
+        np.multiply(beta1, block2_up_W_m, out=t_231)
+        np.add(block2_up_W_m_next, t_231, out=block2_up_W_m)
+        np.square(d_block2_up_W_clipped, out=d_block2_up_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_up_W_clipped, out=d_block2_up_W_clipped)
+        np.multiply(beta2, block2_up_W_v, out=block2_up_W_v_next)
+        np.add(d_block2_up_W_clipped, block2_up_W_v_next, out=block2_up_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_up_W, out=block2_up_W_next)
+        np.sqrt(block2_up_W_v, out=t_232)
+        np.divide(t_232, unbiased, out=t_232)
+        np.add(eps, t_232, out=t_232)
+        np.divide(step_size, t_232, out=t_232)
+        np.multiply(t_232, block2_up_W_m, out=t_232)
+        np.subtract(block2_up_W_next, t_232, out=block2_up_W)
+
+        # d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
+        # block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
+        #     [AdamW update (small_gpt.py:40)]
+        # block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 +
+        #     beta2*block2.up.b.v[j]  [AdamW update (small_gpt.py:40)]
+        # block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
+        #     step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block2_up_b, out=d_block2_up_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_up_b_clipped, out=block2_up_b_m_next)
+        np.multiply(beta1, block2_up_b_m, out=t_233)
+        np.add(block2_up_b_m_next, t_233, out=block2_up_b_m)
+        np.square(d_block2_up_b_clipped, out=d_block2_up_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_up_b_clipped, out=d_block2_up_b_clipped)
+        np.multiply(beta2, block2_up_b_v, out=block2_up_b_v_next)
+        np.add(d_block2_up_b_clipped, block2_up_b_v_next, out=block2_up_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_up_b, out=block2_up_b_next)
+        np.sqrt(block2_up_b_v, out=t_234)
+        np.divide(t_234, unbiased, out=t_234)
+        np.add(eps, t_234, out=t_234)
+        np.divide(step_size, t_234, out=t_234)
+        np.multiply(t_234, block2_up_b_m, out=t_234)
+        np.subtract(block2_up_b_next, t_234, out=block2_up_b)
+
+        # d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]  [AdamW update
+        #     (small_gpt.py:41)]
+        # block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] +
+        #     beta1*block2.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
+        # block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 +
+        #     beta2*block2.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
+        # block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] -
+        #     step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)
+        #     [AdamW update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block2_down_W, out=d_block2_down_W_clipped)
+        np.multiply(1.0 - beta1, d_block2_down_W_clipped, out=block2_down_W_m_next)
+        np.multiply(beta1, block2_down_W_m, out=t_235)
+        np.add(block2_down_W_m_next, t_235, out=block2_down_W_m)
+        np.square(d_block2_down_W_clipped, out=d_block2_down_W_clipped)
+        np.multiply(1.0 - beta2, d_block2_down_W_clipped, out=d_block2_down_W_clipped)
+        np.multiply(beta2, block2_down_W_v, out=block2_down_W_v_next)
+        np.add(d_block2_down_W_clipped, block2_down_W_v_next, out=block2_down_W_v)
+        np.multiply(1.0 - lr * weight_decay, block2_down_W, out=block2_down_W_next)
+        np.sqrt(block2_down_W_v, out=t_236)
+        np.divide(t_236, unbiased, out=t_236)
+        np.add(eps, t_236, out=t_236)
+        np.divide(step_size, t_236, out=t_236)
+        np.multiply(t_236, block2_down_W_m, out=t_236)
+        np.subtract(block2_down_W_next, t_236, out=block2_down_W)
+
+        # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
+        #     (small_gpt.py:41)
+        # block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] +
+        #     beta1*block2.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+        # block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 +
+        #     beta2*block2.down.b.v[j]  [AdamW update (small_gpt.py:41)]
+        # block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] -
+        #     step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block2_down_b, out=d_block2_down_b_clipped)
+        np.multiply(1.0 - beta1, d_block2_down_b_clipped, out=block2_down_b_m_next)
+        np.multiply(beta1, block2_down_b_m, out=t_237)
+        np.add(block2_down_b_m_next, t_237, out=block2_down_b_m)
+        np.square(d_block2_down_b_clipped, out=d_block2_down_b_clipped)
+        np.multiply(1.0 - beta2, d_block2_down_b_clipped, out=d_block2_down_b_clipped)
+        np.multiply(beta2, block2_down_b_v, out=block2_down_b_v_next)
+        np.add(d_block2_down_b_clipped, block2_down_b_v_next, out=block2_down_b_v)
+        np.multiply(1.0 - lr * weight_decay, block2_down_b, out=block2_down_b_next)
+        np.sqrt(block2_down_b_v, out=t_238)
+        np.divide(t_238, unbiased, out=t_238)
+        np.add(eps, t_238, out=t_238)
+        np.divide(step_size, t_238, out=t_238)
+        np.multiply(t_238, block2_down_b_m, out=t_238)
+        np.subtract(block2_down_b_next, t_238, out=block2_down_b)
+
+        # d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] +
+        #     beta1*block3.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 +
+        #     beta2*block3.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] -
+        #     step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block3_norm1_W, out=d_block3_norm1_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_norm1_W_clipped, out=block3_norm1_W_m_next)
+        np.multiply(beta1, block3_norm1_W_m, out=t_239)
+        np.add(block3_norm1_W_m_next, t_239, out=block3_norm1_W_m)
+        np.square(d_block3_norm1_W_clipped, out=d_block3_norm1_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_norm1_W_clipped, out=d_block3_norm1_W_clipped)
+        np.multiply(beta2, block3_norm1_W_v, out=block3_norm1_W_v_next)
+        np.add(d_block3_norm1_W_clipped, block3_norm1_W_v_next, out=block3_norm1_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_norm1_W, out=block3_norm1_W_next)
+        np.sqrt(block3_norm1_W_v, out=t_240)
+        np.divide(t_240, unbiased, out=t_240)
+        np.add(eps, t_240, out=t_240)
+        np.divide(step_size, t_240, out=t_240)
+        np.multiply(t_240, block3_norm1_W_m, out=t_240)
+        np.subtract(block3_norm1_W_next, t_240, out=block3_norm1_W)
+
+        # d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] +
+        #     beta1*block3.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 +
+        #     beta2*block3.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] -
+        #     step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block3_norm1_b, out=d_block3_norm1_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_norm1_b_clipped, out=block3_norm1_b_m_next)
+        np.multiply(beta1, block3_norm1_b_m, out=t_241)
+        np.add(block3_norm1_b_m_next, t_241, out=block3_norm1_b_m)
+        np.square(d_block3_norm1_b_clipped, out=d_block3_norm1_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_norm1_b_clipped, out=d_block3_norm1_b_clipped)
+        np.multiply(beta2, block3_norm1_b_v, out=block3_norm1_b_v_next)
+        np.add(d_block3_norm1_b_clipped, block3_norm1_b_v_next, out=block3_norm1_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_norm1_b, out=block3_norm1_b_next)
+        np.sqrt(block3_norm1_b_v, out=t_242)
+        np.divide(t_242, unbiased, out=t_242)
+        np.add(eps, t_242, out=t_242)
+        np.divide(step_size, t_242, out=t_242)
+        np.multiply(t_242, block3_norm1_b_m, out=t_242)
+        np.subtract(block3_norm1_b_next, t_242, out=block3_norm1_b)
+
+        # d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
+        #     beta1*block3.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k,
+        #     j]**2 + beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
+        #     step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_q_W, out=d_block3_attention_q_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_q_W_clipped, out=block3_attention_q_W_m_next)
+        np.multiply(beta1, block3_attention_q_W_m, out=t_243)
+        np.add(block3_attention_q_W_m_next, t_243, out=block3_attention_q_W_m)
+        np.square(d_block3_attention_q_W_clipped, out=d_block3_attention_q_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_q_W_clipped, out=d_block3_attention_q_W_clipped)
+        np.multiply(beta2, block3_attention_q_W_v, out=block3_attention_q_W_v_next)
+        np.add(d_block3_attention_q_W_clipped, block3_attention_q_W_v_next,
+            out=block3_attention_q_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_q_W, out=block3_attention_q_W_next)
+        np.sqrt(block3_attention_q_W_v, out=t_244)
+        np.divide(t_244, unbiased, out=t_244)
+        np.add(eps, t_244, out=t_244)
+        np.divide(step_size, t_244, out=t_244)
+        np.multiply(t_244, block3_attention_q_W_m, out=t_244)
+        np.subtract(block3_attention_q_W_next, t_244, out=block3_attention_q_W)
+
+        # d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] +
+        #     beta1*block3.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2 +
+        #     beta2*block3.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] -
+        #     step_size*block3.attention.q.b.m_next[j]/(eps +
+        #     sqrt(block3.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_q_b, out=d_block3_attention_q_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_q_b_clipped, out=block3_attention_q_b_m_next)
+        np.multiply(beta1, block3_attention_q_b_m, out=t_245)
+        np.add(block3_attention_q_b_m_next, t_245, out=block3_attention_q_b_m)
+        np.square(d_block3_attention_q_b_clipped, out=d_block3_attention_q_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_q_b_clipped, out=d_block3_attention_q_b_clipped)
+        np.multiply(beta2, block3_attention_q_b_v, out=block3_attention_q_b_v_next)
+        np.add(d_block3_attention_q_b_clipped, block3_attention_q_b_v_next,
+            out=block3_attention_q_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_q_b, out=block3_attention_q_b_next)
+        np.sqrt(block3_attention_q_b_v, out=t_246)
+        np.divide(t_246, unbiased, out=t_246)
+        np.add(eps, t_246, out=t_246)
+        np.divide(step_size, t_246, out=t_246)
+        np.multiply(t_246, block3_attention_q_b_m, out=t_246)
+        np.subtract(block3_attention_q_b_next, t_246, out=block3_attention_q_b)
+
+        # d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
+        #     beta1*block3.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k,
+        #     j]**2 + beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
+        #     step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_k_W, out=d_block3_attention_k_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_k_W_clipped, out=block3_attention_k_W_m_next)
+        np.multiply(beta1, block3_attention_k_W_m, out=t_247)
+        np.add(block3_attention_k_W_m_next, t_247, out=block3_attention_k_W_m)
+        np.square(d_block3_attention_k_W_clipped, out=d_block3_attention_k_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_k_W_clipped, out=d_block3_attention_k_W_clipped)
+        np.multiply(beta2, block3_attention_k_W_v, out=block3_attention_k_W_v_next)
+        np.add(d_block3_attention_k_W_clipped, block3_attention_k_W_v_next,
+            out=block3_attention_k_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_k_W, out=block3_attention_k_W_next)
+        np.sqrt(block3_attention_k_W_v, out=t_248)
+        np.divide(t_248, unbiased, out=t_248)
+        np.add(eps, t_248, out=t_248)
+        np.divide(step_size, t_248, out=t_248)
+        np.multiply(t_248, block3_attention_k_W_m, out=t_248)
+        np.subtract(block3_attention_k_W_next, t_248, out=block3_attention_k_W)
+
+        # d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] +
+        #     beta1*block3.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2 +
+        #     beta2*block3.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] -
+        #     step_size*block3.attention.k.b.m_next[j]/(eps +
+        #     sqrt(block3.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_k_b, out=d_block3_attention_k_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_k_b_clipped, out=block3_attention_k_b_m_next)
+        np.multiply(beta1, block3_attention_k_b_m, out=t_249)
+        np.add(block3_attention_k_b_m_next, t_249, out=block3_attention_k_b_m)
+        np.square(d_block3_attention_k_b_clipped, out=d_block3_attention_k_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_k_b_clipped, out=d_block3_attention_k_b_clipped)
+        np.multiply(beta2, block3_attention_k_b_v, out=block3_attention_k_b_v_next)
+        np.add(d_block3_attention_k_b_clipped, block3_attention_k_b_v_next,
+            out=block3_attention_k_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_k_b, out=block3_attention_k_b_next)
+        np.sqrt(block3_attention_k_b_v, out=t_250)
+        np.divide(t_250, unbiased, out=t_250)
+        np.add(eps, t_250, out=t_250)
+        np.divide(step_size, t_250, out=t_250)
+        np.multiply(t_250, block3_attention_k_b_m, out=t_250)
+        np.subtract(block3_attention_k_b_next, t_250, out=block3_attention_k_b)
+
+        # d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
+        #     beta1*block3.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k,
+        #     j]**2 + beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
+        #     step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_v_W, out=d_block3_attention_v_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_v_W_clipped, out=block3_attention_v_W_m_next)
+        np.multiply(beta1, block3_attention_v_W_m, out=t_251)
+        np.add(block3_attention_v_W_m_next, t_251, out=block3_attention_v_W_m)
+        np.square(d_block3_attention_v_W_clipped, out=d_block3_attention_v_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_v_W_clipped, out=d_block3_attention_v_W_clipped)
+        np.multiply(beta2, block3_attention_v_W_v, out=block3_attention_v_W_v_next)
+        np.add(d_block3_attention_v_W_clipped, block3_attention_v_W_v_next,
+            out=block3_attention_v_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_v_W, out=block3_attention_v_W_next)
+        np.sqrt(block3_attention_v_W_v, out=t_252)
+        np.divide(t_252, unbiased, out=t_252)
+        np.add(eps, t_252, out=t_252)
+        np.divide(step_size, t_252, out=t_252)
+        np.multiply(t_252, block3_attention_v_W_m, out=t_252)
+        np.subtract(block3_attention_v_W_next, t_252, out=block3_attention_v_W)
+
+        # d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] +
+        #     beta1*block3.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2 +
+        #     beta2*block3.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] -
+        #     step_size*block3.attention.v.b.m_next[j]/(eps +
+        #     sqrt(block3.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_v_b, out=d_block3_attention_v_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_v_b_clipped, out=block3_attention_v_b_m_next)
+        np.multiply(beta1, block3_attention_v_b_m, out=t_253)
+        np.add(block3_attention_v_b_m_next, t_253, out=block3_attention_v_b_m)
+        np.square(d_block3_attention_v_b_clipped, out=d_block3_attention_v_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_v_b_clipped, out=d_block3_attention_v_b_clipped)
+        np.multiply(beta2, block3_attention_v_b_v, out=block3_attention_v_b_v_next)
+        np.add(d_block3_attention_v_b_clipped, block3_attention_v_b_v_next,
+            out=block3_attention_v_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_v_b, out=block3_attention_v_b_next)
+        np.sqrt(block3_attention_v_b_v, out=t_254)
+        np.divide(t_254, unbiased, out=t_254)
+        np.add(eps, t_254, out=t_254)
+        np.divide(step_size, t_254, out=t_254)
+        np.multiply(t_254, block3_attention_v_b_m, out=t_254)
+        np.subtract(block3_attention_v_b_next, t_254, out=block3_attention_v_b)
+
+        # d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k, j] +
+        #     beta1*block3.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k,
+        #     j]**2 + beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j] -
+        #     step_size*block3.attention.out.W.m_next[k, j]/(eps + sqrt(block3.attention.out.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_out_W, out=d_block3_attention_out_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_out_W_clipped,
+            out=block3_attention_out_W_m_next)
+        np.multiply(beta1, block3_attention_out_W_m, out=t_255)
+        np.add(block3_attention_out_W_m_next, t_255, out=block3_attention_out_W_m)
+        np.square(d_block3_attention_out_W_clipped, out=d_block3_attention_out_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_out_W_clipped,
+            out=d_block3_attention_out_W_clipped)
+        np.multiply(beta2, block3_attention_out_W_v, out=block3_attention_out_W_v_next)
+        np.add(d_block3_attention_out_W_clipped, block3_attention_out_W_v_next,
+            out=block3_attention_out_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_out_W,
+            out=block3_attention_out_W_next)
+        np.sqrt(block3_attention_out_W_v, out=t_256)
+        np.divide(t_256, unbiased, out=t_256)
+        np.add(eps, t_256, out=t_256)
+        np.divide(step_size, t_256, out=t_256)
+        np.multiply(t_256, block3_attention_out_W_m, out=t_256)
+        np.subtract(block3_attention_out_W_next, t_256, out=block3_attention_out_W)
+
+        # d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
+        #     beta1*block3.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.out.b.v_next[j] = (1 - beta2)*d_block3.attention.out.b_clipped[j]**2
+        #     + beta2*block3.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
+        #     step_size*block3.attention.out.b.m_next[j]/(eps +
+        #     sqrt(block3.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block3_attention_out_b, out=d_block3_attention_out_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_attention_out_b_clipped,
+            out=block3_attention_out_b_m_next)
+        np.multiply(beta1, block3_attention_out_b_m, out=t_257)
+        np.add(block3_attention_out_b_m_next, t_257, out=block3_attention_out_b_m)
+        np.square(d_block3_attention_out_b_clipped, out=d_block3_attention_out_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_attention_out_b_clipped,
+            out=d_block3_attention_out_b_clipped)
+        np.multiply(beta2, block3_attention_out_b_v, out=block3_attention_out_b_v_next)
+        np.add(d_block3_attention_out_b_clipped, block3_attention_out_b_v_next,
+            out=block3_attention_out_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_attention_out_b,
+            out=block3_attention_out_b_next)
+        np.sqrt(block3_attention_out_b_v, out=t_258)
+        np.divide(t_258, unbiased, out=t_258)
+        np.add(eps, t_258, out=t_258)
+        np.divide(step_size, t_258, out=t_258)
+        np.multiply(t_258, block3_attention_out_b_m, out=t_258)
+        np.subtract(block3_attention_out_b_next, t_258, out=block3_attention_out_b)
+
+        # d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] +
+        #     beta1*block3.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 +
+        #     beta2*block3.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] -
+        #     step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block3_norm2_W, out=d_block3_norm2_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_norm2_W_clipped, out=block3_norm2_W_m_next)
+        np.multiply(beta1, block3_norm2_W_m, out=t_259)
+        np.add(block3_norm2_W_m_next, t_259, out=block3_norm2_W_m)
+        np.square(d_block3_norm2_W_clipped, out=d_block3_norm2_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_norm2_W_clipped, out=d_block3_norm2_W_clipped)
+        np.multiply(beta2, block3_norm2_W_v, out=block3_norm2_W_v_next)
+        np.add(d_block3_norm2_W_clipped, block3_norm2_W_v_next, out=block3_norm2_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_norm2_W, out=block3_norm2_W_next)
+        np.sqrt(block3_norm2_W_v, out=t_260)
+        np.divide(t_260, unbiased, out=t_260)
+        np.add(eps, t_260, out=t_260)
+        np.divide(step_size, t_260, out=t_260)
+        np.multiply(t_260, block3_norm2_W_m, out=t_260)
+        np.subtract(block3_norm2_W_next, t_260, out=block3_norm2_W)
+
+        # d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] +
+        #     beta1*block3.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 +
+        #     beta2*block3.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] -
+        #     step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block3_norm2_b, out=d_block3_norm2_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_norm2_b_clipped, out=block3_norm2_b_m_next)
+        np.multiply(beta1, block3_norm2_b_m, out=t_261)
+        np.add(block3_norm2_b_m_next, t_261, out=block3_norm2_b_m)
+        np.square(d_block3_norm2_b_clipped, out=d_block3_norm2_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_norm2_b_clipped, out=d_block3_norm2_b_clipped)
+        np.multiply(beta2, block3_norm2_b_v, out=block3_norm2_b_v_next)
+        np.add(d_block3_norm2_b_clipped, block3_norm2_b_v_next, out=block3_norm2_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_norm2_b, out=block3_norm2_b_next)
+        np.sqrt(block3_norm2_b_v, out=t_262)
+        np.divide(t_262, unbiased, out=t_262)
+        np.add(eps, t_262, out=t_262)
+        np.divide(step_size, t_262, out=t_262)
+        np.multiply(t_262, block3_norm2_b_m, out=t_262)
+        np.subtract(block3_norm2_b_next, t_262, out=block3_norm2_b)
+
+        # d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]  [AdamW update
+        #     (small_gpt.py:40)]
+        # block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] +
+        #     beta1*block3.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+        # block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 +
+        #     beta2*block3.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
+        # block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] -
+        #     step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block3_up_W, out=d_block3_up_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_up_W_clipped, out=block3_up_W_m_next)
+        np.multiply(beta1, block3_up_W_m, out=t_263)
+        np.add(block3_up_W_m_next, t_263, out=block3_up_W_m)
+        np.square(d_block3_up_W_clipped, out=d_block3_up_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_up_W_clipped, out=d_block3_up_W_clipped)
+        np.multiply(beta2, block3_up_W_v, out=block3_up_W_v_next)
+        np.add(d_block3_up_W_clipped, block3_up_W_v_next, out=block3_up_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_up_W, out=block3_up_W_next)
+        np.sqrt(block3_up_W_v, out=t_264)
+        np.divide(t_264, unbiased, out=t_264)
+        np.add(eps, t_264, out=t_264)
+        np.divide(step_size, t_264, out=t_264)
+        np.multiply(t_264, block3_up_W_m, out=t_264)
+        np.subtract(block3_up_W_next, t_264, out=block3_up_W)
+
+        # d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
+        # block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
+        #     [AdamW update (small_gpt.py:40)]
+        # block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 +
+        #     beta2*block3.up.b.v[j]  [AdamW update (small_gpt.py:40)]
+        # block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
+        #     step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block3_up_b, out=d_block3_up_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_up_b_clipped, out=block3_up_b_m_next)
+        np.multiply(beta1, block3_up_b_m, out=t_265)
+        np.add(block3_up_b_m_next, t_265, out=block3_up_b_m)
+        np.square(d_block3_up_b_clipped, out=d_block3_up_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_up_b_clipped, out=d_block3_up_b_clipped)
+        np.multiply(beta2, block3_up_b_v, out=block3_up_b_v_next)
+        np.add(d_block3_up_b_clipped, block3_up_b_v_next, out=block3_up_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_up_b, out=block3_up_b_next)
+        np.sqrt(block3_up_b_v, out=t_266)
+        np.divide(t_266, unbiased, out=t_266)
+        np.add(eps, t_266, out=t_266)
+        np.divide(step_size, t_266, out=t_266)
+        np.multiply(t_266, block3_up_b_m, out=t_266)
+        np.subtract(block3_up_b_next, t_266, out=block3_up_b)
+
+        # d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]  [AdamW update
+        #     (small_gpt.py:41)]
+        # block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] +
+        #     beta1*block3.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
+        # block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 +
+        #     beta2*block3.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
+        # block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] -
+        #     step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)
+        #     [AdamW update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block3_down_W, out=d_block3_down_W_clipped)
+        np.multiply(1.0 - beta1, d_block3_down_W_clipped, out=block3_down_W_m_next)
+        np.multiply(beta1, block3_down_W_m, out=t_267)
+        np.add(block3_down_W_m_next, t_267, out=block3_down_W_m)
+        np.square(d_block3_down_W_clipped, out=d_block3_down_W_clipped)
+        np.multiply(1.0 - beta2, d_block3_down_W_clipped, out=d_block3_down_W_clipped)
+        np.multiply(beta2, block3_down_W_v, out=block3_down_W_v_next)
+        np.add(d_block3_down_W_clipped, block3_down_W_v_next, out=block3_down_W_v)
+        np.multiply(1.0 - lr * weight_decay, block3_down_W, out=block3_down_W_next)
+        np.sqrt(block3_down_W_v, out=t_268)
+        np.divide(t_268, unbiased, out=t_268)
+        np.add(eps, t_268, out=t_268)
+        np.divide(step_size, t_268, out=t_268)
+        np.multiply(t_268, block3_down_W_m, out=t_268)
+        np.subtract(block3_down_W_next, t_268, out=block3_down_W)
+
+        # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
+        #     (small_gpt.py:41)
+        # block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] +
+        #     beta1*block3.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+        # block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 +
+        #     beta2*block3.down.b.v[j]  [AdamW update (small_gpt.py:41)]
+        # block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] -
+        #     step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block3_down_b, out=d_block3_down_b_clipped)
+        np.multiply(1.0 - beta1, d_block3_down_b_clipped, out=block3_down_b_m_next)
+        np.multiply(beta1, block3_down_b_m, out=t_269)
+        np.add(block3_down_b_m_next, t_269, out=block3_down_b_m)
+        np.square(d_block3_down_b_clipped, out=d_block3_down_b_clipped)
+        np.multiply(1.0 - beta2, d_block3_down_b_clipped, out=d_block3_down_b_clipped)
+        np.multiply(beta2, block3_down_b_v, out=block3_down_b_v_next)
+        np.add(d_block3_down_b_clipped, block3_down_b_v_next, out=block3_down_b_v)
+        np.multiply(1.0 - lr * weight_decay, block3_down_b, out=block3_down_b_next)
+        np.sqrt(block3_down_b_v, out=t_270)
+        np.divide(t_270, unbiased, out=t_270)
+        np.add(eps, t_270, out=t_270)
+        np.divide(step_size, t_270, out=t_270)
+        np.multiply(t_270, block3_down_b_m, out=t_270)
+        np.subtract(block3_down_b_next, t_270, out=block3_down_b)
+
+        # d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] +
+        #     beta1*block4.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 +
+        #     beta2*block4.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] -
+        #     step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block4_norm1_W, out=d_block4_norm1_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_norm1_W_clipped, out=block4_norm1_W_m_next)
+        np.multiply(beta1, block4_norm1_W_m, out=t_271)
+        np.add(block4_norm1_W_m_next, t_271, out=block4_norm1_W_m)
+        np.square(d_block4_norm1_W_clipped, out=d_block4_norm1_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_norm1_W_clipped, out=d_block4_norm1_W_clipped)
+        np.multiply(beta2, block4_norm1_W_v, out=block4_norm1_W_v_next)
+        np.add(d_block4_norm1_W_clipped, block4_norm1_W_v_next, out=block4_norm1_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_norm1_W, out=block4_norm1_W_next)
+        np.sqrt(block4_norm1_W_v, out=t_272)
+        np.divide(t_272, unbiased, out=t_272)
+        np.add(eps, t_272, out=t_272)
+        np.divide(step_size, t_272, out=t_272)
+        np.multiply(t_272, block4_norm1_W_m, out=t_272)
+        np.subtract(block4_norm1_W_next, t_272, out=block4_norm1_W)
+
+        # d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]  [AdamW update
+        #     (small_gpt.py:36)]
+        # block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] +
+        #     beta1*block4.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
+        # block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 +
+        #     beta2*block4.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
+        # block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] -
+        #     step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:36)]
+        np.multiply(gradient_scale, d_block4_norm1_b, out=d_block4_norm1_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_norm1_b_clipped, out=block4_norm1_b_m_next)
+        np.multiply(beta1, block4_norm1_b_m, out=t_273)
+        np.add(block4_norm1_b_m_next, t_273, out=block4_norm1_b_m)
+        np.square(d_block4_norm1_b_clipped, out=d_block4_norm1_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_norm1_b_clipped, out=d_block4_norm1_b_clipped)
+        np.multiply(beta2, block4_norm1_b_v, out=block4_norm1_b_v_next)
+        np.add(d_block4_norm1_b_clipped, block4_norm1_b_v_next, out=block4_norm1_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_norm1_b, out=block4_norm1_b_next)
+        np.sqrt(block4_norm1_b_v, out=t_274)
+        np.divide(t_274, unbiased, out=t_274)
+        np.add(eps, t_274, out=t_274)
+        np.divide(step_size, t_274, out=t_274)
+        np.multiply(t_274, block4_norm1_b_m, out=t_274)
+        np.subtract(block4_norm1_b_next, t_274, out=block4_norm1_b)
+
+        # d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
+        #     beta1*block4.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k,
+        #     j]**2 + beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
+        #     step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_q_W, out=d_block4_attention_q_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_q_W_clipped, out=block4_attention_q_W_m_next)
+        np.multiply(beta1, block4_attention_q_W_m, out=t_275)
+        np.add(block4_attention_q_W_m_next, t_275, out=block4_attention_q_W_m)
+        np.square(d_block4_attention_q_W_clipped, out=d_block4_attention_q_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_q_W_clipped, out=d_block4_attention_q_W_clipped)
+        np.multiply(beta2, block4_attention_q_W_v, out=block4_attention_q_W_v_next)
+        np.add(d_block4_attention_q_W_clipped, block4_attention_q_W_v_next,
+            out=block4_attention_q_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_q_W, out=block4_attention_q_W_next)
+        np.sqrt(block4_attention_q_W_v, out=t_276)
+        np.divide(t_276, unbiased, out=t_276)
+        np.add(eps, t_276, out=t_276)
+        np.divide(step_size, t_276, out=t_276)
+        np.multiply(t_276, block4_attention_q_W_m, out=t_276)
+        np.subtract(block4_attention_q_W_next, t_276, out=block4_attention_q_W)
+
+        # d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] +
+        #     beta1*block4.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2 +
+        #     beta2*block4.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] -
+        #     step_size*block4.attention.q.b.m_next[j]/(eps +
+        #     sqrt(block4.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_q_b, out=d_block4_attention_q_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_q_b_clipped, out=block4_attention_q_b_m_next)
+        np.multiply(beta1, block4_attention_q_b_m, out=t_277)
+        np.add(block4_attention_q_b_m_next, t_277, out=block4_attention_q_b_m)
+        np.square(d_block4_attention_q_b_clipped, out=d_block4_attention_q_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_q_b_clipped, out=d_block4_attention_q_b_clipped)
+        np.multiply(beta2, block4_attention_q_b_v, out=block4_attention_q_b_v_next)
+        np.add(d_block4_attention_q_b_clipped, block4_attention_q_b_v_next,
+            out=block4_attention_q_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_q_b, out=block4_attention_q_b_next)
+        np.sqrt(block4_attention_q_b_v, out=t_278)
+        np.divide(t_278, unbiased, out=t_278)
+        np.add(eps, t_278, out=t_278)
+        np.divide(step_size, t_278, out=t_278)
+        np.multiply(t_278, block4_attention_q_b_m, out=t_278)
+        np.subtract(block4_attention_q_b_next, t_278, out=block4_attention_q_b)
+
+        # d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
+        #     beta1*block4.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k,
+        #     j]**2 + beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
+        #     step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_k_W, out=d_block4_attention_k_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_k_W_clipped, out=block4_attention_k_W_m_next)
+        np.multiply(beta1, block4_attention_k_W_m, out=t_279)
+        np.add(block4_attention_k_W_m_next, t_279, out=block4_attention_k_W_m)
+        np.square(d_block4_attention_k_W_clipped, out=d_block4_attention_k_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_k_W_clipped, out=d_block4_attention_k_W_clipped)
+        np.multiply(beta2, block4_attention_k_W_v, out=block4_attention_k_W_v_next)
+        np.add(d_block4_attention_k_W_clipped, block4_attention_k_W_v_next,
+            out=block4_attention_k_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_k_W, out=block4_attention_k_W_next)
+        np.sqrt(block4_attention_k_W_v, out=t_280)
+        np.divide(t_280, unbiased, out=t_280)
+        np.add(eps, t_280, out=t_280)
+        np.divide(step_size, t_280, out=t_280)
+        np.multiply(t_280, block4_attention_k_W_m, out=t_280)
+        np.subtract(block4_attention_k_W_next, t_280, out=block4_attention_k_W)
+
+        # d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] +
+        #     beta1*block4.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2 +
+        #     beta2*block4.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] -
+        #     step_size*block4.attention.k.b.m_next[j]/(eps +
+        #     sqrt(block4.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_k_b, out=d_block4_attention_k_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_k_b_clipped, out=block4_attention_k_b_m_next)
+        np.multiply(beta1, block4_attention_k_b_m, out=t_281)
+        np.add(block4_attention_k_b_m_next, t_281, out=block4_attention_k_b_m)
+        np.square(d_block4_attention_k_b_clipped, out=d_block4_attention_k_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_k_b_clipped, out=d_block4_attention_k_b_clipped)
+        np.multiply(beta2, block4_attention_k_b_v, out=block4_attention_k_b_v_next)
+        np.add(d_block4_attention_k_b_clipped, block4_attention_k_b_v_next,
+            out=block4_attention_k_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_k_b, out=block4_attention_k_b_next)
+        np.sqrt(block4_attention_k_b_v, out=t_282)
+        np.divide(t_282, unbiased, out=t_282)
+        np.add(eps, t_282, out=t_282)
+        np.divide(step_size, t_282, out=t_282)
+        np.multiply(t_282, block4_attention_k_b_m, out=t_282)
+        np.subtract(block4_attention_k_b_next, t_282, out=block4_attention_k_b)
+
+        # d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
+        #     beta1*block4.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k,
+        #     j]**2 + beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
+        #     step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_v_W, out=d_block4_attention_v_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_v_W_clipped, out=block4_attention_v_W_m_next)
+        np.multiply(beta1, block4_attention_v_W_m, out=t_283)
+        np.add(block4_attention_v_W_m_next, t_283, out=block4_attention_v_W_m)
+        np.square(d_block4_attention_v_W_clipped, out=d_block4_attention_v_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_v_W_clipped, out=d_block4_attention_v_W_clipped)
+        np.multiply(beta2, block4_attention_v_W_v, out=block4_attention_v_W_v_next)
+        np.add(d_block4_attention_v_W_clipped, block4_attention_v_W_v_next,
+            out=block4_attention_v_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_v_W, out=block4_attention_v_W_next)
+        np.sqrt(block4_attention_v_W_v, out=t_284)
+        np.divide(t_284, unbiased, out=t_284)
+        np.add(eps, t_284, out=t_284)
+        np.divide(step_size, t_284, out=t_284)
+        np.multiply(t_284, block4_attention_v_W_m, out=t_284)
+        np.subtract(block4_attention_v_W_next, t_284, out=block4_attention_v_W)
+
+        # d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]  [AdamW update
+        #     (small_gpt.py:37)]
+        # block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] +
+        #     beta1*block4.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2 +
+        #     beta2*block4.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] -
+        #     step_size*block4.attention.v.b.m_next[j]/(eps +
+        #     sqrt(block4.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_v_b, out=d_block4_attention_v_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_v_b_clipped, out=block4_attention_v_b_m_next)
+        np.multiply(beta1, block4_attention_v_b_m, out=t_285)
+        np.add(block4_attention_v_b_m_next, t_285, out=block4_attention_v_b_m)
+        np.square(d_block4_attention_v_b_clipped, out=d_block4_attention_v_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_v_b_clipped, out=d_block4_attention_v_b_clipped)
+        np.multiply(beta2, block4_attention_v_b_v, out=block4_attention_v_b_v_next)
+        np.add(d_block4_attention_v_b_clipped, block4_attention_v_b_v_next,
+            out=block4_attention_v_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_v_b, out=block4_attention_v_b_next)
+        np.sqrt(block4_attention_v_b_v, out=t_286)
+        np.divide(t_286, unbiased, out=t_286)
+        np.add(eps, t_286, out=t_286)
+        np.divide(step_size, t_286, out=t_286)
+        np.multiply(t_286, block4_attention_v_b_m, out=t_286)
+        np.subtract(block4_attention_v_b_next, t_286, out=block4_attention_v_b)
+
+        # d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k, j] +
+        #     beta1*block4.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k,
+        #     j]**2 + beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j] -
+        #     step_size*block4.attention.out.W.m_next[k, j]/(eps + sqrt(block4.attention.out.W.v_next[k,
+        #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_out_W, out=d_block4_attention_out_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_out_W_clipped,
+            out=block4_attention_out_W_m_next)
+        np.multiply(beta1, block4_attention_out_W_m, out=t_287)
+        np.add(block4_attention_out_W_m_next, t_287, out=block4_attention_out_W_m)
+        np.square(d_block4_attention_out_W_clipped, out=d_block4_attention_out_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_out_W_clipped,
+            out=d_block4_attention_out_W_clipped)
+        np.multiply(beta2, block4_attention_out_W_v, out=block4_attention_out_W_v_next)
+        np.add(d_block4_attention_out_W_clipped, block4_attention_out_W_v_next,
+            out=block4_attention_out_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_out_W,
+            out=block4_attention_out_W_next)
+        np.sqrt(block4_attention_out_W_v, out=t_288)
+        np.divide(t_288, unbiased, out=t_288)
+        np.add(eps, t_288, out=t_288)
+        np.divide(step_size, t_288, out=t_288)
+        np.multiply(t_288, block4_attention_out_W_m, out=t_288)
+        np.subtract(block4_attention_out_W_next, t_288, out=block4_attention_out_W)
+
+        # d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]  [AdamW
+        #     update (small_gpt.py:37)]
+        # block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
+        #     beta1*block4.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.out.b.v_next[j] = (1 - beta2)*d_block4.attention.out.b_clipped[j]**2
+        #     + beta2*block4.attention.out.b.v[j]  [AdamW update (small_gpt.py:37)]
+        # block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
+        #     step_size*block4.attention.out.b.m_next[j]/(eps +
+        #     sqrt(block4.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
+        np.multiply(gradient_scale, d_block4_attention_out_b, out=d_block4_attention_out_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_attention_out_b_clipped,
+            out=block4_attention_out_b_m_next)
+        np.multiply(beta1, block4_attention_out_b_m, out=t_289)
+        np.add(block4_attention_out_b_m_next, t_289, out=block4_attention_out_b_m)
+        np.square(d_block4_attention_out_b_clipped, out=d_block4_attention_out_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_attention_out_b_clipped,
+            out=d_block4_attention_out_b_clipped)
+        np.multiply(beta2, block4_attention_out_b_v, out=block4_attention_out_b_v_next)
+        np.add(d_block4_attention_out_b_clipped, block4_attention_out_b_v_next,
+            out=block4_attention_out_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_attention_out_b,
+            out=block4_attention_out_b_next)
+        np.sqrt(block4_attention_out_b_v, out=t_290)
+        np.divide(t_290, unbiased, out=t_290)
+        np.add(eps, t_290, out=t_290)
+        np.divide(step_size, t_290, out=t_290)
+        np.multiply(t_290, block4_attention_out_b_m, out=t_290)
+        np.subtract(block4_attention_out_b_next, t_290, out=block4_attention_out_b)
+
+        # d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] +
+        #     beta1*block4.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 +
+        #     beta2*block4.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] -
+        #     step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block4_norm2_W, out=d_block4_norm2_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_norm2_W_clipped, out=block4_norm2_W_m_next)
+        np.multiply(beta1, block4_norm2_W_m, out=t_291)
+        np.add(block4_norm2_W_m_next, t_291, out=block4_norm2_W_m)
+        np.square(d_block4_norm2_W_clipped, out=d_block4_norm2_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_norm2_W_clipped, out=d_block4_norm2_W_clipped)
+        np.multiply(beta2, block4_norm2_W_v, out=block4_norm2_W_v_next)
+        np.add(d_block4_norm2_W_clipped, block4_norm2_W_v_next, out=block4_norm2_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_norm2_W, out=block4_norm2_W_next)
+        np.sqrt(block4_norm2_W_v, out=t_292)
+        np.divide(t_292, unbiased, out=t_292)
+        np.add(eps, t_292, out=t_292)
+        np.divide(step_size, t_292, out=t_292)
+        np.multiply(t_292, block4_norm2_W_m, out=t_292)
+        np.subtract(block4_norm2_W_next, t_292, out=block4_norm2_W)
+
+        # d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]  [AdamW update
+        #     (small_gpt.py:39)]
+        # block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] +
+        #     beta1*block4.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
+        # block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 +
+        #     beta2*block4.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
+        # block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] -
+        #     step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)
+        #     [AdamW update (small_gpt.py:39)]
+        np.multiply(gradient_scale, d_block4_norm2_b, out=d_block4_norm2_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_norm2_b_clipped, out=block4_norm2_b_m_next)
+        np.multiply(beta1, block4_norm2_b_m, out=t_293)
+        np.add(block4_norm2_b_m_next, t_293, out=block4_norm2_b_m)
+        np.square(d_block4_norm2_b_clipped, out=d_block4_norm2_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_norm2_b_clipped, out=d_block4_norm2_b_clipped)
+        np.multiply(beta2, block4_norm2_b_v, out=block4_norm2_b_v_next)
+        np.add(d_block4_norm2_b_clipped, block4_norm2_b_v_next, out=block4_norm2_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_norm2_b, out=block4_norm2_b_next)
+        np.sqrt(block4_norm2_b_v, out=t_294)
+        np.divide(t_294, unbiased, out=t_294)
+        np.add(eps, t_294, out=t_294)
+        np.divide(step_size, t_294, out=t_294)
+        np.multiply(t_294, block4_norm2_b_m, out=t_294)
+        np.subtract(block4_norm2_b_next, t_294, out=block4_norm2_b)
+
+        # d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]  [AdamW update
+        #     (small_gpt.py:40)]
+        # block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] +
+        #     beta1*block4.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
+        # block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 +
+        #     beta2*block4.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
+        # block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] -
+        #     step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block4_up_W, out=d_block4_up_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_up_W_clipped, out=block4_up_W_m_next)
+        np.multiply(beta1, block4_up_W_m, out=t_295)
+        np.add(block4_up_W_m_next, t_295, out=block4_up_W_m)
+        np.square(d_block4_up_W_clipped, out=d_block4_up_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_up_W_clipped, out=d_block4_up_W_clipped)
+        np.multiply(beta2, block4_up_W_v, out=block4_up_W_v_next)
+        np.add(d_block4_up_W_clipped, block4_up_W_v_next, out=block4_up_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_up_W, out=block4_up_W_next)
+        np.sqrt(block4_up_W_v, out=t_296)
+        np.divide(t_296, unbiased, out=t_296)
+        np.add(eps, t_296, out=t_296)
+        np.divide(step_size, t_296, out=t_296)
+        np.multiply(t_296, block4_up_W_m, out=t_296)
+        np.subtract(block4_up_W_next, t_296, out=block4_up_W)
+
+        # d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
+        # block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
+        #     [AdamW update (small_gpt.py:40)]
+        # block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 +
+        #     beta2*block4.up.b.v[j]  [AdamW update (small_gpt.py:40)]
+        # block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
+        #     step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:40)]
+        np.multiply(gradient_scale, d_block4_up_b, out=d_block4_up_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_up_b_clipped, out=block4_up_b_m_next)
+        np.multiply(beta1, block4_up_b_m, out=t_297)
+        np.add(block4_up_b_m_next, t_297, out=block4_up_b_m)
+        np.square(d_block4_up_b_clipped, out=d_block4_up_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_up_b_clipped, out=d_block4_up_b_clipped)
+        np.multiply(beta2, block4_up_b_v, out=block4_up_b_v_next)
+        np.add(d_block4_up_b_clipped, block4_up_b_v_next, out=block4_up_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_up_b, out=block4_up_b_next)
+        np.sqrt(block4_up_b_v, out=t_298)
+        np.divide(t_298, unbiased, out=t_298)
+        np.add(eps, t_298, out=t_298)
+        np.divide(step_size, t_298, out=t_298)
+        np.multiply(t_298, block4_up_b_m, out=t_298)
+        np.subtract(block4_up_b_next, t_298, out=block4_up_b)
+
+        # d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]  [AdamW update
+        #     (small_gpt.py:41)]
+        # block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] +
+        #     beta1*block4.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
+        # block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 +
+        #     beta2*block4.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
+        # block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] -
+        #     step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)
+        #     [AdamW update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block4_down_W, out=d_block4_down_W_clipped)
+        np.multiply(1.0 - beta1, d_block4_down_W_clipped, out=block4_down_W_m_next)
+        np.multiply(beta1, block4_down_W_m, out=t_299)
+        np.add(block4_down_W_m_next, t_299, out=block4_down_W_m)
+        np.square(d_block4_down_W_clipped, out=d_block4_down_W_clipped)
+        np.multiply(1.0 - beta2, d_block4_down_W_clipped, out=d_block4_down_W_clipped)
+        np.multiply(beta2, block4_down_W_v, out=block4_down_W_v_next)
+        np.add(d_block4_down_W_clipped, block4_down_W_v_next, out=block4_down_W_v)
+        np.multiply(1.0 - lr * weight_decay, block4_down_W, out=block4_down_W_next)
+        np.sqrt(block4_down_W_v, out=t_300)
+        np.divide(t_300, unbiased, out=t_300)
+        np.add(eps, t_300, out=t_300)
+        np.divide(step_size, t_300, out=t_300)
+        np.multiply(t_300, block4_down_W_m, out=t_300)
+        np.subtract(block4_down_W_next, t_300, out=block4_down_W)
+
+        # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
+        #     (small_gpt.py:41)
+        # block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] +
+        #     beta1*block4.down.b.m[j]  [AdamW update (small_gpt.py:41)]
+        # block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 +
+        #     beta2*block4.down.b.v[j]  [AdamW update (small_gpt.py:41)]
+        # block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] -
+        #     step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)  [AdamW
+        #     update (small_gpt.py:41)]
+        np.multiply(gradient_scale, d_block4_down_b, out=d_block4_down_b_clipped)
+        np.multiply(1.0 - beta1, d_block4_down_b_clipped, out=block4_down_b_m_next)
+        np.multiply(beta1, block4_down_b_m, out=t_301)
+        np.add(block4_down_b_m_next, t_301, out=block4_down_b_m)
+        np.square(d_block4_down_b_clipped, out=d_block4_down_b_clipped)
+        np.multiply(1.0 - beta2, d_block4_down_b_clipped, out=d_block4_down_b_clipped)
+        np.multiply(beta2, block4_down_b_v, out=block4_down_b_v_next)
+        np.add(d_block4_down_b_clipped, block4_down_b_v_next, out=block4_down_b_v)
+        np.multiply(1.0 - lr * weight_decay, block4_down_b, out=block4_down_b_next)
+        np.sqrt(block4_down_b_v, out=t_302)
+        np.divide(t_302, unbiased, out=t_302)
+        np.add(eps, t_302, out=t_302)
+        np.divide(step_size, t_302, out=t_302)
+        np.multiply(t_302, block4_down_b_m, out=t_302)
+        np.subtract(block4_down_b_next, t_302, out=block4_down_b)
+
+        # d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
+        # norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]  [AdamW update
+        #     (small_gpt.py:49)]
+        # norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]  [AdamW
+        #     update (small_gpt.py:49)]
+        # norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps +
+        #     sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
+        np.multiply(gradient_scale, d_norm_W, out=d_norm_W_clipped)
+        np.multiply(1.0 - beta1, d_norm_W_clipped, out=norm_W_m_next)
+        np.multiply(beta1, norm_W_m, out=t_303)
+        np.add(norm_W_m_next, t_303, out=norm_W_m)
+        np.square(d_norm_W_clipped, out=d_norm_W_clipped)
+        np.multiply(1.0 - beta2, d_norm_W_clipped, out=d_norm_W_clipped)
+        np.multiply(beta2, norm_W_v, out=norm_W_v_next)
+        np.add(d_norm_W_clipped, norm_W_v_next, out=norm_W_v)
+        np.multiply(1.0 - lr * weight_decay, norm_W, out=norm_W_next)
+        np.sqrt(norm_W_v, out=t_304)
+        np.divide(t_304, unbiased, out=t_304)
+        np.add(eps, t_304, out=t_304)
+        np.divide(step_size, t_304, out=t_304)
+        np.multiply(t_304, norm_W_m, out=t_304)
+        np.subtract(norm_W_next, t_304, out=norm_W)
+
+        # d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
+        # norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]  [AdamW update
+        #     (small_gpt.py:49)]
+        # norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]  [AdamW
+        #     update (small_gpt.py:49)]
+        # norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps +
+        #     sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
+        np.multiply(gradient_scale, d_norm_b, out=d_norm_b_clipped)
+        np.multiply(1.0 - beta1, d_norm_b_clipped, out=norm_b_m_next)
+        np.multiply(beta1, norm_b_m, out=t_305)
+        np.add(norm_b_m_next, t_305, out=norm_b_m)
+        np.square(d_norm_b_clipped, out=d_norm_b_clipped)
+        np.multiply(1.0 - beta2, d_norm_b_clipped, out=d_norm_b_clipped)
+        np.multiply(beta2, norm_b_v, out=norm_b_v_next)
+        np.add(d_norm_b_clipped, norm_b_v_next, out=norm_b_v)
+        np.multiply(1.0 - lr * weight_decay, norm_b, out=norm_b_next)
+        np.sqrt(norm_b_v, out=t_306)
+        np.divide(t_306, unbiased, out=t_306)
+        np.add(eps, t_306, out=t_306)
+        np.divide(step_size, t_306, out=t_306)
+        np.multiply(t_306, norm_b_m, out=t_306)
+        np.subtract(norm_b_next, t_306, out=norm_b)
+
+        # d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
+        # head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]  [AdamW
+        #     update (small_gpt.py:50)]
+        # head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]
+        #     [AdamW update (small_gpt.py:50)]
+        # head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k,
+        #     j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)]
+        np.multiply(gradient_scale, d_head_W, out=d_head_W_clipped)
+        np.multiply(1.0 - beta1, d_head_W_clipped, out=head_W_m_next)
+        np.multiply(beta1, head_W_m, out=t_307)
+        np.add(head_W_m_next, t_307, out=head_W_m)
+        np.square(d_head_W_clipped, out=d_head_W_clipped)
+        np.multiply(1.0 - beta2, d_head_W_clipped, out=d_head_W_clipped)
+        np.multiply(beta2, head_W_v, out=head_W_v_next)
+        np.add(d_head_W_clipped, head_W_v_next, out=head_W_v)
+        np.multiply(1.0 - lr * weight_decay, head_W, out=head_W_next)
+        np.sqrt(head_W_v, out=t_308)
+        np.divide(t_308, unbiased, out=t_308)
+        np.add(eps, t_308, out=t_308)
+        np.divide(step_size, t_308, out=t_308)
+        np.multiply(t_308, head_W_m, out=t_308)
+        np.subtract(head_W_next, t_308, out=head_W)
+
+        # step_next = step + 1    steps taken
+        step[...] = step + 1
+
+        return cross_entropy
+
+    return run
+
+
+# ------------------------------------------------------------ the workspace
+
+_IDLE = []
+
+
+def _run(program, rows, *given):
+    """A program, made once for a number of rows, on a workspace that no other call uses now."""
+    try:
+        space, made = _IDLE.pop()
+    except IndexError:
+        space, made = _workspace(), {}
+    try:
+        run = made.get((program, rows))
+        if run is None:
+            if len(made) > 15:
+                made.clear()
+            run = made[program, rows] = program(rows, space)
+        return run(*given)
+    finally:
+        _IDLE.append((space, made))
+
+
+def _workspace():
+    """Memory for the arrays of a call, from the start of a cache line on."""
+    space = np.empty(WORKSPACE_BYTES + 64, np.uint8)
+    start = -space.__array_interface__["data"][0] % 64
+    return space[start:start + WORKSPACE_BYTES]
 
 
 # ------------------------------------------------------------ arrays
@@ -7733,8 +9491,30 @@ def _array(array, name, shape, dtype, writable=False):
         raise ValueError(f"{name} is updated in place, but the array is read-only")
 
 
+_FITTING = {}
+
+
 def _rows(*arrays, largest=MAX_BATCH):
-    """The number of rows of the inputs, all of which are checked."""
+    """The number of rows of the inputs, all of which are checked; what fitted once fits again."""
+    try:
+        key = largest, *[(a.__class__, a.shape, a.dtype, a.flags.carray) for _, a in arrays]
+    except AttributeError:
+        key = None
+    rows = _FITTING.get(key)
+    if rows is None:
+        rows = _fitting(arrays, largest)
+        if len(_FITTING) > 255:
+            _FITTING.clear()
+        if key is not None and all(kind is np.ndarray and flag for kind, _, _, flag in key[1:]):
+            _FITTING[key] = rows
+    for name, array in arrays:
+        if name in INDEX_LIMITS:
+            _indices(array, name, INDEX_LIMITS[name])
+    return rows
+
+
+def _fitting(arrays, largest):
+    """The number of rows of the inputs, whose shapes, types and memory are checked one by one."""
     rows = None
     for name, array in arrays:
         shape, dtype = INPUTS[name]
@@ -7750,8 +9530,6 @@ def _rows(*arrays, largest=MAX_BATCH):
                 raise ValueError(f"{name} must have {expected}, found {wrong}")
             shape = fitting
         _array(array, name, shape, dtype)
-        if name in INDEX_LIMITS:
-            _indices(array, name, INDEX_LIMITS[name])
     rows = 1 if rows is None else rows
     if largest is not None and not 1 <= rows <= largest:
         compiled = f"1 to {largest} rows (compiled with batch={largest})"
@@ -7759,9 +9537,12 @@ def _rows(*arrays, largest=MAX_BATCH):
     return rows
 
 
+_UNSIGNED = {4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
 def _indices(array, name, limit):
     """Refuses what is not a position below the limit: as unsigned, a negative one is huge."""
-    if array.size and array.view(f"u{array.itemsize}").max() >= limit:
+    if array.size and np.maximum.reduce(array.view(_UNSIGNED[array.itemsize]), axis=None) >= limit:
         wrong = array[(array < 0) | (array >= limit)]
         raise ValueError(f"{name} must be between 0 and {limit - 1}, found {wrong[0]}")
 
@@ -7771,17 +9552,28 @@ def _word(number):
     return np.uint64(int(number) % 2**64).astype(np.int64)
 
 
-_OTHERS = {"step": "int64"}
+_OTHERS = {"step": np.dtype("int64")}
+
+
+_REAL = np.dtype(DTYPE)
 
 
 def _arrays(arrays, shapes, what, writable=False):
     """The arrays of a dict in the declared order, each of them checked."""
+    if len(arrays) == len(shapes) and all(
+        [
+            a.__class__ is np.ndarray and a.shape == shapes.get(name) and a.flags.carray
+            and a.dtype is _OTHERS.get(name, _REAL)
+            for name, a in arrays.items()
+        ]
+    ):
+        return [arrays[name] for name in shapes]
     wrong = [n for n in shapes if n not in arrays] + [n for n in arrays if n not in shapes]
     if wrong:
         exactly = ", ".join(shapes) or "nothing"
         raise ValueError(f"{what} must hold exactly {exactly}; look at {wrong[0]!r}")
     for name, shape in shapes.items():
-        _array(arrays[name], f"{what}[{name!r}]", shape, _OTHERS.get(name, DTYPE), writable)
+        _array(arrays[name], f"{what}[{name!r}]", shape, _OTHERS.get(name, _REAL), writable)
     return [arrays[name] for name in shapes]
 
 
@@ -7802,20 +9594,26 @@ def _split(order, batch, total):
     return [order[start:start + size] for start in range(0, len(order), size)]
 
 
-def _erf(x):
+def _erf(x, out=None, work=(None, None)):
     """The error function, to 4e-7 of its value: erf(x)/x as a ratio of polynomials in x**2.
 
     They are fitted to 2.5e-8 on [-4, 4]; farther out the nearest float32 is -1 or 1.
     """
-    x = np.clip(x, -4.0, 4.0)
-    square = x * x
-    above, below = 1.986860831e-06 * square, 3.742058006e-05 * square
-    for a, b in (
-        (2.845578403e-04, 1.185476902e-03), (3.882946084e-03, 1.520644466e-02),
-        (5.310049656e-02, 1.153461065e-01), (1.935356482e-01, 5.048490597e-01),
-    ):
-        above, below = (above + a) * square, (below + b) * square
-    return np.clip(x * (above + 1.128379139) / (below + 1.0), -1.0, 1.0)
+    out = np.clip(x, -4.0, 4.0, out=out)
+    square = np.multiply(out, out, out=work[0])
+    total = np.multiply(square, 1.986860831e-06, out=work[1])
+    for a in (2.845578403e-04, 3.882946084e-03, 5.310049656e-02, 1.935356482e-01):
+        total += a
+        total *= square
+    total += 1.128379139
+    out *= total
+    np.multiply(square, 3.742058006e-05, out=total)
+    for b in (1.185476902e-03, 1.520644466e-02, 1.153461065e-01, 5.048490597e-01):
+        total += b
+        total *= square
+    total += 1.0
+    out /= total
+    return np.clip(out, -1.0, 1.0, out=out)
 
 
 # ------------------------------------------------------------ random numbers
