@@ -11,7 +11,7 @@
      fc2.b[84] float32
      fc3.W[84][10] float32
      fc3.b[10] float32
-   Operations of one training step with 64 rows: 181583094. Workspace: 4208448 bytes.
+   Operations of one training step with 64 rows: 181583094. Workspace: 4687680 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c lenet5.c
    Call:     see lenet5.h, or import lenet5_c from Python.
    Content:  736dfd144112fc08980b2803b0b626ab890d9a0a2263096f6486cf5185e7e420
@@ -269,8 +269,7 @@ static inline unsigned char *gw_aligned(void *workspace)
 }
 
 /* Vectors of float. GCC and Clang give them as an extension of C; with any other compiler, or with
-   GW_NO_VECTORS, the same functions are plain loops. A tile is GW_ROWS rows by at most GW_STRIP
-   vectors of GW_LANES; where there are fewer than GW_FEW_ROWS rows, one row by GW_WIDE. */
+   GW_NO_VECTORS, the same functions are plain loops. */
 #if defined(__GNUC__) && !defined(GW_NO_VECTORS)
 #define GW_INLINE static inline __attribute__((always_inline))
 #define GW_VECTOR(name, lanes) \
@@ -282,11 +281,11 @@ static inline unsigned char *gw_aligned(void *workspace)
     *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) *v = (type){0}
 #if defined(__AVX512F__)
-enum { GW_LANES = 16, GW_ROWS = 8, GW_STRIP = 3 };
+enum { GW_LANES = 16 };
 #elif defined(__AVX__)
-enum { GW_LANES = 8, GW_ROWS = 6, GW_STRIP = 2 };
+enum { GW_LANES = 8 };
 #else
-enum { GW_LANES = 4, GW_ROWS = 4, GW_STRIP = 2 };
+enum { GW_LANES = 4 };
 #endif
 #else
 #define GW_INLINE static inline
@@ -295,9 +294,8 @@ enum { GW_LANES = 4, GW_ROWS = 4, GW_STRIP = 2 };
 #define GW_LANE(v) ((v)->lane[i])
 #define GW_COPY(type, to, from) memcpy(to, from, sizeof(type))
 #define GW_ZERO(v, type) memset(v, 0, sizeof *v)
-enum { GW_LANES = 8, GW_ROWS = 4, GW_STRIP = 2 };
+enum { GW_LANES = 8 };
 #endif
-enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
 
 GW_VECTOR(gw_vec, GW_LANES);
 GW_INLINE void gw_zero(gw_vec *v)
@@ -307,32 +305,6 @@ GW_INLINE void gw_zero(gw_vec *v)
 GW_INLINE void gw_load(gw_vec *v, const float *from)
 {
     GW_COPY(gw_vec, v, from);
-}
-GW_INLINE void gw_store(float *to, const gw_vec *v)
-{
-    GW_COPY(gw_vec, to, v);
-}
-GW_INLINE void gw_multiply_add(gw_vec *sum, float left, const gw_vec *right)
-{
-    GW_EACH(GW_LANES, GW_LANE(sum) += left * GW_LANE(right));
-}
-
-GW_VECTOR(gw_vec4, 4);
-GW_INLINE void gw_zero4(gw_vec4 *v)
-{
-    GW_ZERO(v, gw_vec4);
-}
-GW_INLINE void gw_load4(gw_vec4 *v, const float *from)
-{
-    GW_COPY(gw_vec4, v, from);
-}
-GW_INLINE void gw_store4(float *to, const gw_vec4 *v)
-{
-    GW_COPY(gw_vec4, to, v);
-}
-GW_INLINE void gw_multiply_add4(gw_vec4 *sum, float left, const gw_vec4 *right)
-{
-    GW_EACH(4, GW_LANE(sum) += left * GW_LANE(right));
 }
 
 GW_VECTOR(gw_vec8, 8);
@@ -344,13 +316,105 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
 {
     GW_COPY(gw_vec8, v, from);
 }
-GW_INLINE void gw_store8(float *to, const gw_vec8 *v)
+
+/* Sums in registers: GW_SUMS vectors at most, as `height` rows of `width` vectors. Every sum takes its
+   terms in the order of the source, so that the bits depend on no tile. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { GW_SUMS = 24, GW_ROWS = 8 };
+static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
+#define GW_MORE_TILES(what) \
+    what(2, 7) what(2, 8) what(3, 5) what(3, 6) what(3, 7) what(3, 8) what(4, 4) what(4, 5) \
+    what(4, 6) what(5, 3) what(5, 4) what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) \
+    what(8, 1) what(8, 2) what(8, 3)
+#else
+enum { GW_SUMS = 12, GW_ROWS = 6 };
+static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
+#define GW_MORE_TILES(what)
+#endif
+#define GW_TILES(what) \
+    what(1, 1) what(1, 2) what(1, 3) what(1, 4) what(1, 5) what(1, 6) what(1, 7) what(1, 8) \
+    what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
+    what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
+    what(6, 2) GW_MORE_TILES(what)
+enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
+
+/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count. */
+GW_INLINE void gw_sum(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    float *sum, int more)
 {
-    GW_COPY(gw_vec8, to, v);
+    gw_vec sums[GW_ROWS][GW_WIDE];
+    const float *from[GW_ROWS];
+    for (int r = 0; r < height; r++) {
+        from[r] = left + row_at[r];
+        for (int v = 0; v < width; v++) {
+            gw_zero(&sums[r][v]);
+            if (more) {
+                gw_load(&sums[r][v], &sum[(r*width + v)*GW_LANES]);
+            }
+        }
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        gw_vec term[GW_WIDE];
+        for (int v = 0; v < width; v++) {
+            gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
+        }
+        for (int r = 0; r < height; r++) {
+            const float factor = from[r][left_at[k]];
+            for (int v = 0; v < width; v++) {
+                GW_EACH(GW_LANES, GW_LANE((&sums[r][v])) += factor * GW_LANE((&term[v])));
+            }
+        }
+    }
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
+        }
+    }
 }
-GW_INLINE void gw_multiply_add8(gw_vec8 *sum, float left, const gw_vec8 *right)
+
+#define GW_TILE(height, width) \
+    static void gw_tile_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+    { \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, more); \
+    }
+GW_TILES(GW_TILE)
+
+/* A tile of one of the shapes above. */
+static void gw_tile(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
 {
-    GW_EACH(8, GW_LANE(sum) += left * GW_LANE(right));
+    switch (height * 16 + width) {
+#define GW_CASE(height, width) \
+    case height * 16 + width: \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, more); \
+        break;
+        GW_TILES(GW_CASE)
+    default:
+        break;
+    }
+}
+
+static inline void gw_clear(float *to, ptrdiff_t count)
+{
+    memset(to, 0, (size_t)count * sizeof *to);
+}
+
+/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
+static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
+{
+    const ptrdiff_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
+/* The most vectors side by side in a tile of so many rows. */
+static inline ptrdiff_t gw_widest(ptrdiff_t rows)
+{
+    return gw_widths[gw_share(rows, GW_ROWS) - 1];
 }
 
 GW_INLINE void gw_add_product8(gw_vec8 *sum, const gw_vec8 *left, const gw_vec8 *right)
@@ -365,28 +429,34 @@ GW_INLINE float gw_total8(const gw_vec8 *v)
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
-/* The inner product of two rows: eight lanes, then what is left one by one. */
+/* The inner product of two rows: four vectors of eight lanes, then one, then what is left. */
 static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
 {
-    gw_vec8 sum, left, right;
-    gw_zero8(&sum);
+    gw_vec8 sum[4], left, right;
+    float total = 0, rest = 0;
     ptrdiff_t i = 0;
+    for (int v = 0; v < 4; v++) {
+        gw_zero8(&sum[v]);
+    }
+    for (; i + 32 <= count; i += 32) {
+        for (int v = 0; v < 4; v++) {
+            gw_load8(&left, a + i + 8*v);
+            gw_load8(&right, b + i + 8*v);
+            gw_add_product8(&sum[v], &left, &right);
+        }
+    }
     for (; i + 8 <= count; i += 8) {
         gw_load8(&left, a + i);
         gw_load8(&right, b + i);
-        gw_add_product8(&sum, &left, &right);
+        gw_add_product8(&sum[0], &left, &right);
     }
-    float rest = 0;
     for (; i < count; i++) {
         rest += a[i]*b[i];
     }
-    return gw_total8(&sum) + rest;
-}
-
-/* How many of the vectors that are left the next strip takes: never one alone if it can be helped. */
-static inline int gw_strip(int left)
-{
-    return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
+    for (int v = 0; v < 4; v++) {
+        total += gw_total8(&sum[v]);
+    }
+    return total + rest;
 }
 
 /* conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
@@ -395,114 +465,57 @@ static inline int gw_strip(int left)
    then conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
    then relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
        lenet5.py:28 */
-/* What compute_conv1 does with its sum at one point. */
-GW_INLINE void compute_conv1_point(float value, ptrdiff_t o, ptrdiff_t q,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_b, float *restrict relu)
+static void compute_conv1(
+    ptrdiff_t rows, const float *restrict conv1_W, const float *restrict x,
+    const float *restrict conv1_b, float *restrict relu, float *restrict gw_right_copy)
 {
-    const float conv1_sum = value;
-    const float conv1 = conv1_sum + conv1_b[o];
-    const float relu_at = (conv1 <= 0.0f ? 0.0f : conv1);
-    relu[n*4704 + o*784 + p*28 + q] = relu_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_conv1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_b, float *restrict relu)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_conv1_point(row[i - first], o_first + r, i, n, p, conv1_b, relu);
-        }
-    }
-}
-
-/* A tile of compute_conv1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_conv1_tile(
-    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_W, const float *restrict conv1_b,
-    float *restrict relu, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 28);
-    const ptrdiff_t q_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
+    const ptrdiff_t height_of_all = 6;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 892 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[25], right_at[25];
     for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-        for (ptrdiff_t r_ = gw_most(0, 2 - p), r__end = gw_least(5, 30 - p); r_ < r__end; r_++) {
+        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
-                gw_vec right[GW_WIDE];
-                for (int v = 0; v < width; v++) {
-                    gw_load(&right[v], &gw_panel[(25*c_ + 5*r_ + s)*width*GW_LANES + v*GW_LANES]);
-                }
-                for (int r = 0; r < height; r++) {
-                    const float left = conv1_W[(o_first + r)*25 + c_*25 + r_*5 + s];
-                    for (int v = 0; v < width; v++) {
-                        gw_multiply_add(&sum[r][v], left, &right[v]);
-                    }
-                }
+                left_at[25*c_ + 5*r_ + s] = c_*25 + r_*5 + s;
+                right_at[25*c_ + 5*r_ + s] = c_*1024 + r_*32 + s;
             }
         }
     }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_conv1_finish(tile + first - q_first, height, span, o_first, first, end, n, p, conv1_b, relu);
-}
-
-/* The rows of a strip of compute_conv1 that fill a tile, then those that are left. */
-GW_INLINE void compute_conv1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv1_W, const float *restrict conv1_b,
-    float *restrict relu, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 6; done += GW_ROWS) {
-        compute_conv1_tile(GW_ROWS, width, done, first, n, p, conv1_W, conv1_b, relu, gw_panel);
-    }
-    for (; done + 2 <= 6; done += 2) {
-        compute_conv1_tile(2, width, done, first, n, p, conv1_W, conv1_b, relu, gw_panel);
-    }
-    if (done < 6) {
-        compute_conv1_tile(1, width, done, first, n, p, conv1_W, conv1_b, relu, gw_panel);
-    }
-}
-
-static void compute_conv1(
-    ptrdiff_t rows, const float *restrict conv1_W, const float *restrict x,
-    const float *restrict conv1_b, float *restrict relu, float *restrict gw_panel)
-{
+    gw_clear(gw_right_copy, 1024);
     for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t p = 0; p < 28; p++) {
-            enum { vectors = (28 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t i = 0; i < 25 * width * GW_LANES; i++) {
-                    gw_panel[i] = 0;
+        for (ptrdiff_t z0 = 0; z0 < 1; z0++) {
+            for (ptrdiff_t z1 = 2; z1 < 30; z1++) {
+                for (ptrdiff_t z2 = 2; z2 < 30; z2++) {
+                    gw_right_copy[z0*1024 + z1*32 + z2] = x[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
                 }
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t q = gw_least(first + lane, 28 - 1);
-                    for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-                        for (ptrdiff_t r_ = gw_most(0, 2 - p), r__end = gw_least(5, 30 - p); r_ < r__end; r_++) {
-                            for (ptrdiff_t s = gw_most(0, 2 - q), s_end = gw_least(5, 30 - q); s < s_end; s++) {
-                                gw_panel[(25*c_ + 5*r_ + s)*width*GW_LANES + lane] = x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2];
-                            }
+            }
+        }
+        const ptrdiff_t count = 1*5*5, vectors = (892 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 892);
+            const ptrdiff_t start = gw_least(first, 892 - width * GW_LANES); /* may overlap */
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t o = row + r;
+                    row_at[r] = o*25;
+                }
+                float sum[GW_SUMS * GW_LANES];
+                gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + start, right_at, count, sum, 0);
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t o = row + r;
+                    for (ptrdiff_t p = first / 32; p*32 < end; p++) {
+                        const ptrdiff_t at = p*32, stop = gw_least(end - at, 28);
+                        for (ptrdiff_t q = gw_most(first - at, 0); q < stop; q++) {
+                            const float value = sum[r*width*GW_LANES + at + q - start];
+                            const float conv1_sum = value;
+                            const float conv1 = conv1_sum + conv1_b[o];
+                            const float relu_at = (conv1 <= 0.0f ? 0.0f : conv1);
+                            relu[n*4704 + o*784 + p*28 + q] = relu_at;
                         }
                     }
-                }
-                if (width == 1) {
-                    compute_conv1_strip(1, first, n, p, conv1_W, conv1_b, relu, gw_panel);
-                } else if (width == 2) {
-                    compute_conv1_strip(2, first, n, p, conv1_W, conv1_b, relu, gw_panel);
-                } else {
-                    compute_conv1_strip(GW_STRIP, first, n, p, conv1_W, conv1_b, relu, gw_panel);
                 }
             }
         }
@@ -535,112 +548,50 @@ static void compute_h(ptrdiff_t rows, const float *restrict relu, float *restric
    then conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
    then relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
        lenet5.py:29 */
-/* What compute_conv2 does with its sum at one point. */
-GW_INLINE void compute_conv2_point(float value, ptrdiff_t o, ptrdiff_t q,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
-{
-    const float conv2_sum = value;
-    const float conv2 = conv2_sum + conv2_b[o];
-    const float relu_2_at = (conv2 <= 0.0f ? 0.0f : conv2);
-    relu_2[n*1600 + o*100 + p*10 + q] = relu_2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_conv2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_b, float *restrict relu_2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_conv2_point(row[i - first], o_first + r, i, n, p, conv2_b, relu_2);
-        }
-    }
-}
-
-/* A tile of compute_conv2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_conv2_tile(
-    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, const float *restrict h,
-    const float *restrict conv2_b, float *restrict relu_2)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t q_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(q_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
-        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-            for (ptrdiff_t s = 0; s < 5; s++) {
-                gw_vec8 right[GW_WIDE];
-                for (int v = 0; v < width; v++) {
-                    gw_load8(&right[v], &h[n*1176 + c_*196 + (p + r_)*14 + at[v] + s]);
-                }
-                for (int r = 0; r < height; r++) {
-                    const float left = conv2_W[(o_first + r)*150 + c_*25 + r_*5 + s];
-                    for (int v = 0; v < width; v++) {
-                        gw_multiply_add8(&sum[r][v], left, &right[v]);
-                    }
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - q_first], &sum[r][v]);
-        }
-    }
-    compute_conv2_finish(tile + first - q_first, height, span, o_first, first, end, n, p, conv2_b, relu_2);
-}
-
-/* The rows of a strip of compute_conv2 that fill a tile. */
-GW_INLINE void compute_conv2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, const float *restrict h,
-    const float *restrict conv2_b, float *restrict relu_2)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 16; done += GW_ROWS) {
-        compute_conv2_tile(GW_ROWS, width, done, first, n, p, conv2_W, h, conv2_b, relu_2);
-    }
-}
-
 static void compute_conv2(
     ptrdiff_t rows, const float *restrict conv2_W, const float *restrict h,
     const float *restrict conv2_b, float *restrict relu_2)
 {
+    const ptrdiff_t height_of_all = 16;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 136 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[150], right_at[150];
+    for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
+        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
+            for (ptrdiff_t s = 0; s < 5; s++) {
+                left_at[25*c_ + 5*r_ + s] = c_*25 + r_*5 + s;
+                right_at[25*c_ + 5*r_ + s] = c_*196 + r_*14 + s;
+            }
+        }
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t p = 0; p < 10; p++) {
-            enum { vectors = (10 + 8 - 1) / 8 };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * 8;
-                if (width == 1) {
-                    compute_conv2_strip(1, first, n, p, conv2_W, h, conv2_b, relu_2);
-                } else if (width == 2) {
-                    compute_conv2_strip(2, first, n, p, conv2_W, h, conv2_b, relu_2);
-                } else {
-                    compute_conv2_strip(GW_STRIP, first, n, p, conv2_W, h, conv2_b, relu_2);
+        const ptrdiff_t count = 6*5*5, vectors = (136 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 136);
+            const ptrdiff_t start = gw_least(first, 136 - width * GW_LANES); /* may overlap */
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t o = row + r;
+                    row_at[r] = o*150;
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 16 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 16; done += 2) {
-                for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-                    compute_conv2_tile(2, wide, done, first, n, p, conv2_W, h, conv2_b, relu_2);
+                float sum[GW_SUMS * GW_LANES];
+                gw_tile(height, width, conv2_W, row_at, left_at, h + n*1176 + start, right_at, count, sum, 0);
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t o = row + r;
+                    for (ptrdiff_t p = first / 14; p*14 < end; p++) {
+                        const ptrdiff_t at = p*14, stop = gw_least(end - at, 10);
+                        for (ptrdiff_t q = gw_most(first - at, 0); q < stop; q++) {
+                            const float value = sum[r*width*GW_LANES + at + q - start];
+                            const float conv2_sum = value;
+                            const float conv2 = conv2_sum + conv2_b[o];
+                            const float relu_2_at = (conv2 <= 0.0f ? 0.0f : conv2);
+                            relu_2[n*1600 + o*100 + p*10 + q] = relu_2_at;
+                        }
+                    }
                 }
-            }
-            for (ptrdiff_t first = 0; done < 16 && first < 10; first += wide * 8) {
-                compute_conv2_tile(1, wide, done, first, n, p, conv2_W, h, conv2_b, relu_2);
             }
         }
     }
@@ -681,316 +632,155 @@ static void compute_flatten(ptrdiff_t rows, const float *restrict h_2, float *re
 /* fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
    then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
    then h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30 */
-/* What compute_fc1 does with its sum at one point. */
-GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j,
-    const float *restrict fc1_b, float *restrict h_3)
-{
-    const float fc1_sum = value;
-    const float fc1 = fc1_sum + fc1_b[j];
-    const float h_3_at = (fc1 <= 0.0f ? 0.0f : fc1);
-    h_3[n*120 + j] = h_3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict fc1_b, float *restrict h_3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_fc1_point(row[i - first], n_first + r, i, fc1_b, h_3);
-        }
-    }
-}
-
-/* A tile of compute_fc1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc1_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict fc1_W, const float *restrict flatten, const float *restrict fc1_b,
-    float *restrict h_3)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 120);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 120 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 120 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 400; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &fc1_W[k*120 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = flatten[(n_first + r)*400 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_fc1_finish(tile + first - j_first, height, span, n_first, first, end, fc1_b, h_3);
-}
-
-/* The rows of a strip of compute_fc1 that fill a tile. */
-GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict fc1_W, const float *restrict flatten,
-    const float *restrict fc1_b, float *restrict h_3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_fc1_tile(GW_ROWS, width, done, first, fc1_W, flatten, fc1_b, h_3);
-    }
-}
-
 static void compute_fc1(
     ptrdiff_t rows, const float *restrict fc1_W, const float *restrict flatten,
     const float *restrict fc1_b, float *restrict h_3)
 {
-    enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_fc1_strip(1, first, rows, fc1_W, flatten, fc1_b, h_3);
-        } else if (width == 2) {
-            compute_fc1_strip(2, first, rows, fc1_W, flatten, fc1_b, h_3);
-        } else {
-            compute_fc1_strip(GW_STRIP, first, rows, fc1_W, flatten, fc1_b, h_3);
-        }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 120 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[400], right_at[400];
+    for (ptrdiff_t k = 0; k < 400; k++) {
+        left_at[k] = k;
+        right_at[k] = k*120;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= rows; done += 2) {
-        for (ptrdiff_t first = 0; first < 120; first += wide * GW_LANES) {
-            compute_fc1_tile(2, wide, done, first, fc1_W, flatten, fc1_b, h_3);
+    const ptrdiff_t count = 400, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
+        const ptrdiff_t start = gw_least(first, 120 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*400;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float fc1_sum = value;
+                    const float fc1 = fc1_sum + fc1_b[j];
+                    const float h_3_at = (fc1 <= 0.0f ? 0.0f : fc1);
+                    h_3[n*120 + j] = h_3_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < rows && first < 120; first += wide * GW_LANES) {
-        compute_fc1_tile(1, wide, done, first, fc1_W, flatten, fc1_b, h_3);
     }
 }
 
 /* fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
    then fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
    then h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31 */
-/* What compute_fc2 does with its sum at one point. */
-GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j,
-    const float *restrict fc2_b, float *restrict h_4)
-{
-    const float fc2_sum = value;
-    const float fc2 = fc2_sum + fc2_b[j];
-    const float h_4_at = (fc2 <= 0.0f ? 0.0f : fc2);
-    h_4[n*84 + j] = h_4_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict fc2_b, float *restrict h_4)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_fc2_point(row[i - first], n_first + r, i, fc2_b, h_4);
-        }
-    }
-}
-
-/* A tile of compute_fc2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict fc2_W, const float *restrict h_3, const float *restrict fc2_b,
-    float *restrict h_4)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 84);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 84 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 84 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 120; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &fc2_W[k*84 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_3[(n_first + r)*120 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_fc2_finish(tile + first - j_first, height, span, n_first, first, end, fc2_b, h_4);
-}
-
-/* The rows of a strip of compute_fc2 that fill a tile. */
-GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h_3,
-    const float *restrict fc2_b, float *restrict h_4)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_fc2_tile(GW_ROWS, width, done, first, fc2_W, h_3, fc2_b, h_4);
-    }
-}
-
 static void compute_fc2(
     ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h_3,
     const float *restrict fc2_b, float *restrict h_4)
 {
-    enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_fc2_strip(1, first, rows, fc2_W, h_3, fc2_b, h_4);
-        } else if (width == 2) {
-            compute_fc2_strip(2, first, rows, fc2_W, h_3, fc2_b, h_4);
-        } else {
-            compute_fc2_strip(GW_STRIP, first, rows, fc2_W, h_3, fc2_b, h_4);
-        }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[120], right_at[120];
+    for (ptrdiff_t k = 0; k < 120; k++) {
+        left_at[k] = k;
+        right_at[k] = k*84;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= rows; done += 2) {
-        for (ptrdiff_t first = 0; first < 84; first += wide * GW_LANES) {
-            compute_fc2_tile(2, wide, done, first, fc2_W, h_3, fc2_b, h_4);
+    const ptrdiff_t count = 120, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
+        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*120;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_3, row_at, left_at, fc2_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float fc2_sum = value;
+                    const float fc2 = fc2_sum + fc2_b[j];
+                    const float h_4_at = (fc2 <= 0.0f ? 0.0f : fc2);
+                    h_4[n*84 + j] = h_4_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < rows && first < 84; first += wide * GW_LANES) {
-        compute_fc2_tile(1, wide, done, first, fc2_W, h_3, fc2_b, h_4);
     }
 }
 
 /* fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
    then fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23 */
-/* What compute_fc3 does with its sum at one point. */
-GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j,
-    const float *restrict fc3_b, float *restrict fc3)
-{
-    const float fc3_sum = value;
-    const float fc3_at = fc3_sum + fc3_b[j];
-    fc3[n*10 + j] = fc3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc3_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict fc3_b, float *restrict fc3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_fc3_point(row[i - first], n_first + r, i, fc3_b, fc3);
-        }
-    }
-}
-
-/* A tile of compute_fc3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc3_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict fc3_W, const float *restrict h_4, const float *restrict fc3_b,
-    float *restrict fc3)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 84; k++) {
-        gw_vec8 right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load8(&right[v], &fc3_W[k*10 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_4[(n_first + r)*84 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add8(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_fc3_finish(tile + first - j_first, height, span, n_first, first, end, fc3_b, fc3);
-}
-
-/* The rows of a strip of compute_fc3 that fill a tile. */
-GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_4,
-    const float *restrict fc3_b, float *restrict fc3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_fc3_tile(GW_ROWS, width, done, first, fc3_W, h_4, fc3_b, fc3);
-    }
-}
-
 static void compute_fc3(
     ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_4,
-    const float *restrict fc3_b, float *restrict fc3)
+    const float *restrict fc3_b, float *restrict fc3, float *restrict gw_right_panel)
 {
-    enum { vectors = (10 + 8 - 1) / 8 };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * 8;
-        if (width == 1) {
-            compute_fc3_strip(1, first, rows, fc3_W, h_4, fc3_b, fc3);
-        } else if (width == 2) {
-            compute_fc3_strip(2, first, rows, fc3_W, h_4, fc3_b, fc3);
-        } else {
-            compute_fc3_strip(GW_STRIP, first, rows, fc3_W, h_4, fc3_b, fc3);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t n = 0; n < rows; n++) {
+            float fc3_sum_row[10];
+            for (ptrdiff_t i = 0; i < 10; i++) {
+                fc3_sum_row[i] = 0.0f;
+            }
+            for (ptrdiff_t k = 0; k < 84; k++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    fc3_sum_row[j] += fc3_W[k*10 + j]*h_4[n*84 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float fc3_sum = fc3_sum_row[j];
+                const float fc3_at = fc3_sum + fc3_b[j];
+                fc3[n*10 + j] = fc3_at;
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= rows; done += 2) {
-        for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_fc3_tile(2, wide, done, first, fc3_W, h_4, fc3_b, fc3);
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[84], right_at[84];
+    for (ptrdiff_t k = 0; k < 84; k++) {
+        left_at[k] = k;
+        right_at[k] = k*span;
+    }
+    const ptrdiff_t count = 84, vectors = (10 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 10);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
         }
-    }
-    for (ptrdiff_t first = 0; done < rows && first < 10; first += wide * 8) {
-        compute_fc3_tile(1, wide, done, first, fc3_W, h_4, fc3_b, fc3);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t j = first + lane;
+            for (ptrdiff_t k = 0; k < 84; k++) {
+                gw_right_panel[k*span + lane] = fc3_W[k*10 + j];
+            }
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*84;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - first];
+                    const float fc3_sum = value;
+                    const float fc3_at = fc3_sum + fc3_b[j];
+                    fc3[n*10 + j] = fc3_at;
+                }
+            }
+        }
     }
 }
 
@@ -1147,104 +937,59 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
 
 /* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
        (lenet5.py:23) */
-/* What compute_d_fc3_W does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_fc3_W)
-{
-    const float d_fc3_W_at = value;
-    d_fc3_W[k*10 + j] = d_fc3_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_fc3_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc3_W_point(row[i - first], k_first + r, i, d_fc3_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc3_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4,
-    float *restrict d_fc3_W)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec8 right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load8(&right[v], &d_fc3[n*10 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_4[n*84 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add8(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc3_W_finish(tile + first - j_first, height, span, k_first, first, end, d_fc3_W);
-}
-
-/* The rows of a strip of compute_d_fc3_W that fill a tile. */
-GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4,
-    float *restrict d_fc3_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 84; done += GW_ROWS) {
-        compute_d_fc3_W_tile(GW_ROWS, width, done, first, rows, d_fc3, h_4, d_fc3_W);
-    }
-}
-
 static void compute_d_fc3_W(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4,
     float *restrict d_fc3_W)
 {
-    enum { vectors = (10 + 8 - 1) / 8 };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * 8;
-        if (width == 1) {
-            compute_d_fc3_W_strip(1, first, rows, d_fc3, h_4, d_fc3_W);
-        } else if (width == 2) {
-            compute_d_fc3_W_strip(2, first, rows, d_fc3, h_4, d_fc3_W);
-        } else {
-            compute_d_fc3_W_strip(GW_STRIP, first, rows, d_fc3, h_4, d_fc3_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 84; k++) {
+            float d_fc3_W_row[10];
+            for (ptrdiff_t i = 0; i < 10; i++) {
+                d_fc3_W_row[i] = 0.0f;
+            }
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_4[n*84 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W_at = d_fc3_W_row[j];
+                d_fc3_W[k*10 + j] = d_fc3_W_at;
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 84 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 84; done += 2) {
-        for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_d_fc3_W_tile(2, wide, done, first, rows, d_fc3, h_4, d_fc3_W);
+    const ptrdiff_t height_of_all = 10;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*10;
+        right_at[n] = n*84;
+    }
+    const ptrdiff_t count = rows, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
+        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                row_at[r] = j;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc3, row_at, left_at, h_4 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                for (ptrdiff_t k = first; k < end; k++) {
+                    const float value = sum[r*width*GW_LANES + k - start];
+                    const float d_fc3_W_at = value;
+                    d_fc3_W[k*10 + j] = d_fc3_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 84 && first < 10; first += wide * 8) {
-        compute_d_fc3_W_tile(1, wide, done, first, rows, d_fc3, h_4, d_fc3_W);
     }
 }
 
@@ -1252,100 +997,66 @@ static void compute_d_fc3_W(
        (lenet5.py:23)
    then d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4
        (lenet5.py:31) */
-/* What compute_d_h_4 does with its sum at one point. */
-GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i1,
-    const float *restrict h_4, float *restrict d_fc2)
-{
-    const float d_h_4 = value;
-    const float d_fc2_at = d_h_4*(h_4[i0*84 + i1] <= 0.0f ? 0.0f : 1.0f);
-    d_fc2[i0*84 + i1] = d_fc2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict h_4, float *restrict d_fc2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_4_point(row[i - first], i0_first + r, i, h_4, d_fc2);
-        }
-    }
-}
-
-/* A tile of compute_d_h_4: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_4_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc2,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 84);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 10; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_fc3[(i0_first + r)*10 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_4_finish(tile + first - i1_first, height, span, i0_first, first, end, h_4, d_fc2);
-}
-
-/* The rows of a strip of compute_d_h_4 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float *restrict d_fc2,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_4_tile(GW_ROWS, width, done, first, d_fc3, h_4, d_fc2, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_4_tile(2, width, done, first, d_fc3, h_4, d_fc2, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_4_tile(1, width, done, first, d_fc3, h_4, d_fc2, gw_panel);
-    }
-}
-
 static void compute_d_h_4(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
-    const float *restrict h_4, float *restrict d_fc2, float *restrict gw_panel)
+    const float *restrict h_4, float *restrict d_fc2, float *restrict gw_right_panel)
 {
-    enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-            const ptrdiff_t i1 = gw_least(first + lane, 84 - 1);
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                gw_panel[j*width*GW_LANES + lane] = fc3_W[i1*10 + j];
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i1 = 0; i1 < 84; i1++) {
+                float d_h_4 = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 10;
+                    if (j < j_end) {
+                        d_h_4 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
+                    }
+                }
+                const float d_fc2_at = d_h_4*(h_4[i0*84 + i1] <= 0.0f ? 0.0f : 1.0f);
+                d_fc2[i0*84 + i1] = d_fc2_at;
             }
         }
-        if (width == 1) {
-            compute_d_h_4_strip(1, first, rows, d_fc3, h_4, d_fc2, gw_panel);
-        } else if (width == 2) {
-            compute_d_h_4_strip(2, first, rows, d_fc3, h_4, d_fc2, gw_panel);
-        } else {
-            compute_d_h_4_strip(GW_STRIP, first, rows, d_fc3, h_4, d_fc2, gw_panel);
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[10], right_at[10];
+    for (ptrdiff_t j = 0; j < 10; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 10, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
+        }
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i1 = first + lane;
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                gw_right_panel[j*span + lane] = fc3_W[i1*10 + j];
+            }
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                row_at[r] = i0*10;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                for (ptrdiff_t i1 = first; i1 < end; i1++) {
+                    const float value = sum[r*width*GW_LANES + i1 - first];
+                    const float d_h_4 = value;
+                    const float d_fc2_at = d_h_4*(h_4[i0*84 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    d_fc2[i0*84 + i1] = d_fc2_at;
+                }
+            }
         }
     }
 }
@@ -1373,104 +1084,62 @@ static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *
 
 /* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
        (lenet5.py:23) */
-/* What compute_d_fc2_W does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_fc2_W)
-{
-    const float d_fc2_W_at = value;
-    d_fc2_W[k*84 + j] = d_fc2_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_fc2_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc2_W_point(row[i - first], k_first + r, i, d_fc2_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc2_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3,
-    float *restrict d_fc2_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 84);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 84 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 84 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc2[n*84 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_3[n*120 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc2_W_finish(tile + first - j_first, height, span, k_first, first, end, d_fc2_W);
-}
-
-/* The rows of a strip of compute_d_fc2_W that fill a tile. */
-GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3,
-    float *restrict d_fc2_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 120; done += GW_ROWS) {
-        compute_d_fc2_W_tile(GW_ROWS, width, done, first, rows, d_fc2, h_3, d_fc2_W);
-    }
-}
-
 static void compute_d_fc2_W(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3,
     float *restrict d_fc2_W)
 {
-    enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc2_W_strip(1, first, rows, d_fc2, h_3, d_fc2_W);
-        } else if (width == 2) {
-            compute_d_fc2_W_strip(2, first, rows, d_fc2, h_3, d_fc2_W);
-        } else {
-            compute_d_fc2_W_strip(GW_STRIP, first, rows, d_fc2, h_3, d_fc2_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 120; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 84; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 84);
+                float d_fc2_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc2_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc2_W_row[j - j_chunk] += d_fc2[n*84 + j]*h_3[n*120 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc2_W_at = d_fc2_W_row[j - j_chunk];
+                    d_fc2_W[k*84 + j] = d_fc2_W_at;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 120 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 120; done += 2) {
-        for (ptrdiff_t first = 0; first < 84; first += wide * GW_LANES) {
-            compute_d_fc2_W_tile(2, wide, done, first, rows, d_fc2, h_3, d_fc2_W);
+    const ptrdiff_t height_of_all = 120;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*120;
+        right_at[n] = n*84;
+    }
+    const ptrdiff_t count = rows, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
+        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_3, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc2_W_at = value;
+                    d_fc2_W[k*84 + j] = d_fc2_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 120 && first < 84; first += wide * GW_LANES) {
-        compute_d_fc2_W_tile(1, wide, done, first, rows, d_fc2, h_3, d_fc2_W);
     }
 }
 
@@ -1478,139 +1147,65 @@ static void compute_d_fc2_W(
        (lenet5.py:23)
    then d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]    adjoint of h_3
        (lenet5.py:30) */
-/* What compute_d_h_3 does with its sum at one point. */
-GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i1,
-    const float *restrict h_3, float *restrict d_fc1)
-{
-    const float d_h_3 = value;
-    const float d_fc1_at = d_h_3*(h_3[i0*120 + i1] <= 0.0f ? 0.0f : 1.0f);
-    d_fc1[i0*120 + i1] = d_fc1_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict h_3, float *restrict d_fc1)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_3_point(row[i - first], i0_first + r, i, h_3, d_fc1);
-        }
-    }
-}
-
-/* A tile of compute_d_h_3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_3_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc1,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 120);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 84; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_fc2[(i0_first + r)*84 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_3_finish(tile + first - i1_first, height, span, i0_first, first, end, h_3, d_fc1);
-}
-
-/* The rows of a strip of compute_d_h_3 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float *restrict d_fc1,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_3_tile(GW_ROWS, width, done, first, d_fc2, h_3, d_fc1, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_3_tile(2, width, done, first, d_fc2, h_3, d_fc1, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_3_tile(1, width, done, first, d_fc2, h_3, d_fc1, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_h_3, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_3_dots(
-    ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h_3,
-    float *restrict d_fc1)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 84; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_fc2[i0_first*84 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &fc2_W[(i1_first + c)*84 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 84; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_fc2[i0_first*84 + j]*fc2_W[(i1_first + c)*84 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_h_3_point(gw_total8(&sum[c]) + rest[c], i0_first, i1_first + c, h_3, d_fc1);
-        }
-    }
-}
-
 static void compute_d_h_3(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
-    const float *restrict h_3, float *restrict d_fc1, float *restrict gw_panel)
+    const float *restrict h_3, float *restrict d_fc1, float *restrict gw_right_panel)
 {
-    enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t done = 0; done < rows; done++) {
-            for (ptrdiff_t new_first = 0; new_first < 120; new_first += 4) {
-                compute_d_h_3_dots(done, gw_least(new_first, 120 - 4), new_first, d_fc2, fc2_W, h_3, d_fc1);
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i1 = 0; i1 < 120; i1++) {
+                float d_h_3 = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 84;
+                    if (j < j_end) {
+                        d_h_3 += gw_dot(&d_fc2[i0*84 + j], &fc2_W[i1*84 + j], j_end - j);
+                    }
+                }
+                const float d_fc1_at = d_h_3*(h_3[i0*120 + i1] <= 0.0f ? 0.0f : 1.0f);
+                d_fc1[i0*120 + i1] = d_fc1_at;
             }
         }
-    } else {
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                const ptrdiff_t i1 = gw_least(first + lane, 120 - 1);
-                for (ptrdiff_t j = 0; j < 84; j++) {
-                    gw_panel[j*width*GW_LANES + lane] = fc2_W[i1*84 + j];
-                }
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[84], right_at[84];
+    for (ptrdiff_t j = 0; j < 84; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 84, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
+        }
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i1 = first + lane;
+            for (ptrdiff_t j = 0; j < 84; j++) {
+                gw_right_panel[j*span + lane] = fc2_W[i1*84 + j];
             }
-            if (width == 1) {
-                compute_d_h_3_strip(1, first, rows, d_fc2, h_3, d_fc1, gw_panel);
-            } else if (width == 2) {
-                compute_d_h_3_strip(2, first, rows, d_fc2, h_3, d_fc1, gw_panel);
-            } else {
-                compute_d_h_3_strip(GW_STRIP, first, rows, d_fc2, h_3, d_fc1, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                row_at[r] = i0*84;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                for (ptrdiff_t i1 = first; i1 < end; i1++) {
+                    const float value = sum[r*width*GW_LANES + i1 - first];
+                    const float d_h_3 = value;
+                    const float d_fc1_at = d_h_3*(h_3[i0*120 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    d_fc1[i0*120 + i1] = d_fc1_at;
+                }
             }
         }
     }
@@ -1639,239 +1234,121 @@ static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *
 
 /* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum
        (lenet5.py:23) */
-/* What compute_d_fc1_W does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_fc1_W)
-{
-    const float d_fc1_W_at = value;
-    d_fc1_W[k*120 + j] = d_fc1_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_fc1_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc1_W_point(row[i - first], k_first + r, i, d_fc1_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc1_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
-    float *restrict d_fc1_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 120);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 120 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 120 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc1[n*120 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = flatten[n*400 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc1_W_finish(tile + first - j_first, height, span, k_first, first, end, d_fc1_W);
-}
-
-/* The rows of a strip of compute_d_fc1_W that fill a tile. */
-GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
-    float *restrict d_fc1_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 400; done += GW_ROWS) {
-        compute_d_fc1_W_tile(GW_ROWS, width, done, first, rows, d_fc1, flatten, d_fc1_W);
-    }
-}
-
 static void compute_d_fc1_W(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
     float *restrict d_fc1_W)
 {
-    enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc1_W_strip(1, first, rows, d_fc1, flatten, d_fc1_W);
-        } else if (width == 2) {
-            compute_d_fc1_W_strip(2, first, rows, d_fc1, flatten, d_fc1_W);
-        } else {
-            compute_d_fc1_W_strip(GW_STRIP, first, rows, d_fc1, flatten, d_fc1_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 400; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 120; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 120);
+                float d_fc1_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc1_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc1_W_row[j - j_chunk] += d_fc1[n*120 + j]*flatten[n*400 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc1_W_at = d_fc1_W_row[j - j_chunk];
+                    d_fc1_W[k*120 + j] = d_fc1_W_at;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 400 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 400; done += 2) {
-        for (ptrdiff_t first = 0; first < 120; first += wide * GW_LANES) {
-            compute_d_fc1_W_tile(2, wide, done, first, rows, d_fc1, flatten, d_fc1_W);
+    const ptrdiff_t height_of_all = 400;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 120 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*400;
+        right_at[n] = n*120;
+    }
+    const ptrdiff_t count = rows, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
+        const ptrdiff_t start = gw_least(first, 120 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc1_W_at = value;
+                    d_fc1_W[k*120 + j] = d_fc1_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 400 && first < 120; first += wide * GW_LANES) {
-        compute_d_fc1_W_tile(1, wide, done, first, rows, d_fc1, flatten, d_fc1_W);
     }
 }
 
 /* d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]    adjoint of fc1_sum
        (lenet5.py:23) */
-/* What compute_d_flatten does with its sum at one point. */
-GW_INLINE void compute_d_flatten_point(float value, ptrdiff_t n, ptrdiff_t k,
-    float *restrict d_flatten)
-{
-    const float d_flatten_at = value;
-    d_flatten[n*400 + k] = d_flatten_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_flatten_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_flatten)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_flatten_point(row[i - first], n_first + r, i, d_flatten);
-        }
-    }
-}
-
-/* A tile of compute_d_flatten: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_flatten_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict d_fc1, float *restrict d_flatten, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 400);
-    const ptrdiff_t k_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 120; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_fc1[(n_first + r)*120 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_flatten_finish(tile + first - k_first, height, span, n_first, first, end, d_flatten);
-}
-
-/* The rows of a strip of compute_d_flatten that fill a tile, then those that are left. */
-GW_INLINE void compute_d_flatten_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_flatten,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_flatten_tile(GW_ROWS, width, done, first, d_fc1, d_flatten, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_flatten_tile(2, width, done, first, d_fc1, d_flatten, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_flatten_tile(1, width, done, first, d_fc1, d_flatten, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_flatten, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_flatten_dots(
-    ptrdiff_t n_first, ptrdiff_t k_first, ptrdiff_t new_first,
-    const float *restrict d_fc1, const float *restrict fc1_W, float *restrict d_flatten)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 120; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_fc1[n_first*120 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &fc1_W[(k_first + c)*120 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 120; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_fc1[n_first*120 + j]*fc1_W[(k_first + c)*120 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (k_first + c >= new_first) {
-            compute_d_flatten_point(gw_total8(&sum[c]) + rest[c], n_first, k_first + c, d_flatten);
-        }
-    }
-}
-
 static void compute_d_flatten(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict fc1_W,
-    float *restrict d_flatten, float *restrict gw_panel)
+    float *restrict d_flatten, float *restrict gw_right_panel)
 {
-    enum { vectors = (400 + GW_LANES - 1) / GW_LANES };
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t done = 0; done < rows; done++) {
-            for (ptrdiff_t new_first = 0; new_first < 400; new_first += 4) {
-                compute_d_flatten_dots(done, gw_least(new_first, 400 - 4), new_first, d_fc1, fc1_W, d_flatten);
+        for (ptrdiff_t n = 0; n < rows; n++) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
+                float d_flatten_at = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 120;
+                    if (j < j_end) {
+                        d_flatten_at += gw_dot(&d_fc1[n*120 + j], &fc1_W[k*120 + j], j_end - j);
+                    }
+                }
+                d_flatten[n*400 + k] = d_flatten_at;
             }
         }
-    } else {
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                const ptrdiff_t k = gw_least(first + lane, 400 - 1);
-                for (ptrdiff_t j = 0; j < 120; j++) {
-                    gw_panel[j*width*GW_LANES + lane] = fc1_W[k*120 + j];
-                }
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[120], right_at[120];
+    for (ptrdiff_t j = 0; j < 120; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 120, vectors = (400 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 400);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t k = first + lane;
+            for (ptrdiff_t j = 0; j < 120; j++) {
+                gw_right_panel[j*span + lane] = fc1_W[k*120 + j];
             }
-            if (width == 1) {
-                compute_d_flatten_strip(1, first, rows, d_fc1, d_flatten, gw_panel);
-            } else if (width == 2) {
-                compute_d_flatten_strip(2, first, rows, d_fc1, d_flatten, gw_panel);
-            } else {
-                compute_d_flatten_strip(GW_STRIP, first, rows, d_fc1, d_flatten, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*120;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t k = first; k < end; k++) {
+                    const float value = sum[r*width*GW_LANES + k - first];
+                    const float d_flatten_at = value;
+                    d_flatten[n*400 + k] = d_flatten_at;
+                }
             }
         }
     }
@@ -1935,110 +1412,61 @@ static void compute_d_conv2_b(
 
 /* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n, c,
        p + r, q + s]    adjoint of conv2_sum (lenet5.py:18) */
-/* What compute_d_conv2_W does with its sum at one point. */
-GW_INLINE void compute_d_conv2_W_point(float value, ptrdiff_t o, ptrdiff_t s,
-    ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
+static void compute_d_conv2_W(
+    ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h,
+    float *restrict d_conv2_W, float *restrict gw_right_panel, float *restrict gw_sums)
 {
-    const float d_conv2_W_at = value;
-    d_conv2_W[o*150 + c_*25 + r_*5 + s] = d_conv2_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_conv2_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t c_, ptrdiff_t r_, float *restrict d_conv2_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_conv2_W_point(row[i - first], o_first + r, i, c_, r_, d_conv2_W);
-        }
-    }
-}
-
-/* A tile of compute_d_conv2_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_conv2_W_tile(
-    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
-    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
-    const float *restrict h, float *restrict d_conv2_W)
-{
-    const ptrdiff_t span = width * 4;
-    const ptrdiff_t end = gw_least(first + span, 5);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t s_first = gw_least(first, 5 - 4);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(s_first + v * 4, 5 - 4);
-    }
-    gw_vec4 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero4(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
+    const ptrdiff_t height_of_all = 6*5*5;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1000], right_at[1000];
+    for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
             for (ptrdiff_t q = 0; q < 10; q++) {
-                gw_vec4 right[GW_WIDE];
-                for (int v = 0; v < width; v++) {
-                    gw_load4(&right[v], &h[n*1176 + c_*196 + (p + r_)*14 + q + at[v]]);
-                }
-                for (int r = 0; r < height; r++) {
-                    const float left = d_conv2[n*1600 + (o_first + r)*100 + p*10 + q];
-                    for (int v = 0; v < width; v++) {
-                        gw_multiply_add4(&sum[r][v], left, &right[v]);
+                left_at[100*n_in + 10*p + q] = n_in*1176 + p*14 + q;
+                right_at[100*n_in + 10*p + q] = (100*n_in + 10*p + q)*span;
+            }
+        }
+    }
+    for (ptrdiff_t n_first = 0; n_first < rows; n_first += 10) {
+        const ptrdiff_t count = 10*10*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 16);
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t o = first + lane;
+                for (ptrdiff_t n_in = 0, n_in_end = gw_least(10, rows - n_first); n_in < n_in_end; n_in++) {
+                    for (ptrdiff_t p = 0; p < 10; p++) {
+                        for (ptrdiff_t q = 0; q < 10; q++) {
+                            gw_right_panel[lane + span*(100*n_in + 10*p + q)] = d_conv2[(n_first + n_in)*1600 + o*100 + p*10 + q];
+                        }
                     }
                 }
             }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 4];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store4(&tile[r*span + at[v] - s_first], &sum[r][v]);
-        }
-    }
-    compute_d_conv2_W_finish(tile + first - s_first, height, span, o_first, first, end, c_, r_, d_conv2_W);
-}
-
-/* The rows of a strip of compute_d_conv2_W that fill a tile. */
-GW_INLINE void compute_d_conv2_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
-    const float *restrict h, float *restrict d_conv2_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 16; done += GW_ROWS) {
-        compute_d_conv2_W_tile(GW_ROWS, width, done, first, c_, r_, rows, d_conv2, h, d_conv2_W);
-    }
-}
-
-static void compute_d_conv2_W(
-    ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h,
-    float *restrict d_conv2_W)
-{
-    for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
-        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-            enum { vectors = (5 + 4 - 1) / 4 };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * 4;
-                if (width == 1) {
-                    compute_d_conv2_W_strip(1, first, c_, r_, rows, d_conv2, h, d_conv2_W);
-                } else if (width == 2) {
-                    compute_d_conv2_W_strip(2, first, c_, r_, rows, d_conv2, h, d_conv2_W);
-                } else {
-                    compute_d_conv2_W_strip(GW_STRIP, first, c_, r_, rows, d_conv2, h, d_conv2_W);
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t c_ = (row + r) / (5*5);
+                    const ptrdiff_t r_ = (row + r) / (5) % 5;
+                    const ptrdiff_t s = (row + r) % 5;
+                    row_at[r] = c_*196 + r_*14 + s;
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 16 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 16; done += 2) {
-                for (ptrdiff_t first = 0; first < 5; first += wide * 4) {
-                    compute_d_conv2_W_tile(2, wide, done, first, c_, r_, rows, d_conv2, h, d_conv2_W);
+                float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
+                gw_tile(height, width, h + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, n_first > 0);
+                if (n_first + 10 >= rows) {
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t c_ = (row + r) / (5*5);
+                        const ptrdiff_t r_ = (row + r) / (5) % 5;
+                        const ptrdiff_t s = (row + r) % 5;
+                        for (ptrdiff_t o = first; o < end; o++) {
+                            const float value = sum[r*width*GW_LANES + o - first];
+                            const float d_conv2_W_at = value;
+                            d_conv2_W[o*150 + c_*25 + r_*5 + s] = d_conv2_W_at;
+                        }
+                    }
                 }
-            }
-            for (ptrdiff_t first = 0; done < 16 && first < 5; first += wide * 4) {
-                compute_d_conv2_W_tile(1, wide, done, first, c_, r_, rows, d_conv2, h, d_conv2_W);
             }
         }
     }
@@ -2047,112 +1475,55 @@ static void compute_d_conv2_W(
 /* d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
        10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q -
        s]    adjoint of conv2_sum (lenet5.py:18) */
-/* What compute_d_h does with its sum at one point. */
-GW_INLINE void compute_d_h_point(float value, ptrdiff_t i1, ptrdiff_t q,
-    ptrdiff_t n, ptrdiff_t p, float *restrict d_h)
+static void compute_d_h(
+    ptrdiff_t rows, const float *restrict conv2_W, const float *restrict d_conv2,
+    float *restrict d_h, float *restrict gw_right_copy)
 {
-    const float d_h_at = value;
-    d_h[n*1176 + i1*196 + p*14 + q] = d_h_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i1_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t p, float *restrict d_h)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_point(row[i - first], i1_first + r, i, n, p, d_h);
-        }
-    }
-}
-
-/* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_tile(
-    const int height, const int width, ptrdiff_t i1_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, float *restrict d_h,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 14);
-    const ptrdiff_t q_first = first;
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
+    const ptrdiff_t height_of_all = 6;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 248 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[400], right_at[400];
     for (ptrdiff_t o = 0; o < 16; o++) {
-        for (ptrdiff_t r_ = gw_most(0, p - 9), r__end = gw_least(5, p + 1); r_ < r__end; r_++) {
+        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
-                gw_vec8 right[GW_WIDE];
-                for (int v = 0; v < width; v++) {
-                    gw_load8(&right[v], &gw_panel[(25*o + 5*r_ + s)*width*8 + v*8]);
-                }
-                for (int r = 0; r < height; r++) {
-                    const float left = conv2_W[o*150 + (i1_first + r)*25 + r_*5 + s];
-                    for (int v = 0; v < width; v++) {
-                        gw_multiply_add8(&sum[r][v], left, &right[v]);
-                    }
-                }
+                left_at[25*o + 5*r_ + s] = o*150 + r_*5 + s;
+                right_at[25*o + 5*r_ + s] = o*324 + (-r_)*18 + -s;
             }
         }
     }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + v*8], &sum[r][v]);
-        }
-    }
-    compute_d_h_finish(tile + first - q_first, height, span, i1_first, first, end, n, p, d_h);
-}
-
-/* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t p, const float *restrict conv2_W, float *restrict d_h,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 6; done += GW_ROWS) {
-        compute_d_h_tile(GW_ROWS, width, done, first, n, p, conv2_W, d_h, gw_panel);
-    }
-    for (; done + 2 <= 6; done += 2) {
-        compute_d_h_tile(2, width, done, first, n, p, conv2_W, d_h, gw_panel);
-    }
-    if (done < 6) {
-        compute_d_h_tile(1, width, done, first, n, p, conv2_W, d_h, gw_panel);
-    }
-}
-
-static void compute_d_h(
-    ptrdiff_t rows, const float *restrict conv2_W, const float *restrict d_conv2,
-    float *restrict d_h, float *restrict gw_panel)
-{
+    gw_clear(gw_right_copy, 5184);
     for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t p = 0; p < 14; p++) {
-            enum { vectors = (14 + 8 - 1) / 8 };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * 8;
-                for (ptrdiff_t i = 0; i < 400 * width * 8; i++) {
-                    gw_panel[i] = 0;
+        for (ptrdiff_t z0 = 0; z0 < 16; z0++) {
+            for (ptrdiff_t z1 = 4; z1 < 14; z1++) {
+                for (ptrdiff_t z2 = 4; z2 < 14; z2++) {
+                    gw_right_copy[z0*324 + z1*18 + z2] = d_conv2[n*1600 + z0*100 + (z1 - 4)*10 + z2 - 4];
                 }
-                for (ptrdiff_t lane = 0; lane < width * 8; lane++) {
-                    const ptrdiff_t q = gw_least(first + lane, 14 - 1);
-                    for (ptrdiff_t o = 0; o < 16; o++) {
-                        for (ptrdiff_t r_ = gw_most(0, p - 9), r__end = gw_least(5, p + 1); r_ < r__end; r_++) {
-                            for (ptrdiff_t s = gw_most(0, q - 9), s_end = gw_least(5, q + 1); s < s_end; s++) {
-                                gw_panel[(25*o + 5*r_ + s)*width*8 + lane] = d_conv2[n*1600 + o*100 + (p - r_)*10 + q - s];
-                            }
+            }
+        }
+        const ptrdiff_t count = 16*5*5, vectors = (248 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 248);
+            const ptrdiff_t start = gw_least(first, 248 - width * GW_LANES); /* may overlap */
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t i1 = row + r;
+                    row_at[r] = i1*25;
+                }
+                float sum[GW_SUMS * GW_LANES];
+                gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*18 + 4 + start, right_at, count, sum, 0);
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t i1 = row + r;
+                    for (ptrdiff_t p = first / 18; p*18 < end; p++) {
+                        const ptrdiff_t at = p*18, stop = gw_least(end - at, 14);
+                        for (ptrdiff_t q = gw_most(first - at, 0); q < stop; q++) {
+                            const float value = sum[r*width*GW_LANES + at + q - start];
+                            const float d_h_at = value;
+                            d_h[n*1176 + i1*196 + p*14 + q] = d_h_at;
                         }
                     }
-                }
-                if (width == 1) {
-                    compute_d_h_strip(1, first, n, p, conv2_W, d_h, gw_panel);
-                } else if (width == 2) {
-                    compute_d_h_strip(2, first, n, p, conv2_W, d_h, gw_panel);
-                } else {
-                    compute_d_h_strip(GW_STRIP, first, n, p, conv2_W, d_h, gw_panel);
                 }
             }
         }
@@ -2205,24 +1576,66 @@ static void compute_d_conv1_b(
        (lenet5.py:18) */
 static void compute_d_conv1_W(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x,
-    float *restrict d_conv1_W)
+    float *restrict d_conv1_W, float *restrict gw_left_copy, float *restrict gw_right_panel,
+    float *restrict gw_sums)
 {
-    for (ptrdiff_t o = 0; o < 6; o++) {
-        for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-            for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-                for (ptrdiff_t s = 0; s < 5; s++) {
-                    float d_conv1_W_at = 0.0f;
-                    for (ptrdiff_t n = 0; n < rows; n++) {
-                        for (ptrdiff_t p = gw_most(0, 2 - r_), p_end = gw_least(28, 30 - r_); p < p_end; p++) {
-                            {
-                                const ptrdiff_t q = gw_most(0, 2 - s), q_end = gw_least(28, 30 - s);
-                                if (q < q_end) {
-                                    d_conv1_W_at += gw_dot(&d_conv1[n*4704 + o*784 + p*28 + q], &x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2], q_end - q);
-                                }
-                            }
+    const ptrdiff_t height_of_all = 1*5*5;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[784], right_at[784];
+    for (ptrdiff_t p = 0; p < 28; p++) {
+        for (ptrdiff_t q = 0; q < 28; q++) {
+            left_at[28*p + q] = p*32 + q;
+            right_at[28*p + q] = (28*p + q)*span;
+        }
+    }
+    gw_clear(gw_left_copy, 1024);
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t z0 = 0; z0 < 1; z0++) {
+            for (ptrdiff_t z1 = 2; z1 < 30; z1++) {
+                for (ptrdiff_t z2 = 2; z2 < 30; z2++) {
+                    gw_left_copy[z0*1024 + z1*32 + z2] = x[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
+                }
+            }
+        }
+        const ptrdiff_t count = 28*28, vectors = (6 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 6);
+            if (end < first + width * GW_LANES) {
+                gw_clear(gw_right_panel, count * span);
+            }
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t o = first + lane;
+                for (ptrdiff_t p = 0; p < 28; p++) {
+                    for (ptrdiff_t q = 0; q < 28; q++) {
+                        gw_right_panel[lane + span*(28*p + q)] = d_conv1[n*4704 + o*784 + p*28 + q];
+                    }
+                }
+            }
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t c_ = (row + r) / (5*5);
+                    const ptrdiff_t r_ = (row + r) / (5) % 5;
+                    const ptrdiff_t s = (row + r) % 5;
+                    row_at[r] = c_*1024 + r_*32 + s;
+                }
+                float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
+                gw_tile(height, width, gw_left_copy, row_at, left_at, gw_right_panel, right_at, count, sum, n > 0);
+                if (n == rows - 1) {
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t c_ = (row + r) / (5*5);
+                        const ptrdiff_t r_ = (row + r) / (5) % 5;
+                        const ptrdiff_t s = (row + r) % 5;
+                        for (ptrdiff_t o = first; o < end; o++) {
+                            const float value = sum[r*width*GW_LANES + o - first];
+                            const float d_conv1_W_at = value;
+                            d_conv1_W[o*25 + c_*25 + r_*5 + s] = d_conv1_W_at;
                         }
                     }
-                    d_conv1_W[o*25 + c_*25 + r_*5 + s] = d_conv1_W_at;
                 }
             }
         }
@@ -2284,116 +1697,70 @@ static void compute_d_fc3_b_2(
        update (lenet5.py:23)
    then fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
        j])/unbiased)    Adam update (lenet5.py:23) */
-/* What compute_d_fc3_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v,
-    const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict fc3_W)
-{
-    const float d_fc3_W = value;
-    const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
-    const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
-    const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
-    fc3_W_m[k*10 + j] = fc3_W_m_next;
-    fc3_W_v[k*10 + j] = fc3_W_v_next;
-    fc3_W[k*10 + j] = fc3_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float beta1, float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v,
-    const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict fc3_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc3_W_2_point(row[i - first], k_first + r, i, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc3_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_2_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1,
-    float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
-    float eps, const float *restrict step_size, float *restrict fc3_W)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec8 right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load8(&right[v], &d_fc3[n*10 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_4[n*84 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add8(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc3_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
-}
-
-/* The rows of a strip of compute_d_fc3_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1,
-    float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
-    float eps, const float *restrict step_size, float *restrict fc3_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 84; done += GW_ROWS) {
-        compute_d_fc3_W_2_tile(GW_ROWS, width, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
-    }
-}
-
 static void compute_d_fc3_W_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_4, float beta1,
     float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
     float eps, const float *restrict step_size, float *restrict fc3_W)
 {
-    enum { vectors = (10 + 8 - 1) / 8 };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * 8;
-        if (width == 1) {
-            compute_d_fc3_W_2_strip(1, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
-        } else if (width == 2) {
-            compute_d_fc3_W_2_strip(2, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
-        } else {
-            compute_d_fc3_W_2_strip(GW_STRIP, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 84; k++) {
+            float d_fc3_W_row[10];
+            for (ptrdiff_t i = 0; i < 10; i++) {
+                d_fc3_W_row[i] = 0.0f;
+            }
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_4[n*84 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W = d_fc3_W_row[j];
+                const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
+                const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
+                const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+                fc3_W_m[k*10 + j] = fc3_W_m_next;
+                fc3_W_v[k*10 + j] = fc3_W_v_next;
+                fc3_W[k*10 + j] = fc3_W_next;
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 84 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 84; done += 2) {
-        for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_d_fc3_W_2_tile(2, wide, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
+    const ptrdiff_t height_of_all = 10;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*10;
+        right_at[n] = n*84;
+    }
+    const ptrdiff_t count = rows, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
+        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                row_at[r] = j;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc3, row_at, left_at, h_4 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                for (ptrdiff_t k = first; k < end; k++) {
+                    const float value = sum[r*width*GW_LANES + k - start];
+                    const float d_fc3_W = value;
+                    const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
+                    const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
+                    const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+                    fc3_W_m[k*10 + j] = fc3_W_m_next;
+                    fc3_W_v[k*10 + j] = fc3_W_v_next;
+                    fc3_W[k*10 + j] = fc3_W_next;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 84 && first < 10; first += wide * 8) {
-        compute_d_fc3_W_2_tile(1, wide, done, first, rows, d_fc3, h_4, beta1, fc3_W_m, beta2, fc3_W_v, unbiased, eps, step_size, fc3_W);
     }
 }
 
@@ -2440,116 +1807,73 @@ static void compute_d_fc2_b_2(
        update (lenet5.py:23)
    then fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
        j])/unbiased)    Adam update (lenet5.py:23) */
-/* What compute_d_fc2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v,
-    const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict fc2_W)
-{
-    const float d_fc2_W = value;
-    const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
-    const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
-    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
-    fc2_W_m[k*84 + j] = fc2_W_m_next;
-    fc2_W_v[k*84 + j] = fc2_W_v_next;
-    fc2_W[k*84 + j] = fc2_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float beta1, float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v,
-    const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict fc2_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc2_W_2_point(row[i - first], k_first + r, i, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_2_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1,
-    float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
-    float eps, const float *restrict step_size, float *restrict fc2_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 84);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 84 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 84 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc2[n*84 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_3[n*120 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc2_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
-}
-
-/* The rows of a strip of compute_d_fc2_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1,
-    float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
-    float eps, const float *restrict step_size, float *restrict fc2_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 120; done += GW_ROWS) {
-        compute_d_fc2_W_2_tile(GW_ROWS, width, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
-    }
-}
-
 static void compute_d_fc2_W_2(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_3, float beta1,
     float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
     float eps, const float *restrict step_size, float *restrict fc2_W)
 {
-    enum { vectors = (84 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc2_W_2_strip(1, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
-        } else if (width == 2) {
-            compute_d_fc2_W_2_strip(2, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
-        } else {
-            compute_d_fc2_W_2_strip(GW_STRIP, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 120; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 84; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 84);
+                float d_fc2_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc2_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc2_W_row[j - j_chunk] += d_fc2[n*84 + j]*h_3[n*120 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc2_W = d_fc2_W_row[j - j_chunk];
+                    const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
+                    const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
+                    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+                    fc2_W_m[k*84 + j] = fc2_W_m_next;
+                    fc2_W_v[k*84 + j] = fc2_W_v_next;
+                    fc2_W[k*84 + j] = fc2_W_next;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 120 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 120; done += 2) {
-        for (ptrdiff_t first = 0; first < 84; first += wide * GW_LANES) {
-            compute_d_fc2_W_2_tile(2, wide, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
+    const ptrdiff_t height_of_all = 120;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*120;
+        right_at[n] = n*84;
+    }
+    const ptrdiff_t count = rows, vectors = (84 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
+        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_3, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc2_W = value;
+                    const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
+                    const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
+                    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+                    fc2_W_m[k*84 + j] = fc2_W_m_next;
+                    fc2_W_v[k*84 + j] = fc2_W_v_next;
+                    fc2_W[k*84 + j] = fc2_W_next;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 120 && first < 84; first += wide * GW_LANES) {
-        compute_d_fc2_W_2_tile(1, wide, done, first, rows, d_fc2, h_3, beta1, fc2_W_m, beta2, fc2_W_v, unbiased, eps, step_size, fc2_W);
     }
 }
 
@@ -2596,116 +1920,73 @@ static void compute_d_fc1_b_2(
        update (lenet5.py:23)
    then fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
        j])/unbiased)    Adam update (lenet5.py:23) */
-/* What compute_d_fc1_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v,
-    const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict fc1_W)
-{
-    const float d_fc1_W = value;
-    const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
-    const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
-    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
-    fc1_W_m[k*120 + j] = fc1_W_m_next;
-    fc1_W_v[k*120 + j] = fc1_W_v_next;
-    fc1_W[k*120 + j] = fc1_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float beta1, float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v,
-    const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict fc1_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc1_W_2_point(row[i - first], k_first + r, i, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc1_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_2_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
-    float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
-    float eps, const float *restrict step_size, float *restrict fc1_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 120);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 120 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 120 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc1[n*120 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = flatten[n*400 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc1_W_2_finish(tile + first - j_first, height, span, k_first, first, end, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
-}
-
-/* The rows of a strip of compute_d_fc1_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
-    float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
-    float eps, const float *restrict step_size, float *restrict fc1_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 400; done += GW_ROWS) {
-        compute_d_fc1_W_2_tile(GW_ROWS, width, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
-    }
-}
-
 static void compute_d_fc1_W_2(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
     float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
     float eps, const float *restrict step_size, float *restrict fc1_W)
 {
-    enum { vectors = (120 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc1_W_2_strip(1, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
-        } else if (width == 2) {
-            compute_d_fc1_W_2_strip(2, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
-        } else {
-            compute_d_fc1_W_2_strip(GW_STRIP, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 400; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 120; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 120);
+                float d_fc1_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc1_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc1_W_row[j - j_chunk] += d_fc1[n*120 + j]*flatten[n*400 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc1_W = d_fc1_W_row[j - j_chunk];
+                    const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
+                    const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
+                    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+                    fc1_W_m[k*120 + j] = fc1_W_m_next;
+                    fc1_W_v[k*120 + j] = fc1_W_v_next;
+                    fc1_W[k*120 + j] = fc1_W_next;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 400 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 400; done += 2) {
-        for (ptrdiff_t first = 0; first < 120; first += wide * GW_LANES) {
-            compute_d_fc1_W_2_tile(2, wide, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
+    const ptrdiff_t height_of_all = 400;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 120 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*400;
+        right_at[n] = n*120;
+    }
+    const ptrdiff_t count = rows, vectors = (120 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
+        const ptrdiff_t start = gw_least(first, 120 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc1_W = value;
+                    const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
+                    const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
+                    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+                    fc1_W_m[k*120 + j] = fc1_W_m_next;
+                    fc1_W_v[k*120 + j] = fc1_W_v_next;
+                    fc1_W[k*120 + j] = fc1_W_next;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 400 && first < 120; first += wide * GW_LANES) {
-        compute_d_fc1_W_2_tile(1, wide, done, first, rows, d_fc1, flatten, beta1, fc1_W_m, beta2, fc1_W_v, unbiased, eps, step_size, fc1_W);
     }
 }
 
@@ -2748,125 +2029,68 @@ static void compute_d_conv2_b_2(
        beta2*conv2.W.v[o, c, r, s]    Adam update (lenet5.py:18)
    then conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps
        + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:18) */
-/* What compute_d_conv2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_conv2_W_2_point(float value, ptrdiff_t o, ptrdiff_t s,
-    ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2,
-    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
-    const float *restrict step_size, float *restrict conv2_W)
-{
-    const float d_conv2_W = value;
-    const float conv2_W_m_next = d_conv2_W*(1.0f - beta1) + beta1*conv2_W_m[o*150 + c_*25 + r_*5 + s];
-    const float conv2_W_v_next = (d_conv2_W*d_conv2_W)*(1.0f - beta2) + beta2*conv2_W_v[o*150 + c_*25 + r_*5 + s];
-    const float conv2_W_next = conv2_W[o*150 + c_*25 + r_*5 + s] - conv2_W_m_next*step_size[0]/(sqrtf(conv2_W_v_next)/unbiased[0] + eps);
-    conv2_W_m[o*150 + c_*25 + r_*5 + s] = conv2_W_m_next;
-    conv2_W_v[o*150 + c_*25 + r_*5 + s] = conv2_W_v_next;
-    conv2_W[o*150 + c_*25 + r_*5 + s] = conv2_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_conv2_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t o_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t c_, ptrdiff_t r_, float beta1, float *restrict conv2_W_m, float beta2,
-    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
-    const float *restrict step_size, float *restrict conv2_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_conv2_W_2_point(row[i - first], o_first + r, i, c_, r_, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
-        }
-    }
-}
-
-/* A tile of compute_d_conv2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_conv2_W_2_tile(
-    const int height, const int width, ptrdiff_t o_first, ptrdiff_t first,
-    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
-    const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2,
-    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
-    const float *restrict step_size, float *restrict conv2_W)
-{
-    const ptrdiff_t span = width * 4;
-    const ptrdiff_t end = gw_least(first + span, 5);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t s_first = gw_least(first, 5 - 4);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(s_first + v * 4, 5 - 4);
-    }
-    gw_vec4 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero4(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t p = 0; p < 10; p++) {
-            for (ptrdiff_t q = 0; q < 10; q++) {
-                gw_vec4 right[GW_WIDE];
-                for (int v = 0; v < width; v++) {
-                    gw_load4(&right[v], &h[n*1176 + c_*196 + (p + r_)*14 + q + at[v]]);
-                }
-                for (int r = 0; r < height; r++) {
-                    const float left = d_conv2[n*1600 + (o_first + r)*100 + p*10 + q];
-                    for (int v = 0; v < width; v++) {
-                        gw_multiply_add4(&sum[r][v], left, &right[v]);
-                    }
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 4];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store4(&tile[r*span + at[v] - s_first], &sum[r][v]);
-        }
-    }
-    compute_d_conv2_W_2_finish(tile + first - s_first, height, span, o_first, first, end, c_, r_, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
-}
-
-/* The rows of a strip of compute_d_conv2_W_2 that fill a tile. */
-GW_INLINE void compute_d_conv2_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t c_, ptrdiff_t r_, ptrdiff_t rows, const float *restrict d_conv2,
-    const float *restrict h, float beta1, float *restrict conv2_W_m, float beta2,
-    float *restrict conv2_W_v, const float *restrict unbiased, float eps,
-    const float *restrict step_size, float *restrict conv2_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 16; done += GW_ROWS) {
-        compute_d_conv2_W_2_tile(GW_ROWS, width, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
-    }
-}
-
 static void compute_d_conv2_W_2(
     ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h, float beta1,
     float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v,
     const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict conv2_W)
+    float *restrict conv2_W, float *restrict gw_right_panel, float *restrict gw_sums)
 {
-    for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
-        for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-            enum { vectors = (5 + 4 - 1) / 4 };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * 4;
-                if (width == 1) {
-                    compute_d_conv2_W_2_strip(1, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
-                } else if (width == 2) {
-                    compute_d_conv2_W_2_strip(2, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
-                } else {
-                    compute_d_conv2_W_2_strip(GW_STRIP, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
+    const ptrdiff_t height_of_all = 6*5*5;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1000], right_at[1000];
+    for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
+        for (ptrdiff_t p = 0; p < 10; p++) {
+            for (ptrdiff_t q = 0; q < 10; q++) {
+                left_at[100*n_in + 10*p + q] = n_in*1176 + p*14 + q;
+                right_at[100*n_in + 10*p + q] = (100*n_in + 10*p + q)*span;
+            }
+        }
+    }
+    for (ptrdiff_t n_first = 0; n_first < rows; n_first += 10) {
+        const ptrdiff_t count = 10*10*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 16);
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t o = first + lane;
+                for (ptrdiff_t n_in = 0, n_in_end = gw_least(10, rows - n_first); n_in < n_in_end; n_in++) {
+                    for (ptrdiff_t p = 0; p < 10; p++) {
+                        for (ptrdiff_t q = 0; q < 10; q++) {
+                            gw_right_panel[lane + span*(100*n_in + 10*p + q)] = d_conv2[(n_first + n_in)*1600 + o*100 + p*10 + q];
+                        }
+                    }
                 }
             }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 16 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 16; done += 2) {
-                for (ptrdiff_t first = 0; first < 5; first += wide * 4) {
-                    compute_d_conv2_W_2_tile(2, wide, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t c_ = (row + r) / (5*5);
+                    const ptrdiff_t r_ = (row + r) / (5) % 5;
+                    const ptrdiff_t s = (row + r) % 5;
+                    row_at[r] = c_*196 + r_*14 + s;
                 }
-            }
-            for (ptrdiff_t first = 0; done < 16 && first < 5; first += wide * 4) {
-                compute_d_conv2_W_2_tile(1, wide, done, first, c_, r_, rows, d_conv2, h, beta1, conv2_W_m, beta2, conv2_W_v, unbiased, eps, step_size, conv2_W);
+                float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
+                gw_tile(height, width, h + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, n_first > 0);
+                if (n_first + 10 >= rows) {
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t c_ = (row + r) / (5*5);
+                        const ptrdiff_t r_ = (row + r) / (5) % 5;
+                        const ptrdiff_t s = (row + r) % 5;
+                        for (ptrdiff_t o = first; o < end; o++) {
+                            const float value = sum[r*width*GW_LANES + o - first];
+                            const float d_conv2_W = value;
+                            const float conv2_W_m_next = d_conv2_W*(1.0f - beta1) + beta1*conv2_W_m[o*150 + c_*25 + r_*5 + s];
+                            const float conv2_W_v_next = (d_conv2_W*d_conv2_W)*(1.0f - beta2) + beta2*conv2_W_v[o*150 + c_*25 + r_*5 + s];
+                            const float conv2_W_next = conv2_W[o*150 + c_*25 + r_*5 + s] - conv2_W_m_next*step_size[0]/(sqrtf(conv2_W_v_next)/unbiased[0] + eps);
+                            conv2_W_m[o*150 + c_*25 + r_*5 + s] = conv2_W_m_next;
+                            conv2_W_v[o*150 + c_*25 + r_*5 + s] = conv2_W_v_next;
+                            conv2_W[o*150 + c_*25 + r_*5 + s] = conv2_W_next;
+                        }
+                    }
+                }
             }
         }
     }
@@ -2917,29 +2141,71 @@ static void compute_d_conv1_W_2(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict x, float beta1,
     float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v,
     const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict conv1_W)
+    float *restrict conv1_W, float *restrict gw_left_copy, float *restrict gw_right_panel,
+    float *restrict gw_sums)
 {
-    for (ptrdiff_t o = 0; o < 6; o++) {
-        for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
-            for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
-                for (ptrdiff_t s = 0; s < 5; s++) {
-                    float d_conv1_W = 0.0f;
-                    for (ptrdiff_t n = 0; n < rows; n++) {
-                        for (ptrdiff_t p = gw_most(0, 2 - r_), p_end = gw_least(28, 30 - r_); p < p_end; p++) {
-                            {
-                                const ptrdiff_t q = gw_most(0, 2 - s), q_end = gw_least(28, 30 - s);
-                                if (q < q_end) {
-                                    d_conv1_W += gw_dot(&d_conv1[n*4704 + o*784 + p*28 + q], &x[n*784 + c_*784 + (p + r_ - 2)*28 + q + s - 2], q_end - q);
-                                }
-                            }
+    const ptrdiff_t height_of_all = 1*5*5;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[784], right_at[784];
+    for (ptrdiff_t p = 0; p < 28; p++) {
+        for (ptrdiff_t q = 0; q < 28; q++) {
+            left_at[28*p + q] = p*32 + q;
+            right_at[28*p + q] = (28*p + q)*span;
+        }
+    }
+    gw_clear(gw_left_copy, 1024);
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t z0 = 0; z0 < 1; z0++) {
+            for (ptrdiff_t z1 = 2; z1 < 30; z1++) {
+                for (ptrdiff_t z2 = 2; z2 < 30; z2++) {
+                    gw_left_copy[z0*1024 + z1*32 + z2] = x[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
+                }
+            }
+        }
+        const ptrdiff_t count = 28*28, vectors = (6 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 6);
+            if (end < first + width * GW_LANES) {
+                gw_clear(gw_right_panel, count * span);
+            }
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t o = first + lane;
+                for (ptrdiff_t p = 0; p < 28; p++) {
+                    for (ptrdiff_t q = 0; q < 28; q++) {
+                        gw_right_panel[lane + span*(28*p + q)] = d_conv1[n*4704 + o*784 + p*28 + q];
+                    }
+                }
+            }
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                ptrdiff_t row_at[GW_ROWS];
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t c_ = (row + r) / (5*5);
+                    const ptrdiff_t r_ = (row + r) / (5) % 5;
+                    const ptrdiff_t s = (row + r) % 5;
+                    row_at[r] = c_*1024 + r_*32 + s;
+                }
+                float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
+                gw_tile(height, width, gw_left_copy, row_at, left_at, gw_right_panel, right_at, count, sum, n > 0);
+                if (n == rows - 1) {
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t c_ = (row + r) / (5*5);
+                        const ptrdiff_t r_ = (row + r) / (5) % 5;
+                        const ptrdiff_t s = (row + r) % 5;
+                        for (ptrdiff_t o = first; o < end; o++) {
+                            const float value = sum[r*width*GW_LANES + o - first];
+                            const float d_conv1_W = value;
+                            const float conv1_W_m_next = d_conv1_W*(1.0f - beta1) + beta1*conv1_W_m[o*25 + c_*25 + r_*5 + s];
+                            const float conv1_W_v_next = (d_conv1_W*d_conv1_W)*(1.0f - beta2) + beta2*conv1_W_v[o*25 + c_*25 + r_*5 + s];
+                            const float conv1_W_next = conv1_W[o*25 + c_*25 + r_*5 + s] - conv1_W_m_next*step_size[0]/(sqrtf(conv1_W_v_next)/unbiased[0] + eps);
+                            conv1_W_m[o*25 + c_*25 + r_*5 + s] = conv1_W_m_next;
+                            conv1_W_v[o*25 + c_*25 + r_*5 + s] = conv1_W_v_next;
+                            conv1_W[o*25 + c_*25 + r_*5 + s] = conv1_W_next;
                         }
                     }
-                    const float conv1_W_m_next = d_conv1_W*(1.0f - beta1) + beta1*conv1_W_m[o*25 + c_*25 + r_*5 + s];
-                    const float conv1_W_v_next = (d_conv1_W*d_conv1_W)*(1.0f - beta2) + beta2*conv1_W_v[o*25 + c_*25 + r_*5 + s];
-                    const float conv1_W_next = conv1_W[o*25 + c_*25 + r_*5 + s] - conv1_W_m_next*step_size[0]/(sqrtf(conv1_W_v_next)/unbiased[0] + eps);
-                    conv1_W_m[o*25 + c_*25 + r_*5 + s] = conv1_W_m_next;
-                    conv1_W_v[o*25 + c_*25 + r_*5 + s] = conv1_W_v_next;
-                    conv1_W[o*25 + c_*25 + r_*5 + s] = conv1_W_next;
                 }
             }
         }
@@ -2972,7 +2238,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "b2f57223b0c97f5bb75818a7cd55bdf4";
+    return "73ed5c74dd213429f8cb383f2f5e98fc";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -3114,15 +2380,16 @@ int lenet5_forward(
     float *const h_3 = (float *)(void *)(base + 102400); /* [rows][120] */
     float *const h_2 = (float *)(void *)(base + 409600); /* [rows][16][5][5] */
     float *const h = (float *)(void *)(base + 1204224); /* [rows][6][14][14] */
-    float *const gw_panel = (float *)(void *)(base + 1505280); /* [1200] */
-    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_panel);
+    float *const gw_right_copy = (float *)(void *)(base + 1505280); /* [1024] */
+    float *const gw_right_panel = (float *)(void *)(base + 1509376); /* [10752] */
+    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_right_copy);
     compute_h(rows, relu, h);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
     compute_h_2(rows, relu_2, h_2);
     compute_flatten(rows, h_2, flatten);
     compute_fc1(rows, params->fc1_W, flatten, params->fc1_b, h_3);
     compute_fc2(rows, params->fc2_W, h_3, params->fc2_b, h_4);
-    compute_fc3(rows, params->fc3_W, h_4, params->fc3_b, logits);
+    compute_fc3(rows, params->fc3_W, h_4, params->fc3_b, logits, gw_right_panel);
     return LENET5_OK;
 }
 
@@ -3163,35 +2430,38 @@ int lenet5_value_and_grad(
     int32_t *const h_2_argmax = (int32_t *)(void *)(base + 2709504); /* [rows][16][5][5] */
     float *const d_h = (float *)(void *)(base + 2709504); /* [rows][6][14][14] */
     float *const d_h_2 = (float *)(void *)(base + 2811904); /* [rows][16][5][5] */
-    float *const gw_panel = (float *)(void *)(base + 3010560); /* [19200] */
-    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_panel);
+    float *const gw_right_copy = (float *)(void *)(base + 3010560); /* [5184] */
+    float *const gw_right_panel = (float *)(void *)(base + 3031296); /* [128000] */
+    float *const gw_sums = (float *)(void *)(base + 3543296); /* [4800] */
+    float *const gw_left_copy = (float *)(void *)(base + 3562496); /* [1024] */
+    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_right_copy);
     compute_h_3(rows, relu, h, h_argmax);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
     compute_h_2_2(rows, relu_2, h_2, h_2_argmax);
     compute_flatten(rows, h_2, flatten);
     compute_fc1(rows, params->fc1_W, flatten, params->fc1_b, h_3);
     compute_fc2(rows, params->fc2_W, h_3, params->fc2_b, h_4);
-    compute_fc3(rows, params->fc3_W, h_4, params->fc3_b, fc3);
+    compute_fc3(rows, params->fc3_W, h_4, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
     compute_d_fc3_b(rows, d_fc3, grads->fc3_b);
     compute_d_fc3_W(rows, d_fc3, h_4, grads->fc3_W);
-    compute_d_h_4(rows, d_fc3, params->fc3_W, h_4, d_fc2, gw_panel);
+    compute_d_h_4(rows, d_fc3, params->fc3_W, h_4, d_fc2, gw_right_panel);
     compute_d_fc2_b(rows, d_fc2, grads->fc2_b);
     compute_d_fc2_W(rows, d_fc2, h_3, grads->fc2_W);
-    compute_d_h_3(rows, d_fc2, params->fc2_W, h_3, d_fc1, gw_panel);
+    compute_d_h_3(rows, d_fc2, params->fc2_W, h_3, d_fc1, gw_right_panel);
     compute_d_fc1_b(rows, d_fc1, grads->fc1_b);
     compute_d_fc1_W(rows, d_fc1, flatten, grads->fc1_W);
-    compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_panel);
+    compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_right_panel);
     compute_d_h_2(rows, d_flatten, d_h_2);
     compute_d_relu_2(rows, d_h_2, h_2_argmax, relu_2, d_conv2);
     compute_d_conv2_b(rows, d_conv2, grads->conv2_b);
-    compute_d_conv2_W(rows, d_conv2, h, grads->conv2_W);
-    compute_d_h(rows, params->conv2_W, d_conv2, d_h, gw_panel);
+    compute_d_conv2_W(rows, d_conv2, h, grads->conv2_W, gw_right_panel, gw_sums);
+    compute_d_h(rows, params->conv2_W, d_conv2, d_h, gw_right_copy);
     compute_d_relu(rows, d_h, h_argmax, relu, d_conv1);
     compute_d_conv1_b(rows, d_conv1, grads->conv1_b);
-    compute_d_conv1_W(rows, d_conv1, x, grads->conv1_W);
+    compute_d_conv1_W(rows, d_conv1, x, grads->conv1_W, gw_left_copy, gw_right_panel, gw_sums);
     return LENET5_OK;
 }
 
@@ -3238,24 +2508,27 @@ int lenet5_train_step(
     float *const h_4 = (float *)(void *)(base + 3885056); /* [rows][84] */
     float *const d_fc2 = (float *)(void *)(base + 3906560); /* [rows][84] */
     float *const d_fc3 = (float *)(void *)(base + 3928064); /* [rows][10] */
-    float *const gw_panel = (float *)(void *)(base + 3930624); /* [19200] */
-    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_panel);
+    float *const gw_right_copy = (float *)(void *)(base + 3930624); /* [5184] */
+    float *const gw_right_panel = (float *)(void *)(base + 3951360); /* [128000] */
+    float *const gw_sums = (float *)(void *)(base + 4463360); /* [4800] */
+    float *const gw_left_copy = (float *)(void *)(base + 4482560); /* [1024] */
+    compute_conv1(rows, params->conv1_W, x, params->conv1_b, relu, gw_right_copy);
     compute_h_3(rows, relu, h, h_argmax);
     compute_conv2(rows, params->conv2_W, h, params->conv2_b, relu_2);
     compute_h_2_2(rows, relu_2, h_2, h_2_argmax);
     compute_flatten(rows, h_2, flatten);
     compute_fc1(rows, params->fc1_W, flatten, params->fc1_b, h_3);
     compute_fc2(rows, params->fc2_W, h_3, params->fc2_b, h_4);
-    compute_fc3(rows, params->fc3_W, h_4, params->fc3_b, fc3);
+    compute_fc3(rows, params->fc3_W, h_4, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
-    compute_d_h_4(rows, d_fc3, params->fc3_W, h_4, d_fc2, gw_panel);
-    compute_d_h_3(rows, d_fc2, params->fc2_W, h_3, d_fc1, gw_panel);
-    compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_panel);
+    compute_d_h_4(rows, d_fc3, params->fc3_W, h_4, d_fc2, gw_right_panel);
+    compute_d_h_3(rows, d_fc2, params->fc2_W, h_3, d_fc1, gw_right_panel);
+    compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_right_panel);
     compute_d_h_2(rows, d_flatten, d_h_2);
     compute_d_relu_2(rows, d_h_2, h_2_argmax, relu_2, d_conv2);
-    compute_d_h(rows, params->conv2_W, d_conv2, d_h, gw_panel);
+    compute_d_h(rows, params->conv2_W, d_conv2, d_h, gw_right_copy);
     compute_d_relu(rows, d_h, h_argmax, relu, d_conv1);
     compute_step_size(beta1, state->step, lr, step_size);
     compute_unbiased(beta2, state->step, unbiased);
@@ -3266,9 +2539,9 @@ int lenet5_train_step(
     compute_d_fc1_b_2(rows, d_fc1, beta1, state->fc1_b_m, beta2, state->fc1_b_v, unbiased, eps, step_size, params->fc1_b);
     compute_d_fc1_W_2(rows, d_fc1, flatten, beta1, state->fc1_W_m, beta2, state->fc1_W_v, unbiased, eps, step_size, params->fc1_W);
     compute_d_conv2_b_2(rows, d_conv2, beta1, state->conv2_b_m, beta2, state->conv2_b_v, unbiased, eps, step_size, params->conv2_b);
-    compute_d_conv2_W_2(rows, d_conv2, h, beta1, state->conv2_W_m, beta2, state->conv2_W_v, unbiased, eps, step_size, params->conv2_W);
+    compute_d_conv2_W_2(rows, d_conv2, h, beta1, state->conv2_W_m, beta2, state->conv2_W_v, unbiased, eps, step_size, params->conv2_W, gw_right_panel, gw_sums);
     compute_d_conv1_b_2(rows, d_conv1, beta1, state->conv1_b_m, beta2, state->conv1_b_v, unbiased, eps, step_size, params->conv1_b);
-    compute_d_conv1_W_2(rows, d_conv1, x, beta1, state->conv1_W_m, beta2, state->conv1_W_v, unbiased, eps, step_size, params->conv1_W);
+    compute_d_conv1_W_2(rows, d_conv1, x, beta1, state->conv1_W_m, beta2, state->conv1_W_v, unbiased, eps, step_size, params->conv1_W, gw_left_copy, gw_right_panel, gw_sums);
     compute_step_next(state->step);
     return LENET5_OK;
 }
@@ -3310,8 +2583,8 @@ int lenet5_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    float *const x_rows = (float *)(void *)(base + 4007424);
-    int32_t *const label_rows = (int32_t *)(void *)(base + 4208128);
+    float *const x_rows = (float *)(void *)(base + 4486656);
+    int32_t *const label_rows = (int32_t *)(void *)(base + 4687360);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(x, x_rows, 1, total, 784 * sizeof *x, order + first, rows);

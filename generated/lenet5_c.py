@@ -82,11 +82,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 4208448
+WORKSPACE_BYTES = 4687680
 FLOPS_PER_STEP = 181583094
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "b2f57223b0c97f5bb75818a7cd55bdf4"
+BUILD_ID = "73ed5c74dd213429f8cb383f2f5e98fc"
 
 
 Array = np.ndarray

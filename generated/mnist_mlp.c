@@ -7,7 +7,7 @@
      fc2.b[200] float32
      fc3.W[200][10] float32
      fc3.b[10] float32
-   Operations of one training step with 128 rows: 57524558. Workspace: 701504 bytes.
+   Operations of one training step with 128 rows: 57524558. Workspace: 765504 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c mnist_mlp.c
    Call:     see mnist_mlp.h, or import mnist_mlp_c from Python.
    Content:  56566fa668be13efb1507f1e0354f1a7b70f07782d409efe431b837033214925
@@ -139,8 +139,7 @@ static inline unsigned char *gw_aligned(void *workspace)
 }
 
 /* Vectors of float. GCC and Clang give them as an extension of C; with any other compiler, or with
-   GW_NO_VECTORS, the same functions are plain loops. A tile is GW_ROWS rows by at most GW_STRIP
-   vectors of GW_LANES; where there are fewer than GW_FEW_ROWS rows, one row by GW_WIDE. */
+   GW_NO_VECTORS, the same functions are plain loops. */
 #if defined(__GNUC__) && !defined(GW_NO_VECTORS)
 #define GW_INLINE static inline __attribute__((always_inline))
 #define GW_VECTOR(name, lanes) \
@@ -152,11 +151,11 @@ static inline unsigned char *gw_aligned(void *workspace)
     *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) *v = (type){0}
 #if defined(__AVX512F__)
-enum { GW_LANES = 16, GW_ROWS = 8, GW_STRIP = 3 };
+enum { GW_LANES = 16 };
 #elif defined(__AVX__)
-enum { GW_LANES = 8, GW_ROWS = 6, GW_STRIP = 2 };
+enum { GW_LANES = 8 };
 #else
-enum { GW_LANES = 4, GW_ROWS = 4, GW_STRIP = 2 };
+enum { GW_LANES = 4 };
 #endif
 #else
 #define GW_INLINE static inline
@@ -165,9 +164,8 @@ enum { GW_LANES = 4, GW_ROWS = 4, GW_STRIP = 2 };
 #define GW_LANE(v) ((v)->lane[i])
 #define GW_COPY(type, to, from) memcpy(to, from, sizeof(type))
 #define GW_ZERO(v, type) memset(v, 0, sizeof *v)
-enum { GW_LANES = 8, GW_ROWS = 4, GW_STRIP = 2 };
+enum { GW_LANES = 8 };
 #endif
-enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
 
 GW_VECTOR(gw_vec, GW_LANES);
 GW_INLINE void gw_zero(gw_vec *v)
@@ -177,14 +175,6 @@ GW_INLINE void gw_zero(gw_vec *v)
 GW_INLINE void gw_load(gw_vec *v, const float *from)
 {
     GW_COPY(gw_vec, v, from);
-}
-GW_INLINE void gw_store(float *to, const gw_vec *v)
-{
-    GW_COPY(gw_vec, to, v);
-}
-GW_INLINE void gw_multiply_add(gw_vec *sum, float left, const gw_vec *right)
-{
-    GW_EACH(GW_LANES, GW_LANE(sum) += left * GW_LANE(right));
 }
 
 GW_VECTOR(gw_vec8, 8);
@@ -196,13 +186,105 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
 {
     GW_COPY(gw_vec8, v, from);
 }
-GW_INLINE void gw_store8(float *to, const gw_vec8 *v)
+
+/* Sums in registers: GW_SUMS vectors at most, as `height` rows of `width` vectors. Every sum takes its
+   terms in the order of the source, so that the bits depend on no tile. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { GW_SUMS = 24, GW_ROWS = 8 };
+static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
+#define GW_MORE_TILES(what) \
+    what(2, 7) what(2, 8) what(3, 5) what(3, 6) what(3, 7) what(3, 8) what(4, 4) what(4, 5) \
+    what(4, 6) what(5, 3) what(5, 4) what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) \
+    what(8, 1) what(8, 2) what(8, 3)
+#else
+enum { GW_SUMS = 12, GW_ROWS = 6 };
+static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
+#define GW_MORE_TILES(what)
+#endif
+#define GW_TILES(what) \
+    what(1, 1) what(1, 2) what(1, 3) what(1, 4) what(1, 5) what(1, 6) what(1, 7) what(1, 8) \
+    what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
+    what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
+    what(6, 2) GW_MORE_TILES(what)
+enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
+
+/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count. */
+GW_INLINE void gw_sum(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    float *sum, int more)
 {
-    GW_COPY(gw_vec8, to, v);
+    gw_vec sums[GW_ROWS][GW_WIDE];
+    const float *from[GW_ROWS];
+    for (int r = 0; r < height; r++) {
+        from[r] = left + row_at[r];
+        for (int v = 0; v < width; v++) {
+            gw_zero(&sums[r][v]);
+            if (more) {
+                gw_load(&sums[r][v], &sum[(r*width + v)*GW_LANES]);
+            }
+        }
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        gw_vec term[GW_WIDE];
+        for (int v = 0; v < width; v++) {
+            gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
+        }
+        for (int r = 0; r < height; r++) {
+            const float factor = from[r][left_at[k]];
+            for (int v = 0; v < width; v++) {
+                GW_EACH(GW_LANES, GW_LANE((&sums[r][v])) += factor * GW_LANE((&term[v])));
+            }
+        }
+    }
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
+        }
+    }
 }
-GW_INLINE void gw_multiply_add8(gw_vec8 *sum, float left, const gw_vec8 *right)
+
+#define GW_TILE(height, width) \
+    static void gw_tile_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+    { \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, more); \
+    }
+GW_TILES(GW_TILE)
+
+/* A tile of one of the shapes above. */
+static void gw_tile(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
 {
-    GW_EACH(8, GW_LANE(sum) += left * GW_LANE(right));
+    switch (height * 16 + width) {
+#define GW_CASE(height, width) \
+    case height * 16 + width: \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, more); \
+        break;
+        GW_TILES(GW_CASE)
+    default:
+        break;
+    }
+}
+
+static inline void gw_clear(float *to, ptrdiff_t count)
+{
+    memset(to, 0, (size_t)count * sizeof *to);
+}
+
+/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
+static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
+{
+    const ptrdiff_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
+/* The most vectors side by side in a tile of so many rows. */
+static inline ptrdiff_t gw_widest(ptrdiff_t rows)
+{
+    return gw_widths[gw_share(rows, GW_ROWS) - 1];
 }
 
 GW_INLINE void gw_add_product8(gw_vec8 *sum, const gw_vec8 *left, const gw_vec8 *right)
@@ -217,325 +299,188 @@ GW_INLINE float gw_total8(const gw_vec8 *v)
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
-/* How many of the vectors that are left the next strip takes: never one alone if it can be helped. */
-static inline int gw_strip(int left)
+/* The inner product of two rows: four vectors of eight lanes, then one, then what is left. */
+static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
 {
-    return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
+    gw_vec8 sum[4], left, right;
+    float total = 0, rest = 0;
+    ptrdiff_t i = 0;
+    for (int v = 0; v < 4; v++) {
+        gw_zero8(&sum[v]);
+    }
+    for (; i + 32 <= count; i += 32) {
+        for (int v = 0; v < 4; v++) {
+            gw_load8(&left, a + i + 8*v);
+            gw_load8(&right, b + i + 8*v);
+            gw_add_product8(&sum[v], &left, &right);
+        }
+    }
+    for (; i + 8 <= count; i += 8) {
+        gw_load8(&left, a + i);
+        gw_load8(&right, b + i);
+        gw_add_product8(&sum[0], &left, &right);
+    }
+    for (; i < count; i++) {
+        rest += a[i]*b[i];
+    }
+    for (int v = 0; v < 4; v++) {
+        total += gw_total8(&sum[v]);
+    }
+    return total + rest;
 }
 
 /* fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
    then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
    then h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15 */
-/* What compute_fc1 does with its sum at one point. */
-GW_INLINE void compute_fc1_point(float value, ptrdiff_t n, ptrdiff_t j,
-    const float *restrict fc1_b, float *restrict h)
-{
-    const float fc1_sum = value;
-    const float fc1 = fc1_sum + fc1_b[j];
-    const float h_at = (fc1 <= 0.0f ? 0.0f : fc1);
-    h[n*100 + j] = h_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict fc1_b, float *restrict h)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_fc1_point(row[i - first], n_first + r, i, fc1_b, h);
-        }
-    }
-}
-
-/* A tile of compute_fc1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc1_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict fc1_W, const float *restrict x, const float *restrict fc1_b,
-    float *restrict h)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 100);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 100 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 100 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 784; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &fc1_W[k*100 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = x[(n_first + r)*784 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_fc1_finish(tile + first - j_first, height, span, n_first, first, end, fc1_b, h);
-}
-
-/* The rows of a strip of compute_fc1 that fill a tile. */
-GW_INLINE void compute_fc1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x,
-    const float *restrict fc1_b, float *restrict h)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_fc1_tile(GW_ROWS, width, done, first, fc1_W, x, fc1_b, h);
-    }
-}
-
 static void compute_fc1(
     ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x,
     const float *restrict fc1_b, float *restrict h)
 {
-    enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_fc1_strip(1, first, rows, fc1_W, x, fc1_b, h);
-        } else if (width == 2) {
-            compute_fc1_strip(2, first, rows, fc1_W, x, fc1_b, h);
-        } else {
-            compute_fc1_strip(GW_STRIP, first, rows, fc1_W, x, fc1_b, h);
-        }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[784], right_at[784];
+    for (ptrdiff_t k = 0; k < 784; k++) {
+        left_at[k] = k;
+        right_at[k] = k*100;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= rows; done += 2) {
-        for (ptrdiff_t first = 0; first < 100; first += wide * GW_LANES) {
-            compute_fc1_tile(2, wide, done, first, fc1_W, x, fc1_b, h);
+    const ptrdiff_t count = 784, vectors = (100 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
+        const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*784;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float fc1_sum = value;
+                    const float fc1 = fc1_sum + fc1_b[j];
+                    const float h_at = (fc1 <= 0.0f ? 0.0f : fc1);
+                    h[n*100 + j] = h_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < rows && first < 100; first += wide * GW_LANES) {
-        compute_fc1_tile(1, wide, done, first, fc1_W, x, fc1_b, h);
     }
 }
 
 /* fc2_sum[n, j] = sum over k < 100 of fc2.W[k, j]*h[n, k]    mnist_mlp.py:16
    then fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    mnist_mlp.py:16
    then h_2[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    mnist_mlp.py:16 */
-/* What compute_fc2 does with its sum at one point. */
-GW_INLINE void compute_fc2_point(float value, ptrdiff_t n, ptrdiff_t j,
-    const float *restrict fc2_b, float *restrict h_2)
-{
-    const float fc2_sum = value;
-    const float fc2 = fc2_sum + fc2_b[j];
-    const float h_2_at = (fc2 <= 0.0f ? 0.0f : fc2);
-    h_2[n*200 + j] = h_2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict fc2_b, float *restrict h_2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_fc2_point(row[i - first], n_first + r, i, fc2_b, h_2);
-        }
-    }
-}
-
-/* A tile of compute_fc2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict fc2_W, const float *restrict h, const float *restrict fc2_b,
-    float *restrict h_2)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 200);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 200 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 200 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 100; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &fc2_W[k*200 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h[(n_first + r)*100 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_fc2_finish(tile + first - j_first, height, span, n_first, first, end, fc2_b, h_2);
-}
-
-/* The rows of a strip of compute_fc2 that fill a tile. */
-GW_INLINE void compute_fc2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h,
-    const float *restrict fc2_b, float *restrict h_2)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_fc2_tile(GW_ROWS, width, done, first, fc2_W, h, fc2_b, h_2);
-    }
-}
-
 static void compute_fc2(
     ptrdiff_t rows, const float *restrict fc2_W, const float *restrict h,
     const float *restrict fc2_b, float *restrict h_2)
 {
-    enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_fc2_strip(1, first, rows, fc2_W, h, fc2_b, h_2);
-        } else if (width == 2) {
-            compute_fc2_strip(2, first, rows, fc2_W, h, fc2_b, h_2);
-        } else {
-            compute_fc2_strip(GW_STRIP, first, rows, fc2_W, h, fc2_b, h_2);
-        }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[100], right_at[100];
+    for (ptrdiff_t k = 0; k < 100; k++) {
+        left_at[k] = k;
+        right_at[k] = k*200;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= rows; done += 2) {
-        for (ptrdiff_t first = 0; first < 200; first += wide * GW_LANES) {
-            compute_fc2_tile(2, wide, done, first, fc2_W, h, fc2_b, h_2);
+    const ptrdiff_t count = 100, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*100;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float fc2_sum = value;
+                    const float fc2 = fc2_sum + fc2_b[j];
+                    const float h_2_at = (fc2 <= 0.0f ? 0.0f : fc2);
+                    h_2[n*200 + j] = h_2_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < rows && first < 200; first += wide * GW_LANES) {
-        compute_fc2_tile(1, wide, done, first, fc2_W, h, fc2_b, h_2);
     }
 }
 
 /* fc3_sum[n, j] = sum over k < 200 of fc3.W[k, j]*h_2[n, k]    mnist_mlp.py:17
    then fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    mnist_mlp.py:17 */
-/* What compute_fc3 does with its sum at one point. */
-GW_INLINE void compute_fc3_point(float value, ptrdiff_t n, ptrdiff_t j,
-    const float *restrict fc3_b, float *restrict fc3)
-{
-    const float fc3_sum = value;
-    const float fc3_at = fc3_sum + fc3_b[j];
-    fc3[n*10 + j] = fc3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_fc3_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict fc3_b, float *restrict fc3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_fc3_point(row[i - first], n_first + r, i, fc3_b, fc3);
-        }
-    }
-}
-
-/* A tile of compute_fc3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_fc3_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    const float *restrict fc3_W, const float *restrict h_2, const float *restrict fc3_b,
-    float *restrict fc3)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 200; k++) {
-        gw_vec8 right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load8(&right[v], &fc3_W[k*10 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_2[(n_first + r)*200 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add8(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_fc3_finish(tile + first - j_first, height, span, n_first, first, end, fc3_b, fc3);
-}
-
-/* The rows of a strip of compute_fc3 that fill a tile. */
-GW_INLINE void compute_fc3_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_2,
-    const float *restrict fc3_b, float *restrict fc3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_fc3_tile(GW_ROWS, width, done, first, fc3_W, h_2, fc3_b, fc3);
-    }
-}
-
 static void compute_fc3(
     ptrdiff_t rows, const float *restrict fc3_W, const float *restrict h_2,
-    const float *restrict fc3_b, float *restrict fc3)
+    const float *restrict fc3_b, float *restrict fc3, float *restrict gw_right_panel)
 {
-    enum { vectors = (10 + 8 - 1) / 8 };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * 8;
-        if (width == 1) {
-            compute_fc3_strip(1, first, rows, fc3_W, h_2, fc3_b, fc3);
-        } else if (width == 2) {
-            compute_fc3_strip(2, first, rows, fc3_W, h_2, fc3_b, fc3);
-        } else {
-            compute_fc3_strip(GW_STRIP, first, rows, fc3_W, h_2, fc3_b, fc3);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t n = 0; n < rows; n++) {
+            float fc3_sum_row[10];
+            for (ptrdiff_t i = 0; i < 10; i++) {
+                fc3_sum_row[i] = 0.0f;
+            }
+            for (ptrdiff_t k = 0; k < 200; k++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    fc3_sum_row[j] += fc3_W[k*10 + j]*h_2[n*200 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float fc3_sum = fc3_sum_row[j];
+                const float fc3_at = fc3_sum + fc3_b[j];
+                fc3[n*10 + j] = fc3_at;
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= rows; done += 2) {
-        for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_fc3_tile(2, wide, done, first, fc3_W, h_2, fc3_b, fc3);
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[200], right_at[200];
+    for (ptrdiff_t k = 0; k < 200; k++) {
+        left_at[k] = k;
+        right_at[k] = k*span;
+    }
+    const ptrdiff_t count = 200, vectors = (10 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 10);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
         }
-    }
-    for (ptrdiff_t first = 0; done < rows && first < 10; first += wide * 8) {
-        compute_fc3_tile(1, wide, done, first, fc3_W, h_2, fc3_b, fc3);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t j = first + lane;
+            for (ptrdiff_t k = 0; k < 200; k++) {
+                gw_right_panel[k*span + lane] = fc3_W[k*10 + j];
+            }
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                row_at[r] = n*200;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - first];
+                    const float fc3_sum = value;
+                    const float fc3_at = fc3_sum + fc3_b[j];
+                    fc3[n*10 + j] = fc3_at;
+                }
+            }
+        }
     }
 }
 
@@ -617,104 +562,59 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
 
 /* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
        (mnist_mlp.py:17) */
-/* What compute_d_fc3_W does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_fc3_W)
-{
-    const float d_fc3_W_at = value;
-    d_fc3_W[k*10 + j] = d_fc3_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_fc3_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc3_W_point(row[i - first], k_first + r, i, d_fc3_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc3_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
-    float *restrict d_fc3_W)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec8 right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load8(&right[v], &d_fc3[n*10 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_2[n*200 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add8(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc3_W_finish(tile + first - j_first, height, span, k_first, first, end, d_fc3_W);
-}
-
-/* The rows of a strip of compute_d_fc3_W that fill a tile. */
-GW_INLINE void compute_d_fc3_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
-    float *restrict d_fc3_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 200; done += GW_ROWS) {
-        compute_d_fc3_W_tile(GW_ROWS, width, done, first, rows, d_fc3, h_2, d_fc3_W);
-    }
-}
-
 static void compute_d_fc3_W(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
     float *restrict d_fc3_W)
 {
-    enum { vectors = (10 + 8 - 1) / 8 };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * 8;
-        if (width == 1) {
-            compute_d_fc3_W_strip(1, first, rows, d_fc3, h_2, d_fc3_W);
-        } else if (width == 2) {
-            compute_d_fc3_W_strip(2, first, rows, d_fc3, h_2, d_fc3_W);
-        } else {
-            compute_d_fc3_W_strip(GW_STRIP, first, rows, d_fc3, h_2, d_fc3_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 200; k++) {
+            float d_fc3_W_row[10];
+            for (ptrdiff_t i = 0; i < 10; i++) {
+                d_fc3_W_row[i] = 0.0f;
+            }
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_2[n*200 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W_at = d_fc3_W_row[j];
+                d_fc3_W[k*10 + j] = d_fc3_W_at;
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 200 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 200; done += 2) {
-        for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_d_fc3_W_tile(2, wide, done, first, rows, d_fc3, h_2, d_fc3_W);
+    const ptrdiff_t height_of_all = 10;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*10;
+        right_at[n] = n*200;
+    }
+    const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                row_at[r] = j;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                for (ptrdiff_t k = first; k < end; k++) {
+                    const float value = sum[r*width*GW_LANES + k - start];
+                    const float d_fc3_W_at = value;
+                    d_fc3_W[k*10 + j] = d_fc3_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 200 && first < 10; first += wide * 8) {
-        compute_d_fc3_W_tile(1, wide, done, first, rows, d_fc3, h_2, d_fc3_W);
     }
 }
 
@@ -722,100 +622,66 @@ static void compute_d_fc3_W(
        (mnist_mlp.py:17)
    then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
        (mnist_mlp.py:16) */
-/* What compute_d_h_2 does with its sum at one point. */
-GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i1,
-    const float *restrict h_2, float *restrict d_fc2)
-{
-    const float d_h_2 = value;
-    const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
-    d_fc2[i0*200 + i1] = d_fc2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict h_2, float *restrict d_fc2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_2_point(row[i - first], i0_first + r, i, h_2, d_fc2);
-        }
-    }
-}
-
-/* A tile of compute_d_h_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_2_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc2,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 200);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 10; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_fc3[(i0_first + r)*10 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_2_finish(tile + first - i1_first, height, span, i0_first, first, end, h_2, d_fc2);
-}
-
-/* The rows of a strip of compute_d_h_2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float *restrict d_fc2,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_2_tile(GW_ROWS, width, done, first, d_fc3, h_2, d_fc2, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_2_tile(2, width, done, first, d_fc3, h_2, d_fc2, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_2_tile(1, width, done, first, d_fc3, h_2, d_fc2, gw_panel);
-    }
-}
-
 static void compute_d_h_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
-    const float *restrict h_2, float *restrict d_fc2, float *restrict gw_panel)
+    const float *restrict h_2, float *restrict d_fc2, float *restrict gw_right_panel)
 {
-    enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-            const ptrdiff_t i1 = gw_least(first + lane, 200 - 1);
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                gw_panel[j*width*GW_LANES + lane] = fc3_W[i1*10 + j];
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i1 = 0; i1 < 200; i1++) {
+                float d_h_2 = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 10;
+                    if (j < j_end) {
+                        d_h_2 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
+                    }
+                }
+                const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                d_fc2[i0*200 + i1] = d_fc2_at;
             }
         }
-        if (width == 1) {
-            compute_d_h_2_strip(1, first, rows, d_fc3, h_2, d_fc2, gw_panel);
-        } else if (width == 2) {
-            compute_d_h_2_strip(2, first, rows, d_fc3, h_2, d_fc2, gw_panel);
-        } else {
-            compute_d_h_2_strip(GW_STRIP, first, rows, d_fc3, h_2, d_fc2, gw_panel);
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[10], right_at[10];
+    for (ptrdiff_t j = 0; j < 10; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 10, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
+        }
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i1 = first + lane;
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                gw_right_panel[j*span + lane] = fc3_W[i1*10 + j];
+            }
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                row_at[r] = i0*10;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                for (ptrdiff_t i1 = first; i1 < end; i1++) {
+                    const float value = sum[r*width*GW_LANES + i1 - first];
+                    const float d_h_2 = value;
+                    const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    d_fc2[i0*200 + i1] = d_fc2_at;
+                }
+            }
         }
     }
 }
@@ -843,101 +709,61 @@ static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *
 
 /* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
        (mnist_mlp.py:16) */
-/* What compute_d_fc2_W does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_fc2_W)
-{
-    const float d_fc2_W_at = value;
-    d_fc2_W[k*200 + j] = d_fc2_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_fc2_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc2_W_point(row[i - first], k_first + r, i, d_fc2_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc2_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 200);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 200 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 200 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc2[n*200 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h[n*100 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc2_W_finish(tile + first - j_first, height, span, k_first, first, end, d_fc2_W);
-}
-
-/* The rows of a strip of compute_d_fc2_W that fill a tile. */
-GW_INLINE void compute_d_fc2_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 100; done += GW_ROWS) {
-        compute_d_fc2_W_tile(GW_ROWS, width, done, first, rows, d_fc2, h, d_fc2_W);
-    }
-}
-
 static void compute_d_fc2_W(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
 {
-    enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc2_W_strip(1, first, rows, d_fc2, h, d_fc2_W);
-        } else if (width == 2) {
-            compute_d_fc2_W_strip(2, first, rows, d_fc2, h, d_fc2_W);
-        } else {
-            compute_d_fc2_W_strip(GW_STRIP, first, rows, d_fc2, h, d_fc2_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 100; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
+                float d_fc2_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc2_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc2_W_row[j - j_chunk] += d_fc2[n*200 + j]*h[n*100 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc2_W_at = d_fc2_W_row[j - j_chunk];
+                    d_fc2_W[k*200 + j] = d_fc2_W_at;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 100 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 100; done += 2) {
-        for (ptrdiff_t first = 0; first < 200; first += wide * GW_LANES) {
-            compute_d_fc2_W_tile(2, wide, done, first, rows, d_fc2, h, d_fc2_W);
+    const ptrdiff_t height_of_all = 100;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*100;
+        right_at[n] = n*200;
+    }
+    const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc2_W_at = value;
+                    d_fc2_W[k*200 + j] = d_fc2_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 100 && first < 200; first += wide * GW_LANES) {
-        compute_d_fc2_W_tile(1, wide, done, first, rows, d_fc2, h, d_fc2_W);
     }
 }
 
@@ -945,139 +771,65 @@ static void compute_d_fc2_W(
        (mnist_mlp.py:16)
    then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h
        (mnist_mlp.py:15) */
-/* What compute_d_h does with its sum at one point. */
-GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i1,
-    const float *restrict h, float *restrict d_fc1)
-{
-    const float d_h = value;
-    const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
-    d_fc1[i0*100 + i1] = d_fc1_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    const float *restrict h, float *restrict d_fc1)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_point(row[i - first], i0_first + r, i, h, d_fc1);
-        }
-    }
-}
-
-/* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    const float *restrict d_fc2, const float *restrict h, float *restrict d_fc1,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 100);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 200; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_fc2[(i0_first + r)*200 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_finish(tile + first - i1_first, height, span, i0_first, first, end, h, d_fc1);
-}
-
-/* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc1,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_tile(GW_ROWS, width, done, first, d_fc2, h, d_fc1, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_tile(2, width, done, first, d_fc2, h, d_fc1, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_tile(1, width, done, first, d_fc2, h, d_fc1, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_h, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_dots(
-    ptrdiff_t i0_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    const float *restrict d_fc2, const float *restrict fc2_W, const float *restrict h,
-    float *restrict d_fc1)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 200; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_fc2[i0_first*200 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &fc2_W[(i1_first + c)*200 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 200; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_fc2[i0_first*200 + j]*fc2_W[(i1_first + c)*200 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_h_point(gw_total8(&sum[c]) + rest[c], i0_first, i1_first + c, h, d_fc1);
-        }
-    }
-}
-
 static void compute_d_h(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
-    const float *restrict h, float *restrict d_fc1, float *restrict gw_panel)
+    const float *restrict h, float *restrict d_fc1, float *restrict gw_right_panel)
 {
-    enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t done = 0; done < rows; done++) {
-            for (ptrdiff_t new_first = 0; new_first < 100; new_first += 4) {
-                compute_d_h_dots(done, gw_least(new_first, 100 - 4), new_first, d_fc2, fc2_W, h, d_fc1);
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i1 = 0; i1 < 100; i1++) {
+                float d_h = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 200;
+                    if (j < j_end) {
+                        d_h += gw_dot(&d_fc2[i0*200 + j], &fc2_W[i1*200 + j], j_end - j);
+                    }
+                }
+                const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                d_fc1[i0*100 + i1] = d_fc1_at;
             }
         }
-    } else {
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                const ptrdiff_t i1 = gw_least(first + lane, 100 - 1);
-                for (ptrdiff_t j = 0; j < 200; j++) {
-                    gw_panel[j*width*GW_LANES + lane] = fc2_W[i1*200 + j];
-                }
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[200], right_at[200];
+    for (ptrdiff_t j = 0; j < 200; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 200, vectors = (100 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
+        }
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i1 = first + lane;
+            for (ptrdiff_t j = 0; j < 200; j++) {
+                gw_right_panel[j*span + lane] = fc2_W[i1*200 + j];
             }
-            if (width == 1) {
-                compute_d_h_strip(1, first, rows, d_fc2, h, d_fc1, gw_panel);
-            } else if (width == 2) {
-                compute_d_h_strip(2, first, rows, d_fc2, h, d_fc1, gw_panel);
-            } else {
-                compute_d_h_strip(GW_STRIP, first, rows, d_fc2, h, d_fc1, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                row_at[r] = i0*200;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                for (ptrdiff_t i1 = first; i1 < end; i1++) {
+                    const float value = sum[r*width*GW_LANES + i1 - first];
+                    const float d_h = value;
+                    const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    d_fc1[i0*100 + i1] = d_fc1_at;
+                }
             }
         }
     }
@@ -1106,101 +858,61 @@ static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *
 
 /* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
        (mnist_mlp.py:15) */
-/* What compute_d_fc1_W does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_fc1_W)
-{
-    const float d_fc1_W_at = value;
-    d_fc1_W[k*100 + j] = d_fc1_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_fc1_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc1_W_point(row[i - first], k_first + r, i, d_fc1_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc1_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 100);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 100 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 100 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc1[n*100 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = x[n*784 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc1_W_finish(tile + first - j_first, height, span, k_first, first, end, d_fc1_W);
-}
-
-/* The rows of a strip of compute_d_fc1_W that fill a tile. */
-GW_INLINE void compute_d_fc1_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 784; done += GW_ROWS) {
-        compute_d_fc1_W_tile(GW_ROWS, width, done, first, rows, d_fc1, x, d_fc1_W);
-    }
-}
-
 static void compute_d_fc1_W(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
 {
-    enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc1_W_strip(1, first, rows, d_fc1, x, d_fc1_W);
-        } else if (width == 2) {
-            compute_d_fc1_W_strip(2, first, rows, d_fc1, x, d_fc1_W);
-        } else {
-            compute_d_fc1_W_strip(GW_STRIP, first, rows, d_fc1, x, d_fc1_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 784; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
+                float d_fc1_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc1_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc1_W_row[j - j_chunk] += d_fc1[n*100 + j]*x[n*784 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc1_W_at = d_fc1_W_row[j - j_chunk];
+                    d_fc1_W[k*100 + j] = d_fc1_W_at;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 784 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 784; done += 2) {
-        for (ptrdiff_t first = 0; first < 100; first += wide * GW_LANES) {
-            compute_d_fc1_W_tile(2, wide, done, first, rows, d_fc1, x, d_fc1_W);
+    const ptrdiff_t height_of_all = 784;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*784;
+        right_at[n] = n*100;
+    }
+    const ptrdiff_t count = rows, vectors = (100 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
+        const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc1_W_at = value;
+                    d_fc1_W[k*100 + j] = d_fc1_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 784 && first < 100; first += wide * GW_LANES) {
-        compute_d_fc1_W_tile(1, wide, done, first, rows, d_fc1, x, d_fc1_W);
     }
 }
 
@@ -1228,105 +940,61 @@ static void compute_d_fc3_b_2(
 /* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
        (mnist_mlp.py:17)
    then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
-/* What compute_d_fc3_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc3_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float lr, float *restrict fc3_W)
-{
-    const float d_fc3_W = value;
-    const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
-    fc3_W[k*10 + j] = fc3_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc3_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float lr, float *restrict fc3_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc3_W_2_point(row[i - first], k_first + r, i, lr, fc3_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc3_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc3_W_2_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
-    float *restrict fc3_W)
-{
-    const ptrdiff_t span = width * 8;
-    const ptrdiff_t end = gw_least(first + span, 10);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 10 - 8);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * 8, 10 - 8);
-    }
-    gw_vec8 sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero8(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec8 right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load8(&right[v], &d_fc3[n*10 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_2[n*200 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add8(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * 8];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store8(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc3_W_2_finish(tile + first - j_first, height, span, k_first, first, end, lr, fc3_W);
-}
-
-/* The rows of a strip of compute_d_fc3_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc3_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
-    float *restrict fc3_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 200; done += GW_ROWS) {
-        compute_d_fc3_W_2_tile(GW_ROWS, width, done, first, rows, d_fc3, h_2, lr, fc3_W);
-    }
-}
-
 static void compute_d_fc3_W_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
     float *restrict fc3_W)
 {
-    enum { vectors = (10 + 8 - 1) / 8 };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * 8;
-        if (width == 1) {
-            compute_d_fc3_W_2_strip(1, first, rows, d_fc3, h_2, lr, fc3_W);
-        } else if (width == 2) {
-            compute_d_fc3_W_2_strip(2, first, rows, d_fc3, h_2, lr, fc3_W);
-        } else {
-            compute_d_fc3_W_2_strip(GW_STRIP, first, rows, d_fc3, h_2, lr, fc3_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 200; k++) {
+            float d_fc3_W_row[10];
+            for (ptrdiff_t i = 0; i < 10; i++) {
+                d_fc3_W_row[i] = 0.0f;
+            }
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_2[n*200 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W = d_fc3_W_row[j];
+                const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
+                fc3_W[k*10 + j] = fc3_W_next;
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 200 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 200; done += 2) {
-        for (ptrdiff_t first = 0; first < 10; first += wide * 8) {
-            compute_d_fc3_W_2_tile(2, wide, done, first, rows, d_fc3, h_2, lr, fc3_W);
+    const ptrdiff_t height_of_all = 10;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*10;
+        right_at[n] = n*200;
+    }
+    const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                row_at[r] = j;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t j = row + r;
+                for (ptrdiff_t k = first; k < end; k++) {
+                    const float value = sum[r*width*GW_LANES + k - start];
+                    const float d_fc3_W = value;
+                    const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
+                    fc3_W[k*10 + j] = fc3_W_next;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 200 && first < 10; first += wide * 8) {
-        compute_d_fc3_W_2_tile(1, wide, done, first, rows, d_fc3, h_2, lr, fc3_W);
     }
 }
 
@@ -1357,105 +1025,64 @@ static void compute_d_fc2_b_2(
 /* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
        (mnist_mlp.py:16)
    then fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16) */
-/* What compute_d_fc2_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc2_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float lr, float *restrict fc2_W)
-{
-    const float d_fc2_W = value;
-    const float fc2_W_next = fc2_W[k*200 + j] - d_fc2_W*lr;
-    fc2_W[k*200 + j] = fc2_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc2_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float lr, float *restrict fc2_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc2_W_2_point(row[i - first], k_first + r, i, lr, fc2_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc2_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc2_W_2_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
-    float *restrict fc2_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 200);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 200 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 200 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc2[n*200 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h[n*100 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc2_W_2_finish(tile + first - j_first, height, span, k_first, first, end, lr, fc2_W);
-}
-
-/* The rows of a strip of compute_d_fc2_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc2_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
-    float *restrict fc2_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 100; done += GW_ROWS) {
-        compute_d_fc2_W_2_tile(GW_ROWS, width, done, first, rows, d_fc2, h, lr, fc2_W);
-    }
-}
-
 static void compute_d_fc2_W_2(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
     float *restrict fc2_W)
 {
-    enum { vectors = (200 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc2_W_2_strip(1, first, rows, d_fc2, h, lr, fc2_W);
-        } else if (width == 2) {
-            compute_d_fc2_W_2_strip(2, first, rows, d_fc2, h, lr, fc2_W);
-        } else {
-            compute_d_fc2_W_2_strip(GW_STRIP, first, rows, d_fc2, h, lr, fc2_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 100; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
+                float d_fc2_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc2_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc2_W_row[j - j_chunk] += d_fc2[n*200 + j]*h[n*100 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc2_W = d_fc2_W_row[j - j_chunk];
+                    const float fc2_W_next = fc2_W[k*200 + j] - d_fc2_W*lr;
+                    fc2_W[k*200 + j] = fc2_W_next;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 100 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 100; done += 2) {
-        for (ptrdiff_t first = 0; first < 200; first += wide * GW_LANES) {
-            compute_d_fc2_W_2_tile(2, wide, done, first, rows, d_fc2, h, lr, fc2_W);
+    const ptrdiff_t height_of_all = 100;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*100;
+        right_at[n] = n*200;
+    }
+    const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc2_W = value;
+                    const float fc2_W_next = fc2_W[k*200 + j] - d_fc2_W*lr;
+                    fc2_W[k*200 + j] = fc2_W_next;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 100 && first < 200; first += wide * GW_LANES) {
-        compute_d_fc2_W_2_tile(1, wide, done, first, rows, d_fc2, h, lr, fc2_W);
     }
 }
 
@@ -1486,105 +1113,64 @@ static void compute_d_fc1_b_2(
 /* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
        (mnist_mlp.py:15)
    then fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15) */
-/* What compute_d_fc1_W_2 does with its sum at one point. */
-GW_INLINE void compute_d_fc1_W_2_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float lr, float *restrict fc1_W)
-{
-    const float d_fc1_W = value;
-    const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
-    fc1_W[k*100 + j] = fc1_W_next;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_fc1_W_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float lr, float *restrict fc1_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_fc1_W_2_point(row[i - first], k_first + r, i, lr, fc1_W);
-        }
-    }
-}
-
-/* A tile of compute_d_fc1_W_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_fc1_W_2_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
-    float *restrict fc1_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 100);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 100 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 100 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_fc1[n*100 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = x[n*784 + (k_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_fc1_W_2_finish(tile + first - j_first, height, span, k_first, first, end, lr, fc1_W);
-}
-
-/* The rows of a strip of compute_d_fc1_W_2 that fill a tile. */
-GW_INLINE void compute_d_fc1_W_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
-    float *restrict fc1_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 784; done += GW_ROWS) {
-        compute_d_fc1_W_2_tile(GW_ROWS, width, done, first, rows, d_fc1, x, lr, fc1_W);
-    }
-}
-
 static void compute_d_fc1_W_2(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
     float *restrict fc1_W)
 {
-    enum { vectors = (100 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_fc1_W_2_strip(1, first, rows, d_fc1, x, lr, fc1_W);
-        } else if (width == 2) {
-            compute_d_fc1_W_2_strip(2, first, rows, d_fc1, x, lr, fc1_W);
-        } else {
-            compute_d_fc1_W_2_strip(GW_STRIP, first, rows, d_fc1, x, lr, fc1_W);
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 784; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
+                float d_fc1_W_row[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    d_fc1_W_row[i] = 0.0f;
+                }
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc1_W_row[j - j_chunk] += d_fc1[n*100 + j]*x[n*784 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc1_W = d_fc1_W_row[j - j_chunk];
+                    const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
+                    fc1_W[k*100 + j] = fc1_W_next;
+                }
+            }
         }
+        return;
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 784 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 784; done += 2) {
-        for (ptrdiff_t first = 0; first < 100; first += wide * GW_LANES) {
-            compute_d_fc1_W_2_tile(2, wide, done, first, rows, d_fc1, x, lr, fc1_W);
+    const ptrdiff_t height_of_all = 784;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*784;
+        right_at[n] = n*100;
+    }
+    const ptrdiff_t count = rows, vectors = (100 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
+        const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_fc1_W = value;
+                    const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
+                    fc1_W[k*100 + j] = fc1_W_next;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 784 && first < 100; first += wide * GW_LANES) {
-        compute_d_fc1_W_2_tile(1, wide, done, first, rows, d_fc1, x, lr, fc1_W);
     }
 }
 
@@ -1607,7 +1193,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "b45c6fe9c7b2b7e64f5835d69b86560e";
+    return "dbdcb293ce24027aa6af3f822adfc298";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -1736,9 +1322,10 @@ int mnist_mlp_forward(
     unsigned char *const base = gw_aligned(workspace);
     float *const h_2 = (float *)(void *)(base + 0); /* [rows][200] */
     float *const h = (float *)(void *)(base + 102400); /* [rows][100] */
+    float *const gw_right_panel = (float *)(void *)(base + 153600); /* [25600] */
     compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
-    compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, logits);
+    compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, logits, gw_right_panel);
     return MNIST_MLP_OK;
 }
 
@@ -1767,19 +1354,19 @@ int mnist_mlp_value_and_grad(
     float *const d_cross_entropy_sum = (float *)(void *)(base + 108544); /* [rows] */
     float *const h = (float *)(void *)(base + 204800); /* [rows][100] */
     float *const d_fc3 = (float *)(void *)(base + 256000); /* [rows][10] */
-    float *const gw_panel = (float *)(void *)(base + 261120); /* [9600] */
+    float *const gw_right_panel = (float *)(void *)(base + 261120); /* [25600] */
     compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
-    compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3);
+    compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
     compute_d_fc3_b(rows, d_fc3, grads->fc3_b);
     compute_d_fc3_W(rows, d_fc3, h_2, grads->fc3_W);
-    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_panel);
+    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
     compute_d_fc2_b(rows, d_fc2, grads->fc2_b);
     compute_d_fc2_W(rows, d_fc2, h, grads->fc2_W);
-    compute_d_h(rows, d_fc2, params->fc2_W, h, d_fc1, gw_panel);
+    compute_d_h(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
     compute_d_fc1_b(rows, d_fc1, grads->fc1_b);
     compute_d_fc1_W(rows, d_fc1, x, grads->fc1_W);
     return MNIST_MLP_OK;
@@ -1811,18 +1398,18 @@ int mnist_mlp_train_step(
     float *const d_cross_entropy_sum = (float *)(void *)(base + 108544); /* [rows] */
     float *const h = (float *)(void *)(base + 204800); /* [rows][100] */
     float *const d_fc3 = (float *)(void *)(base + 256000); /* [rows][10] */
-    float *const gw_panel = (float *)(void *)(base + 261120); /* [9600] */
+    float *const gw_right_panel = (float *)(void *)(base + 261120); /* [25600] */
     compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
-    compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3);
+    compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
     compute_d_fc3_b_2(rows, d_fc3, lr, params->fc3_b);
-    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_panel);
+    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
     compute_d_fc3_W_2(rows, d_fc3, h_2, lr, params->fc3_W);
     compute_d_fc2_b_2(rows, d_fc2, lr, params->fc2_b);
-    compute_d_h(rows, d_fc2, params->fc2_W, h, d_fc1, gw_panel);
+    compute_d_h(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
     compute_d_fc2_W_2(rows, d_fc2, h, lr, params->fc2_W);
     compute_d_fc1_b_2(rows, d_fc1, lr, params->fc1_b);
     compute_d_fc1_W_2(rows, d_fc1, x, lr, params->fc1_W);
@@ -1863,8 +1450,8 @@ int mnist_mlp_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    float *const x_rows = (float *)(void *)(base + 299520);
-    int32_t *const label_rows = (int32_t *)(void *)(base + 700928);
+    float *const x_rows = (float *)(void *)(base + 363520);
+    int32_t *const label_rows = (int32_t *)(void *)(base + 764928);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(x, x_rows, 1, total, 784 * sizeof *x, order + first, rows);

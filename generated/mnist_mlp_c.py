@@ -57,11 +57,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.1}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 701504
+WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "b45c6fe9c7b2b7e64f5835d69b86560e"
+BUILD_ID = "dbdcb293ce24027aa6af3f822adfc298"
 
 
 Array = np.ndarray

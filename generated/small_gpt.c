@@ -70,7 +70,7 @@
      norm.W[128] float32
      norm.b[128] float32
      head.W[128][96] float32
-   Operations of one training step with 16 rows: 5464660314. Workspace: 44175424 bytes.
+   Operations of one training step with 16 rows: 5464660314. Workspace: 44339264 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c small_gpt.c
    Call:     see small_gpt.h, or import small_gpt_c from Python.
    Content:  34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754
@@ -366,8 +366,7 @@ static inline unsigned char *gw_aligned(void *workspace)
 }
 
 /* Vectors of float. GCC and Clang give them as an extension of C; with any other compiler, or with
-   GW_NO_VECTORS, the same functions are plain loops. A tile is GW_ROWS rows by at most GW_STRIP
-   vectors of GW_LANES; where there are fewer than GW_FEW_ROWS rows, one row by GW_WIDE. */
+   GW_NO_VECTORS, the same functions are plain loops. */
 #if defined(__GNUC__) && !defined(GW_NO_VECTORS)
 #define GW_INLINE static inline __attribute__((always_inline))
 #define GW_VECTOR(name, lanes) \
@@ -379,11 +378,11 @@ static inline unsigned char *gw_aligned(void *workspace)
     *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) *v = (type){0}
 #if defined(__AVX512F__)
-enum { GW_LANES = 16, GW_ROWS = 8, GW_STRIP = 3 };
+enum { GW_LANES = 16 };
 #elif defined(__AVX__)
-enum { GW_LANES = 8, GW_ROWS = 6, GW_STRIP = 2 };
+enum { GW_LANES = 8 };
 #else
-enum { GW_LANES = 4, GW_ROWS = 4, GW_STRIP = 2 };
+enum { GW_LANES = 4 };
 #endif
 #else
 #define GW_INLINE static inline
@@ -392,9 +391,8 @@ enum { GW_LANES = 4, GW_ROWS = 4, GW_STRIP = 2 };
 #define GW_LANE(v) ((v)->lane[i])
 #define GW_COPY(type, to, from) memcpy(to, from, sizeof(type))
 #define GW_ZERO(v, type) memset(v, 0, sizeof *v)
-enum { GW_LANES = 8, GW_ROWS = 4, GW_STRIP = 2 };
+enum { GW_LANES = 8 };
 #endif
-enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
 
 GW_VECTOR(gw_vec, GW_LANES);
 GW_INLINE void gw_zero(gw_vec *v)
@@ -405,14 +403,6 @@ GW_INLINE void gw_load(gw_vec *v, const float *from)
 {
     GW_COPY(gw_vec, v, from);
 }
-GW_INLINE void gw_store(float *to, const gw_vec *v)
-{
-    GW_COPY(gw_vec, to, v);
-}
-GW_INLINE void gw_multiply_add(gw_vec *sum, float left, const gw_vec *right)
-{
-    GW_EACH(GW_LANES, GW_LANE(sum) += left * GW_LANE(right));
-}
 
 GW_VECTOR(gw_vec8, 8);
 GW_INLINE void gw_zero8(gw_vec8 *v)
@@ -422,6 +412,106 @@ GW_INLINE void gw_zero8(gw_vec8 *v)
 GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
 {
     GW_COPY(gw_vec8, v, from);
+}
+
+/* Sums in registers: GW_SUMS vectors at most, as `height` rows of `width` vectors. Every sum takes its
+   terms in the order of the source, so that the bits depend on no tile. */
+#if defined(__AVX512F__) || defined(__aarch64__)
+enum { GW_SUMS = 24, GW_ROWS = 8 };
+static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
+#define GW_MORE_TILES(what) \
+    what(2, 7) what(2, 8) what(3, 5) what(3, 6) what(3, 7) what(3, 8) what(4, 4) what(4, 5) \
+    what(4, 6) what(5, 3) what(5, 4) what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) \
+    what(8, 1) what(8, 2) what(8, 3)
+#else
+enum { GW_SUMS = 12, GW_ROWS = 6 };
+static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
+#define GW_MORE_TILES(what)
+#endif
+#define GW_TILES(what) \
+    what(1, 1) what(1, 2) what(1, 3) what(1, 4) what(1, 5) what(1, 6) what(1, 7) what(1, 8) \
+    what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
+    what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
+    what(6, 2) GW_MORE_TILES(what)
+enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
+
+/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count. */
+GW_INLINE void gw_sum(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    float *sum, int more)
+{
+    gw_vec sums[GW_ROWS][GW_WIDE];
+    const float *from[GW_ROWS];
+    for (int r = 0; r < height; r++) {
+        from[r] = left + row_at[r];
+        for (int v = 0; v < width; v++) {
+            gw_zero(&sums[r][v]);
+            if (more) {
+                gw_load(&sums[r][v], &sum[(r*width + v)*GW_LANES]);
+            }
+        }
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        gw_vec term[GW_WIDE];
+        for (int v = 0; v < width; v++) {
+            gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
+        }
+        for (int r = 0; r < height; r++) {
+            const float factor = from[r][left_at[k]];
+            for (int v = 0; v < width; v++) {
+                GW_EACH(GW_LANES, GW_LANE((&sums[r][v])) += factor * GW_LANE((&term[v])));
+            }
+        }
+    }
+    for (int r = 0; r < height; r++) {
+        for (int v = 0; v < width; v++) {
+            GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
+        }
+    }
+}
+
+#define GW_TILE(height, width) \
+    static void gw_tile_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+    { \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, more); \
+    }
+GW_TILES(GW_TILE)
+
+/* A tile of one of the shapes above. */
+static void gw_tile(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+{
+    switch (height * 16 + width) {
+#define GW_CASE(height, width) \
+    case height * 16 + width: \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, more); \
+        break;
+        GW_TILES(GW_CASE)
+    default:
+        break;
+    }
+}
+
+static inline void gw_clear(float *to, ptrdiff_t count)
+{
+    memset(to, 0, (size_t)count * sizeof *to);
+}
+
+/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
+static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
+{
+    const ptrdiff_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
+/* The most vectors side by side in a tile of so many rows. */
+static inline ptrdiff_t gw_widest(ptrdiff_t rows)
+{
+    return gw_widths[gw_share(rows, GW_ROWS) - 1];
 }
 
 GW_INLINE void gw_add_product8(gw_vec8 *sum, const gw_vec8 *left, const gw_vec8 *right)
@@ -436,28 +526,34 @@ GW_INLINE float gw_total8(const gw_vec8 *v)
     return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
 }
 
-/* The inner product of two rows: eight lanes, then what is left one by one. */
+/* The inner product of two rows: four vectors of eight lanes, then one, then what is left. */
 static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
 {
-    gw_vec8 sum, left, right;
-    gw_zero8(&sum);
+    gw_vec8 sum[4], left, right;
+    float total = 0, rest = 0;
     ptrdiff_t i = 0;
+    for (int v = 0; v < 4; v++) {
+        gw_zero8(&sum[v]);
+    }
+    for (; i + 32 <= count; i += 32) {
+        for (int v = 0; v < 4; v++) {
+            gw_load8(&left, a + i + 8*v);
+            gw_load8(&right, b + i + 8*v);
+            gw_add_product8(&sum[v], &left, &right);
+        }
+    }
     for (; i + 8 <= count; i += 8) {
         gw_load8(&left, a + i);
         gw_load8(&right, b + i);
-        gw_add_product8(&sum, &left, &right);
+        gw_add_product8(&sum[0], &left, &right);
     }
-    float rest = 0;
     for (; i < count; i++) {
         rest += a[i]*b[i];
     }
-    return gw_total8(&sum) + rest;
-}
-
-/* How many of the vectors that are left the next strip takes: never one alone if it can be helped. */
-static inline int gw_strip(int left)
-{
-    return left >= GW_STRIP && left != GW_STRIP + 1 ? GW_STRIP : left > 1 ? 2 : 1;
+    for (int v = 0; v < 4; v++) {
+        total += gw_total8(&sum[v]);
+    }
+    return total + rest;
 }
 
 /* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
@@ -527,107 +623,43 @@ static void compute_block1_norm1(
        j]*block1.norm1[n, i1, k]    small_gpt.py:37
    then block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block1_attention_q does with its sum at one point. */
-GW_INLINE void compute_block1_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
-{
-    const float block1_attention_q_sum = value;
-    const float block1_attention_q_at = block1_attention_q_sum + block1_attention_q_b[j];
-    block1_attention_q[n*8192 + i1*128 + j] = block1_attention_q_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_q_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_attention_q_point(row[i - first], n_first + r, i, i1, block1_attention_q_b, block1_attention_q);
-        }
-    }
-}
-
-/* A tile of compute_block1_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_q_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_q_W, const float *restrict block1_norm1,
-    const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_q_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_attention_q_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_attention_q_b, block1_attention_q);
-}
-
-/* The rows of a strip of compute_block1_attention_q that fill a tile. */
-GW_INLINE void compute_block1_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_q_W,
-    const float *restrict block1_norm1, const float *restrict block1_attention_q_b,
-    float *restrict block1_attention_q)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_attention_q_tile(GW_ROWS, width, done, first, i1, block1_attention_q_W, block1_norm1, block1_attention_q_b, block1_attention_q);
-    }
-}
-
 static void compute_block1_attention_q(
     ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1,
     const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_attention_q_strip(1, first, i1, rows, block1_attention_q_W, block1_norm1, block1_attention_q_b, block1_attention_q);
-            } else if (width == 2) {
-                compute_block1_attention_q_strip(2, first, i1, rows, block1_attention_q_W, block1_norm1, block1_attention_q_b, block1_attention_q);
-            } else {
-                compute_block1_attention_q_strip(GW_STRIP, first, i1, rows, block1_attention_q_W, block1_norm1, block1_attention_q_b, block1_attention_q);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block1_attention_q_tile(2, wide, done, first, i1, block1_attention_q_W, block1_norm1, block1_attention_q_b, block1_attention_q);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_q_sum = value;
+                    const float block1_attention_q_at = block1_attention_q_sum + block1_attention_q_b[j];
+                    block1_attention_q[n*8192 + i1*128 + j] = block1_attention_q_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block1_attention_q_tile(1, wide, done, first, i1, block1_attention_q_W, block1_norm1, block1_attention_q_b, block1_attention_q);
         }
     }
 }
@@ -636,107 +668,43 @@ static void compute_block1_attention_q(
        j]*block1.norm1[n, i1, k]    small_gpt.py:37
    then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block1_attention_k does with its sum at one point. */
-GW_INLINE void compute_block1_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
-{
-    const float block1_attention_k_sum = value;
-    const float block1_attention_k_at = block1_attention_k_sum + block1_attention_k_b[j];
-    block1_attention_k[n*8192 + i1*128 + j] = block1_attention_k_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_k_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_attention_k_point(row[i - first], n_first + r, i, i1, block1_attention_k_b, block1_attention_k);
-        }
-    }
-}
-
-/* A tile of compute_block1_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_k_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_k_W, const float *restrict block1_norm1,
-    const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_k_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_attention_k_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_attention_k_b, block1_attention_k);
-}
-
-/* The rows of a strip of compute_block1_attention_k that fill a tile. */
-GW_INLINE void compute_block1_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_k_W,
-    const float *restrict block1_norm1, const float *restrict block1_attention_k_b,
-    float *restrict block1_attention_k)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_attention_k_tile(GW_ROWS, width, done, first, i1, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
-    }
-}
-
 static void compute_block1_attention_k(
     ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1,
     const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_attention_k_strip(1, first, i1, rows, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
-            } else if (width == 2) {
-                compute_block1_attention_k_strip(2, first, i1, rows, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
-            } else {
-                compute_block1_attention_k_strip(GW_STRIP, first, i1, rows, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block1_attention_k_tile(2, wide, done, first, i1, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_k_sum = value;
+                    const float block1_attention_k_at = block1_attention_k_sum + block1_attention_k_b[j];
+                    block1_attention_k[n*8192 + i1*128 + j] = block1_attention_k_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block1_attention_k_tile(1, wide, done, first, i1, block1_attention_k_W, block1_norm1, block1_attention_k_b, block1_attention_k);
         }
     }
 }
@@ -745,107 +713,43 @@ static void compute_block1_attention_k(
        j]*block1.norm1[n, i1, k]    small_gpt.py:37
    then block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block1_attention_v does with its sum at one point. */
-GW_INLINE void compute_block1_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
-{
-    const float block1_attention_v_sum = value;
-    const float block1_attention_v_at = block1_attention_v_sum + block1_attention_v_b[j];
-    block1_attention_v[n*8192 + i1*128 + j] = block1_attention_v_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_v_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_attention_v_point(row[i - first], n_first + r, i, i1, block1_attention_v_b, block1_attention_v);
-        }
-    }
-}
-
-/* A tile of compute_block1_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_v_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_v_W, const float *restrict block1_norm1,
-    const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_v_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_attention_v_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_attention_v_b, block1_attention_v);
-}
-
-/* The rows of a strip of compute_block1_attention_v that fill a tile. */
-GW_INLINE void compute_block1_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_v_W,
-    const float *restrict block1_norm1, const float *restrict block1_attention_v_b,
-    float *restrict block1_attention_v)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_attention_v_tile(GW_ROWS, width, done, first, i1, block1_attention_v_W, block1_norm1, block1_attention_v_b, block1_attention_v);
-    }
-}
-
 static void compute_block1_attention_v(
     ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1,
     const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_attention_v_strip(1, first, i1, rows, block1_attention_v_W, block1_norm1, block1_attention_v_b, block1_attention_v);
-            } else if (width == 2) {
-                compute_block1_attention_v_strip(2, first, i1, rows, block1_attention_v_W, block1_norm1, block1_attention_v_b, block1_attention_v);
-            } else {
-                compute_block1_attention_v_strip(GW_STRIP, first, i1, rows, block1_attention_v_W, block1_norm1, block1_attention_v_b, block1_attention_v);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block1_attention_v_tile(2, wide, done, first, i1, block1_attention_v_W, block1_norm1, block1_attention_v_b, block1_attention_v);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_v_sum = value;
+                    const float block1_attention_v_at = block1_attention_v_sum + block1_attention_v_b[j];
+                    block1_attention_v[n*8192 + i1*128 + j] = block1_attention_v_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block1_attention_v_tile(1, wide, done, first, i1, block1_attention_v_W, block1_norm1, block1_attention_v_b, block1_attention_v);
         }
     }
 }
@@ -910,142 +814,49 @@ static void compute_block1_attention_v_heads(
    then block1.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
        -1e+30)    small_gpt.py:37 */
-/* What compute_block1_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block1_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
-{
-    const float block1_attention_mixed_scores_sum = value;
-    const float block1_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block1_attention_mixed_scores_sum : -1e+30f);
-    block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_scores_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed_scores)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_attention_mixed_scores_point(row[i - first], i2_first + r, i, n, i1, block1_attention_mixed_scores);
-        }
-    }
-}
-
-/* A tile of compute_block1_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_mixed_scores_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
-    float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[d*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_attention_q_heads[n*8192 + i1*2048 + (i2_first + r)*32 + d];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_block1_attention_mixed_scores_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, block1_attention_mixed_scores);
-}
-
-/* The rows of a strip of compute_block1_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block1_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
-    float *restrict block1_attention_mixed_scores, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block1_attention_mixed_scores_tile(GW_ROWS, width, done, first, n, i1, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_block1_attention_mixed_scores_tile(2, width, done, first, n, i1, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
-    }
-    if (done < 64) {
-        compute_block1_attention_mixed_scores_tile(1, width, done, first, n, i1, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_block1_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block1_attention_mixed_scores_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads,
-    const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t d = 0;
-    for (; d + 8 <= 32; d += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block1_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; d < 32; d++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block1_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]*block1_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_block1_attention_mixed_scores_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, block1_attention_mixed_scores);
-        }
-    }
-}
-
 static void compute_block1_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block1_attention_k_heads,
     const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores,
-    float *restrict gw_panel)
+    float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t d = 0; d < 32; d++) {
+        left_at[d] = d;
+        right_at[d] = d*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_block1_attention_mixed_scores_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t d = 0; d < 32; d++) {
+                        gw_right_panel[d*span + lane] = block1_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block1_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_block1_attention_mixed_scores_strip(1, first, n, i1, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
-                    } else if (width == 2) {
-                        compute_block1_attention_mixed_scores_strip(2, first, n, i1, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
-                    } else {
-                        compute_block1_attention_mixed_scores_strip(GW_STRIP, first, n, i1, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float block1_attention_mixed_scores_sum = value;
+                            const float block1_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block1_attention_mixed_scores_sum : -1e+30f);
+                            block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_scores_at;
+                        }
                     }
                 }
             }
@@ -1105,106 +916,43 @@ static void compute_block1_attention_mixed_weights(
 
 /* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
        i1, i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-/* What compute_block1_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block1_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
-{
-    const float block1_attention_mixed_at = value;
-    block1_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block1_attention_mixed_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block1_attention_mixed)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_attention_mixed_point(row[i - first], i2_first + r, i, n, i1, block1_attention_mixed);
-        }
-    }
-}
-
-/* A tile of compute_block1_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_mixed_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
-    const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t e_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(e_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_v_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_attention_mixed_weights[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - e_first], &sum[r][v]);
-        }
-    }
-    compute_block1_attention_mixed_finish(tile + first - e_first, height, span, i2_first, first, end, n, i1, block1_attention_mixed);
-}
-
-/* The rows of a strip of compute_block1_attention_mixed that fill a tile. */
-GW_INLINE void compute_block1_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
-    const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block1_attention_mixed_tile(GW_ROWS, width, done, first, n, i1, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
-    }
-}
-
 static void compute_block1_attention_mixed(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
     const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_block1_attention_mixed_strip(1, first, n, i1, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
-                } else if (width == 2) {
-                    compute_block1_attention_mixed_strip(2, first, n, i1, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
-                } else {
-                    compute_block1_attention_mixed_strip(GW_STRIP, first, n, i1, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t e = first; e < end; e++) {
+                            const float value = sum[r*width*GW_LANES + e - start];
+                            const float block1_attention_mixed_at = value;
+                            block1_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block1_attention_mixed_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_block1_attention_mixed_tile(2, wide, done, first, n, i1, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_block1_attention_mixed_tile(1, wide, done, first, n, i1, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
             }
         }
     }
@@ -1231,112 +979,45 @@ static void compute_block1_attention_joined(
    then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n,
        i1, j]    small_gpt.py:37
    then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
-/* What compute_block1_attention_out does with its sum at one point. */
-GW_INLINE void compute_block1_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_attention_out_b, const float *restrict x,
-    float *restrict x_2)
-{
-    const float block1_attention_out_sum = value;
-    const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
-    const float x_2_at = block1_attention_out + x[n*8192 + i1*128 + j];
-    x_2[n*8192 + i1*128 + j] = x_2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_attention_out_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_attention_out_b, const float *restrict x,
-    float *restrict x_2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_attention_out_point(row[i - first], n_first + r, i, i1, block1_attention_out_b, x, x_2);
-        }
-    }
-}
-
-/* A tile of compute_block1_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_attention_out_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_attention_out_W,
-    const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
-    const float *restrict x, float *restrict x_2)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_out_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_attention_joined[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_attention_out_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_attention_out_b, x, x_2);
-}
-
-/* The rows of a strip of compute_block1_attention_out that fill a tile. */
-GW_INLINE void compute_block1_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_attention_out_W,
-    const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
-    const float *restrict x, float *restrict x_2)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_attention_out_tile(GW_ROWS, width, done, first, i1, block1_attention_out_W, block1_attention_joined, block1_attention_out_b, x, x_2);
-    }
-}
-
 static void compute_block1_attention_out(
     ptrdiff_t rows, const float *restrict block1_attention_out_W,
     const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
     const float *restrict x, float *restrict x_2)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_attention_out_strip(1, first, i1, rows, block1_attention_out_W, block1_attention_joined, block1_attention_out_b, x, x_2);
-            } else if (width == 2) {
-                compute_block1_attention_out_strip(2, first, i1, rows, block1_attention_out_W, block1_attention_joined, block1_attention_out_b, x, x_2);
-            } else {
-                compute_block1_attention_out_strip(GW_STRIP, first, i1, rows, block1_attention_out_W, block1_attention_joined, block1_attention_out_b, x, x_2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block1_attention_out_tile(2, wide, done, first, i1, block1_attention_out_W, block1_attention_joined, block1_attention_out_b, x, x_2);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_out_sum = value;
+                    const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
+                    const float x_2_at = block1_attention_out + x[n*8192 + i1*128 + j];
+                    x_2[n*8192 + i1*128 + j] = x_2_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block1_attention_out_tile(1, wide, done, first, i1, block1_attention_out_W, block1_attention_joined, block1_attention_out_b, x, x_2);
         }
     }
 }
@@ -1392,107 +1073,44 @@ static void compute_block1_norm2(
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
    then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block1_up does with its sum at one point. */
-GW_INLINE void compute_block1_up_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
-{
-    const float block1_up_sum = value;
-    const float block1_up = block1_up_sum + block1_up_b[j];
-    const float h_at = 0.5f*block1_up*(1.0f + gw_erff(0.70710677f*block1_up));
-    h[n*32768 + i1*512 + j] = h_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_up_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict h)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_up_point(row[i - first], n_first + r, i, i1, block1_up_b, h);
-        }
-    }
-}
-
-/* A tile of compute_block1_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_up_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2,
-    const float *restrict block1_up_b, float *restrict h)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_up_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_up_b, h);
-}
-
-/* The rows of a strip of compute_block1_up that fill a tile. */
-GW_INLINE void compute_block1_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W,
-    const float *restrict block1_norm2, const float *restrict block1_up_b, float *restrict h)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_up_tile(GW_ROWS, width, done, first, i1, block1_up_W, block1_norm2, block1_up_b, h);
-    }
-}
-
 static void compute_block1_up(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
     const float *restrict block1_up_b, float *restrict h)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_up_strip(1, first, i1, rows, block1_up_W, block1_norm2, block1_up_b, h);
-            } else if (width == 2) {
-                compute_block1_up_strip(2, first, i1, rows, block1_up_W, block1_norm2, block1_up_b, h);
-            } else {
-                compute_block1_up_strip(GW_STRIP, first, i1, rows, block1_up_W, block1_norm2, block1_up_b, h);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block1_up_tile(2, wide, done, first, i1, block1_up_W, block1_norm2, block1_up_b, h);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_up_sum = value;
+                    const float block1_up = block1_up_sum + block1_up_b[j];
+                    const float h_at = 0.5f*block1_up*(1.0f + gw_erff(0.70710677f*block1_up));
+                    h[n*32768 + i1*512 + j] = h_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block1_up_tile(1, wide, done, first, i1, block1_up_W, block1_norm2, block1_up_b, h);
         }
     }
 }
@@ -1501,109 +1119,44 @@ static void compute_block1_up(
        small_gpt.py:41
    then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
    then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
-/* What compute_block1_down does with its sum at one point. */
-GW_INLINE void compute_block1_down_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_down_b, const float *restrict x_2,
-    float *restrict add)
-{
-    const float block1_down_sum = value;
-    const float block1_down = block1_down_sum + block1_down_b[j];
-    const float add_at = block1_down + x_2[n*8192 + i1*128 + j];
-    add[n*8192 + i1*128 + j] = add_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_down_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_down_b, const float *restrict x_2,
-    float *restrict add)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_down_point(row[i - first], n_first + r, i, i1, block1_down_b, x_2, add);
-        }
-    }
-}
-
-/* A tile of compute_block1_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_down_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict h,
-    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_down_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h[(n_first + r)*32768 + i1*512 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_down_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_down_b, x_2, add);
-}
-
-/* The rows of a strip of compute_block1_down that fill a tile. */
-GW_INLINE void compute_block1_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
-    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_down_tile(GW_ROWS, width, done, first, i1, block1_down_W, h, block1_down_b, x_2, add);
-    }
-}
-
 static void compute_block1_down(
     ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
     const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_down_strip(1, first, i1, rows, block1_down_W, h, block1_down_b, x_2, add);
-            } else if (width == 2) {
-                compute_block1_down_strip(2, first, i1, rows, block1_down_W, h, block1_down_b, x_2, add);
-            } else {
-                compute_block1_down_strip(GW_STRIP, first, i1, rows, block1_down_W, h, block1_down_b, x_2, add);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block1_down_tile(2, wide, done, first, i1, block1_down_W, h, block1_down_b, x_2, add);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_down_sum = value;
+                    const float block1_down = block1_down_sum + block1_down_b[j];
+                    const float add_at = block1_down + x_2[n*8192 + i1*128 + j];
+                    add[n*8192 + i1*128 + j] = add_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block1_down_tile(1, wide, done, first, i1, block1_down_W, h, block1_down_b, x_2, add);
         }
     }
 }
@@ -1658,107 +1211,43 @@ static void compute_block2_norm1(
        j]*block2.norm1[n, i1, k]    small_gpt.py:37
    then block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block2_attention_q does with its sum at one point. */
-GW_INLINE void compute_block2_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
-{
-    const float block2_attention_q_sum = value;
-    const float block2_attention_q_at = block2_attention_q_sum + block2_attention_q_b[j];
-    block2_attention_q[n*8192 + i1*128 + j] = block2_attention_q_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_q_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_attention_q_point(row[i - first], n_first + r, i, i1, block2_attention_q_b, block2_attention_q);
-        }
-    }
-}
-
-/* A tile of compute_block2_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_q_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_q_W, const float *restrict block2_norm1,
-    const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_q_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_attention_q_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_attention_q_b, block2_attention_q);
-}
-
-/* The rows of a strip of compute_block2_attention_q that fill a tile. */
-GW_INLINE void compute_block2_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_q_W,
-    const float *restrict block2_norm1, const float *restrict block2_attention_q_b,
-    float *restrict block2_attention_q)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_attention_q_tile(GW_ROWS, width, done, first, i1, block2_attention_q_W, block2_norm1, block2_attention_q_b, block2_attention_q);
-    }
-}
-
 static void compute_block2_attention_q(
     ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1,
     const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_attention_q_strip(1, first, i1, rows, block2_attention_q_W, block2_norm1, block2_attention_q_b, block2_attention_q);
-            } else if (width == 2) {
-                compute_block2_attention_q_strip(2, first, i1, rows, block2_attention_q_W, block2_norm1, block2_attention_q_b, block2_attention_q);
-            } else {
-                compute_block2_attention_q_strip(GW_STRIP, first, i1, rows, block2_attention_q_W, block2_norm1, block2_attention_q_b, block2_attention_q);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block2_attention_q_tile(2, wide, done, first, i1, block2_attention_q_W, block2_norm1, block2_attention_q_b, block2_attention_q);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_q_sum = value;
+                    const float block2_attention_q_at = block2_attention_q_sum + block2_attention_q_b[j];
+                    block2_attention_q[n*8192 + i1*128 + j] = block2_attention_q_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block2_attention_q_tile(1, wide, done, first, i1, block2_attention_q_W, block2_norm1, block2_attention_q_b, block2_attention_q);
         }
     }
 }
@@ -1767,107 +1256,43 @@ static void compute_block2_attention_q(
        j]*block2.norm1[n, i1, k]    small_gpt.py:37
    then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block2_attention_k does with its sum at one point. */
-GW_INLINE void compute_block2_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
-{
-    const float block2_attention_k_sum = value;
-    const float block2_attention_k_at = block2_attention_k_sum + block2_attention_k_b[j];
-    block2_attention_k[n*8192 + i1*128 + j] = block2_attention_k_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_k_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_attention_k_point(row[i - first], n_first + r, i, i1, block2_attention_k_b, block2_attention_k);
-        }
-    }
-}
-
-/* A tile of compute_block2_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_k_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_k_W, const float *restrict block2_norm1,
-    const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_k_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_attention_k_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_attention_k_b, block2_attention_k);
-}
-
-/* The rows of a strip of compute_block2_attention_k that fill a tile. */
-GW_INLINE void compute_block2_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_k_W,
-    const float *restrict block2_norm1, const float *restrict block2_attention_k_b,
-    float *restrict block2_attention_k)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_attention_k_tile(GW_ROWS, width, done, first, i1, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
-    }
-}
-
 static void compute_block2_attention_k(
     ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1,
     const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_attention_k_strip(1, first, i1, rows, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
-            } else if (width == 2) {
-                compute_block2_attention_k_strip(2, first, i1, rows, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
-            } else {
-                compute_block2_attention_k_strip(GW_STRIP, first, i1, rows, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block2_attention_k_tile(2, wide, done, first, i1, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_k_sum = value;
+                    const float block2_attention_k_at = block2_attention_k_sum + block2_attention_k_b[j];
+                    block2_attention_k[n*8192 + i1*128 + j] = block2_attention_k_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block2_attention_k_tile(1, wide, done, first, i1, block2_attention_k_W, block2_norm1, block2_attention_k_b, block2_attention_k);
         }
     }
 }
@@ -1876,107 +1301,43 @@ static void compute_block2_attention_k(
        j]*block2.norm1[n, i1, k]    small_gpt.py:37
    then block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block2_attention_v does with its sum at one point. */
-GW_INLINE void compute_block2_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
-{
-    const float block2_attention_v_sum = value;
-    const float block2_attention_v_at = block2_attention_v_sum + block2_attention_v_b[j];
-    block2_attention_v[n*8192 + i1*128 + j] = block2_attention_v_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_v_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_attention_v_point(row[i - first], n_first + r, i, i1, block2_attention_v_b, block2_attention_v);
-        }
-    }
-}
-
-/* A tile of compute_block2_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_v_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_v_W, const float *restrict block2_norm1,
-    const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_v_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_attention_v_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_attention_v_b, block2_attention_v);
-}
-
-/* The rows of a strip of compute_block2_attention_v that fill a tile. */
-GW_INLINE void compute_block2_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_v_W,
-    const float *restrict block2_norm1, const float *restrict block2_attention_v_b,
-    float *restrict block2_attention_v)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_attention_v_tile(GW_ROWS, width, done, first, i1, block2_attention_v_W, block2_norm1, block2_attention_v_b, block2_attention_v);
-    }
-}
-
 static void compute_block2_attention_v(
     ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1,
     const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_attention_v_strip(1, first, i1, rows, block2_attention_v_W, block2_norm1, block2_attention_v_b, block2_attention_v);
-            } else if (width == 2) {
-                compute_block2_attention_v_strip(2, first, i1, rows, block2_attention_v_W, block2_norm1, block2_attention_v_b, block2_attention_v);
-            } else {
-                compute_block2_attention_v_strip(GW_STRIP, first, i1, rows, block2_attention_v_W, block2_norm1, block2_attention_v_b, block2_attention_v);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block2_attention_v_tile(2, wide, done, first, i1, block2_attention_v_W, block2_norm1, block2_attention_v_b, block2_attention_v);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_v_sum = value;
+                    const float block2_attention_v_at = block2_attention_v_sum + block2_attention_v_b[j];
+                    block2_attention_v[n*8192 + i1*128 + j] = block2_attention_v_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block2_attention_v_tile(1, wide, done, first, i1, block2_attention_v_W, block2_norm1, block2_attention_v_b, block2_attention_v);
         }
     }
 }
@@ -2041,142 +1402,49 @@ static void compute_block2_attention_v_heads(
    then block2.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
        -1e+30)    small_gpt.py:37 */
-/* What compute_block2_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block2_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
-{
-    const float block2_attention_mixed_scores_sum = value;
-    const float block2_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block2_attention_mixed_scores_sum : -1e+30f);
-    block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_scores_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed_scores)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_attention_mixed_scores_point(row[i - first], i2_first + r, i, n, i1, block2_attention_mixed_scores);
-        }
-    }
-}
-
-/* A tile of compute_block2_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_mixed_scores_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
-    float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[d*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_attention_q_heads[n*8192 + i1*2048 + (i2_first + r)*32 + d];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_block2_attention_mixed_scores_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, block2_attention_mixed_scores);
-}
-
-/* The rows of a strip of compute_block2_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block2_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
-    float *restrict block2_attention_mixed_scores, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block2_attention_mixed_scores_tile(GW_ROWS, width, done, first, n, i1, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_block2_attention_mixed_scores_tile(2, width, done, first, n, i1, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
-    }
-    if (done < 64) {
-        compute_block2_attention_mixed_scores_tile(1, width, done, first, n, i1, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_block2_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block2_attention_mixed_scores_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads,
-    const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t d = 0;
-    for (; d + 8 <= 32; d += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block2_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; d < 32; d++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block2_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]*block2_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_block2_attention_mixed_scores_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, block2_attention_mixed_scores);
-        }
-    }
-}
-
 static void compute_block2_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block2_attention_k_heads,
     const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores,
-    float *restrict gw_panel)
+    float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t d = 0; d < 32; d++) {
+        left_at[d] = d;
+        right_at[d] = d*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_block2_attention_mixed_scores_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t d = 0; d < 32; d++) {
+                        gw_right_panel[d*span + lane] = block2_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block2_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_block2_attention_mixed_scores_strip(1, first, n, i1, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
-                    } else if (width == 2) {
-                        compute_block2_attention_mixed_scores_strip(2, first, n, i1, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
-                    } else {
-                        compute_block2_attention_mixed_scores_strip(GW_STRIP, first, n, i1, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float block2_attention_mixed_scores_sum = value;
+                            const float block2_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block2_attention_mixed_scores_sum : -1e+30f);
+                            block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_scores_at;
+                        }
                     }
                 }
             }
@@ -2236,106 +1504,43 @@ static void compute_block2_attention_mixed_weights(
 
 /* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
        i1, i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-/* What compute_block2_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block2_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
-{
-    const float block2_attention_mixed_at = value;
-    block2_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block2_attention_mixed_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block2_attention_mixed)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_attention_mixed_point(row[i - first], i2_first + r, i, n, i1, block2_attention_mixed);
-        }
-    }
-}
-
-/* A tile of compute_block2_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_mixed_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
-    const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t e_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(e_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_v_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_attention_mixed_weights[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - e_first], &sum[r][v]);
-        }
-    }
-    compute_block2_attention_mixed_finish(tile + first - e_first, height, span, i2_first, first, end, n, i1, block2_attention_mixed);
-}
-
-/* The rows of a strip of compute_block2_attention_mixed that fill a tile. */
-GW_INLINE void compute_block2_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
-    const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block2_attention_mixed_tile(GW_ROWS, width, done, first, n, i1, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
-    }
-}
-
 static void compute_block2_attention_mixed(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
     const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_block2_attention_mixed_strip(1, first, n, i1, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
-                } else if (width == 2) {
-                    compute_block2_attention_mixed_strip(2, first, n, i1, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
-                } else {
-                    compute_block2_attention_mixed_strip(GW_STRIP, first, n, i1, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t e = first; e < end; e++) {
+                            const float value = sum[r*width*GW_LANES + e - start];
+                            const float block2_attention_mixed_at = value;
+                            block2_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block2_attention_mixed_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_block2_attention_mixed_tile(2, wide, done, first, n, i1, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_block2_attention_mixed_tile(1, wide, done, first, n, i1, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
             }
         }
     }
@@ -2362,112 +1567,45 @@ static void compute_block2_attention_joined(
    then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n,
        i1, j]    small_gpt.py:37
    then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
-/* What compute_block2_attention_out does with its sum at one point. */
-GW_INLINE void compute_block2_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_attention_out_b, const float *restrict add,
-    float *restrict x_3)
-{
-    const float block2_attention_out_sum = value;
-    const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
-    const float x_3_at = block2_attention_out + add[n*8192 + i1*128 + j];
-    x_3[n*8192 + i1*128 + j] = x_3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_attention_out_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_attention_out_b, const float *restrict add,
-    float *restrict x_3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_attention_out_point(row[i - first], n_first + r, i, i1, block2_attention_out_b, add, x_3);
-        }
-    }
-}
-
-/* A tile of compute_block2_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_attention_out_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_attention_out_W,
-    const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
-    const float *restrict add, float *restrict x_3)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_out_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_attention_joined[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_attention_out_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_attention_out_b, add, x_3);
-}
-
-/* The rows of a strip of compute_block2_attention_out that fill a tile. */
-GW_INLINE void compute_block2_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_attention_out_W,
-    const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
-    const float *restrict add, float *restrict x_3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_attention_out_tile(GW_ROWS, width, done, first, i1, block2_attention_out_W, block2_attention_joined, block2_attention_out_b, add, x_3);
-    }
-}
-
 static void compute_block2_attention_out(
     ptrdiff_t rows, const float *restrict block2_attention_out_W,
     const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
     const float *restrict add, float *restrict x_3)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_attention_out_strip(1, first, i1, rows, block2_attention_out_W, block2_attention_joined, block2_attention_out_b, add, x_3);
-            } else if (width == 2) {
-                compute_block2_attention_out_strip(2, first, i1, rows, block2_attention_out_W, block2_attention_joined, block2_attention_out_b, add, x_3);
-            } else {
-                compute_block2_attention_out_strip(GW_STRIP, first, i1, rows, block2_attention_out_W, block2_attention_joined, block2_attention_out_b, add, x_3);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block2_attention_out_tile(2, wide, done, first, i1, block2_attention_out_W, block2_attention_joined, block2_attention_out_b, add, x_3);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_out_sum = value;
+                    const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
+                    const float x_3_at = block2_attention_out + add[n*8192 + i1*128 + j];
+                    x_3[n*8192 + i1*128 + j] = x_3_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block2_attention_out_tile(1, wide, done, first, i1, block2_attention_out_W, block2_attention_joined, block2_attention_out_b, add, x_3);
         }
     }
 }
@@ -2523,107 +1661,44 @@ static void compute_block2_norm2(
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
    then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block2_up does with its sum at one point. */
-GW_INLINE void compute_block2_up_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
-{
-    const float block2_up_sum = value;
-    const float block2_up = block2_up_sum + block2_up_b[j];
-    const float h_2_at = 0.5f*block2_up*(1.0f + gw_erff(0.70710677f*block2_up));
-    h_2[n*32768 + i1*512 + j] = h_2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_up_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict h_2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_up_point(row[i - first], n_first + r, i, i1, block2_up_b, h_2);
-        }
-    }
-}
-
-/* A tile of compute_block2_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_up_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2,
-    const float *restrict block2_up_b, float *restrict h_2)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_up_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_up_b, h_2);
-}
-
-/* The rows of a strip of compute_block2_up that fill a tile. */
-GW_INLINE void compute_block2_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W,
-    const float *restrict block2_norm2, const float *restrict block2_up_b, float *restrict h_2)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_up_tile(GW_ROWS, width, done, first, i1, block2_up_W, block2_norm2, block2_up_b, h_2);
-    }
-}
-
 static void compute_block2_up(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
     const float *restrict block2_up_b, float *restrict h_2)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_up_strip(1, first, i1, rows, block2_up_W, block2_norm2, block2_up_b, h_2);
-            } else if (width == 2) {
-                compute_block2_up_strip(2, first, i1, rows, block2_up_W, block2_norm2, block2_up_b, h_2);
-            } else {
-                compute_block2_up_strip(GW_STRIP, first, i1, rows, block2_up_W, block2_norm2, block2_up_b, h_2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block2_up_tile(2, wide, done, first, i1, block2_up_W, block2_norm2, block2_up_b, h_2);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_up_sum = value;
+                    const float block2_up = block2_up_sum + block2_up_b[j];
+                    const float h_2_at = 0.5f*block2_up*(1.0f + gw_erff(0.70710677f*block2_up));
+                    h_2[n*32768 + i1*512 + j] = h_2_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block2_up_tile(1, wide, done, first, i1, block2_up_W, block2_norm2, block2_up_b, h_2);
         }
     }
 }
@@ -2632,109 +1707,44 @@ static void compute_block2_up(
        small_gpt.py:41
    then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
    then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
-/* What compute_block2_down does with its sum at one point. */
-GW_INLINE void compute_block2_down_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_down_b, const float *restrict x_3,
-    float *restrict add_2)
-{
-    const float block2_down_sum = value;
-    const float block2_down = block2_down_sum + block2_down_b[j];
-    const float add_2_at = block2_down + x_3[n*8192 + i1*128 + j];
-    add_2[n*8192 + i1*128 + j] = add_2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_down_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_down_b, const float *restrict x_3,
-    float *restrict add_2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_down_point(row[i - first], n_first + r, i, i1, block2_down_b, x_3, add_2);
-        }
-    }
-}
-
-/* A tile of compute_block2_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_down_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict h_2,
-    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_down_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_2[(n_first + r)*32768 + i1*512 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_down_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_down_b, x_3, add_2);
-}
-
-/* The rows of a strip of compute_block2_down that fill a tile. */
-GW_INLINE void compute_block2_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
-    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_down_tile(GW_ROWS, width, done, first, i1, block2_down_W, h_2, block2_down_b, x_3, add_2);
-    }
-}
-
 static void compute_block2_down(
     ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
     const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_down_strip(1, first, i1, rows, block2_down_W, h_2, block2_down_b, x_3, add_2);
-            } else if (width == 2) {
-                compute_block2_down_strip(2, first, i1, rows, block2_down_W, h_2, block2_down_b, x_3, add_2);
-            } else {
-                compute_block2_down_strip(GW_STRIP, first, i1, rows, block2_down_W, h_2, block2_down_b, x_3, add_2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block2_down_tile(2, wide, done, first, i1, block2_down_W, h_2, block2_down_b, x_3, add_2);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_down_sum = value;
+                    const float block2_down = block2_down_sum + block2_down_b[j];
+                    const float add_2_at = block2_down + x_3[n*8192 + i1*128 + j];
+                    add_2[n*8192 + i1*128 + j] = add_2_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block2_down_tile(1, wide, done, first, i1, block2_down_W, h_2, block2_down_b, x_3, add_2);
         }
     }
 }
@@ -2789,107 +1799,43 @@ static void compute_block3_norm1(
        j]*block3.norm1[n, i1, k]    small_gpt.py:37
    then block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block3_attention_q does with its sum at one point. */
-GW_INLINE void compute_block3_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
-{
-    const float block3_attention_q_sum = value;
-    const float block3_attention_q_at = block3_attention_q_sum + block3_attention_q_b[j];
-    block3_attention_q[n*8192 + i1*128 + j] = block3_attention_q_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_q_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_attention_q_point(row[i - first], n_first + r, i, i1, block3_attention_q_b, block3_attention_q);
-        }
-    }
-}
-
-/* A tile of compute_block3_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_q_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_q_W, const float *restrict block3_norm1,
-    const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_q_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_attention_q_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_attention_q_b, block3_attention_q);
-}
-
-/* The rows of a strip of compute_block3_attention_q that fill a tile. */
-GW_INLINE void compute_block3_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_q_W,
-    const float *restrict block3_norm1, const float *restrict block3_attention_q_b,
-    float *restrict block3_attention_q)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_attention_q_tile(GW_ROWS, width, done, first, i1, block3_attention_q_W, block3_norm1, block3_attention_q_b, block3_attention_q);
-    }
-}
-
 static void compute_block3_attention_q(
     ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1,
     const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_attention_q_strip(1, first, i1, rows, block3_attention_q_W, block3_norm1, block3_attention_q_b, block3_attention_q);
-            } else if (width == 2) {
-                compute_block3_attention_q_strip(2, first, i1, rows, block3_attention_q_W, block3_norm1, block3_attention_q_b, block3_attention_q);
-            } else {
-                compute_block3_attention_q_strip(GW_STRIP, first, i1, rows, block3_attention_q_W, block3_norm1, block3_attention_q_b, block3_attention_q);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block3_attention_q_tile(2, wide, done, first, i1, block3_attention_q_W, block3_norm1, block3_attention_q_b, block3_attention_q);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_q_sum = value;
+                    const float block3_attention_q_at = block3_attention_q_sum + block3_attention_q_b[j];
+                    block3_attention_q[n*8192 + i1*128 + j] = block3_attention_q_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block3_attention_q_tile(1, wide, done, first, i1, block3_attention_q_W, block3_norm1, block3_attention_q_b, block3_attention_q);
         }
     }
 }
@@ -2898,107 +1844,43 @@ static void compute_block3_attention_q(
        j]*block3.norm1[n, i1, k]    small_gpt.py:37
    then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block3_attention_k does with its sum at one point. */
-GW_INLINE void compute_block3_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
-{
-    const float block3_attention_k_sum = value;
-    const float block3_attention_k_at = block3_attention_k_sum + block3_attention_k_b[j];
-    block3_attention_k[n*8192 + i1*128 + j] = block3_attention_k_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_k_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_attention_k_point(row[i - first], n_first + r, i, i1, block3_attention_k_b, block3_attention_k);
-        }
-    }
-}
-
-/* A tile of compute_block3_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_k_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_k_W, const float *restrict block3_norm1,
-    const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_k_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_attention_k_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_attention_k_b, block3_attention_k);
-}
-
-/* The rows of a strip of compute_block3_attention_k that fill a tile. */
-GW_INLINE void compute_block3_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_k_W,
-    const float *restrict block3_norm1, const float *restrict block3_attention_k_b,
-    float *restrict block3_attention_k)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_attention_k_tile(GW_ROWS, width, done, first, i1, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
-    }
-}
-
 static void compute_block3_attention_k(
     ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1,
     const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_attention_k_strip(1, first, i1, rows, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
-            } else if (width == 2) {
-                compute_block3_attention_k_strip(2, first, i1, rows, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
-            } else {
-                compute_block3_attention_k_strip(GW_STRIP, first, i1, rows, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block3_attention_k_tile(2, wide, done, first, i1, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_k_sum = value;
+                    const float block3_attention_k_at = block3_attention_k_sum + block3_attention_k_b[j];
+                    block3_attention_k[n*8192 + i1*128 + j] = block3_attention_k_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block3_attention_k_tile(1, wide, done, first, i1, block3_attention_k_W, block3_norm1, block3_attention_k_b, block3_attention_k);
         }
     }
 }
@@ -3007,107 +1889,43 @@ static void compute_block3_attention_k(
        j]*block3.norm1[n, i1, k]    small_gpt.py:37
    then block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block3_attention_v does with its sum at one point. */
-GW_INLINE void compute_block3_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
-{
-    const float block3_attention_v_sum = value;
-    const float block3_attention_v_at = block3_attention_v_sum + block3_attention_v_b[j];
-    block3_attention_v[n*8192 + i1*128 + j] = block3_attention_v_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_v_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_attention_v_point(row[i - first], n_first + r, i, i1, block3_attention_v_b, block3_attention_v);
-        }
-    }
-}
-
-/* A tile of compute_block3_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_v_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_v_W, const float *restrict block3_norm1,
-    const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_v_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_attention_v_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_attention_v_b, block3_attention_v);
-}
-
-/* The rows of a strip of compute_block3_attention_v that fill a tile. */
-GW_INLINE void compute_block3_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_v_W,
-    const float *restrict block3_norm1, const float *restrict block3_attention_v_b,
-    float *restrict block3_attention_v)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_attention_v_tile(GW_ROWS, width, done, first, i1, block3_attention_v_W, block3_norm1, block3_attention_v_b, block3_attention_v);
-    }
-}
-
 static void compute_block3_attention_v(
     ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1,
     const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_attention_v_strip(1, first, i1, rows, block3_attention_v_W, block3_norm1, block3_attention_v_b, block3_attention_v);
-            } else if (width == 2) {
-                compute_block3_attention_v_strip(2, first, i1, rows, block3_attention_v_W, block3_norm1, block3_attention_v_b, block3_attention_v);
-            } else {
-                compute_block3_attention_v_strip(GW_STRIP, first, i1, rows, block3_attention_v_W, block3_norm1, block3_attention_v_b, block3_attention_v);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block3_attention_v_tile(2, wide, done, first, i1, block3_attention_v_W, block3_norm1, block3_attention_v_b, block3_attention_v);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_v_sum = value;
+                    const float block3_attention_v_at = block3_attention_v_sum + block3_attention_v_b[j];
+                    block3_attention_v[n*8192 + i1*128 + j] = block3_attention_v_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block3_attention_v_tile(1, wide, done, first, i1, block3_attention_v_W, block3_norm1, block3_attention_v_b, block3_attention_v);
         }
     }
 }
@@ -3172,142 +1990,49 @@ static void compute_block3_attention_v_heads(
    then block3.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
        -1e+30)    small_gpt.py:37 */
-/* What compute_block3_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block3_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
-{
-    const float block3_attention_mixed_scores_sum = value;
-    const float block3_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block3_attention_mixed_scores_sum : -1e+30f);
-    block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_scores_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed_scores)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_attention_mixed_scores_point(row[i - first], i2_first + r, i, n, i1, block3_attention_mixed_scores);
-        }
-    }
-}
-
-/* A tile of compute_block3_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_mixed_scores_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
-    float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[d*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_attention_q_heads[n*8192 + i1*2048 + (i2_first + r)*32 + d];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_block3_attention_mixed_scores_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, block3_attention_mixed_scores);
-}
-
-/* The rows of a strip of compute_block3_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block3_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
-    float *restrict block3_attention_mixed_scores, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block3_attention_mixed_scores_tile(GW_ROWS, width, done, first, n, i1, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_block3_attention_mixed_scores_tile(2, width, done, first, n, i1, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
-    }
-    if (done < 64) {
-        compute_block3_attention_mixed_scores_tile(1, width, done, first, n, i1, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_block3_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block3_attention_mixed_scores_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads,
-    const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t d = 0;
-    for (; d + 8 <= 32; d += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block3_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; d < 32; d++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block3_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]*block3_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_block3_attention_mixed_scores_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, block3_attention_mixed_scores);
-        }
-    }
-}
-
 static void compute_block3_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block3_attention_k_heads,
     const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores,
-    float *restrict gw_panel)
+    float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t d = 0; d < 32; d++) {
+        left_at[d] = d;
+        right_at[d] = d*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_block3_attention_mixed_scores_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t d = 0; d < 32; d++) {
+                        gw_right_panel[d*span + lane] = block3_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block3_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_block3_attention_mixed_scores_strip(1, first, n, i1, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
-                    } else if (width == 2) {
-                        compute_block3_attention_mixed_scores_strip(2, first, n, i1, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
-                    } else {
-                        compute_block3_attention_mixed_scores_strip(GW_STRIP, first, n, i1, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float block3_attention_mixed_scores_sum = value;
+                            const float block3_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block3_attention_mixed_scores_sum : -1e+30f);
+                            block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_scores_at;
+                        }
                     }
                 }
             }
@@ -3367,106 +2092,43 @@ static void compute_block3_attention_mixed_weights(
 
 /* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
        i1, i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-/* What compute_block3_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block3_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
-{
-    const float block3_attention_mixed_at = value;
-    block3_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block3_attention_mixed_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block3_attention_mixed)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_attention_mixed_point(row[i - first], i2_first + r, i, n, i1, block3_attention_mixed);
-        }
-    }
-}
-
-/* A tile of compute_block3_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_mixed_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
-    const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t e_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(e_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_v_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_attention_mixed_weights[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - e_first], &sum[r][v]);
-        }
-    }
-    compute_block3_attention_mixed_finish(tile + first - e_first, height, span, i2_first, first, end, n, i1, block3_attention_mixed);
-}
-
-/* The rows of a strip of compute_block3_attention_mixed that fill a tile. */
-GW_INLINE void compute_block3_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
-    const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block3_attention_mixed_tile(GW_ROWS, width, done, first, n, i1, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
-    }
-}
-
 static void compute_block3_attention_mixed(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
     const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_block3_attention_mixed_strip(1, first, n, i1, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
-                } else if (width == 2) {
-                    compute_block3_attention_mixed_strip(2, first, n, i1, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
-                } else {
-                    compute_block3_attention_mixed_strip(GW_STRIP, first, n, i1, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t e = first; e < end; e++) {
+                            const float value = sum[r*width*GW_LANES + e - start];
+                            const float block3_attention_mixed_at = value;
+                            block3_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block3_attention_mixed_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_block3_attention_mixed_tile(2, wide, done, first, n, i1, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_block3_attention_mixed_tile(1, wide, done, first, n, i1, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
             }
         }
     }
@@ -3493,112 +2155,45 @@ static void compute_block3_attention_joined(
    then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n,
        i1, j]    small_gpt.py:37
    then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
-/* What compute_block3_attention_out does with its sum at one point. */
-GW_INLINE void compute_block3_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_attention_out_b, const float *restrict add_2,
-    float *restrict x_4)
-{
-    const float block3_attention_out_sum = value;
-    const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
-    const float x_4_at = block3_attention_out + add_2[n*8192 + i1*128 + j];
-    x_4[n*8192 + i1*128 + j] = x_4_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_attention_out_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_attention_out_b, const float *restrict add_2,
-    float *restrict x_4)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_attention_out_point(row[i - first], n_first + r, i, i1, block3_attention_out_b, add_2, x_4);
-        }
-    }
-}
-
-/* A tile of compute_block3_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_attention_out_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_attention_out_W,
-    const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
-    const float *restrict add_2, float *restrict x_4)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_out_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_attention_joined[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_attention_out_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_attention_out_b, add_2, x_4);
-}
-
-/* The rows of a strip of compute_block3_attention_out that fill a tile. */
-GW_INLINE void compute_block3_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_attention_out_W,
-    const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
-    const float *restrict add_2, float *restrict x_4)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_attention_out_tile(GW_ROWS, width, done, first, i1, block3_attention_out_W, block3_attention_joined, block3_attention_out_b, add_2, x_4);
-    }
-}
-
 static void compute_block3_attention_out(
     ptrdiff_t rows, const float *restrict block3_attention_out_W,
     const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
     const float *restrict add_2, float *restrict x_4)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_attention_out_strip(1, first, i1, rows, block3_attention_out_W, block3_attention_joined, block3_attention_out_b, add_2, x_4);
-            } else if (width == 2) {
-                compute_block3_attention_out_strip(2, first, i1, rows, block3_attention_out_W, block3_attention_joined, block3_attention_out_b, add_2, x_4);
-            } else {
-                compute_block3_attention_out_strip(GW_STRIP, first, i1, rows, block3_attention_out_W, block3_attention_joined, block3_attention_out_b, add_2, x_4);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block3_attention_out_tile(2, wide, done, first, i1, block3_attention_out_W, block3_attention_joined, block3_attention_out_b, add_2, x_4);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_out_sum = value;
+                    const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
+                    const float x_4_at = block3_attention_out + add_2[n*8192 + i1*128 + j];
+                    x_4[n*8192 + i1*128 + j] = x_4_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block3_attention_out_tile(1, wide, done, first, i1, block3_attention_out_W, block3_attention_joined, block3_attention_out_b, add_2, x_4);
         }
     }
 }
@@ -3654,107 +2249,44 @@ static void compute_block3_norm2(
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
    then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block3_up does with its sum at one point. */
-GW_INLINE void compute_block3_up_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
-{
-    const float block3_up_sum = value;
-    const float block3_up = block3_up_sum + block3_up_b[j];
-    const float h_3_at = 0.5f*block3_up*(1.0f + gw_erff(0.70710677f*block3_up));
-    h_3[n*32768 + i1*512 + j] = h_3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_up_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict h_3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_up_point(row[i - first], n_first + r, i, i1, block3_up_b, h_3);
-        }
-    }
-}
-
-/* A tile of compute_block3_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_up_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2,
-    const float *restrict block3_up_b, float *restrict h_3)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_up_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_up_b, h_3);
-}
-
-/* The rows of a strip of compute_block3_up that fill a tile. */
-GW_INLINE void compute_block3_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W,
-    const float *restrict block3_norm2, const float *restrict block3_up_b, float *restrict h_3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_up_tile(GW_ROWS, width, done, first, i1, block3_up_W, block3_norm2, block3_up_b, h_3);
-    }
-}
-
 static void compute_block3_up(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
     const float *restrict block3_up_b, float *restrict h_3)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_up_strip(1, first, i1, rows, block3_up_W, block3_norm2, block3_up_b, h_3);
-            } else if (width == 2) {
-                compute_block3_up_strip(2, first, i1, rows, block3_up_W, block3_norm2, block3_up_b, h_3);
-            } else {
-                compute_block3_up_strip(GW_STRIP, first, i1, rows, block3_up_W, block3_norm2, block3_up_b, h_3);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block3_up_tile(2, wide, done, first, i1, block3_up_W, block3_norm2, block3_up_b, h_3);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_up_sum = value;
+                    const float block3_up = block3_up_sum + block3_up_b[j];
+                    const float h_3_at = 0.5f*block3_up*(1.0f + gw_erff(0.70710677f*block3_up));
+                    h_3[n*32768 + i1*512 + j] = h_3_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block3_up_tile(1, wide, done, first, i1, block3_up_W, block3_norm2, block3_up_b, h_3);
         }
     }
 }
@@ -3763,109 +2295,44 @@ static void compute_block3_up(
        small_gpt.py:41
    then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
    then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
-/* What compute_block3_down does with its sum at one point. */
-GW_INLINE void compute_block3_down_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_down_b, const float *restrict x_4,
-    float *restrict add_3)
-{
-    const float block3_down_sum = value;
-    const float block3_down = block3_down_sum + block3_down_b[j];
-    const float add_3_at = block3_down + x_4[n*8192 + i1*128 + j];
-    add_3[n*8192 + i1*128 + j] = add_3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_down_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_down_b, const float *restrict x_4,
-    float *restrict add_3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_down_point(row[i - first], n_first + r, i, i1, block3_down_b, x_4, add_3);
-        }
-    }
-}
-
-/* A tile of compute_block3_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_down_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict h_3,
-    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_down_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_3[(n_first + r)*32768 + i1*512 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_down_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_down_b, x_4, add_3);
-}
-
-/* The rows of a strip of compute_block3_down that fill a tile. */
-GW_INLINE void compute_block3_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
-    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_down_tile(GW_ROWS, width, done, first, i1, block3_down_W, h_3, block3_down_b, x_4, add_3);
-    }
-}
-
 static void compute_block3_down(
     ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
     const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_down_strip(1, first, i1, rows, block3_down_W, h_3, block3_down_b, x_4, add_3);
-            } else if (width == 2) {
-                compute_block3_down_strip(2, first, i1, rows, block3_down_W, h_3, block3_down_b, x_4, add_3);
-            } else {
-                compute_block3_down_strip(GW_STRIP, first, i1, rows, block3_down_W, h_3, block3_down_b, x_4, add_3);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block3_down_tile(2, wide, done, first, i1, block3_down_W, h_3, block3_down_b, x_4, add_3);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_down_sum = value;
+                    const float block3_down = block3_down_sum + block3_down_b[j];
+                    const float add_3_at = block3_down + x_4[n*8192 + i1*128 + j];
+                    add_3[n*8192 + i1*128 + j] = add_3_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block3_down_tile(1, wide, done, first, i1, block3_down_W, h_3, block3_down_b, x_4, add_3);
         }
     }
 }
@@ -3920,107 +2387,43 @@ static void compute_block4_norm1(
        j]*block4.norm1[n, i1, k]    small_gpt.py:37
    then block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block4_attention_q does with its sum at one point. */
-GW_INLINE void compute_block4_attention_q_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
-{
-    const float block4_attention_q_sum = value;
-    const float block4_attention_q_at = block4_attention_q_sum + block4_attention_q_b[j];
-    block4_attention_q[n*8192 + i1*128 + j] = block4_attention_q_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_q_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_attention_q_point(row[i - first], n_first + r, i, i1, block4_attention_q_b, block4_attention_q);
-        }
-    }
-}
-
-/* A tile of compute_block4_attention_q: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_q_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_q_W, const float *restrict block4_norm1,
-    const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_q_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_attention_q_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_attention_q_b, block4_attention_q);
-}
-
-/* The rows of a strip of compute_block4_attention_q that fill a tile. */
-GW_INLINE void compute_block4_attention_q_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_q_W,
-    const float *restrict block4_norm1, const float *restrict block4_attention_q_b,
-    float *restrict block4_attention_q)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_attention_q_tile(GW_ROWS, width, done, first, i1, block4_attention_q_W, block4_norm1, block4_attention_q_b, block4_attention_q);
-    }
-}
-
 static void compute_block4_attention_q(
     ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1,
     const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_attention_q_strip(1, first, i1, rows, block4_attention_q_W, block4_norm1, block4_attention_q_b, block4_attention_q);
-            } else if (width == 2) {
-                compute_block4_attention_q_strip(2, first, i1, rows, block4_attention_q_W, block4_norm1, block4_attention_q_b, block4_attention_q);
-            } else {
-                compute_block4_attention_q_strip(GW_STRIP, first, i1, rows, block4_attention_q_W, block4_norm1, block4_attention_q_b, block4_attention_q);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block4_attention_q_tile(2, wide, done, first, i1, block4_attention_q_W, block4_norm1, block4_attention_q_b, block4_attention_q);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_q_sum = value;
+                    const float block4_attention_q_at = block4_attention_q_sum + block4_attention_q_b[j];
+                    block4_attention_q[n*8192 + i1*128 + j] = block4_attention_q_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block4_attention_q_tile(1, wide, done, first, i1, block4_attention_q_W, block4_norm1, block4_attention_q_b, block4_attention_q);
         }
     }
 }
@@ -4029,107 +2432,43 @@ static void compute_block4_attention_q(
        j]*block4.norm1[n, i1, k]    small_gpt.py:37
    then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block4_attention_k does with its sum at one point. */
-GW_INLINE void compute_block4_attention_k_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
-{
-    const float block4_attention_k_sum = value;
-    const float block4_attention_k_at = block4_attention_k_sum + block4_attention_k_b[j];
-    block4_attention_k[n*8192 + i1*128 + j] = block4_attention_k_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_k_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_attention_k_point(row[i - first], n_first + r, i, i1, block4_attention_k_b, block4_attention_k);
-        }
-    }
-}
-
-/* A tile of compute_block4_attention_k: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_k_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_k_W, const float *restrict block4_norm1,
-    const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_k_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_attention_k_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_attention_k_b, block4_attention_k);
-}
-
-/* The rows of a strip of compute_block4_attention_k that fill a tile. */
-GW_INLINE void compute_block4_attention_k_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_k_W,
-    const float *restrict block4_norm1, const float *restrict block4_attention_k_b,
-    float *restrict block4_attention_k)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_attention_k_tile(GW_ROWS, width, done, first, i1, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
-    }
-}
-
 static void compute_block4_attention_k(
     ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1,
     const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_attention_k_strip(1, first, i1, rows, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
-            } else if (width == 2) {
-                compute_block4_attention_k_strip(2, first, i1, rows, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
-            } else {
-                compute_block4_attention_k_strip(GW_STRIP, first, i1, rows, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block4_attention_k_tile(2, wide, done, first, i1, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_k_sum = value;
+                    const float block4_attention_k_at = block4_attention_k_sum + block4_attention_k_b[j];
+                    block4_attention_k[n*8192 + i1*128 + j] = block4_attention_k_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block4_attention_k_tile(1, wide, done, first, i1, block4_attention_k_W, block4_norm1, block4_attention_k_b, block4_attention_k);
         }
     }
 }
@@ -4138,107 +2477,43 @@ static void compute_block4_attention_k(
        j]*block4.norm1[n, i1, k]    small_gpt.py:37
    then block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
        small_gpt.py:37 */
-/* What compute_block4_attention_v does with its sum at one point. */
-GW_INLINE void compute_block4_attention_v_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
-{
-    const float block4_attention_v_sum = value;
-    const float block4_attention_v_at = block4_attention_v_sum + block4_attention_v_b[j];
-    block4_attention_v[n*8192 + i1*128 + j] = block4_attention_v_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_v_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_attention_v_point(row[i - first], n_first + r, i, i1, block4_attention_v_b, block4_attention_v);
-        }
-    }
-}
-
-/* A tile of compute_block4_attention_v: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_v_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_v_W, const float *restrict block4_norm1,
-    const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_v_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm1[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_attention_v_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_attention_v_b, block4_attention_v);
-}
-
-/* The rows of a strip of compute_block4_attention_v that fill a tile. */
-GW_INLINE void compute_block4_attention_v_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_v_W,
-    const float *restrict block4_norm1, const float *restrict block4_attention_v_b,
-    float *restrict block4_attention_v)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_attention_v_tile(GW_ROWS, width, done, first, i1, block4_attention_v_W, block4_norm1, block4_attention_v_b, block4_attention_v);
-    }
-}
-
 static void compute_block4_attention_v(
     ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1,
     const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_attention_v_strip(1, first, i1, rows, block4_attention_v_W, block4_norm1, block4_attention_v_b, block4_attention_v);
-            } else if (width == 2) {
-                compute_block4_attention_v_strip(2, first, i1, rows, block4_attention_v_W, block4_norm1, block4_attention_v_b, block4_attention_v);
-            } else {
-                compute_block4_attention_v_strip(GW_STRIP, first, i1, rows, block4_attention_v_W, block4_norm1, block4_attention_v_b, block4_attention_v);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block4_attention_v_tile(2, wide, done, first, i1, block4_attention_v_W, block4_norm1, block4_attention_v_b, block4_attention_v);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_v_sum = value;
+                    const float block4_attention_v_at = block4_attention_v_sum + block4_attention_v_b[j];
+                    block4_attention_v[n*8192 + i1*128 + j] = block4_attention_v_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block4_attention_v_tile(1, wide, done, first, i1, block4_attention_v_W, block4_norm1, block4_attention_v_b, block4_attention_v);
         }
     }
 }
@@ -4303,142 +2578,49 @@ static void compute_block4_attention_v_heads(
    then block4.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
        -1e+30)    small_gpt.py:37 */
-/* What compute_block4_attention_mixed_scores does with its sum at one point. */
-GW_INLINE void compute_block4_attention_mixed_scores_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
-{
-    const float block4_attention_mixed_scores_sum = value;
-    const float block4_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block4_attention_mixed_scores_sum : -1e+30f);
-    block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_scores_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_mixed_scores_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed_scores)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_attention_mixed_scores_point(row[i - first], i2_first + r, i, n, i1, block4_attention_mixed_scores);
-        }
-    }
-}
-
-/* A tile of compute_block4_attention_mixed_scores: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_mixed_scores_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
-    float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t d = 0; d < 32; d++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[d*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_attention_q_heads[n*8192 + i1*2048 + (i2_first + r)*32 + d];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_block4_attention_mixed_scores_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, block4_attention_mixed_scores);
-}
-
-/* The rows of a strip of compute_block4_attention_mixed_scores that fill a tile, then those that are left. */
-GW_INLINE void compute_block4_attention_mixed_scores_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
-    float *restrict block4_attention_mixed_scores, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block4_attention_mixed_scores_tile(GW_ROWS, width, done, first, n, i1, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_block4_attention_mixed_scores_tile(2, width, done, first, n, i1, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
-    }
-    if (done < 64) {
-        compute_block4_attention_mixed_scores_tile(1, width, done, first, n, i1, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_block4_attention_mixed_scores, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_block4_attention_mixed_scores_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads,
-    const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t d = 0;
-    for (; d + 8 <= 32; d += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block4_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; d < 32; d++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block4_attention_q_heads[n*8192 + i1*2048 + i2_first*32 + d]*block4_attention_k_heads[n*8192 + i1*2048 + (j_first + c)*32 + d];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_block4_attention_mixed_scores_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, block4_attention_mixed_scores);
-        }
-    }
-}
-
 static void compute_block4_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block4_attention_k_heads,
     const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores,
-    float *restrict gw_panel)
+    float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t d = 0; d < 32; d++) {
+        left_at[d] = d;
+        right_at[d] = d*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_block4_attention_mixed_scores_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t d = 0; d < 32; d++) {
+                        gw_right_panel[d*span + lane] = block4_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t d = 0; d < 32; d++) {
-                            gw_panel[d*width*GW_LANES + lane] = block4_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_block4_attention_mixed_scores_strip(1, first, n, i1, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
-                    } else if (width == 2) {
-                        compute_block4_attention_mixed_scores_strip(2, first, n, i1, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
-                    } else {
-                        compute_block4_attention_mixed_scores_strip(GW_STRIP, first, n, i1, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float block4_attention_mixed_scores_sum = value;
+                            const float block4_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block4_attention_mixed_scores_sum : -1e+30f);
+                            block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_scores_at;
+                        }
                     }
                 }
             }
@@ -4498,106 +2680,43 @@ static void compute_block4_attention_mixed_weights(
 
 /* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
        i1, i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
-/* What compute_block4_attention_mixed does with its sum at one point. */
-GW_INLINE void compute_block4_attention_mixed_point(float value, ptrdiff_t i2, ptrdiff_t e,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
-{
-    const float block4_attention_mixed_at = value;
-    block4_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block4_attention_mixed_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_mixed_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict block4_attention_mixed)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_attention_mixed_point(row[i - first], i2_first + r, i, n, i1, block4_attention_mixed);
-        }
-    }
-}
-
-/* A tile of compute_block4_attention_mixed: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_mixed_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
-    const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t e_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(e_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_v_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_attention_mixed_weights[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - e_first], &sum[r][v]);
-        }
-    }
-    compute_block4_attention_mixed_finish(tile + first - e_first, height, span, i2_first, first, end, n, i1, block4_attention_mixed);
-}
-
-/* The rows of a strip of compute_block4_attention_mixed that fill a tile. */
-GW_INLINE void compute_block4_attention_mixed_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
-    const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_block4_attention_mixed_tile(GW_ROWS, width, done, first, n, i1, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
-    }
-}
-
 static void compute_block4_attention_mixed(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
     const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_block4_attention_mixed_strip(1, first, n, i1, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
-                } else if (width == 2) {
-                    compute_block4_attention_mixed_strip(2, first, n, i1, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
-                } else {
-                    compute_block4_attention_mixed_strip(GW_STRIP, first, n, i1, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t e = first; e < end; e++) {
+                            const float value = sum[r*width*GW_LANES + e - start];
+                            const float block4_attention_mixed_at = value;
+                            block4_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block4_attention_mixed_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_block4_attention_mixed_tile(2, wide, done, first, n, i1, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_block4_attention_mixed_tile(1, wide, done, first, n, i1, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
             }
         }
     }
@@ -4624,112 +2743,45 @@ static void compute_block4_attention_joined(
    then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n,
        i1, j]    small_gpt.py:37
    then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
-/* What compute_block4_attention_out does with its sum at one point. */
-GW_INLINE void compute_block4_attention_out_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_attention_out_b, const float *restrict add_3,
-    float *restrict x_5)
-{
-    const float block4_attention_out_sum = value;
-    const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
-    const float x_5_at = block4_attention_out + add_3[n*8192 + i1*128 + j];
-    x_5[n*8192 + i1*128 + j] = x_5_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_attention_out_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_attention_out_b, const float *restrict add_3,
-    float *restrict x_5)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_attention_out_point(row[i - first], n_first + r, i, i1, block4_attention_out_b, add_3, x_5);
-        }
-    }
-}
-
-/* A tile of compute_block4_attention_out: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_attention_out_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_attention_out_W,
-    const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
-    const float *restrict add_3, float *restrict x_5)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_out_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_attention_joined[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_attention_out_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_attention_out_b, add_3, x_5);
-}
-
-/* The rows of a strip of compute_block4_attention_out that fill a tile. */
-GW_INLINE void compute_block4_attention_out_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_attention_out_W,
-    const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
-    const float *restrict add_3, float *restrict x_5)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_attention_out_tile(GW_ROWS, width, done, first, i1, block4_attention_out_W, block4_attention_joined, block4_attention_out_b, add_3, x_5);
-    }
-}
-
 static void compute_block4_attention_out(
     ptrdiff_t rows, const float *restrict block4_attention_out_W,
     const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
     const float *restrict add_3, float *restrict x_5)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_attention_out_strip(1, first, i1, rows, block4_attention_out_W, block4_attention_joined, block4_attention_out_b, add_3, x_5);
-            } else if (width == 2) {
-                compute_block4_attention_out_strip(2, first, i1, rows, block4_attention_out_W, block4_attention_joined, block4_attention_out_b, add_3, x_5);
-            } else {
-                compute_block4_attention_out_strip(GW_STRIP, first, i1, rows, block4_attention_out_W, block4_attention_joined, block4_attention_out_b, add_3, x_5);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block4_attention_out_tile(2, wide, done, first, i1, block4_attention_out_W, block4_attention_joined, block4_attention_out_b, add_3, x_5);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_out_sum = value;
+                    const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
+                    const float x_5_at = block4_attention_out + add_3[n*8192 + i1*128 + j];
+                    x_5[n*8192 + i1*128 + j] = x_5_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block4_attention_out_tile(1, wide, done, first, i1, block4_attention_out_W, block4_attention_joined, block4_attention_out_b, add_3, x_5);
         }
     }
 }
@@ -4785,107 +2837,44 @@ static void compute_block4_norm2(
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
    then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block4_up does with its sum at one point. */
-GW_INLINE void compute_block4_up_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
-{
-    const float block4_up_sum = value;
-    const float block4_up = block4_up_sum + block4_up_b[j];
-    const float h_4_at = 0.5f*block4_up*(1.0f + gw_erff(0.70710677f*block4_up));
-    h_4[n*32768 + i1*512 + j] = h_4_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_up_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict h_4)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_up_point(row[i - first], n_first + r, i, i1, block4_up_b, h_4);
-        }
-    }
-}
-
-/* A tile of compute_block4_up: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_up_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2,
-    const float *restrict block4_up_b, float *restrict h_4)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_up_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_up_b, h_4);
-}
-
-/* The rows of a strip of compute_block4_up that fill a tile. */
-GW_INLINE void compute_block4_up_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W,
-    const float *restrict block4_norm2, const float *restrict block4_up_b, float *restrict h_4)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_up_tile(GW_ROWS, width, done, first, i1, block4_up_W, block4_norm2, block4_up_b, h_4);
-    }
-}
-
 static void compute_block4_up(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
     const float *restrict block4_up_b, float *restrict h_4)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_up_strip(1, first, i1, rows, block4_up_W, block4_norm2, block4_up_b, h_4);
-            } else if (width == 2) {
-                compute_block4_up_strip(2, first, i1, rows, block4_up_W, block4_norm2, block4_up_b, h_4);
-            } else {
-                compute_block4_up_strip(GW_STRIP, first, i1, rows, block4_up_W, block4_norm2, block4_up_b, h_4);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block4_up_tile(2, wide, done, first, i1, block4_up_W, block4_norm2, block4_up_b, h_4);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_up_sum = value;
+                    const float block4_up = block4_up_sum + block4_up_b[j];
+                    const float h_4_at = 0.5f*block4_up*(1.0f + gw_erff(0.70710677f*block4_up));
+                    h_4[n*32768 + i1*512 + j] = h_4_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block4_up_tile(1, wide, done, first, i1, block4_up_W, block4_norm2, block4_up_b, h_4);
         }
     }
 }
@@ -4894,109 +2883,44 @@ static void compute_block4_up(
        small_gpt.py:41
    then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
    then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
-/* What compute_block4_down does with its sum at one point. */
-GW_INLINE void compute_block4_down_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_down_b, const float *restrict x_5,
-    float *restrict add_4)
-{
-    const float block4_down_sum = value;
-    const float block4_down = block4_down_sum + block4_down_b[j];
-    const float add_4_at = block4_down + x_5[n*8192 + i1*128 + j];
-    add_4[n*8192 + i1*128 + j] = add_4_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_down_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_down_b, const float *restrict x_5,
-    float *restrict add_4)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_down_point(row[i - first], n_first + r, i, i1, block4_down_b, x_5, add_4);
-        }
-    }
-}
-
-/* A tile of compute_block4_down: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_down_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict h_4,
-    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 512; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_down_W[k*128 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = h_4[(n_first + r)*32768 + i1*512 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_down_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_down_b, x_5, add_4);
-}
-
-/* The rows of a strip of compute_block4_down that fill a tile. */
-GW_INLINE void compute_block4_down_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
-    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_down_tile(GW_ROWS, width, done, first, i1, block4_down_W, h_4, block4_down_b, x_5, add_4);
-    }
-}
-
 static void compute_block4_down(
     ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
     const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_down_strip(1, first, i1, rows, block4_down_W, h_4, block4_down_b, x_5, add_4);
-            } else if (width == 2) {
-                compute_block4_down_strip(2, first, i1, rows, block4_down_W, h_4, block4_down_b, x_5, add_4);
-            } else {
-                compute_block4_down_strip(GW_STRIP, first, i1, rows, block4_down_W, h_4, block4_down_b, x_5, add_4);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-                compute_block4_down_tile(2, wide, done, first, i1, block4_down_W, h_4, block4_down_b, x_5, add_4);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_down_sum = value;
+                    const float block4_down = block4_down_sum + block4_down_b[j];
+                    const float add_4_at = block4_down + x_5[n*8192 + i1*128 + j];
+                    add_4[n*8192 + i1*128 + j] = add_4_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 128; first += wide * GW_LANES) {
-            compute_block4_down_tile(1, wide, done, first, i1, block4_down_W, h_4, block4_down_b, x_5, add_4);
         }
     }
 }
@@ -5046,103 +2970,41 @@ static void compute_norm(
 }
 
 /* head[n, i1, j] = sum over k < 128 of head.W[k, j]*norm[n, i1, k]    small_gpt.py:50 */
-/* What compute_head does with its sum at one point. */
-GW_INLINE void compute_head_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, float *restrict head)
-{
-    const float head_at = value;
-    head[n*6144 + i1*96 + j] = head_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_head_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict head)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_head_point(row[i - first], n_first + r, i, i1, head);
-        }
-    }
-}
-
-/* A tile of compute_head: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_head_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict head_W, const float *restrict norm, float *restrict head)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 96);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 96 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 96 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &head_W[k*96 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = norm[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_head_finish(tile + first - j_first, height, span, n_first, first, end, i1, head);
-}
-
-/* The rows of a strip of compute_head that fill a tile. */
-GW_INLINE void compute_head_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict head_W, const float *restrict norm,
-    float *restrict head)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_head_tile(GW_ROWS, width, done, first, i1, head_W, norm, head);
-    }
-}
-
 static void compute_head(
     ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (96 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_head_strip(1, first, i1, rows, head_W, norm, head);
-            } else if (width == 2) {
-                compute_head_strip(2, first, i1, rows, head_W, norm, head);
-            } else {
-                compute_head_strip(GW_STRIP, first, i1, rows, head_W, norm, head);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 96 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*96;
+    }
+    const ptrdiff_t count = 128, vectors = (96 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
+        const ptrdiff_t start = gw_least(first, 96 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 96; first += wide * GW_LANES) {
-                compute_head_tile(2, wide, done, first, i1, head_W, norm, head);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float head_at = value;
+                    head[n*6144 + i1*96 + j] = head_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 96; first += wide * GW_LANES) {
-            compute_head_tile(1, wide, done, first, i1, head_W, norm, head);
         }
     }
 }
@@ -5224,109 +3086,45 @@ static void compute_block1_norm2_mean_2(
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
    then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block1_up_2 does with its sum at one point. */
-GW_INLINE void compute_block1_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
-{
-    const float block1_up_sum = value;
-    const float block1_up_at = block1_up_sum + block1_up_b[j];
-    const float h_at = 0.5f*block1_up_at*(1.0f + gw_erff(0.70710677f*block1_up_at));
-    block1_up[n*32768 + i1*512 + j] = block1_up_at;
-    h[n*32768 + i1*512 + j] = h_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block1_up_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block1_up_2_point(row[i - first], n_first + r, i, i1, block1_up_b, block1_up, h);
-        }
-    }
-}
-
-/* A tile of compute_block1_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block1_up_2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict block1_norm2,
-    const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block1_up_2_finish(tile + first - j_first, height, span, n_first, first, end, i1, block1_up_b, block1_up, h);
-}
-
-/* The rows of a strip of compute_block1_up_2 that fill a tile. */
-GW_INLINE void compute_block1_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block1_up_W,
-    const float *restrict block1_norm2, const float *restrict block1_up_b,
-    float *restrict block1_up, float *restrict h)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block1_up_2_tile(GW_ROWS, width, done, first, i1, block1_up_W, block1_norm2, block1_up_b, block1_up, h);
-    }
-}
-
 static void compute_block1_up_2(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
     const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block1_up_2_strip(1, first, i1, rows, block1_up_W, block1_norm2, block1_up_b, block1_up, h);
-            } else if (width == 2) {
-                compute_block1_up_2_strip(2, first, i1, rows, block1_up_W, block1_norm2, block1_up_b, block1_up, h);
-            } else {
-                compute_block1_up_2_strip(GW_STRIP, first, i1, rows, block1_up_W, block1_norm2, block1_up_b, block1_up, h);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block1_up_2_tile(2, wide, done, first, i1, block1_up_W, block1_norm2, block1_up_b, block1_up, h);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block1_up_sum = value;
+                    const float block1_up_at = block1_up_sum + block1_up_b[j];
+                    const float h_at = 0.5f*block1_up_at*(1.0f + gw_erff(0.70710677f*block1_up_at));
+                    block1_up[n*32768 + i1*512 + j] = block1_up_at;
+                    h[n*32768 + i1*512 + j] = h_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block1_up_2_tile(1, wide, done, first, i1, block1_up_W, block1_norm2, block1_up_b, block1_up, h);
         }
     }
 }
@@ -5408,111 +3206,45 @@ static void compute_block2_norm2_mean_2(
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
    then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block2_up_2 does with its sum at one point. */
-GW_INLINE void compute_block2_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up,
-    float *restrict h_2)
-{
-    const float block2_up_sum = value;
-    const float block2_up_at = block2_up_sum + block2_up_b[j];
-    const float h_2_at = 0.5f*block2_up_at*(1.0f + gw_erff(0.70710677f*block2_up_at));
-    block2_up[n*32768 + i1*512 + j] = block2_up_at;
-    h_2[n*32768 + i1*512 + j] = h_2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block2_up_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_up_b, float *restrict block2_up,
-    float *restrict h_2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block2_up_2_point(row[i - first], n_first + r, i, i1, block2_up_b, block2_up, h_2);
-        }
-    }
-}
-
-/* A tile of compute_block2_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block2_up_2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict block2_norm2,
-    const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block2_up_2_finish(tile + first - j_first, height, span, n_first, first, end, i1, block2_up_b, block2_up, h_2);
-}
-
-/* The rows of a strip of compute_block2_up_2 that fill a tile. */
-GW_INLINE void compute_block2_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block2_up_W,
-    const float *restrict block2_norm2, const float *restrict block2_up_b,
-    float *restrict block2_up, float *restrict h_2)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block2_up_2_tile(GW_ROWS, width, done, first, i1, block2_up_W, block2_norm2, block2_up_b, block2_up, h_2);
-    }
-}
-
 static void compute_block2_up_2(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
     const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block2_up_2_strip(1, first, i1, rows, block2_up_W, block2_norm2, block2_up_b, block2_up, h_2);
-            } else if (width == 2) {
-                compute_block2_up_2_strip(2, first, i1, rows, block2_up_W, block2_norm2, block2_up_b, block2_up, h_2);
-            } else {
-                compute_block2_up_2_strip(GW_STRIP, first, i1, rows, block2_up_W, block2_norm2, block2_up_b, block2_up, h_2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block2_up_2_tile(2, wide, done, first, i1, block2_up_W, block2_norm2, block2_up_b, block2_up, h_2);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block2_up_sum = value;
+                    const float block2_up_at = block2_up_sum + block2_up_b[j];
+                    const float h_2_at = 0.5f*block2_up_at*(1.0f + gw_erff(0.70710677f*block2_up_at));
+                    block2_up[n*32768 + i1*512 + j] = block2_up_at;
+                    h_2[n*32768 + i1*512 + j] = h_2_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block2_up_2_tile(1, wide, done, first, i1, block2_up_W, block2_norm2, block2_up_b, block2_up, h_2);
         }
     }
 }
@@ -5594,111 +3326,45 @@ static void compute_block3_norm2_mean_2(
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
    then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block3_up_2 does with its sum at one point. */
-GW_INLINE void compute_block3_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up,
-    float *restrict h_3)
-{
-    const float block3_up_sum = value;
-    const float block3_up_at = block3_up_sum + block3_up_b[j];
-    const float h_3_at = 0.5f*block3_up_at*(1.0f + gw_erff(0.70710677f*block3_up_at));
-    block3_up[n*32768 + i1*512 + j] = block3_up_at;
-    h_3[n*32768 + i1*512 + j] = h_3_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block3_up_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_up_b, float *restrict block3_up,
-    float *restrict h_3)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block3_up_2_point(row[i - first], n_first + r, i, i1, block3_up_b, block3_up, h_3);
-        }
-    }
-}
-
-/* A tile of compute_block3_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block3_up_2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict block3_norm2,
-    const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block3_up_2_finish(tile + first - j_first, height, span, n_first, first, end, i1, block3_up_b, block3_up, h_3);
-}
-
-/* The rows of a strip of compute_block3_up_2 that fill a tile. */
-GW_INLINE void compute_block3_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block3_up_W,
-    const float *restrict block3_norm2, const float *restrict block3_up_b,
-    float *restrict block3_up, float *restrict h_3)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block3_up_2_tile(GW_ROWS, width, done, first, i1, block3_up_W, block3_norm2, block3_up_b, block3_up, h_3);
-    }
-}
-
 static void compute_block3_up_2(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
     const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block3_up_2_strip(1, first, i1, rows, block3_up_W, block3_norm2, block3_up_b, block3_up, h_3);
-            } else if (width == 2) {
-                compute_block3_up_2_strip(2, first, i1, rows, block3_up_W, block3_norm2, block3_up_b, block3_up, h_3);
-            } else {
-                compute_block3_up_2_strip(GW_STRIP, first, i1, rows, block3_up_W, block3_norm2, block3_up_b, block3_up, h_3);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block3_up_2_tile(2, wide, done, first, i1, block3_up_W, block3_norm2, block3_up_b, block3_up, h_3);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block3_up_sum = value;
+                    const float block3_up_at = block3_up_sum + block3_up_b[j];
+                    const float h_3_at = 0.5f*block3_up_at*(1.0f + gw_erff(0.70710677f*block3_up_at));
+                    block3_up[n*32768 + i1*512 + j] = block3_up_at;
+                    h_3[n*32768 + i1*512 + j] = h_3_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block3_up_2_tile(1, wide, done, first, i1, block3_up_W, block3_norm2, block3_up_b, block3_up, h_3);
         }
     }
 }
@@ -5780,111 +3446,45 @@ static void compute_block4_norm2_mean_2(
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
    then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
        j]/2    small_gpt.py:40 */
-/* What compute_block4_up_2 does with its sum at one point. */
-GW_INLINE void compute_block4_up_2_point(float value, ptrdiff_t n, ptrdiff_t j,
-    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up,
-    float *restrict h_4)
-{
-    const float block4_up_sum = value;
-    const float block4_up_at = block4_up_sum + block4_up_b[j];
-    const float h_4_at = 0.5f*block4_up_at*(1.0f + gw_erff(0.70710677f*block4_up_at));
-    block4_up[n*32768 + i1*512 + j] = block4_up_at;
-    h_4[n*32768 + i1*512 + j] = h_4_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_block4_up_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_up_b, float *restrict block4_up,
-    float *restrict h_4)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_block4_up_2_point(row[i - first], n_first + r, i, i1, block4_up_b, block4_up, h_4);
-        }
-    }
-}
-
-/* A tile of compute_block4_up_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_block4_up_2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict block4_norm2,
-    const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t k = 0; k < 128; k++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_up_W[k*512 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm2[(n_first + r)*8192 + i1*128 + k];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_block4_up_2_finish(tile + first - j_first, height, span, n_first, first, end, i1, block4_up_b, block4_up, h_4);
-}
-
-/* The rows of a strip of compute_block4_up_2 that fill a tile. */
-GW_INLINE void compute_block4_up_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict block4_up_W,
-    const float *restrict block4_norm2, const float *restrict block4_up_b,
-    float *restrict block4_up, float *restrict h_4)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_block4_up_2_tile(GW_ROWS, width, done, first, i1, block4_up_W, block4_norm2, block4_up_b, block4_up, h_4);
-    }
-}
-
 static void compute_block4_up_2(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
     const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        for (int column = 0, width; column < vectors; column += width) {
-            width = gw_strip(vectors - column);
-            const ptrdiff_t first = column * GW_LANES;
-            if (width == 1) {
-                compute_block4_up_2_strip(1, first, i1, rows, block4_up_W, block4_norm2, block4_up_b, block4_up, h_4);
-            } else if (width == 2) {
-                compute_block4_up_2_strip(2, first, i1, rows, block4_up_W, block4_norm2, block4_up_b, block4_up, h_4);
-            } else {
-                compute_block4_up_2_strip(GW_STRIP, first, i1, rows, block4_up_W, block4_norm2, block4_up_b, block4_up, h_4);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*512;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
             }
-        }
-        /* The rows that are left, two and one at a time, in wider strips. */
-        enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-        ptrdiff_t done = rows / GW_ROWS * GW_ROWS;
-        for (; done + 2 <= rows; done += 2) {
-            for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-                compute_block4_up_2_tile(2, wide, done, first, i1, block4_up_W, block4_norm2, block4_up_b, block4_up, h_4);
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float block4_up_sum = value;
+                    const float block4_up_at = block4_up_sum + block4_up_b[j];
+                    const float h_4_at = 0.5f*block4_up_at*(1.0f + gw_erff(0.70710677f*block4_up_at));
+                    block4_up[n*32768 + i1*512 + j] = block4_up_at;
+                    h_4[n*32768 + i1*512 + j] = h_4_at;
+                }
             }
-        }
-        for (ptrdiff_t first = 0; done < rows && first < 512; first += wide * GW_LANES) {
-            compute_block4_up_2_tile(1, wide, done, first, i1, block4_up_W, block4_norm2, block4_up_b, block4_up, h_4);
         }
     }
 }
@@ -5989,243 +3589,88 @@ static void compute_d_head(
 
 /* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint
        of head (small_gpt.py:50) */
-/* What compute_d_head_W does with its sum at one point. */
-GW_INLINE void compute_d_head_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_head_W)
-{
-    const float d_head_W_at = value;
-    d_head_W[k*96 + j] = d_head_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_head_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_head_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_head_W_point(row[i - first], k_first + r, i, d_head_W);
-        }
-    }
-}
-
-/* A tile of compute_d_head_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_head_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
-    float *restrict d_head_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 96);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 96 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 96 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_head[n*6144 + i1*96 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = norm[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_head_W_finish(tile + first - j_first, height, span, k_first, first, end, d_head_W);
-}
-
-/* The rows of a strip of compute_d_head_W that fill a tile. */
-GW_INLINE void compute_d_head_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
-    float *restrict d_head_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_head_W_tile(GW_ROWS, width, done, first, rows, d_head, norm, d_head_W);
-    }
-}
-
 static void compute_d_head_W(
     ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
     float *restrict d_head_W)
 {
-    enum { vectors = (96 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_head_W_strip(1, first, rows, d_head, norm, d_head_W);
-        } else if (width == 2) {
-            compute_d_head_W_strip(2, first, rows, d_head, norm, d_head_W);
-        } else {
-            compute_d_head_W_strip(GW_STRIP, first, rows, d_head, norm, d_head_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 96 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*6144 + i1*96;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 96; first += wide * GW_LANES) {
-            compute_d_head_W_tile(2, wide, done, first, rows, d_head, norm, d_head_W);
+    const ptrdiff_t count = rows*64, vectors = (96 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
+        const ptrdiff_t start = gw_least(first, 96 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_head_W_at = value;
+                    d_head_W[k*96 + j] = d_head_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 96; first += wide * GW_LANES) {
-        compute_d_head_W_tile(1, wide, done, first, rows, d_head, norm, d_head_W);
     }
 }
 
 /* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]    adjoint of head
        (small_gpt.py:50) */
-/* What compute_d_norm does with its sum at one point. */
-GW_INLINE void compute_d_norm_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_norm)
-{
-    const float d_norm_at = value;
-    d_norm[n*8192 + i1*128 + i2] = d_norm_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_norm_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_norm)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_norm_point(row[i - first], n_first + r, i, i1, d_norm);
-        }
-    }
-}
-
-/* A tile of compute_d_norm: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_norm_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_head, float *restrict d_norm, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 96; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_head[(n_first + r)*6144 + i1*96 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_norm_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_norm);
-}
-
-/* The rows of a strip of compute_d_norm that fill a tile, then those that are left. */
-GW_INLINE void compute_d_norm_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_head, float *restrict d_norm,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_norm_tile(GW_ROWS, width, done, first, i1, d_head, d_norm, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_norm_tile(2, width, done, first, i1, d_head, d_norm, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_norm_tile(1, width, done, first, i1, d_head, d_norm, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_norm, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_norm_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict head_W, const float *restrict d_head,
-    float *restrict d_norm)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 96; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_head[n_first*6144 + i1*96 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &head_W[(i2_first + c)*96 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 96; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_head[n_first*6144 + i1*96 + j]*head_W[(i2_first + c)*96 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_norm_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_norm);
-        }
-    }
-}
-
 static void compute_d_norm(
     ptrdiff_t rows, const float *restrict head_W, const float *restrict d_head,
-    float *restrict d_norm, float *restrict gw_panel)
+    float *restrict d_norm, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_norm_dots(done, gw_least(new_first, 128 - 4), new_first, i1, head_W, d_head, d_norm);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[96], right_at[96];
+    for (ptrdiff_t j = 0; j < 96; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 96, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 96; j++) {
+                gw_right_panel[j*span + lane] = head_W[i2*96 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 96; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = head_W[i2*96 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_norm_strip(1, first, i1, rows, d_head, d_norm, gw_panel);
-                } else if (width == 2) {
-                    compute_d_norm_strip(2, first, i1, rows, d_head, d_norm, gw_panel);
-                } else {
-                    compute_d_norm_strip(GW_STRIP, first, i1, rows, d_head, d_norm, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*6144 + i1*96;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_norm_at = value;
+                    d_norm[n*8192 + i1*128 + i2] = d_norm_at;
                 }
             }
         }
@@ -6264,150 +3709,23 @@ static void compute_d_norm_var(
        1e-05)    adjoint of norm (small_gpt.py:49)
    then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]
        adjoint of norm, norm_var (small_gpt.py:49) */
-/* What compute_d_norm_mean_from_norm does with its sum at one point. */
-GW_INLINE void compute_d_norm_mean_from_norm_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
-    float *restrict d_norm_mean)
-{
-    const float d_norm_mean_from_norm_sum = value;
-    const float d_norm_mean_from_norm = -d_norm_mean_from_norm_sum/sqrtf(1e-05f + norm_var[n*64 + i1]);
-    const float d_norm_mean_at = d_norm_mean_from_norm + d_norm_mean_from_norm_var[n*64 + i1];
-    d_norm_mean[n*64 + i1] = d_norm_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_norm_mean_from_norm_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
-    float *restrict d_norm_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_norm_mean_from_norm_point(row[i - first], one_row_first + r, i, n, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_norm_mean_from_norm: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_norm_mean_from_norm_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var,
-    const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = norm_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_norm_mean_from_norm_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
-}
-
-/* The rows of a strip of compute_d_norm_mean_from_norm that fill a tile, then those that are left. */
-GW_INLINE void compute_d_norm_mean_from_norm_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict norm_W, const float *restrict norm_var,
-    const float *restrict d_norm_mean_from_norm_var, float *restrict d_norm_mean,
-    float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_norm_mean_from_norm_tile(GW_ROWS, width, done, first, n, norm_W, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_norm_mean_from_norm_tile(2, width, done, first, n, norm_W, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_norm_mean_from_norm_tile(1, width, done, first, n, norm_W, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_norm_mean_from_norm, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_norm_mean_from_norm_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict norm_W, const float *restrict d_norm,
-    const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
-    float *restrict d_norm_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &norm_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_norm[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += norm_W[i2]*d_norm[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_norm_mean_from_norm_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
-        }
-    }
-}
-
 static void compute_d_norm_mean_from_norm(
     ptrdiff_t rows, const float *restrict norm_W, const float *restrict d_norm,
     const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
-    float *restrict d_norm_mean, float *restrict gw_panel)
+    float *restrict d_norm_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_norm_mean_from_norm_dots(done, gw_least(new_first, 64 - 4), new_first, n, norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_norm_mean_from_norm_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_norm_mean_from_norm_sum += gw_dot(&norm_W[i2], &d_norm[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_norm[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_norm_mean_from_norm_strip(1, first, n, norm_W, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_norm_mean_from_norm_strip(2, first, n, norm_W, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
-                } else {
-                    compute_d_norm_mean_from_norm_strip(GW_STRIP, first, n, norm_W, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
-                }
-            }
+            const float d_norm_mean_from_norm = -d_norm_mean_from_norm_sum/sqrtf(1e-05f + norm_var[n*64 + i1]);
+            const float d_norm_mean_at = d_norm_mean_from_norm + d_norm_mean_from_norm_var[n*64 + i1];
+            d_norm_mean[n*64 + i1] = d_norm_mean_at;
         }
     }
 }
@@ -6508,106 +3826,43 @@ static void compute_d_block4_down_b(
 
 /* d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
        adjoint of block4.down_sum (small_gpt.py:41) */
-/* What compute_d_block4_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block4_down_W)
-{
-    const float d_block4_down_W_at = value;
-    d_block4_down_W[k*128 + j] = d_block4_down_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_down_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block4_down_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_down_W_point(row[i - first], k_first + r, i, d_block4_down_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_down_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
-    float *restrict d_block4_down_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_add_4[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = h_4[n*32768 + i1*512 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_down_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block4_down_W);
-}
-
-/* The rows of a strip of compute_d_block4_down_W that fill a tile. */
-GW_INLINE void compute_d_block4_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
-    float *restrict d_block4_down_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 512; done += GW_ROWS) {
-        compute_d_block4_down_W_tile(GW_ROWS, width, done, first, rows, d_add_4, h_4, d_block4_down_W);
-    }
-}
-
 static void compute_d_block4_down_W(
     ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
     float *restrict d_block4_down_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block4_down_W_strip(1, first, rows, d_add_4, h_4, d_block4_down_W);
-        } else if (width == 2) {
-            compute_d_block4_down_W_strip(2, first, rows, d_add_4, h_4, d_block4_down_W);
-        } else {
-            compute_d_block4_down_W_strip(GW_STRIP, first, rows, d_add_4, h_4, d_block4_down_W);
+    const ptrdiff_t height_of_all = 512;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*32768 + i1*512;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 512 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 512; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block4_down_W_tile(2, wide, done, first, rows, d_add_4, h_4, d_block4_down_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_down_W_at = value;
+                    d_block4_down_W[k*128 + j] = d_block4_down_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 512 && first < 128; first += wide * GW_LANES) {
-        compute_d_block4_down_W_tile(1, wide, done, first, rows, d_add_4, h_4, d_block4_down_W);
     }
 }
 
@@ -6616,140 +3871,47 @@ static void compute_d_block4_down_W(
    then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
        i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]    adjoint of h_4 (small_gpt.py:40) */
-/* What compute_d_h_4 does with its sum at one point. */
-GW_INLINE void compute_d_h_4_point(float value, ptrdiff_t i0, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
-{
-    const float d_h_4 = value;
-    const float d_block4_up_at = d_h_4*(0.5f + 0.5f*gw_erff(0.70710677f*block4_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block4_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block4_up[i0*32768 + i1*512 + i2]*block4_up[i0*32768 + i1*512 + i2])));
-    d_block4_up[i0*32768 + i1*512 + i2] = d_block4_up_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_4_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block4_up, float *restrict d_block4_up)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_4_point(row[i - first], i0_first + r, i, i1, block4_up, d_block4_up);
-        }
-    }
-}
-
-/* A tile of compute_d_h_4: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_4_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add_4, const float *restrict block4_up,
-    float *restrict d_block4_up, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_add_4[(i0_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_4_finish(tile + first - i2_first, height, span, i0_first, first, end, i1, block4_up, d_block4_up);
-}
-
-/* The rows of a strip of compute_d_h_4 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_4_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_4, const float *restrict block4_up,
-    float *restrict d_block4_up, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_4_tile(GW_ROWS, width, done, first, i1, d_add_4, block4_up, d_block4_up, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_4_tile(2, width, done, first, i1, d_add_4, block4_up, d_block4_up, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_4_tile(1, width, done, first, i1, d_add_4, block4_up, d_block4_up, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_h_4, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_4_dots(
-    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_down_W, const float *restrict d_add_4,
-    const float *restrict block4_up, float *restrict d_block4_up)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_add_4[i0_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_down_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_add_4[i0_first*8192 + i1*128 + j]*block4_down_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_h_4_point(gw_total8(&sum[c]) + rest[c], i0_first, i2_first + c, i1, block4_up, d_block4_up);
-        }
-    }
-}
-
 static void compute_d_h_4(
     ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict d_add_4,
-    const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_panel)
+    const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 512; new_first += 4) {
-                    compute_d_h_4_dots(done, gw_least(new_first, 512 - 4), new_first, i1, block4_down_W, d_add_4, block4_up, d_block4_up);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block4_down_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_down_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_h_4_strip(1, first, i1, rows, d_add_4, block4_up, d_block4_up, gw_panel);
-                } else if (width == 2) {
-                    compute_d_h_4_strip(2, first, i1, rows, d_add_4, block4_up, d_block4_up, gw_panel);
-                } else {
-                    compute_d_h_4_strip(GW_STRIP, first, i1, rows, d_add_4, block4_up, d_block4_up, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = i0*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_h_4 = value;
+                    const float d_block4_up_at = d_h_4*(0.5f + 0.5f*gw_erff(0.70710677f*block4_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block4_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block4_up[i0*32768 + i1*512 + i2]*block4_up[i0*32768 + i1*512 + i2])));
+                    d_block4_up[i0*32768 + i1*512 + i2] = d_block4_up_at;
                 }
             }
         }
@@ -6783,244 +3945,88 @@ static void compute_d_block4_up_b(
 
 /* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
        i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
-/* What compute_d_block4_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block4_up_W)
-{
-    const float d_block4_up_W_at = value;
-    d_block4_up_W[k*512 + j] = d_block4_up_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_up_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block4_up_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_up_W_point(row[i - first], k_first + r, i, d_block4_up_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_up_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
-    float *restrict d_block4_up_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block4_up[n*32768 + i1*512 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block4_norm2[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_up_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block4_up_W);
-}
-
-/* The rows of a strip of compute_d_block4_up_W that fill a tile. */
-GW_INLINE void compute_d_block4_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
-    float *restrict d_block4_up_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block4_up_W_tile(GW_ROWS, width, done, first, rows, block4_norm2, d_block4_up, d_block4_up_W);
-    }
-}
-
 static void compute_d_block4_up_W(
     ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
     float *restrict d_block4_up_W)
 {
-    enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block4_up_W_strip(1, first, rows, block4_norm2, d_block4_up, d_block4_up_W);
-        } else if (width == 2) {
-            compute_d_block4_up_W_strip(2, first, rows, block4_norm2, d_block4_up, d_block4_up_W);
-        } else {
-            compute_d_block4_up_W_strip(GW_STRIP, first, rows, block4_norm2, d_block4_up, d_block4_up_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*32768 + i1*512;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-            compute_d_block4_up_W_tile(2, wide, done, first, rows, block4_norm2, d_block4_up, d_block4_up_W);
+    const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_up_W_at = value;
+                    d_block4_up_W[k*512 + j] = d_block4_up_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 512; first += wide * GW_LANES) {
-        compute_d_block4_up_W_tile(1, wide, done, first, rows, block4_norm2, d_block4_up, d_block4_up_W);
     }
 }
 
 /* d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
        adjoint of block4.up_sum (small_gpt.py:40) */
-/* What compute_d_block4_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block4_norm2)
-{
-    const float d_block4_norm2_at = value;
-    d_block4_norm2[n*8192 + i1*128 + i2] = d_block4_norm2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block4_norm2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_norm2_point(row[i - first], n_first + r, i, i1, d_block4_norm2);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_up, float *restrict d_block4_norm2,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_up[(n_first + r)*32768 + i1*512 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_norm2_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block4_norm2);
-}
-
-/* The rows of a strip of compute_d_block4_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_up,
-    float *restrict d_block4_norm2, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block4_norm2_tile(GW_ROWS, width, done, first, i1, d_block4_up, d_block4_norm2, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block4_norm2_tile(2, width, done, first, i1, d_block4_up, d_block4_norm2, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block4_norm2_tile(1, width, done, first, i1, d_block4_up, d_block4_norm2, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm2_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_up_W, const float *restrict d_block4_up,
-    float *restrict d_block4_norm2)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 512; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block4_up[n_first*32768 + i1*512 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_up_W[(i2_first + c)*512 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 512; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block4_up[n_first*32768 + i1*512 + j]*block4_up_W[(i2_first + c)*512 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block4_norm2_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block4_norm2);
-        }
-    }
-}
-
 static void compute_d_block4_norm2(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict d_block4_up,
-    float *restrict d_block4_norm2, float *restrict gw_panel)
+    float *restrict d_block4_norm2, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block4_norm2_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block4_up_W, d_block4_up, d_block4_norm2);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t j = 0; j < 512; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 512; j++) {
+                gw_right_panel[j*span + lane] = block4_up_W[i2*512 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_up_W[i2*512 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_norm2_strip(1, first, i1, rows, d_block4_up, d_block4_norm2, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_norm2_strip(2, first, i1, rows, d_block4_up, d_block4_norm2, gw_panel);
-                } else {
-                    compute_d_block4_norm2_strip(GW_STRIP, first, i1, rows, d_block4_up, d_block4_norm2, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block4_norm2_at = value;
+                    d_block4_norm2[n*8192 + i1*128 + i2] = d_block4_norm2_at;
                 }
             }
         }
@@ -7065,154 +4071,24 @@ static void compute_d_block4_norm2_var(
    then d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
        d_block4.norm2_mean_from_block4.norm2_var[n, i1]    adjoint of block4.norm2,
        block4.norm2_var (small_gpt.py:39) */
-/* What compute_d_block4_norm2_mean_from_block4_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block4_norm2_var,
-    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
-    float *restrict d_block4_norm2_mean)
-{
-    const float d_block4_norm2_mean_from_block4_norm2_sum = value;
-    const float d_block4_norm2_mean_from_block4_norm2 = -d_block4_norm2_mean_from_block4_norm2_sum/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
-    const float d_block4_norm2_mean_at = d_block4_norm2_mean_from_block4_norm2 + d_block4_norm2_mean_from_block4_norm2_var[n*64 + i1];
-    d_block4_norm2_mean[n*64 + i1] = d_block4_norm2_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm2_mean_from_block4_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block4_norm2_var,
-    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
-    float *restrict d_block4_norm2_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_norm2_mean_from_block4_norm2_point(row[i - first], one_row_first + r, i, n, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_norm2_mean_from_block4_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var,
-    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
-    float *restrict d_block4_norm2_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm2_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_norm2_mean_from_block4_norm2_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean);
-}
-
-/* The rows of a strip of compute_d_block4_norm2_mean_from_block4_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict block4_norm2_var,
-    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
-    float *restrict d_block4_norm2_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block4_norm2_mean_from_block4_norm2_tile(GW_ROWS, width, done, first, n, block4_norm2_W, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block4_norm2_mean_from_block4_norm2_tile(2, width, done, first, n, block4_norm2_W, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block4_norm2_mean_from_block4_norm2_tile(1, width, done, first, n, block4_norm2_W, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_norm2_mean_from_block4_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm2_mean_from_block4_norm2_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
-    const float *restrict block4_norm2_var,
-    const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
-    float *restrict d_block4_norm2_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block4_norm2_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block4_norm2[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block4_norm2_W[i2]*d_block4_norm2[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block4_norm2_mean_from_block4_norm2_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean);
-        }
-    }
-}
-
 static void compute_d_block4_norm2_mean_from_block4_norm2(
     ptrdiff_t rows, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
     const float *restrict block4_norm2_var,
     const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
-    float *restrict d_block4_norm2_mean, float *restrict gw_panel)
+    float *restrict d_block4_norm2_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block4_norm2_mean_from_block4_norm2_dots(done, gw_least(new_first, 64 - 4), new_first, n, block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block4_norm2_mean_from_block4_norm2_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block4_norm2_mean_from_block4_norm2_sum += gw_dot(&block4_norm2_W[i2], &d_block4_norm2[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block4_norm2[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_norm2_mean_from_block4_norm2_strip(1, first, n, block4_norm2_W, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_norm2_mean_from_block4_norm2_strip(2, first, n, block4_norm2_W, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
-                } else {
-                    compute_d_block4_norm2_mean_from_block4_norm2_strip(GW_STRIP, first, n, block4_norm2_W, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
-                }
-            }
+            const float d_block4_norm2_mean_from_block4_norm2 = -d_block4_norm2_mean_from_block4_norm2_sum/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
+            const float d_block4_norm2_mean_at = d_block4_norm2_mean_from_block4_norm2 + d_block4_norm2_mean_from_block4_norm2_var[n*64 + i1];
+            d_block4_norm2_mean[n*64 + i1] = d_block4_norm2_mean_at;
         }
     }
 }
@@ -7319,244 +4195,88 @@ static void compute_d_block4_attention_out_b(
 
 /* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
        i1, k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block4_attention_out_W)
-{
-    const float d_block4_attention_out_W_at = value;
-    d_block4_attention_out_W[k*128 + j] = d_block4_attention_out_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block4_attention_out_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_out_W_point(row[i - first], k_first + r, i, d_block4_attention_out_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_out_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
-    float *restrict d_block4_attention_out_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_x_5[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block4_attention_joined[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_out_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block4_attention_out_W);
-}
-
-/* The rows of a strip of compute_d_block4_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
-    float *restrict d_block4_attention_out_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block4_attention_out_W_tile(GW_ROWS, width, done, first, rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
-    }
-}
-
 static void compute_d_block4_attention_out_W(
     ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
     float *restrict d_block4_attention_out_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block4_attention_out_W_strip(1, first, rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
-        } else if (width == 2) {
-            compute_d_block4_attention_out_W_strip(2, first, rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
-        } else {
-            compute_d_block4_attention_out_W_strip(GW_STRIP, first, rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block4_attention_out_W_tile(2, wide, done, first, rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_out_W_at = value;
+                    d_block4_attention_out_W[k*128 + j] = d_block4_attention_out_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block4_attention_out_W_tile(1, wide, done, first, rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
     }
 }
 
 /* d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
        j]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block4_attention_joined)
-{
-    const float d_block4_attention_joined_at = value;
-    d_block4_attention_joined[n*8192 + i1*128 + i2] = d_block4_attention_joined_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_joined_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block4_attention_joined)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_joined_point(row[i - first], n_first + r, i, i1, d_block4_attention_joined);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_joined_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_5, float *restrict d_block4_attention_joined,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_x_5[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_joined_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block4_attention_joined);
-}
-
-/* The rows of a strip of compute_d_block4_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_5,
-    float *restrict d_block4_attention_joined, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block4_attention_joined_tile(GW_ROWS, width, done, first, i1, d_x_5, d_block4_attention_joined, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block4_attention_joined_tile(2, width, done, first, i1, d_x_5, d_block4_attention_joined, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block4_attention_joined_tile(1, width, done, first, i1, d_x_5, d_block4_attention_joined, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_attention_joined_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_out_W, const float *restrict d_x_5,
-    float *restrict d_block4_attention_joined)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_x_5[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_attention_out_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_x_5[n_first*8192 + i1*128 + j]*block4_attention_out_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block4_attention_joined_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block4_attention_joined);
-        }
-    }
-}
-
 static void compute_d_block4_attention_joined(
     ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict d_x_5,
-    float *restrict d_block4_attention_joined, float *restrict gw_panel)
+    float *restrict d_block4_attention_joined, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block4_attention_joined_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block4_attention_out_W, d_x_5, d_block4_attention_joined);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block4_attention_out_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_out_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_attention_joined_strip(1, first, i1, rows, d_x_5, d_block4_attention_joined, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_attention_joined_strip(2, first, i1, rows, d_x_5, d_block4_attention_joined, gw_panel);
-                } else {
-                    compute_d_block4_attention_joined_strip(GW_STRIP, first, i1, rows, d_x_5, d_block4_attention_joined, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block4_attention_joined_at = value;
+                    d_block4_attention_joined[n*8192 + i1*128 + i2] = d_block4_attention_joined_at;
                 }
             }
         }
@@ -7584,142 +4304,48 @@ static void compute_d_block4_attention_mixed(
 /* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
        block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of
        block4.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block4_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
-{
-    const float d_block4_attention_mixed_weights_at = value;
-    d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_weights_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_mixed_weights)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_mixed_weights_point(row[i - first], i2_first + r, i, n, i1, d_block4_attention_mixed_weights);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed,
-    float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[e*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_attention_mixed[n*8192 + i1*2048 + (i2_first + r)*32 + e];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_mixed_weights_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, d_block4_attention_mixed_weights);
-}
-
-/* The rows of a strip of compute_d_block4_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block4_attention_mixed,
-    float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block4_attention_mixed_weights_tile(GW_ROWS, width, done, first, n, i1, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_d_block4_attention_mixed_weights_tile(2, width, done, first, n, i1, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
-    }
-    if (done < 64) {
-        compute_d_block4_attention_mixed_weights_tile(1, width, done, first, n, i1, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_attention_mixed_weights_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_v_heads,
-    const float *restrict d_block4_attention_mixed,
-    float *restrict d_block4_attention_mixed_weights)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t e = 0;
-    for (; e + 8 <= 32; e += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block4_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; e < 32; e++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block4_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]*block4_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_d_block4_attention_mixed_weights_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, d_block4_attention_mixed_weights);
-        }
-    }
-}
-
 static void compute_d_block4_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block4_attention_v_heads,
     const float *restrict d_block4_attention_mixed,
-    float *restrict d_block4_attention_mixed_weights, float *restrict gw_panel)
+    float *restrict d_block4_attention_mixed_weights, float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t e = 0; e < 32; e++) {
+        left_at[e] = e;
+        right_at[e] = e*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_d_block4_attention_mixed_weights_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t e = 0; e < 32; e++) {
+                        gw_right_panel[e*span + lane] = block4_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block4_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_d_block4_attention_mixed_weights_strip(1, first, n, i1, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
-                    } else if (width == 2) {
-                        compute_d_block4_attention_mixed_weights_strip(2, first, n, i1, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
-                    } else {
-                        compute_d_block4_attention_mixed_weights_strip(GW_STRIP, first, n, i1, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float d_block4_attention_mixed_weights_at = value;
+                            d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_weights_at;
+                        }
                     }
                 }
             }
@@ -7730,106 +4356,43 @@ static void compute_d_block4_attention_mixed_weights(
 /* d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
        adjoint of block4.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block4_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_v_heads)
-{
-    const float d_block4_attention_v_heads_at = value;
-    d_block4_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_v_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_v_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_v_heads_point(row[i - first], i2_first + r, i, n, i1, d_block4_attention_v_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_v_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
-    const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_block4_attention_mixed[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_attention_mixed_weights[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_v_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block4_attention_v_heads);
-}
-
-/* The rows of a strip of compute_d_block4_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block4_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_mixed_weights,
-    const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block4_attention_v_heads_tile(GW_ROWS, width, done, first, n, i1, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
-    }
-}
-
 static void compute_d_block4_attention_v_heads(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
     const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block4_attention_v_heads_strip(1, first, n, i1, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
-                } else if (width == 2) {
-                    compute_d_block4_attention_v_heads_strip(2, first, n, i1, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
-                } else {
-                    compute_d_block4_attention_v_heads_strip(GW_STRIP, first, n, i1, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block4_attention_v_heads_at = value;
+                            d_block4_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_v_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block4_attention_v_heads_tile(2, wide, done, first, n, i1, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block4_attention_v_heads_tile(1, wide, done, first, n, i1, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
             }
         }
     }
@@ -7896,109 +4459,44 @@ static void compute_d_block4_attention_mixed_scores(
 /* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
        i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block4.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_k_heads)
-{
-    const float d_block4_attention_k_heads_at = value;
-    d_block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_k_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_k_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_k_heads_point(row[i - first], i2_first + r, i, n, i1, d_block4_attention_k_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_k_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
-    const float *restrict d_block4_attention_mixed_scores_sum,
-    float *restrict d_block4_attention_k_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_q_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_attention_mixed_scores_sum[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_k_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block4_attention_k_heads);
-}
-
-/* The rows of a strip of compute_d_block4_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block4_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_q_heads,
-    const float *restrict d_block4_attention_mixed_scores_sum,
-    float *restrict d_block4_attention_k_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block4_attention_k_heads_tile(GW_ROWS, width, done, first, n, i1, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
-    }
-}
-
 static void compute_d_block4_attention_k_heads(
     ptrdiff_t rows, const float *restrict block4_attention_q_heads,
     const float *restrict d_block4_attention_mixed_scores_sum,
     float *restrict d_block4_attention_k_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block4_attention_k_heads_strip(1, first, n, i1, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
-                } else if (width == 2) {
-                    compute_d_block4_attention_k_heads_strip(2, first, n, i1, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
-                } else {
-                    compute_d_block4_attention_k_heads_strip(GW_STRIP, first, n, i1, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block4_attention_k_heads_at = value;
+                            d_block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_k_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block4_attention_k_heads_tile(2, wide, done, first, n, i1, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block4_attention_k_heads_tile(1, wide, done, first, n, i1, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
             }
         }
     }
@@ -8007,109 +4505,44 @@ static void compute_d_block4_attention_k_heads(
 /* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
        i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block4.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_q_heads)
-{
-    const float d_block4_attention_q_heads_at = value;
-    d_block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_q_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block4_attention_q_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_q_heads_point(row[i - first], i2_first + r, i, n, i1, d_block4_attention_q_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_q_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads,
-    const float *restrict d_block4_attention_mixed_scores_sum,
-    float *restrict d_block4_attention_q_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block4_attention_k_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_attention_mixed_scores_sum[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_q_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block4_attention_q_heads);
-}
-
-/* The rows of a strip of compute_d_block4_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block4_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block4_attention_k_heads,
-    const float *restrict d_block4_attention_mixed_scores_sum,
-    float *restrict d_block4_attention_q_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block4_attention_q_heads_tile(GW_ROWS, width, done, first, n, i1, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
-    }
-}
-
 static void compute_d_block4_attention_q_heads(
     ptrdiff_t rows, const float *restrict block4_attention_k_heads,
     const float *restrict d_block4_attention_mixed_scores_sum,
     float *restrict d_block4_attention_q_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block4_attention_q_heads_strip(1, first, n, i1, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
-                } else if (width == 2) {
-                    compute_d_block4_attention_q_heads_strip(2, first, n, i1, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
-                } else {
-                    compute_d_block4_attention_q_heads_strip(GW_STRIP, first, n, i1, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block4_attention_q_heads_at = value;
+                            d_block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_q_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block4_attention_q_heads_tile(2, wide, done, first, n, i1, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block4_attention_q_heads_tile(1, wide, done, first, n, i1, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
             }
         }
     }
@@ -8159,247 +4592,90 @@ static void compute_d_block4_attention_v_b(
 
 /* d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
        k]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block4_attention_v_W)
-{
-    const float d_block4_attention_v_W_at = value;
-    d_block4_attention_v_W[k*128 + j] = d_block4_attention_v_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block4_attention_v_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_v_W_point(row[i - first], k_first + r, i, d_block4_attention_v_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_v_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
-    float *restrict d_block4_attention_v_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block4_attention_v[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block4_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_v_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block4_attention_v_W);
-}
-
-/* The rows of a strip of compute_d_block4_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
-    float *restrict d_block4_attention_v_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block4_attention_v_W_tile(GW_ROWS, width, done, first, rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
-    }
-}
-
 static void compute_d_block4_attention_v_W(
     ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
     float *restrict d_block4_attention_v_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block4_attention_v_W_strip(1, first, rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
-        } else if (width == 2) {
-            compute_d_block4_attention_v_W_strip(2, first, rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
-        } else {
-            compute_d_block4_attention_v_W_strip(GW_STRIP, first, rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block4_attention_v_W_tile(2, wide, done, first, rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_v_W_at = value;
+                    d_block4_attention_v_W[k*128 + j] = d_block4_attention_v_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block4_attention_v_W_tile(1, wide, done, first, rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
     }
 }
 
 /* d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
        block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]    adjoint of
        block4.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block4_norm1_from_block4_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_v_sum)
-{
-    const float d_block4_norm1_from_block4_attention_v_sum_at = value;
-    d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_v_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_from_block4_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_v_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_norm1_from_block4_attention_v_sum_point(row[i - first], n_first + r, i, i1, d_block4_norm1_from_block4_attention_v_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_norm1_from_block4_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_attention_v,
-    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_attention_v[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_norm1_from_block4_attention_v_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block4_norm1_from_block4_attention_v_sum);
-}
-
-/* The rows of a strip of compute_d_block4_norm1_from_block4_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_v,
-    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block4_norm1_from_block4_attention_v_sum_tile(GW_ROWS, width, done, first, i1, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block4_norm1_from_block4_attention_v_sum_tile(2, width, done, first, i1, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block4_norm1_from_block4_attention_v_sum_tile(1, width, done, first, i1, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_norm1_from_block4_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_v_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_v_W,
-    const float *restrict d_block4_attention_v,
-    float *restrict d_block4_norm1_from_block4_attention_v_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block4_attention_v[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_attention_v_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block4_attention_v[n_first*8192 + i1*128 + j]*block4_attention_v_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block4_norm1_from_block4_attention_v_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block4_norm1_from_block4_attention_v_sum);
-        }
-    }
-}
-
 static void compute_d_block4_norm1_from_block4_attention_v_sum(
     ptrdiff_t rows, const float *restrict block4_attention_v_W,
     const float *restrict d_block4_attention_v,
-    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_panel)
+    float *restrict d_block4_norm1_from_block4_attention_v_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block4_norm1_from_block4_attention_v_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block4_attention_v_W, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block4_attention_v_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_v_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_norm1_from_block4_attention_v_sum_strip(1, first, i1, rows, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_norm1_from_block4_attention_v_sum_strip(2, first, i1, rows, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
-                } else {
-                    compute_d_block4_norm1_from_block4_attention_v_sum_strip(GW_STRIP, first, i1, rows, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block4_norm1_from_block4_attention_v_sum_at = value;
+                    d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_v_sum_at;
                 }
             }
         }
@@ -8450,247 +4726,90 @@ static void compute_d_block4_attention_k_b(
 
 /* d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
        k]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block4_attention_k_W)
-{
-    const float d_block4_attention_k_W_at = value;
-    d_block4_attention_k_W[k*128 + j] = d_block4_attention_k_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block4_attention_k_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_k_W_point(row[i - first], k_first + r, i, d_block4_attention_k_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_k_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
-    float *restrict d_block4_attention_k_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block4_attention_k[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block4_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_k_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block4_attention_k_W);
-}
-
-/* The rows of a strip of compute_d_block4_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
-    float *restrict d_block4_attention_k_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block4_attention_k_W_tile(GW_ROWS, width, done, first, rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
-    }
-}
-
 static void compute_d_block4_attention_k_W(
     ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
     float *restrict d_block4_attention_k_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block4_attention_k_W_strip(1, first, rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
-        } else if (width == 2) {
-            compute_d_block4_attention_k_W_strip(2, first, rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
-        } else {
-            compute_d_block4_attention_k_W_strip(GW_STRIP, first, rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block4_attention_k_W_tile(2, wide, done, first, rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_k_W_at = value;
+                    d_block4_attention_k_W[k*128 + j] = d_block4_attention_k_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block4_attention_k_W_tile(1, wide, done, first, rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
     }
 }
 
 /* d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
        block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]    adjoint of
        block4.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block4_norm1_from_block4_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_k_sum)
-{
-    const float d_block4_norm1_from_block4_attention_k_sum_at = value;
-    d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_k_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_from_block4_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block4_norm1_from_block4_attention_k_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_norm1_from_block4_attention_k_sum_point(row[i - first], n_first + r, i, i1, d_block4_norm1_from_block4_attention_k_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_norm1_from_block4_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_attention_k,
-    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_attention_k[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_norm1_from_block4_attention_k_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block4_norm1_from_block4_attention_k_sum);
-}
-
-/* The rows of a strip of compute_d_block4_norm1_from_block4_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_k,
-    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block4_norm1_from_block4_attention_k_sum_tile(GW_ROWS, width, done, first, i1, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block4_norm1_from_block4_attention_k_sum_tile(2, width, done, first, i1, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block4_norm1_from_block4_attention_k_sum_tile(1, width, done, first, i1, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_norm1_from_block4_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_from_block4_attention_k_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_k_W,
-    const float *restrict d_block4_attention_k,
-    float *restrict d_block4_norm1_from_block4_attention_k_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block4_attention_k[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_attention_k_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block4_attention_k[n_first*8192 + i1*128 + j]*block4_attention_k_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block4_norm1_from_block4_attention_k_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block4_norm1_from_block4_attention_k_sum);
-        }
-    }
-}
-
 static void compute_d_block4_norm1_from_block4_attention_k_sum(
     ptrdiff_t rows, const float *restrict block4_attention_k_W,
     const float *restrict d_block4_attention_k,
-    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_panel)
+    float *restrict d_block4_norm1_from_block4_attention_k_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block4_norm1_from_block4_attention_k_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block4_attention_k_W, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block4_attention_k_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_k_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_norm1_from_block4_attention_k_sum_strip(1, first, i1, rows, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_norm1_from_block4_attention_k_sum_strip(2, first, i1, rows, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
-                } else {
-                    compute_d_block4_norm1_from_block4_attention_k_sum_strip(GW_STRIP, first, i1, rows, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block4_norm1_from_block4_attention_k_sum_at = value;
+                    d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_k_sum_at;
                 }
             }
         }
@@ -8741,106 +4860,43 @@ static void compute_d_block4_attention_q_b(
 
 /* d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
        k]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block4_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block4_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block4_attention_q_W)
-{
-    const float d_block4_attention_q_W_at = value;
-    d_block4_attention_q_W[k*128 + j] = d_block4_attention_q_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block4_attention_q_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_attention_q_W_point(row[i - first], k_first + r, i, d_block4_attention_q_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_attention_q_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
-    float *restrict d_block4_attention_q_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block4_attention_q[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block4_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block4_attention_q_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block4_attention_q_W);
-}
-
-/* The rows of a strip of compute_d_block4_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block4_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
-    float *restrict d_block4_attention_q_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block4_attention_q_W_tile(GW_ROWS, width, done, first, rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
-    }
-}
-
 static void compute_d_block4_attention_q_W(
     ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
     float *restrict d_block4_attention_q_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block4_attention_q_W_strip(1, first, rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
-        } else if (width == 2) {
-            compute_d_block4_attention_q_W_strip(2, first, rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
-        } else {
-            compute_d_block4_attention_q_W_strip(GW_STRIP, first, rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block4_attention_q_W_tile(2, wide, done, first, rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_q_W_at = value;
+                    d_block4_attention_q_W[k*128 + j] = d_block4_attention_q_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block4_attention_q_W_tile(1, wide, done, first, rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
     }
 }
 
@@ -8851,154 +4907,50 @@ static void compute_d_block4_attention_q_W(
        d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
        d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]    adjoint of block4.attention.v_sum,
        block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block4_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict d_block4_norm1_from_block4_attention_k_sum,
-    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
-    float *restrict d_block4_norm1)
-{
-    const float d_block4_norm1_from_block4_attention_q_sum = value;
-    const float d_block4_norm1_at = d_block4_norm1_from_block4_attention_q_sum + d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] + d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2];
-    d_block4_norm1[n*8192 + i1*128 + i2] = d_block4_norm1_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict d_block4_norm1_from_block4_attention_k_sum,
-    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
-    float *restrict d_block4_norm1)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_norm1_point(row[i - first], n_first + r, i, i1, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block4_attention_q,
-    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
-    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
-    float *restrict d_block4_norm1, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block4_attention_q[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_norm1_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1);
-}
-
-/* The rows of a strip of compute_d_block4_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block4_attention_q,
-    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
-    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
-    float *restrict d_block4_norm1, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block4_norm1_tile(GW_ROWS, width, done, first, i1, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block4_norm1_tile(2, width, done, first, i1, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block4_norm1_tile(1, width, done, first, i1, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block4_attention_q_W,
-    const float *restrict d_block4_attention_q,
-    const float *restrict d_block4_norm1_from_block4_attention_k_sum,
-    const float *restrict d_block4_norm1_from_block4_attention_v_sum,
-    float *restrict d_block4_norm1)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block4_attention_q[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block4_attention_q_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block4_attention_q[n_first*8192 + i1*128 + j]*block4_attention_q_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block4_norm1_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1);
-        }
-    }
-}
-
 static void compute_d_block4_norm1(
     ptrdiff_t rows, const float *restrict block4_attention_q_W,
     const float *restrict d_block4_attention_q,
     const float *restrict d_block4_norm1_from_block4_attention_k_sum,
     const float *restrict d_block4_norm1_from_block4_attention_v_sum,
-    float *restrict d_block4_norm1, float *restrict gw_panel)
+    float *restrict d_block4_norm1, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block4_norm1_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block4_attention_q_W, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block4_attention_q_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block4_attention_q_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_norm1_strip(1, first, i1, rows, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_norm1_strip(2, first, i1, rows, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
-                } else {
-                    compute_d_block4_norm1_strip(GW_STRIP, first, i1, rows, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block4_norm1_from_block4_attention_q_sum = value;
+                    const float d_block4_norm1_at = d_block4_norm1_from_block4_attention_q_sum + d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] + d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2];
+                    d_block4_norm1[n*8192 + i1*128 + i2] = d_block4_norm1_at;
                 }
             }
         }
@@ -9043,154 +4995,24 @@ static void compute_d_block4_norm1_var(
    then d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
        d_block4.norm1_mean_from_block4.norm1_var[n, i1]    adjoint of block4.norm1,
        block4.norm1_var (small_gpt.py:36) */
-/* What compute_d_block4_norm1_mean_from_block4_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block4_norm1_var,
-    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
-    float *restrict d_block4_norm1_mean)
-{
-    const float d_block4_norm1_mean_from_block4_norm1_sum = value;
-    const float d_block4_norm1_mean_from_block4_norm1 = -d_block4_norm1_mean_from_block4_norm1_sum/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
-    const float d_block4_norm1_mean_at = d_block4_norm1_mean_from_block4_norm1 + d_block4_norm1_mean_from_block4_norm1_var[n*64 + i1];
-    d_block4_norm1_mean[n*64 + i1] = d_block4_norm1_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block4_norm1_mean_from_block4_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block4_norm1_var,
-    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
-    float *restrict d_block4_norm1_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block4_norm1_mean_from_block4_norm1_point(row[i - first], one_row_first + r, i, n, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block4_norm1_mean_from_block4_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var,
-    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
-    float *restrict d_block4_norm1_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block4_norm1_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block4_norm1_mean_from_block4_norm1_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean);
-}
-
-/* The rows of a strip of compute_d_block4_norm1_mean_from_block4_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict block4_norm1_var,
-    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
-    float *restrict d_block4_norm1_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block4_norm1_mean_from_block4_norm1_tile(GW_ROWS, width, done, first, n, block4_norm1_W, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block4_norm1_mean_from_block4_norm1_tile(2, width, done, first, n, block4_norm1_W, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block4_norm1_mean_from_block4_norm1_tile(1, width, done, first, n, block4_norm1_W, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block4_norm1_mean_from_block4_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block4_norm1_mean_from_block4_norm1_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
-    const float *restrict block4_norm1_var,
-    const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
-    float *restrict d_block4_norm1_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block4_norm1_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block4_norm1[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block4_norm1_W[i2]*d_block4_norm1[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block4_norm1_mean_from_block4_norm1_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean);
-        }
-    }
-}
-
 static void compute_d_block4_norm1_mean_from_block4_norm1(
     ptrdiff_t rows, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
     const float *restrict block4_norm1_var,
     const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
-    float *restrict d_block4_norm1_mean, float *restrict gw_panel)
+    float *restrict d_block4_norm1_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block4_norm1_mean_from_block4_norm1_dots(done, gw_least(new_first, 64 - 4), new_first, n, block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block4_norm1_mean_from_block4_norm1_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block4_norm1_mean_from_block4_norm1_sum += gw_dot(&block4_norm1_W[i2], &d_block4_norm1[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block4_norm1[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block4_norm1_mean_from_block4_norm1_strip(1, first, n, block4_norm1_W, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block4_norm1_mean_from_block4_norm1_strip(2, first, n, block4_norm1_W, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
-                } else {
-                    compute_d_block4_norm1_mean_from_block4_norm1_strip(GW_STRIP, first, n, block4_norm1_W, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
-                }
-            }
+            const float d_block4_norm1_mean_from_block4_norm1 = -d_block4_norm1_mean_from_block4_norm1_sum/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
+            const float d_block4_norm1_mean_at = d_block4_norm1_mean_from_block4_norm1 + d_block4_norm1_mean_from_block4_norm1_var[n*64 + i1];
+            d_block4_norm1_mean[n*64 + i1] = d_block4_norm1_mean_at;
         }
     }
 }
@@ -9297,106 +5119,43 @@ static void compute_d_block3_down_b(
 
 /* d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
        adjoint of block3.down_sum (small_gpt.py:41) */
-/* What compute_d_block3_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block3_down_W)
-{
-    const float d_block3_down_W_at = value;
-    d_block3_down_W[k*128 + j] = d_block3_down_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_down_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block3_down_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_down_W_point(row[i - first], k_first + r, i, d_block3_down_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_down_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
-    float *restrict d_block3_down_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_add_3[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = h_3[n*32768 + i1*512 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_down_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block3_down_W);
-}
-
-/* The rows of a strip of compute_d_block3_down_W that fill a tile. */
-GW_INLINE void compute_d_block3_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
-    float *restrict d_block3_down_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 512; done += GW_ROWS) {
-        compute_d_block3_down_W_tile(GW_ROWS, width, done, first, rows, d_add_3, h_3, d_block3_down_W);
-    }
-}
-
 static void compute_d_block3_down_W(
     ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
     float *restrict d_block3_down_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block3_down_W_strip(1, first, rows, d_add_3, h_3, d_block3_down_W);
-        } else if (width == 2) {
-            compute_d_block3_down_W_strip(2, first, rows, d_add_3, h_3, d_block3_down_W);
-        } else {
-            compute_d_block3_down_W_strip(GW_STRIP, first, rows, d_add_3, h_3, d_block3_down_W);
+    const ptrdiff_t height_of_all = 512;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*32768 + i1*512;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 512 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 512; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block3_down_W_tile(2, wide, done, first, rows, d_add_3, h_3, d_block3_down_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_down_W_at = value;
+                    d_block3_down_W[k*128 + j] = d_block3_down_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 512 && first < 128; first += wide * GW_LANES) {
-        compute_d_block3_down_W_tile(1, wide, done, first, rows, d_add_3, h_3, d_block3_down_W);
     }
 }
 
@@ -9405,140 +5164,47 @@ static void compute_d_block3_down_W(
    then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
        i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]    adjoint of h_3 (small_gpt.py:40) */
-/* What compute_d_h_3 does with its sum at one point. */
-GW_INLINE void compute_d_h_3_point(float value, ptrdiff_t i0, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
-{
-    const float d_h_3 = value;
-    const float d_block3_up_at = d_h_3*(0.5f + 0.5f*gw_erff(0.70710677f*block3_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block3_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block3_up[i0*32768 + i1*512 + i2]*block3_up[i0*32768 + i1*512 + i2])));
-    d_block3_up[i0*32768 + i1*512 + i2] = d_block3_up_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_3_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block3_up, float *restrict d_block3_up)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_3_point(row[i - first], i0_first + r, i, i1, block3_up, d_block3_up);
-        }
-    }
-}
-
-/* A tile of compute_d_h_3: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_3_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add_3, const float *restrict block3_up,
-    float *restrict d_block3_up, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_add_3[(i0_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_3_finish(tile + first - i2_first, height, span, i0_first, first, end, i1, block3_up, d_block3_up);
-}
-
-/* The rows of a strip of compute_d_h_3 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_3_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_3, const float *restrict block3_up,
-    float *restrict d_block3_up, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_3_tile(GW_ROWS, width, done, first, i1, d_add_3, block3_up, d_block3_up, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_3_tile(2, width, done, first, i1, d_add_3, block3_up, d_block3_up, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_3_tile(1, width, done, first, i1, d_add_3, block3_up, d_block3_up, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_h_3, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_3_dots(
-    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_down_W, const float *restrict d_add_3,
-    const float *restrict block3_up, float *restrict d_block3_up)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_add_3[i0_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_down_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_add_3[i0_first*8192 + i1*128 + j]*block3_down_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_h_3_point(gw_total8(&sum[c]) + rest[c], i0_first, i2_first + c, i1, block3_up, d_block3_up);
-        }
-    }
-}
-
 static void compute_d_h_3(
     ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict d_add_3,
-    const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_panel)
+    const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 512; new_first += 4) {
-                    compute_d_h_3_dots(done, gw_least(new_first, 512 - 4), new_first, i1, block3_down_W, d_add_3, block3_up, d_block3_up);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block3_down_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_down_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_h_3_strip(1, first, i1, rows, d_add_3, block3_up, d_block3_up, gw_panel);
-                } else if (width == 2) {
-                    compute_d_h_3_strip(2, first, i1, rows, d_add_3, block3_up, d_block3_up, gw_panel);
-                } else {
-                    compute_d_h_3_strip(GW_STRIP, first, i1, rows, d_add_3, block3_up, d_block3_up, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = i0*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_h_3 = value;
+                    const float d_block3_up_at = d_h_3*(0.5f + 0.5f*gw_erff(0.70710677f*block3_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block3_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block3_up[i0*32768 + i1*512 + i2]*block3_up[i0*32768 + i1*512 + i2])));
+                    d_block3_up[i0*32768 + i1*512 + i2] = d_block3_up_at;
                 }
             }
         }
@@ -9572,244 +5238,88 @@ static void compute_d_block3_up_b(
 
 /* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
        i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
-/* What compute_d_block3_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block3_up_W)
-{
-    const float d_block3_up_W_at = value;
-    d_block3_up_W[k*512 + j] = d_block3_up_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_up_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block3_up_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_up_W_point(row[i - first], k_first + r, i, d_block3_up_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_up_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
-    float *restrict d_block3_up_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block3_up[n*32768 + i1*512 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block3_norm2[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_up_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block3_up_W);
-}
-
-/* The rows of a strip of compute_d_block3_up_W that fill a tile. */
-GW_INLINE void compute_d_block3_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
-    float *restrict d_block3_up_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block3_up_W_tile(GW_ROWS, width, done, first, rows, block3_norm2, d_block3_up, d_block3_up_W);
-    }
-}
-
 static void compute_d_block3_up_W(
     ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
     float *restrict d_block3_up_W)
 {
-    enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block3_up_W_strip(1, first, rows, block3_norm2, d_block3_up, d_block3_up_W);
-        } else if (width == 2) {
-            compute_d_block3_up_W_strip(2, first, rows, block3_norm2, d_block3_up, d_block3_up_W);
-        } else {
-            compute_d_block3_up_W_strip(GW_STRIP, first, rows, block3_norm2, d_block3_up, d_block3_up_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*32768 + i1*512;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-            compute_d_block3_up_W_tile(2, wide, done, first, rows, block3_norm2, d_block3_up, d_block3_up_W);
+    const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_up_W_at = value;
+                    d_block3_up_W[k*512 + j] = d_block3_up_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 512; first += wide * GW_LANES) {
-        compute_d_block3_up_W_tile(1, wide, done, first, rows, block3_norm2, d_block3_up, d_block3_up_W);
     }
 }
 
 /* d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
        adjoint of block3.up_sum (small_gpt.py:40) */
-/* What compute_d_block3_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block3_norm2)
-{
-    const float d_block3_norm2_at = value;
-    d_block3_norm2[n*8192 + i1*128 + i2] = d_block3_norm2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block3_norm2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_norm2_point(row[i - first], n_first + r, i, i1, d_block3_norm2);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_up, float *restrict d_block3_norm2,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_up[(n_first + r)*32768 + i1*512 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_norm2_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block3_norm2);
-}
-
-/* The rows of a strip of compute_d_block3_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_up,
-    float *restrict d_block3_norm2, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block3_norm2_tile(GW_ROWS, width, done, first, i1, d_block3_up, d_block3_norm2, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block3_norm2_tile(2, width, done, first, i1, d_block3_up, d_block3_norm2, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block3_norm2_tile(1, width, done, first, i1, d_block3_up, d_block3_norm2, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm2_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_up_W, const float *restrict d_block3_up,
-    float *restrict d_block3_norm2)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 512; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block3_up[n_first*32768 + i1*512 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_up_W[(i2_first + c)*512 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 512; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block3_up[n_first*32768 + i1*512 + j]*block3_up_W[(i2_first + c)*512 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block3_norm2_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block3_norm2);
-        }
-    }
-}
-
 static void compute_d_block3_norm2(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict d_block3_up,
-    float *restrict d_block3_norm2, float *restrict gw_panel)
+    float *restrict d_block3_norm2, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block3_norm2_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block3_up_W, d_block3_up, d_block3_norm2);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t j = 0; j < 512; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 512; j++) {
+                gw_right_panel[j*span + lane] = block3_up_W[i2*512 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_up_W[i2*512 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_norm2_strip(1, first, i1, rows, d_block3_up, d_block3_norm2, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_norm2_strip(2, first, i1, rows, d_block3_up, d_block3_norm2, gw_panel);
-                } else {
-                    compute_d_block3_norm2_strip(GW_STRIP, first, i1, rows, d_block3_up, d_block3_norm2, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block3_norm2_at = value;
+                    d_block3_norm2[n*8192 + i1*128 + i2] = d_block3_norm2_at;
                 }
             }
         }
@@ -9854,154 +5364,24 @@ static void compute_d_block3_norm2_var(
    then d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
        d_block3.norm2_mean_from_block3.norm2_var[n, i1]    adjoint of block3.norm2,
        block3.norm2_var (small_gpt.py:39) */
-/* What compute_d_block3_norm2_mean_from_block3_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block3_norm2_var,
-    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
-    float *restrict d_block3_norm2_mean)
-{
-    const float d_block3_norm2_mean_from_block3_norm2_sum = value;
-    const float d_block3_norm2_mean_from_block3_norm2 = -d_block3_norm2_mean_from_block3_norm2_sum/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
-    const float d_block3_norm2_mean_at = d_block3_norm2_mean_from_block3_norm2 + d_block3_norm2_mean_from_block3_norm2_var[n*64 + i1];
-    d_block3_norm2_mean[n*64 + i1] = d_block3_norm2_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm2_mean_from_block3_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block3_norm2_var,
-    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
-    float *restrict d_block3_norm2_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_norm2_mean_from_block3_norm2_point(row[i - first], one_row_first + r, i, n, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_norm2_mean_from_block3_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var,
-    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
-    float *restrict d_block3_norm2_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm2_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_norm2_mean_from_block3_norm2_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean);
-}
-
-/* The rows of a strip of compute_d_block3_norm2_mean_from_block3_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict block3_norm2_var,
-    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
-    float *restrict d_block3_norm2_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block3_norm2_mean_from_block3_norm2_tile(GW_ROWS, width, done, first, n, block3_norm2_W, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block3_norm2_mean_from_block3_norm2_tile(2, width, done, first, n, block3_norm2_W, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block3_norm2_mean_from_block3_norm2_tile(1, width, done, first, n, block3_norm2_W, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_norm2_mean_from_block3_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm2_mean_from_block3_norm2_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
-    const float *restrict block3_norm2_var,
-    const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
-    float *restrict d_block3_norm2_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block3_norm2_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block3_norm2[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block3_norm2_W[i2]*d_block3_norm2[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block3_norm2_mean_from_block3_norm2_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean);
-        }
-    }
-}
-
 static void compute_d_block3_norm2_mean_from_block3_norm2(
     ptrdiff_t rows, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
     const float *restrict block3_norm2_var,
     const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
-    float *restrict d_block3_norm2_mean, float *restrict gw_panel)
+    float *restrict d_block3_norm2_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block3_norm2_mean_from_block3_norm2_dots(done, gw_least(new_first, 64 - 4), new_first, n, block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block3_norm2_mean_from_block3_norm2_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block3_norm2_mean_from_block3_norm2_sum += gw_dot(&block3_norm2_W[i2], &d_block3_norm2[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block3_norm2[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_norm2_mean_from_block3_norm2_strip(1, first, n, block3_norm2_W, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_norm2_mean_from_block3_norm2_strip(2, first, n, block3_norm2_W, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
-                } else {
-                    compute_d_block3_norm2_mean_from_block3_norm2_strip(GW_STRIP, first, n, block3_norm2_W, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
-                }
-            }
+            const float d_block3_norm2_mean_from_block3_norm2 = -d_block3_norm2_mean_from_block3_norm2_sum/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
+            const float d_block3_norm2_mean_at = d_block3_norm2_mean_from_block3_norm2 + d_block3_norm2_mean_from_block3_norm2_var[n*64 + i1];
+            d_block3_norm2_mean[n*64 + i1] = d_block3_norm2_mean_at;
         }
     }
 }
@@ -10108,244 +5488,88 @@ static void compute_d_block3_attention_out_b(
 
 /* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
        i1, k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block3_attention_out_W)
-{
-    const float d_block3_attention_out_W_at = value;
-    d_block3_attention_out_W[k*128 + j] = d_block3_attention_out_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block3_attention_out_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_out_W_point(row[i - first], k_first + r, i, d_block3_attention_out_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_out_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
-    float *restrict d_block3_attention_out_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_x_4[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block3_attention_joined[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_out_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block3_attention_out_W);
-}
-
-/* The rows of a strip of compute_d_block3_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
-    float *restrict d_block3_attention_out_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block3_attention_out_W_tile(GW_ROWS, width, done, first, rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
-    }
-}
-
 static void compute_d_block3_attention_out_W(
     ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
     float *restrict d_block3_attention_out_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block3_attention_out_W_strip(1, first, rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
-        } else if (width == 2) {
-            compute_d_block3_attention_out_W_strip(2, first, rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
-        } else {
-            compute_d_block3_attention_out_W_strip(GW_STRIP, first, rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block3_attention_out_W_tile(2, wide, done, first, rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_out_W_at = value;
+                    d_block3_attention_out_W[k*128 + j] = d_block3_attention_out_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block3_attention_out_W_tile(1, wide, done, first, rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
     }
 }
 
 /* d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
        j]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block3_attention_joined)
-{
-    const float d_block3_attention_joined_at = value;
-    d_block3_attention_joined[n*8192 + i1*128 + i2] = d_block3_attention_joined_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_joined_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block3_attention_joined)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_joined_point(row[i - first], n_first + r, i, i1, d_block3_attention_joined);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_joined_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_4, float *restrict d_block3_attention_joined,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_x_4[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_joined_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block3_attention_joined);
-}
-
-/* The rows of a strip of compute_d_block3_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_4,
-    float *restrict d_block3_attention_joined, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block3_attention_joined_tile(GW_ROWS, width, done, first, i1, d_x_4, d_block3_attention_joined, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block3_attention_joined_tile(2, width, done, first, i1, d_x_4, d_block3_attention_joined, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block3_attention_joined_tile(1, width, done, first, i1, d_x_4, d_block3_attention_joined, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_attention_joined_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_out_W, const float *restrict d_x_4,
-    float *restrict d_block3_attention_joined)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_x_4[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_attention_out_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_x_4[n_first*8192 + i1*128 + j]*block3_attention_out_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block3_attention_joined_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block3_attention_joined);
-        }
-    }
-}
-
 static void compute_d_block3_attention_joined(
     ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict d_x_4,
-    float *restrict d_block3_attention_joined, float *restrict gw_panel)
+    float *restrict d_block3_attention_joined, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block3_attention_joined_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block3_attention_out_W, d_x_4, d_block3_attention_joined);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block3_attention_out_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_out_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_attention_joined_strip(1, first, i1, rows, d_x_4, d_block3_attention_joined, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_attention_joined_strip(2, first, i1, rows, d_x_4, d_block3_attention_joined, gw_panel);
-                } else {
-                    compute_d_block3_attention_joined_strip(GW_STRIP, first, i1, rows, d_x_4, d_block3_attention_joined, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block3_attention_joined_at = value;
+                    d_block3_attention_joined[n*8192 + i1*128 + i2] = d_block3_attention_joined_at;
                 }
             }
         }
@@ -10373,142 +5597,48 @@ static void compute_d_block3_attention_mixed(
 /* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
        block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of
        block3.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block3_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
-{
-    const float d_block3_attention_mixed_weights_at = value;
-    d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_weights_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_mixed_weights)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_mixed_weights_point(row[i - first], i2_first + r, i, n, i1, d_block3_attention_mixed_weights);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed,
-    float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[e*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_attention_mixed[n*8192 + i1*2048 + (i2_first + r)*32 + e];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_mixed_weights_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, d_block3_attention_mixed_weights);
-}
-
-/* The rows of a strip of compute_d_block3_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block3_attention_mixed,
-    float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block3_attention_mixed_weights_tile(GW_ROWS, width, done, first, n, i1, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_d_block3_attention_mixed_weights_tile(2, width, done, first, n, i1, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
-    }
-    if (done < 64) {
-        compute_d_block3_attention_mixed_weights_tile(1, width, done, first, n, i1, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_attention_mixed_weights_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_v_heads,
-    const float *restrict d_block3_attention_mixed,
-    float *restrict d_block3_attention_mixed_weights)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t e = 0;
-    for (; e + 8 <= 32; e += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block3_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; e < 32; e++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block3_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]*block3_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_d_block3_attention_mixed_weights_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, d_block3_attention_mixed_weights);
-        }
-    }
-}
-
 static void compute_d_block3_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block3_attention_v_heads,
     const float *restrict d_block3_attention_mixed,
-    float *restrict d_block3_attention_mixed_weights, float *restrict gw_panel)
+    float *restrict d_block3_attention_mixed_weights, float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t e = 0; e < 32; e++) {
+        left_at[e] = e;
+        right_at[e] = e*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_d_block3_attention_mixed_weights_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t e = 0; e < 32; e++) {
+                        gw_right_panel[e*span + lane] = block3_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block3_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_d_block3_attention_mixed_weights_strip(1, first, n, i1, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
-                    } else if (width == 2) {
-                        compute_d_block3_attention_mixed_weights_strip(2, first, n, i1, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
-                    } else {
-                        compute_d_block3_attention_mixed_weights_strip(GW_STRIP, first, n, i1, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float d_block3_attention_mixed_weights_at = value;
+                            d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_weights_at;
+                        }
                     }
                 }
             }
@@ -10519,106 +5649,43 @@ static void compute_d_block3_attention_mixed_weights(
 /* d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
        adjoint of block3.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block3_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_v_heads)
-{
-    const float d_block3_attention_v_heads_at = value;
-    d_block3_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_v_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_v_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_v_heads_point(row[i - first], i2_first + r, i, n, i1, d_block3_attention_v_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_v_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
-    const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_block3_attention_mixed[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_attention_mixed_weights[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_v_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block3_attention_v_heads);
-}
-
-/* The rows of a strip of compute_d_block3_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block3_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_mixed_weights,
-    const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block3_attention_v_heads_tile(GW_ROWS, width, done, first, n, i1, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
-    }
-}
-
 static void compute_d_block3_attention_v_heads(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
     const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block3_attention_v_heads_strip(1, first, n, i1, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
-                } else if (width == 2) {
-                    compute_d_block3_attention_v_heads_strip(2, first, n, i1, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
-                } else {
-                    compute_d_block3_attention_v_heads_strip(GW_STRIP, first, n, i1, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block3_attention_v_heads_at = value;
+                            d_block3_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_v_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block3_attention_v_heads_tile(2, wide, done, first, n, i1, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block3_attention_v_heads_tile(1, wide, done, first, n, i1, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
             }
         }
     }
@@ -10685,109 +5752,44 @@ static void compute_d_block3_attention_mixed_scores(
 /* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
        i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block3.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_k_heads)
-{
-    const float d_block3_attention_k_heads_at = value;
-    d_block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_k_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_k_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_k_heads_point(row[i - first], i2_first + r, i, n, i1, d_block3_attention_k_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_k_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
-    const float *restrict d_block3_attention_mixed_scores_sum,
-    float *restrict d_block3_attention_k_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_q_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_attention_mixed_scores_sum[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_k_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block3_attention_k_heads);
-}
-
-/* The rows of a strip of compute_d_block3_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block3_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_q_heads,
-    const float *restrict d_block3_attention_mixed_scores_sum,
-    float *restrict d_block3_attention_k_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block3_attention_k_heads_tile(GW_ROWS, width, done, first, n, i1, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
-    }
-}
-
 static void compute_d_block3_attention_k_heads(
     ptrdiff_t rows, const float *restrict block3_attention_q_heads,
     const float *restrict d_block3_attention_mixed_scores_sum,
     float *restrict d_block3_attention_k_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block3_attention_k_heads_strip(1, first, n, i1, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
-                } else if (width == 2) {
-                    compute_d_block3_attention_k_heads_strip(2, first, n, i1, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
-                } else {
-                    compute_d_block3_attention_k_heads_strip(GW_STRIP, first, n, i1, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block3_attention_k_heads_at = value;
+                            d_block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_k_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block3_attention_k_heads_tile(2, wide, done, first, n, i1, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block3_attention_k_heads_tile(1, wide, done, first, n, i1, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
             }
         }
     }
@@ -10796,109 +5798,44 @@ static void compute_d_block3_attention_k_heads(
 /* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
        i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block3.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_q_heads)
-{
-    const float d_block3_attention_q_heads_at = value;
-    d_block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_q_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block3_attention_q_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_q_heads_point(row[i - first], i2_first + r, i, n, i1, d_block3_attention_q_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_q_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads,
-    const float *restrict d_block3_attention_mixed_scores_sum,
-    float *restrict d_block3_attention_q_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block3_attention_k_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_attention_mixed_scores_sum[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_q_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block3_attention_q_heads);
-}
-
-/* The rows of a strip of compute_d_block3_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block3_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block3_attention_k_heads,
-    const float *restrict d_block3_attention_mixed_scores_sum,
-    float *restrict d_block3_attention_q_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block3_attention_q_heads_tile(GW_ROWS, width, done, first, n, i1, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
-    }
-}
-
 static void compute_d_block3_attention_q_heads(
     ptrdiff_t rows, const float *restrict block3_attention_k_heads,
     const float *restrict d_block3_attention_mixed_scores_sum,
     float *restrict d_block3_attention_q_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block3_attention_q_heads_strip(1, first, n, i1, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
-                } else if (width == 2) {
-                    compute_d_block3_attention_q_heads_strip(2, first, n, i1, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
-                } else {
-                    compute_d_block3_attention_q_heads_strip(GW_STRIP, first, n, i1, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block3_attention_q_heads_at = value;
+                            d_block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_q_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block3_attention_q_heads_tile(2, wide, done, first, n, i1, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block3_attention_q_heads_tile(1, wide, done, first, n, i1, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
             }
         }
     }
@@ -10948,247 +5885,90 @@ static void compute_d_block3_attention_v_b(
 
 /* d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
        k]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block3_attention_v_W)
-{
-    const float d_block3_attention_v_W_at = value;
-    d_block3_attention_v_W[k*128 + j] = d_block3_attention_v_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block3_attention_v_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_v_W_point(row[i - first], k_first + r, i, d_block3_attention_v_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_v_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
-    float *restrict d_block3_attention_v_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block3_attention_v[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block3_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_v_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block3_attention_v_W);
-}
-
-/* The rows of a strip of compute_d_block3_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
-    float *restrict d_block3_attention_v_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block3_attention_v_W_tile(GW_ROWS, width, done, first, rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
-    }
-}
-
 static void compute_d_block3_attention_v_W(
     ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
     float *restrict d_block3_attention_v_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block3_attention_v_W_strip(1, first, rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
-        } else if (width == 2) {
-            compute_d_block3_attention_v_W_strip(2, first, rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
-        } else {
-            compute_d_block3_attention_v_W_strip(GW_STRIP, first, rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block3_attention_v_W_tile(2, wide, done, first, rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_v_W_at = value;
+                    d_block3_attention_v_W[k*128 + j] = d_block3_attention_v_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block3_attention_v_W_tile(1, wide, done, first, rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
     }
 }
 
 /* d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
        block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]    adjoint of
        block3.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block3_norm1_from_block3_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_v_sum)
-{
-    const float d_block3_norm1_from_block3_attention_v_sum_at = value;
-    d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_v_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_from_block3_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_v_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_norm1_from_block3_attention_v_sum_point(row[i - first], n_first + r, i, i1, d_block3_norm1_from_block3_attention_v_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_norm1_from_block3_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_attention_v,
-    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_attention_v[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_norm1_from_block3_attention_v_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block3_norm1_from_block3_attention_v_sum);
-}
-
-/* The rows of a strip of compute_d_block3_norm1_from_block3_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_v,
-    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block3_norm1_from_block3_attention_v_sum_tile(GW_ROWS, width, done, first, i1, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block3_norm1_from_block3_attention_v_sum_tile(2, width, done, first, i1, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block3_norm1_from_block3_attention_v_sum_tile(1, width, done, first, i1, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_norm1_from_block3_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_v_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_v_W,
-    const float *restrict d_block3_attention_v,
-    float *restrict d_block3_norm1_from_block3_attention_v_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block3_attention_v[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_attention_v_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block3_attention_v[n_first*8192 + i1*128 + j]*block3_attention_v_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block3_norm1_from_block3_attention_v_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block3_norm1_from_block3_attention_v_sum);
-        }
-    }
-}
-
 static void compute_d_block3_norm1_from_block3_attention_v_sum(
     ptrdiff_t rows, const float *restrict block3_attention_v_W,
     const float *restrict d_block3_attention_v,
-    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_panel)
+    float *restrict d_block3_norm1_from_block3_attention_v_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block3_norm1_from_block3_attention_v_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block3_attention_v_W, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block3_attention_v_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_v_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_norm1_from_block3_attention_v_sum_strip(1, first, i1, rows, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_norm1_from_block3_attention_v_sum_strip(2, first, i1, rows, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
-                } else {
-                    compute_d_block3_norm1_from_block3_attention_v_sum_strip(GW_STRIP, first, i1, rows, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block3_norm1_from_block3_attention_v_sum_at = value;
+                    d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_v_sum_at;
                 }
             }
         }
@@ -11239,247 +6019,90 @@ static void compute_d_block3_attention_k_b(
 
 /* d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
        k]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block3_attention_k_W)
-{
-    const float d_block3_attention_k_W_at = value;
-    d_block3_attention_k_W[k*128 + j] = d_block3_attention_k_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block3_attention_k_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_k_W_point(row[i - first], k_first + r, i, d_block3_attention_k_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_k_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
-    float *restrict d_block3_attention_k_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block3_attention_k[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block3_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_k_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block3_attention_k_W);
-}
-
-/* The rows of a strip of compute_d_block3_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
-    float *restrict d_block3_attention_k_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block3_attention_k_W_tile(GW_ROWS, width, done, first, rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
-    }
-}
-
 static void compute_d_block3_attention_k_W(
     ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
     float *restrict d_block3_attention_k_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block3_attention_k_W_strip(1, first, rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
-        } else if (width == 2) {
-            compute_d_block3_attention_k_W_strip(2, first, rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
-        } else {
-            compute_d_block3_attention_k_W_strip(GW_STRIP, first, rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block3_attention_k_W_tile(2, wide, done, first, rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_k_W_at = value;
+                    d_block3_attention_k_W[k*128 + j] = d_block3_attention_k_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block3_attention_k_W_tile(1, wide, done, first, rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
     }
 }
 
 /* d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
        block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]    adjoint of
        block3.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block3_norm1_from_block3_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_k_sum)
-{
-    const float d_block3_norm1_from_block3_attention_k_sum_at = value;
-    d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_k_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_from_block3_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block3_norm1_from_block3_attention_k_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_norm1_from_block3_attention_k_sum_point(row[i - first], n_first + r, i, i1, d_block3_norm1_from_block3_attention_k_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_norm1_from_block3_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_attention_k,
-    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_attention_k[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_norm1_from_block3_attention_k_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block3_norm1_from_block3_attention_k_sum);
-}
-
-/* The rows of a strip of compute_d_block3_norm1_from_block3_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_k,
-    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block3_norm1_from_block3_attention_k_sum_tile(GW_ROWS, width, done, first, i1, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block3_norm1_from_block3_attention_k_sum_tile(2, width, done, first, i1, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block3_norm1_from_block3_attention_k_sum_tile(1, width, done, first, i1, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_norm1_from_block3_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_from_block3_attention_k_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_k_W,
-    const float *restrict d_block3_attention_k,
-    float *restrict d_block3_norm1_from_block3_attention_k_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block3_attention_k[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_attention_k_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block3_attention_k[n_first*8192 + i1*128 + j]*block3_attention_k_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block3_norm1_from_block3_attention_k_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block3_norm1_from_block3_attention_k_sum);
-        }
-    }
-}
-
 static void compute_d_block3_norm1_from_block3_attention_k_sum(
     ptrdiff_t rows, const float *restrict block3_attention_k_W,
     const float *restrict d_block3_attention_k,
-    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_panel)
+    float *restrict d_block3_norm1_from_block3_attention_k_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block3_norm1_from_block3_attention_k_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block3_attention_k_W, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block3_attention_k_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_k_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_norm1_from_block3_attention_k_sum_strip(1, first, i1, rows, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_norm1_from_block3_attention_k_sum_strip(2, first, i1, rows, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
-                } else {
-                    compute_d_block3_norm1_from_block3_attention_k_sum_strip(GW_STRIP, first, i1, rows, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block3_norm1_from_block3_attention_k_sum_at = value;
+                    d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_k_sum_at;
                 }
             }
         }
@@ -11530,106 +6153,43 @@ static void compute_d_block3_attention_q_b(
 
 /* d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
        k]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block3_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block3_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block3_attention_q_W)
-{
-    const float d_block3_attention_q_W_at = value;
-    d_block3_attention_q_W[k*128 + j] = d_block3_attention_q_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block3_attention_q_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_attention_q_W_point(row[i - first], k_first + r, i, d_block3_attention_q_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_attention_q_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
-    float *restrict d_block3_attention_q_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block3_attention_q[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block3_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block3_attention_q_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block3_attention_q_W);
-}
-
-/* The rows of a strip of compute_d_block3_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block3_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
-    float *restrict d_block3_attention_q_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block3_attention_q_W_tile(GW_ROWS, width, done, first, rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
-    }
-}
-
 static void compute_d_block3_attention_q_W(
     ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
     float *restrict d_block3_attention_q_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block3_attention_q_W_strip(1, first, rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
-        } else if (width == 2) {
-            compute_d_block3_attention_q_W_strip(2, first, rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
-        } else {
-            compute_d_block3_attention_q_W_strip(GW_STRIP, first, rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block3_attention_q_W_tile(2, wide, done, first, rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_q_W_at = value;
+                    d_block3_attention_q_W[k*128 + j] = d_block3_attention_q_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block3_attention_q_W_tile(1, wide, done, first, rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
     }
 }
 
@@ -11640,154 +6200,50 @@ static void compute_d_block3_attention_q_W(
        d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
        d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]    adjoint of block3.attention.v_sum,
        block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block3_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict d_block3_norm1_from_block3_attention_k_sum,
-    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
-    float *restrict d_block3_norm1)
-{
-    const float d_block3_norm1_from_block3_attention_q_sum = value;
-    const float d_block3_norm1_at = d_block3_norm1_from_block3_attention_q_sum + d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] + d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2];
-    d_block3_norm1[n*8192 + i1*128 + i2] = d_block3_norm1_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict d_block3_norm1_from_block3_attention_k_sum,
-    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
-    float *restrict d_block3_norm1)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_norm1_point(row[i - first], n_first + r, i, i1, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block3_attention_q,
-    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
-    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
-    float *restrict d_block3_norm1, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block3_attention_q[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_norm1_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1);
-}
-
-/* The rows of a strip of compute_d_block3_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block3_attention_q,
-    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
-    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
-    float *restrict d_block3_norm1, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block3_norm1_tile(GW_ROWS, width, done, first, i1, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block3_norm1_tile(2, width, done, first, i1, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block3_norm1_tile(1, width, done, first, i1, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block3_attention_q_W,
-    const float *restrict d_block3_attention_q,
-    const float *restrict d_block3_norm1_from_block3_attention_k_sum,
-    const float *restrict d_block3_norm1_from_block3_attention_v_sum,
-    float *restrict d_block3_norm1)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block3_attention_q[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block3_attention_q_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block3_attention_q[n_first*8192 + i1*128 + j]*block3_attention_q_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block3_norm1_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1);
-        }
-    }
-}
-
 static void compute_d_block3_norm1(
     ptrdiff_t rows, const float *restrict block3_attention_q_W,
     const float *restrict d_block3_attention_q,
     const float *restrict d_block3_norm1_from_block3_attention_k_sum,
     const float *restrict d_block3_norm1_from_block3_attention_v_sum,
-    float *restrict d_block3_norm1, float *restrict gw_panel)
+    float *restrict d_block3_norm1, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block3_norm1_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block3_attention_q_W, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block3_attention_q_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block3_attention_q_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_norm1_strip(1, first, i1, rows, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_norm1_strip(2, first, i1, rows, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
-                } else {
-                    compute_d_block3_norm1_strip(GW_STRIP, first, i1, rows, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block3_norm1_from_block3_attention_q_sum = value;
+                    const float d_block3_norm1_at = d_block3_norm1_from_block3_attention_q_sum + d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] + d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2];
+                    d_block3_norm1[n*8192 + i1*128 + i2] = d_block3_norm1_at;
                 }
             }
         }
@@ -11832,154 +6288,24 @@ static void compute_d_block3_norm1_var(
    then d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
        d_block3.norm1_mean_from_block3.norm1_var[n, i1]    adjoint of block3.norm1,
        block3.norm1_var (small_gpt.py:36) */
-/* What compute_d_block3_norm1_mean_from_block3_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block3_norm1_var,
-    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
-    float *restrict d_block3_norm1_mean)
-{
-    const float d_block3_norm1_mean_from_block3_norm1_sum = value;
-    const float d_block3_norm1_mean_from_block3_norm1 = -d_block3_norm1_mean_from_block3_norm1_sum/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
-    const float d_block3_norm1_mean_at = d_block3_norm1_mean_from_block3_norm1 + d_block3_norm1_mean_from_block3_norm1_var[n*64 + i1];
-    d_block3_norm1_mean[n*64 + i1] = d_block3_norm1_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block3_norm1_mean_from_block3_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block3_norm1_var,
-    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
-    float *restrict d_block3_norm1_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block3_norm1_mean_from_block3_norm1_point(row[i - first], one_row_first + r, i, n, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block3_norm1_mean_from_block3_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var,
-    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
-    float *restrict d_block3_norm1_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block3_norm1_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block3_norm1_mean_from_block3_norm1_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean);
-}
-
-/* The rows of a strip of compute_d_block3_norm1_mean_from_block3_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict block3_norm1_var,
-    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
-    float *restrict d_block3_norm1_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block3_norm1_mean_from_block3_norm1_tile(GW_ROWS, width, done, first, n, block3_norm1_W, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block3_norm1_mean_from_block3_norm1_tile(2, width, done, first, n, block3_norm1_W, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block3_norm1_mean_from_block3_norm1_tile(1, width, done, first, n, block3_norm1_W, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block3_norm1_mean_from_block3_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block3_norm1_mean_from_block3_norm1_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
-    const float *restrict block3_norm1_var,
-    const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
-    float *restrict d_block3_norm1_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block3_norm1_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block3_norm1[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block3_norm1_W[i2]*d_block3_norm1[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block3_norm1_mean_from_block3_norm1_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean);
-        }
-    }
-}
-
 static void compute_d_block3_norm1_mean_from_block3_norm1(
     ptrdiff_t rows, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
     const float *restrict block3_norm1_var,
     const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
-    float *restrict d_block3_norm1_mean, float *restrict gw_panel)
+    float *restrict d_block3_norm1_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block3_norm1_mean_from_block3_norm1_dots(done, gw_least(new_first, 64 - 4), new_first, n, block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block3_norm1_mean_from_block3_norm1_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block3_norm1_mean_from_block3_norm1_sum += gw_dot(&block3_norm1_W[i2], &d_block3_norm1[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block3_norm1[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block3_norm1_mean_from_block3_norm1_strip(1, first, n, block3_norm1_W, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block3_norm1_mean_from_block3_norm1_strip(2, first, n, block3_norm1_W, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
-                } else {
-                    compute_d_block3_norm1_mean_from_block3_norm1_strip(GW_STRIP, first, n, block3_norm1_W, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
-                }
-            }
+            const float d_block3_norm1_mean_from_block3_norm1 = -d_block3_norm1_mean_from_block3_norm1_sum/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
+            const float d_block3_norm1_mean_at = d_block3_norm1_mean_from_block3_norm1 + d_block3_norm1_mean_from_block3_norm1_var[n*64 + i1];
+            d_block3_norm1_mean[n*64 + i1] = d_block3_norm1_mean_at;
         }
     }
 }
@@ -12086,106 +6412,43 @@ static void compute_d_block2_down_b(
 
 /* d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
        adjoint of block2.down_sum (small_gpt.py:41) */
-/* What compute_d_block2_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block2_down_W)
-{
-    const float d_block2_down_W_at = value;
-    d_block2_down_W[k*128 + j] = d_block2_down_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_down_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block2_down_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_down_W_point(row[i - first], k_first + r, i, d_block2_down_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_down_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
-    float *restrict d_block2_down_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_add_2[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = h_2[n*32768 + i1*512 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_down_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block2_down_W);
-}
-
-/* The rows of a strip of compute_d_block2_down_W that fill a tile. */
-GW_INLINE void compute_d_block2_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
-    float *restrict d_block2_down_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 512; done += GW_ROWS) {
-        compute_d_block2_down_W_tile(GW_ROWS, width, done, first, rows, d_add_2, h_2, d_block2_down_W);
-    }
-}
-
 static void compute_d_block2_down_W(
     ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
     float *restrict d_block2_down_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block2_down_W_strip(1, first, rows, d_add_2, h_2, d_block2_down_W);
-        } else if (width == 2) {
-            compute_d_block2_down_W_strip(2, first, rows, d_add_2, h_2, d_block2_down_W);
-        } else {
-            compute_d_block2_down_W_strip(GW_STRIP, first, rows, d_add_2, h_2, d_block2_down_W);
+    const ptrdiff_t height_of_all = 512;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*32768 + i1*512;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 512 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 512; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block2_down_W_tile(2, wide, done, first, rows, d_add_2, h_2, d_block2_down_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_down_W_at = value;
+                    d_block2_down_W[k*128 + j] = d_block2_down_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 512 && first < 128; first += wide * GW_LANES) {
-        compute_d_block2_down_W_tile(1, wide, done, first, rows, d_add_2, h_2, d_block2_down_W);
     }
 }
 
@@ -12194,140 +6457,47 @@ static void compute_d_block2_down_W(
    then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
        i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]    adjoint of h_2 (small_gpt.py:40) */
-/* What compute_d_h_2 does with its sum at one point. */
-GW_INLINE void compute_d_h_2_point(float value, ptrdiff_t i0, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
-{
-    const float d_h_2 = value;
-    const float d_block2_up_at = d_h_2*(0.5f + 0.5f*gw_erff(0.70710677f*block2_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block2_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block2_up[i0*32768 + i1*512 + i2]*block2_up[i0*32768 + i1*512 + i2])));
-    d_block2_up[i0*32768 + i1*512 + i2] = d_block2_up_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block2_up, float *restrict d_block2_up)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_2_point(row[i - first], i0_first + r, i, i1, block2_up, d_block2_up);
-        }
-    }
-}
-
-/* A tile of compute_d_h_2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_2_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add_2, const float *restrict block2_up,
-    float *restrict d_block2_up, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_add_2[(i0_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_2_finish(tile + first - i2_first, height, span, i0_first, first, end, i1, block2_up, d_block2_up);
-}
-
-/* The rows of a strip of compute_d_h_2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add_2, const float *restrict block2_up,
-    float *restrict d_block2_up, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_2_tile(GW_ROWS, width, done, first, i1, d_add_2, block2_up, d_block2_up, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_2_tile(2, width, done, first, i1, d_add_2, block2_up, d_block2_up, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_2_tile(1, width, done, first, i1, d_add_2, block2_up, d_block2_up, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_h_2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_2_dots(
-    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_down_W, const float *restrict d_add_2,
-    const float *restrict block2_up, float *restrict d_block2_up)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_add_2[i0_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_down_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_add_2[i0_first*8192 + i1*128 + j]*block2_down_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_h_2_point(gw_total8(&sum[c]) + rest[c], i0_first, i2_first + c, i1, block2_up, d_block2_up);
-        }
-    }
-}
-
 static void compute_d_h_2(
     ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict d_add_2,
-    const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_panel)
+    const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 512; new_first += 4) {
-                    compute_d_h_2_dots(done, gw_least(new_first, 512 - 4), new_first, i1, block2_down_W, d_add_2, block2_up, d_block2_up);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block2_down_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_down_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_h_2_strip(1, first, i1, rows, d_add_2, block2_up, d_block2_up, gw_panel);
-                } else if (width == 2) {
-                    compute_d_h_2_strip(2, first, i1, rows, d_add_2, block2_up, d_block2_up, gw_panel);
-                } else {
-                    compute_d_h_2_strip(GW_STRIP, first, i1, rows, d_add_2, block2_up, d_block2_up, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = i0*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_h_2 = value;
+                    const float d_block2_up_at = d_h_2*(0.5f + 0.5f*gw_erff(0.70710677f*block2_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block2_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block2_up[i0*32768 + i1*512 + i2]*block2_up[i0*32768 + i1*512 + i2])));
+                    d_block2_up[i0*32768 + i1*512 + i2] = d_block2_up_at;
                 }
             }
         }
@@ -12361,244 +6531,88 @@ static void compute_d_block2_up_b(
 
 /* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
        i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
-/* What compute_d_block2_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block2_up_W)
-{
-    const float d_block2_up_W_at = value;
-    d_block2_up_W[k*512 + j] = d_block2_up_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_up_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block2_up_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_up_W_point(row[i - first], k_first + r, i, d_block2_up_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_up_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
-    float *restrict d_block2_up_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block2_up[n*32768 + i1*512 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block2_norm2[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_up_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block2_up_W);
-}
-
-/* The rows of a strip of compute_d_block2_up_W that fill a tile. */
-GW_INLINE void compute_d_block2_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
-    float *restrict d_block2_up_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block2_up_W_tile(GW_ROWS, width, done, first, rows, block2_norm2, d_block2_up, d_block2_up_W);
-    }
-}
-
 static void compute_d_block2_up_W(
     ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
     float *restrict d_block2_up_W)
 {
-    enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block2_up_W_strip(1, first, rows, block2_norm2, d_block2_up, d_block2_up_W);
-        } else if (width == 2) {
-            compute_d_block2_up_W_strip(2, first, rows, block2_norm2, d_block2_up, d_block2_up_W);
-        } else {
-            compute_d_block2_up_W_strip(GW_STRIP, first, rows, block2_norm2, d_block2_up, d_block2_up_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*32768 + i1*512;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-            compute_d_block2_up_W_tile(2, wide, done, first, rows, block2_norm2, d_block2_up, d_block2_up_W);
+    const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_up_W_at = value;
+                    d_block2_up_W[k*512 + j] = d_block2_up_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 512; first += wide * GW_LANES) {
-        compute_d_block2_up_W_tile(1, wide, done, first, rows, block2_norm2, d_block2_up, d_block2_up_W);
     }
 }
 
 /* d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
        adjoint of block2.up_sum (small_gpt.py:40) */
-/* What compute_d_block2_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block2_norm2)
-{
-    const float d_block2_norm2_at = value;
-    d_block2_norm2[n*8192 + i1*128 + i2] = d_block2_norm2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block2_norm2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_norm2_point(row[i - first], n_first + r, i, i1, d_block2_norm2);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_up, float *restrict d_block2_norm2,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_up[(n_first + r)*32768 + i1*512 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_norm2_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block2_norm2);
-}
-
-/* The rows of a strip of compute_d_block2_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_up,
-    float *restrict d_block2_norm2, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block2_norm2_tile(GW_ROWS, width, done, first, i1, d_block2_up, d_block2_norm2, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block2_norm2_tile(2, width, done, first, i1, d_block2_up, d_block2_norm2, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block2_norm2_tile(1, width, done, first, i1, d_block2_up, d_block2_norm2, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm2_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_up_W, const float *restrict d_block2_up,
-    float *restrict d_block2_norm2)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 512; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block2_up[n_first*32768 + i1*512 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_up_W[(i2_first + c)*512 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 512; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block2_up[n_first*32768 + i1*512 + j]*block2_up_W[(i2_first + c)*512 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block2_norm2_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block2_norm2);
-        }
-    }
-}
-
 static void compute_d_block2_norm2(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict d_block2_up,
-    float *restrict d_block2_norm2, float *restrict gw_panel)
+    float *restrict d_block2_norm2, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block2_norm2_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block2_up_W, d_block2_up, d_block2_norm2);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t j = 0; j < 512; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 512; j++) {
+                gw_right_panel[j*span + lane] = block2_up_W[i2*512 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_up_W[i2*512 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_norm2_strip(1, first, i1, rows, d_block2_up, d_block2_norm2, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_norm2_strip(2, first, i1, rows, d_block2_up, d_block2_norm2, gw_panel);
-                } else {
-                    compute_d_block2_norm2_strip(GW_STRIP, first, i1, rows, d_block2_up, d_block2_norm2, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block2_norm2_at = value;
+                    d_block2_norm2[n*8192 + i1*128 + i2] = d_block2_norm2_at;
                 }
             }
         }
@@ -12643,154 +6657,24 @@ static void compute_d_block2_norm2_var(
    then d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
        d_block2.norm2_mean_from_block2.norm2_var[n, i1]    adjoint of block2.norm2,
        block2.norm2_var (small_gpt.py:39) */
-/* What compute_d_block2_norm2_mean_from_block2_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block2_norm2_var,
-    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
-    float *restrict d_block2_norm2_mean)
-{
-    const float d_block2_norm2_mean_from_block2_norm2_sum = value;
-    const float d_block2_norm2_mean_from_block2_norm2 = -d_block2_norm2_mean_from_block2_norm2_sum/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
-    const float d_block2_norm2_mean_at = d_block2_norm2_mean_from_block2_norm2 + d_block2_norm2_mean_from_block2_norm2_var[n*64 + i1];
-    d_block2_norm2_mean[n*64 + i1] = d_block2_norm2_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm2_mean_from_block2_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block2_norm2_var,
-    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
-    float *restrict d_block2_norm2_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_norm2_mean_from_block2_norm2_point(row[i - first], one_row_first + r, i, n, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_norm2_mean_from_block2_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var,
-    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
-    float *restrict d_block2_norm2_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm2_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_norm2_mean_from_block2_norm2_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean);
-}
-
-/* The rows of a strip of compute_d_block2_norm2_mean_from_block2_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict block2_norm2_var,
-    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
-    float *restrict d_block2_norm2_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block2_norm2_mean_from_block2_norm2_tile(GW_ROWS, width, done, first, n, block2_norm2_W, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block2_norm2_mean_from_block2_norm2_tile(2, width, done, first, n, block2_norm2_W, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block2_norm2_mean_from_block2_norm2_tile(1, width, done, first, n, block2_norm2_W, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_norm2_mean_from_block2_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm2_mean_from_block2_norm2_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
-    const float *restrict block2_norm2_var,
-    const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
-    float *restrict d_block2_norm2_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block2_norm2_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block2_norm2[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block2_norm2_W[i2]*d_block2_norm2[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block2_norm2_mean_from_block2_norm2_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean);
-        }
-    }
-}
-
 static void compute_d_block2_norm2_mean_from_block2_norm2(
     ptrdiff_t rows, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
     const float *restrict block2_norm2_var,
     const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
-    float *restrict d_block2_norm2_mean, float *restrict gw_panel)
+    float *restrict d_block2_norm2_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block2_norm2_mean_from_block2_norm2_dots(done, gw_least(new_first, 64 - 4), new_first, n, block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block2_norm2_mean_from_block2_norm2_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block2_norm2_mean_from_block2_norm2_sum += gw_dot(&block2_norm2_W[i2], &d_block2_norm2[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block2_norm2[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_norm2_mean_from_block2_norm2_strip(1, first, n, block2_norm2_W, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_norm2_mean_from_block2_norm2_strip(2, first, n, block2_norm2_W, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
-                } else {
-                    compute_d_block2_norm2_mean_from_block2_norm2_strip(GW_STRIP, first, n, block2_norm2_W, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
-                }
-            }
+            const float d_block2_norm2_mean_from_block2_norm2 = -d_block2_norm2_mean_from_block2_norm2_sum/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
+            const float d_block2_norm2_mean_at = d_block2_norm2_mean_from_block2_norm2 + d_block2_norm2_mean_from_block2_norm2_var[n*64 + i1];
+            d_block2_norm2_mean[n*64 + i1] = d_block2_norm2_mean_at;
         }
     }
 }
@@ -12897,244 +6781,88 @@ static void compute_d_block2_attention_out_b(
 
 /* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
        i1, k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block2_attention_out_W)
-{
-    const float d_block2_attention_out_W_at = value;
-    d_block2_attention_out_W[k*128 + j] = d_block2_attention_out_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block2_attention_out_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_out_W_point(row[i - first], k_first + r, i, d_block2_attention_out_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_out_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
-    float *restrict d_block2_attention_out_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_x_3[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block2_attention_joined[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_out_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block2_attention_out_W);
-}
-
-/* The rows of a strip of compute_d_block2_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
-    float *restrict d_block2_attention_out_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block2_attention_out_W_tile(GW_ROWS, width, done, first, rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
-    }
-}
-
 static void compute_d_block2_attention_out_W(
     ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
     float *restrict d_block2_attention_out_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block2_attention_out_W_strip(1, first, rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
-        } else if (width == 2) {
-            compute_d_block2_attention_out_W_strip(2, first, rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
-        } else {
-            compute_d_block2_attention_out_W_strip(GW_STRIP, first, rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block2_attention_out_W_tile(2, wide, done, first, rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_out_W_at = value;
+                    d_block2_attention_out_W[k*128 + j] = d_block2_attention_out_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block2_attention_out_W_tile(1, wide, done, first, rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
     }
 }
 
 /* d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
        j]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block2_attention_joined)
-{
-    const float d_block2_attention_joined_at = value;
-    d_block2_attention_joined[n*8192 + i1*128 + i2] = d_block2_attention_joined_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_joined_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block2_attention_joined)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_joined_point(row[i - first], n_first + r, i, i1, d_block2_attention_joined);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_joined_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_3, float *restrict d_block2_attention_joined,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_x_3[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_joined_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block2_attention_joined);
-}
-
-/* The rows of a strip of compute_d_block2_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_3,
-    float *restrict d_block2_attention_joined, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block2_attention_joined_tile(GW_ROWS, width, done, first, i1, d_x_3, d_block2_attention_joined, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block2_attention_joined_tile(2, width, done, first, i1, d_x_3, d_block2_attention_joined, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block2_attention_joined_tile(1, width, done, first, i1, d_x_3, d_block2_attention_joined, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_attention_joined_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_out_W, const float *restrict d_x_3,
-    float *restrict d_block2_attention_joined)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_x_3[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_attention_out_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_x_3[n_first*8192 + i1*128 + j]*block2_attention_out_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block2_attention_joined_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block2_attention_joined);
-        }
-    }
-}
-
 static void compute_d_block2_attention_joined(
     ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict d_x_3,
-    float *restrict d_block2_attention_joined, float *restrict gw_panel)
+    float *restrict d_block2_attention_joined, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block2_attention_joined_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block2_attention_out_W, d_x_3, d_block2_attention_joined);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block2_attention_out_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_out_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_attention_joined_strip(1, first, i1, rows, d_x_3, d_block2_attention_joined, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_attention_joined_strip(2, first, i1, rows, d_x_3, d_block2_attention_joined, gw_panel);
-                } else {
-                    compute_d_block2_attention_joined_strip(GW_STRIP, first, i1, rows, d_x_3, d_block2_attention_joined, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block2_attention_joined_at = value;
+                    d_block2_attention_joined[n*8192 + i1*128 + i2] = d_block2_attention_joined_at;
                 }
             }
         }
@@ -13162,142 +6890,48 @@ static void compute_d_block2_attention_mixed(
 /* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
        block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of
        block2.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block2_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
-{
-    const float d_block2_attention_mixed_weights_at = value;
-    d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_weights_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_mixed_weights)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_mixed_weights_point(row[i - first], i2_first + r, i, n, i1, d_block2_attention_mixed_weights);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed,
-    float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[e*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_attention_mixed[n*8192 + i1*2048 + (i2_first + r)*32 + e];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_mixed_weights_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, d_block2_attention_mixed_weights);
-}
-
-/* The rows of a strip of compute_d_block2_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block2_attention_mixed,
-    float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block2_attention_mixed_weights_tile(GW_ROWS, width, done, first, n, i1, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_d_block2_attention_mixed_weights_tile(2, width, done, first, n, i1, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
-    }
-    if (done < 64) {
-        compute_d_block2_attention_mixed_weights_tile(1, width, done, first, n, i1, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_attention_mixed_weights_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_v_heads,
-    const float *restrict d_block2_attention_mixed,
-    float *restrict d_block2_attention_mixed_weights)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t e = 0;
-    for (; e + 8 <= 32; e += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block2_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; e < 32; e++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block2_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]*block2_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_d_block2_attention_mixed_weights_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, d_block2_attention_mixed_weights);
-        }
-    }
-}
-
 static void compute_d_block2_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block2_attention_v_heads,
     const float *restrict d_block2_attention_mixed,
-    float *restrict d_block2_attention_mixed_weights, float *restrict gw_panel)
+    float *restrict d_block2_attention_mixed_weights, float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t e = 0; e < 32; e++) {
+        left_at[e] = e;
+        right_at[e] = e*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_d_block2_attention_mixed_weights_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t e = 0; e < 32; e++) {
+                        gw_right_panel[e*span + lane] = block2_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block2_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_d_block2_attention_mixed_weights_strip(1, first, n, i1, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
-                    } else if (width == 2) {
-                        compute_d_block2_attention_mixed_weights_strip(2, first, n, i1, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
-                    } else {
-                        compute_d_block2_attention_mixed_weights_strip(GW_STRIP, first, n, i1, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float d_block2_attention_mixed_weights_at = value;
+                            d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_weights_at;
+                        }
                     }
                 }
             }
@@ -13308,106 +6942,43 @@ static void compute_d_block2_attention_mixed_weights(
 /* d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
        adjoint of block2.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block2_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_v_heads)
-{
-    const float d_block2_attention_v_heads_at = value;
-    d_block2_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_v_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_v_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_v_heads_point(row[i - first], i2_first + r, i, n, i1, d_block2_attention_v_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_v_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
-    const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_block2_attention_mixed[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_attention_mixed_weights[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_v_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block2_attention_v_heads);
-}
-
-/* The rows of a strip of compute_d_block2_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block2_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_mixed_weights,
-    const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block2_attention_v_heads_tile(GW_ROWS, width, done, first, n, i1, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
-    }
-}
-
 static void compute_d_block2_attention_v_heads(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
     const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block2_attention_v_heads_strip(1, first, n, i1, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
-                } else if (width == 2) {
-                    compute_d_block2_attention_v_heads_strip(2, first, n, i1, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
-                } else {
-                    compute_d_block2_attention_v_heads_strip(GW_STRIP, first, n, i1, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block2_attention_v_heads_at = value;
+                            d_block2_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_v_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block2_attention_v_heads_tile(2, wide, done, first, n, i1, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block2_attention_v_heads_tile(1, wide, done, first, n, i1, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
             }
         }
     }
@@ -13474,109 +7045,44 @@ static void compute_d_block2_attention_mixed_scores(
 /* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
        i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block2.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_k_heads)
-{
-    const float d_block2_attention_k_heads_at = value;
-    d_block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_k_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_k_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_k_heads_point(row[i - first], i2_first + r, i, n, i1, d_block2_attention_k_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_k_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
-    const float *restrict d_block2_attention_mixed_scores_sum,
-    float *restrict d_block2_attention_k_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_q_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_attention_mixed_scores_sum[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_k_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block2_attention_k_heads);
-}
-
-/* The rows of a strip of compute_d_block2_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block2_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_q_heads,
-    const float *restrict d_block2_attention_mixed_scores_sum,
-    float *restrict d_block2_attention_k_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block2_attention_k_heads_tile(GW_ROWS, width, done, first, n, i1, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
-    }
-}
-
 static void compute_d_block2_attention_k_heads(
     ptrdiff_t rows, const float *restrict block2_attention_q_heads,
     const float *restrict d_block2_attention_mixed_scores_sum,
     float *restrict d_block2_attention_k_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block2_attention_k_heads_strip(1, first, n, i1, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
-                } else if (width == 2) {
-                    compute_d_block2_attention_k_heads_strip(2, first, n, i1, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
-                } else {
-                    compute_d_block2_attention_k_heads_strip(GW_STRIP, first, n, i1, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block2_attention_k_heads_at = value;
+                            d_block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_k_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block2_attention_k_heads_tile(2, wide, done, first, n, i1, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block2_attention_k_heads_tile(1, wide, done, first, n, i1, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
             }
         }
     }
@@ -13585,109 +7091,44 @@ static void compute_d_block2_attention_k_heads(
 /* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
        i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block2.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_q_heads)
-{
-    const float d_block2_attention_q_heads_at = value;
-    d_block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_q_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block2_attention_q_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_q_heads_point(row[i - first], i2_first + r, i, n, i1, d_block2_attention_q_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_q_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads,
-    const float *restrict d_block2_attention_mixed_scores_sum,
-    float *restrict d_block2_attention_q_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block2_attention_k_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_attention_mixed_scores_sum[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_q_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block2_attention_q_heads);
-}
-
-/* The rows of a strip of compute_d_block2_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block2_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block2_attention_k_heads,
-    const float *restrict d_block2_attention_mixed_scores_sum,
-    float *restrict d_block2_attention_q_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block2_attention_q_heads_tile(GW_ROWS, width, done, first, n, i1, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
-    }
-}
-
 static void compute_d_block2_attention_q_heads(
     ptrdiff_t rows, const float *restrict block2_attention_k_heads,
     const float *restrict d_block2_attention_mixed_scores_sum,
     float *restrict d_block2_attention_q_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block2_attention_q_heads_strip(1, first, n, i1, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
-                } else if (width == 2) {
-                    compute_d_block2_attention_q_heads_strip(2, first, n, i1, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
-                } else {
-                    compute_d_block2_attention_q_heads_strip(GW_STRIP, first, n, i1, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block2_attention_q_heads_at = value;
+                            d_block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_q_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block2_attention_q_heads_tile(2, wide, done, first, n, i1, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block2_attention_q_heads_tile(1, wide, done, first, n, i1, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
             }
         }
     }
@@ -13737,247 +7178,90 @@ static void compute_d_block2_attention_v_b(
 
 /* d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
        k]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block2_attention_v_W)
-{
-    const float d_block2_attention_v_W_at = value;
-    d_block2_attention_v_W[k*128 + j] = d_block2_attention_v_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block2_attention_v_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_v_W_point(row[i - first], k_first + r, i, d_block2_attention_v_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_v_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
-    float *restrict d_block2_attention_v_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block2_attention_v[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block2_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_v_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block2_attention_v_W);
-}
-
-/* The rows of a strip of compute_d_block2_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
-    float *restrict d_block2_attention_v_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block2_attention_v_W_tile(GW_ROWS, width, done, first, rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
-    }
-}
-
 static void compute_d_block2_attention_v_W(
     ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
     float *restrict d_block2_attention_v_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block2_attention_v_W_strip(1, first, rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
-        } else if (width == 2) {
-            compute_d_block2_attention_v_W_strip(2, first, rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
-        } else {
-            compute_d_block2_attention_v_W_strip(GW_STRIP, first, rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block2_attention_v_W_tile(2, wide, done, first, rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_v_W_at = value;
+                    d_block2_attention_v_W[k*128 + j] = d_block2_attention_v_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block2_attention_v_W_tile(1, wide, done, first, rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
     }
 }
 
 /* d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
        block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]    adjoint of
        block2.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block2_norm1_from_block2_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_v_sum)
-{
-    const float d_block2_norm1_from_block2_attention_v_sum_at = value;
-    d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_v_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_from_block2_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_v_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_norm1_from_block2_attention_v_sum_point(row[i - first], n_first + r, i, i1, d_block2_norm1_from_block2_attention_v_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_norm1_from_block2_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_attention_v,
-    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_attention_v[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_norm1_from_block2_attention_v_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block2_norm1_from_block2_attention_v_sum);
-}
-
-/* The rows of a strip of compute_d_block2_norm1_from_block2_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_v,
-    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block2_norm1_from_block2_attention_v_sum_tile(GW_ROWS, width, done, first, i1, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block2_norm1_from_block2_attention_v_sum_tile(2, width, done, first, i1, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block2_norm1_from_block2_attention_v_sum_tile(1, width, done, first, i1, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_norm1_from_block2_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_v_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_v_W,
-    const float *restrict d_block2_attention_v,
-    float *restrict d_block2_norm1_from_block2_attention_v_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block2_attention_v[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_attention_v_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block2_attention_v[n_first*8192 + i1*128 + j]*block2_attention_v_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block2_norm1_from_block2_attention_v_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block2_norm1_from_block2_attention_v_sum);
-        }
-    }
-}
-
 static void compute_d_block2_norm1_from_block2_attention_v_sum(
     ptrdiff_t rows, const float *restrict block2_attention_v_W,
     const float *restrict d_block2_attention_v,
-    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_panel)
+    float *restrict d_block2_norm1_from_block2_attention_v_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block2_norm1_from_block2_attention_v_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block2_attention_v_W, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block2_attention_v_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_v_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_norm1_from_block2_attention_v_sum_strip(1, first, i1, rows, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_norm1_from_block2_attention_v_sum_strip(2, first, i1, rows, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
-                } else {
-                    compute_d_block2_norm1_from_block2_attention_v_sum_strip(GW_STRIP, first, i1, rows, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block2_norm1_from_block2_attention_v_sum_at = value;
+                    d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_v_sum_at;
                 }
             }
         }
@@ -14028,247 +7312,90 @@ static void compute_d_block2_attention_k_b(
 
 /* d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
        k]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block2_attention_k_W)
-{
-    const float d_block2_attention_k_W_at = value;
-    d_block2_attention_k_W[k*128 + j] = d_block2_attention_k_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block2_attention_k_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_k_W_point(row[i - first], k_first + r, i, d_block2_attention_k_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_k_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
-    float *restrict d_block2_attention_k_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block2_attention_k[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block2_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_k_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block2_attention_k_W);
-}
-
-/* The rows of a strip of compute_d_block2_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
-    float *restrict d_block2_attention_k_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block2_attention_k_W_tile(GW_ROWS, width, done, first, rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
-    }
-}
-
 static void compute_d_block2_attention_k_W(
     ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
     float *restrict d_block2_attention_k_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block2_attention_k_W_strip(1, first, rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
-        } else if (width == 2) {
-            compute_d_block2_attention_k_W_strip(2, first, rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
-        } else {
-            compute_d_block2_attention_k_W_strip(GW_STRIP, first, rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block2_attention_k_W_tile(2, wide, done, first, rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_k_W_at = value;
+                    d_block2_attention_k_W[k*128 + j] = d_block2_attention_k_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block2_attention_k_W_tile(1, wide, done, first, rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
     }
 }
 
 /* d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
        block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]    adjoint of
        block2.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block2_norm1_from_block2_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_k_sum)
-{
-    const float d_block2_norm1_from_block2_attention_k_sum_at = value;
-    d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_k_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_from_block2_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block2_norm1_from_block2_attention_k_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_norm1_from_block2_attention_k_sum_point(row[i - first], n_first + r, i, i1, d_block2_norm1_from_block2_attention_k_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_norm1_from_block2_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_attention_k,
-    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_attention_k[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_norm1_from_block2_attention_k_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block2_norm1_from_block2_attention_k_sum);
-}
-
-/* The rows of a strip of compute_d_block2_norm1_from_block2_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_k,
-    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block2_norm1_from_block2_attention_k_sum_tile(GW_ROWS, width, done, first, i1, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block2_norm1_from_block2_attention_k_sum_tile(2, width, done, first, i1, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block2_norm1_from_block2_attention_k_sum_tile(1, width, done, first, i1, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_norm1_from_block2_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_from_block2_attention_k_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_k_W,
-    const float *restrict d_block2_attention_k,
-    float *restrict d_block2_norm1_from_block2_attention_k_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block2_attention_k[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_attention_k_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block2_attention_k[n_first*8192 + i1*128 + j]*block2_attention_k_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block2_norm1_from_block2_attention_k_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block2_norm1_from_block2_attention_k_sum);
-        }
-    }
-}
-
 static void compute_d_block2_norm1_from_block2_attention_k_sum(
     ptrdiff_t rows, const float *restrict block2_attention_k_W,
     const float *restrict d_block2_attention_k,
-    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_panel)
+    float *restrict d_block2_norm1_from_block2_attention_k_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block2_norm1_from_block2_attention_k_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block2_attention_k_W, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block2_attention_k_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_k_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_norm1_from_block2_attention_k_sum_strip(1, first, i1, rows, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_norm1_from_block2_attention_k_sum_strip(2, first, i1, rows, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
-                } else {
-                    compute_d_block2_norm1_from_block2_attention_k_sum_strip(GW_STRIP, first, i1, rows, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block2_norm1_from_block2_attention_k_sum_at = value;
+                    d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_k_sum_at;
                 }
             }
         }
@@ -14319,106 +7446,43 @@ static void compute_d_block2_attention_q_b(
 
 /* d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
        k]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block2_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block2_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block2_attention_q_W)
-{
-    const float d_block2_attention_q_W_at = value;
-    d_block2_attention_q_W[k*128 + j] = d_block2_attention_q_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block2_attention_q_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_attention_q_W_point(row[i - first], k_first + r, i, d_block2_attention_q_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_attention_q_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
-    float *restrict d_block2_attention_q_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block2_attention_q[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block2_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block2_attention_q_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block2_attention_q_W);
-}
-
-/* The rows of a strip of compute_d_block2_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block2_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
-    float *restrict d_block2_attention_q_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block2_attention_q_W_tile(GW_ROWS, width, done, first, rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
-    }
-}
-
 static void compute_d_block2_attention_q_W(
     ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
     float *restrict d_block2_attention_q_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block2_attention_q_W_strip(1, first, rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
-        } else if (width == 2) {
-            compute_d_block2_attention_q_W_strip(2, first, rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
-        } else {
-            compute_d_block2_attention_q_W_strip(GW_STRIP, first, rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block2_attention_q_W_tile(2, wide, done, first, rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_q_W_at = value;
+                    d_block2_attention_q_W[k*128 + j] = d_block2_attention_q_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block2_attention_q_W_tile(1, wide, done, first, rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
     }
 }
 
@@ -14429,154 +7493,50 @@ static void compute_d_block2_attention_q_W(
        d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
        d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]    adjoint of block2.attention.v_sum,
        block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block2_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict d_block2_norm1_from_block2_attention_k_sum,
-    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
-    float *restrict d_block2_norm1)
-{
-    const float d_block2_norm1_from_block2_attention_q_sum = value;
-    const float d_block2_norm1_at = d_block2_norm1_from_block2_attention_q_sum + d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] + d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2];
-    d_block2_norm1[n*8192 + i1*128 + i2] = d_block2_norm1_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict d_block2_norm1_from_block2_attention_k_sum,
-    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
-    float *restrict d_block2_norm1)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_norm1_point(row[i - first], n_first + r, i, i1, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block2_attention_q,
-    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
-    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
-    float *restrict d_block2_norm1, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block2_attention_q[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_norm1_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1);
-}
-
-/* The rows of a strip of compute_d_block2_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block2_attention_q,
-    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
-    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
-    float *restrict d_block2_norm1, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block2_norm1_tile(GW_ROWS, width, done, first, i1, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block2_norm1_tile(2, width, done, first, i1, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block2_norm1_tile(1, width, done, first, i1, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block2_attention_q_W,
-    const float *restrict d_block2_attention_q,
-    const float *restrict d_block2_norm1_from_block2_attention_k_sum,
-    const float *restrict d_block2_norm1_from_block2_attention_v_sum,
-    float *restrict d_block2_norm1)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block2_attention_q[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block2_attention_q_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block2_attention_q[n_first*8192 + i1*128 + j]*block2_attention_q_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block2_norm1_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1);
-        }
-    }
-}
-
 static void compute_d_block2_norm1(
     ptrdiff_t rows, const float *restrict block2_attention_q_W,
     const float *restrict d_block2_attention_q,
     const float *restrict d_block2_norm1_from_block2_attention_k_sum,
     const float *restrict d_block2_norm1_from_block2_attention_v_sum,
-    float *restrict d_block2_norm1, float *restrict gw_panel)
+    float *restrict d_block2_norm1, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block2_norm1_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block2_attention_q_W, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block2_attention_q_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block2_attention_q_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_norm1_strip(1, first, i1, rows, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_norm1_strip(2, first, i1, rows, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
-                } else {
-                    compute_d_block2_norm1_strip(GW_STRIP, first, i1, rows, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block2_norm1_from_block2_attention_q_sum = value;
+                    const float d_block2_norm1_at = d_block2_norm1_from_block2_attention_q_sum + d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] + d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2];
+                    d_block2_norm1[n*8192 + i1*128 + i2] = d_block2_norm1_at;
                 }
             }
         }
@@ -14621,154 +7581,24 @@ static void compute_d_block2_norm1_var(
    then d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
        d_block2.norm1_mean_from_block2.norm1_var[n, i1]    adjoint of block2.norm1,
        block2.norm1_var (small_gpt.py:36) */
-/* What compute_d_block2_norm1_mean_from_block2_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block2_norm1_var,
-    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
-    float *restrict d_block2_norm1_mean)
-{
-    const float d_block2_norm1_mean_from_block2_norm1_sum = value;
-    const float d_block2_norm1_mean_from_block2_norm1 = -d_block2_norm1_mean_from_block2_norm1_sum/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
-    const float d_block2_norm1_mean_at = d_block2_norm1_mean_from_block2_norm1 + d_block2_norm1_mean_from_block2_norm1_var[n*64 + i1];
-    d_block2_norm1_mean[n*64 + i1] = d_block2_norm1_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block2_norm1_mean_from_block2_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block2_norm1_var,
-    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
-    float *restrict d_block2_norm1_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block2_norm1_mean_from_block2_norm1_point(row[i - first], one_row_first + r, i, n, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block2_norm1_mean_from_block2_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var,
-    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
-    float *restrict d_block2_norm1_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block2_norm1_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block2_norm1_mean_from_block2_norm1_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean);
-}
-
-/* The rows of a strip of compute_d_block2_norm1_mean_from_block2_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict block2_norm1_var,
-    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
-    float *restrict d_block2_norm1_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block2_norm1_mean_from_block2_norm1_tile(GW_ROWS, width, done, first, n, block2_norm1_W, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block2_norm1_mean_from_block2_norm1_tile(2, width, done, first, n, block2_norm1_W, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block2_norm1_mean_from_block2_norm1_tile(1, width, done, first, n, block2_norm1_W, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block2_norm1_mean_from_block2_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block2_norm1_mean_from_block2_norm1_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
-    const float *restrict block2_norm1_var,
-    const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
-    float *restrict d_block2_norm1_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block2_norm1_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block2_norm1[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block2_norm1_W[i2]*d_block2_norm1[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block2_norm1_mean_from_block2_norm1_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean);
-        }
-    }
-}
-
 static void compute_d_block2_norm1_mean_from_block2_norm1(
     ptrdiff_t rows, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
     const float *restrict block2_norm1_var,
     const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
-    float *restrict d_block2_norm1_mean, float *restrict gw_panel)
+    float *restrict d_block2_norm1_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block2_norm1_mean_from_block2_norm1_dots(done, gw_least(new_first, 64 - 4), new_first, n, block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block2_norm1_mean_from_block2_norm1_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block2_norm1_mean_from_block2_norm1_sum += gw_dot(&block2_norm1_W[i2], &d_block2_norm1[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block2_norm1[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block2_norm1_mean_from_block2_norm1_strip(1, first, n, block2_norm1_W, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block2_norm1_mean_from_block2_norm1_strip(2, first, n, block2_norm1_W, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
-                } else {
-                    compute_d_block2_norm1_mean_from_block2_norm1_strip(GW_STRIP, first, n, block2_norm1_W, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
-                }
-            }
+            const float d_block2_norm1_mean_from_block2_norm1 = -d_block2_norm1_mean_from_block2_norm1_sum/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
+            const float d_block2_norm1_mean_at = d_block2_norm1_mean_from_block2_norm1 + d_block2_norm1_mean_from_block2_norm1_var[n*64 + i1];
+            d_block2_norm1_mean[n*64 + i1] = d_block2_norm1_mean_at;
         }
     }
 }
@@ -14875,106 +7705,43 @@ static void compute_d_block1_down_b(
 
 /* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
        adjoint of block1.down_sum (small_gpt.py:41) */
-/* What compute_d_block1_down_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_down_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block1_down_W)
-{
-    const float d_block1_down_W_at = value;
-    d_block1_down_W[k*128 + j] = d_block1_down_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_down_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block1_down_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_down_W_point(row[i - first], k_first + r, i, d_block1_down_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_down_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_down_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
-    float *restrict d_block1_down_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_add[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = h[n*32768 + i1*512 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_down_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block1_down_W);
-}
-
-/* The rows of a strip of compute_d_block1_down_W that fill a tile. */
-GW_INLINE void compute_d_block1_down_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
-    float *restrict d_block1_down_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 512; done += GW_ROWS) {
-        compute_d_block1_down_W_tile(GW_ROWS, width, done, first, rows, d_add, h, d_block1_down_W);
-    }
-}
-
 static void compute_d_block1_down_W(
     ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
     float *restrict d_block1_down_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block1_down_W_strip(1, first, rows, d_add, h, d_block1_down_W);
-        } else if (width == 2) {
-            compute_d_block1_down_W_strip(2, first, rows, d_add, h, d_block1_down_W);
-        } else {
-            compute_d_block1_down_W_strip(GW_STRIP, first, rows, d_add, h, d_block1_down_W);
+    const ptrdiff_t height_of_all = 512;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*32768 + i1*512;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 512 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 512; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block1_down_W_tile(2, wide, done, first, rows, d_add, h, d_block1_down_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_down_W_at = value;
+                    d_block1_down_W[k*128 + j] = d_block1_down_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 512 && first < 128; first += wide * GW_LANES) {
-        compute_d_block1_down_W_tile(1, wide, done, first, rows, d_add, h, d_block1_down_W);
     }
 }
 
@@ -14983,140 +7750,47 @@ static void compute_d_block1_down_W(
    then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
        i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]    adjoint of h (small_gpt.py:40) */
-/* What compute_d_h does with its sum at one point. */
-GW_INLINE void compute_d_h_point(float value, ptrdiff_t i0, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
-{
-    const float d_h = value;
-    const float d_block1_up_at = d_h*(0.5f + 0.5f*gw_erff(0.70710677f*block1_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block1_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block1_up[i0*32768 + i1*512 + i2]*block1_up[i0*32768 + i1*512 + i2])));
-    d_block1_up[i0*32768 + i1*512 + i2] = d_block1_up_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_h_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i0_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict block1_up, float *restrict d_block1_up)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_h_point(row[i - first], i0_first + r, i, i1, block1_up, d_block1_up);
-        }
-    }
-}
-
-/* A tile of compute_d_h: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_h_tile(
-    const int height, const int width, ptrdiff_t i0_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_add, const float *restrict block1_up,
-    float *restrict d_block1_up, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_add[(i0_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_h_finish(tile + first - i2_first, height, span, i0_first, first, end, i1, block1_up, d_block1_up);
-}
-
-/* The rows of a strip of compute_d_h that fill a tile, then those that are left. */
-GW_INLINE void compute_d_h_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_add, const float *restrict block1_up,
-    float *restrict d_block1_up, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_h_tile(GW_ROWS, width, done, first, i1, d_add, block1_up, d_block1_up, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_h_tile(2, width, done, first, i1, d_add, block1_up, d_block1_up, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_h_tile(1, width, done, first, i1, d_add, block1_up, d_block1_up, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_h, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_h_dots(
-    ptrdiff_t i0_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_down_W, const float *restrict d_add,
-    const float *restrict block1_up, float *restrict d_block1_up)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_add[i0_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_down_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_add[i0_first*8192 + i1*128 + j]*block1_down_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_h_point(gw_total8(&sum[c]) + rest[c], i0_first, i2_first + c, i1, block1_up, d_block1_up);
-        }
-    }
-}
-
 static void compute_d_h(
     ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict d_add,
-    const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_panel)
+    const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 512; new_first += 4) {
-                    compute_d_h_dots(done, gw_least(new_first, 512 - 4), new_first, i1, block1_down_W, d_add, block1_up, d_block1_up);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block1_down_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 512 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_down_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_h_strip(1, first, i1, rows, d_add, block1_up, d_block1_up, gw_panel);
-                } else if (width == 2) {
-                    compute_d_h_strip(2, first, i1, rows, d_add, block1_up, d_block1_up, gw_panel);
-                } else {
-                    compute_d_h_strip(GW_STRIP, first, i1, rows, d_add, block1_up, d_block1_up, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = i0*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_h = value;
+                    const float d_block1_up_at = d_h*(0.5f + 0.5f*gw_erff(0.70710677f*block1_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block1_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block1_up[i0*32768 + i1*512 + i2]*block1_up[i0*32768 + i1*512 + i2])));
+                    d_block1_up[i0*32768 + i1*512 + i2] = d_block1_up_at;
                 }
             }
         }
@@ -15150,244 +7824,88 @@ static void compute_d_block1_up_b(
 
 /* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
        i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
-/* What compute_d_block1_up_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_up_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block1_up_W)
-{
-    const float d_block1_up_W_at = value;
-    d_block1_up_W[k*512 + j] = d_block1_up_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_up_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block1_up_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_up_W_point(row[i - first], k_first + r, i, d_block1_up_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_up_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_up_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
-    float *restrict d_block1_up_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 512);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 512 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 512 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block1_up[n*32768 + i1*512 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block1_norm2[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_up_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block1_up_W);
-}
-
-/* The rows of a strip of compute_d_block1_up_W that fill a tile. */
-GW_INLINE void compute_d_block1_up_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
-    float *restrict d_block1_up_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block1_up_W_tile(GW_ROWS, width, done, first, rows, block1_norm2, d_block1_up, d_block1_up_W);
-    }
-}
-
 static void compute_d_block1_up_W(
     ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
     float *restrict d_block1_up_W)
 {
-    enum { vectors = (512 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block1_up_W_strip(1, first, rows, block1_norm2, d_block1_up, d_block1_up_W);
-        } else if (width == 2) {
-            compute_d_block1_up_W_strip(2, first, rows, block1_norm2, d_block1_up, d_block1_up_W);
-        } else {
-            compute_d_block1_up_W_strip(GW_STRIP, first, rows, block1_norm2, d_block1_up, d_block1_up_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*32768 + i1*512;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 512; first += wide * GW_LANES) {
-            compute_d_block1_up_W_tile(2, wide, done, first, rows, block1_norm2, d_block1_up, d_block1_up_W);
+    const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_up_W_at = value;
+                    d_block1_up_W[k*512 + j] = d_block1_up_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 512; first += wide * GW_LANES) {
-        compute_d_block1_up_W_tile(1, wide, done, first, rows, block1_norm2, d_block1_up, d_block1_up_W);
     }
 }
 
 /* d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
        adjoint of block1.up_sum (small_gpt.py:40) */
-/* What compute_d_block1_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm2_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block1_norm2)
-{
-    const float d_block1_norm2_at = value;
-    d_block1_norm2[n*8192 + i1*128 + i2] = d_block1_norm2_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block1_norm2)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_norm2_point(row[i - first], n_first + r, i, i1, d_block1_norm2);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm2_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_up, float *restrict d_block1_norm2,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_up[(n_first + r)*32768 + i1*512 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_norm2_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block1_norm2);
-}
-
-/* The rows of a strip of compute_d_block1_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_up,
-    float *restrict d_block1_norm2, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block1_norm2_tile(GW_ROWS, width, done, first, i1, d_block1_up, d_block1_norm2, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block1_norm2_tile(2, width, done, first, i1, d_block1_up, d_block1_norm2, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block1_norm2_tile(1, width, done, first, i1, d_block1_up, d_block1_norm2, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm2_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_up_W, const float *restrict d_block1_up,
-    float *restrict d_block1_norm2)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 512; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block1_up[n_first*32768 + i1*512 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_up_W[(i2_first + c)*512 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 512; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block1_up[n_first*32768 + i1*512 + j]*block1_up_W[(i2_first + c)*512 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block1_norm2_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block1_norm2);
-        }
-    }
-}
-
 static void compute_d_block1_norm2(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict d_block1_up,
-    float *restrict d_block1_norm2, float *restrict gw_panel)
+    float *restrict d_block1_norm2, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block1_norm2_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block1_up_W, d_block1_up, d_block1_norm2);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[512], right_at[512];
+    for (ptrdiff_t j = 0; j < 512; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 512; j++) {
+                gw_right_panel[j*span + lane] = block1_up_W[i2*512 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 512; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_up_W[i2*512 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_norm2_strip(1, first, i1, rows, d_block1_up, d_block1_norm2, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_norm2_strip(2, first, i1, rows, d_block1_up, d_block1_norm2, gw_panel);
-                } else {
-                    compute_d_block1_norm2_strip(GW_STRIP, first, i1, rows, d_block1_up, d_block1_norm2, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block1_norm2_at = value;
+                    d_block1_norm2[n*8192 + i1*128 + i2] = d_block1_norm2_at;
                 }
             }
         }
@@ -15432,154 +7950,24 @@ static void compute_d_block1_norm2_var(
    then d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
        d_block1.norm2_mean_from_block1.norm2_var[n, i1]    adjoint of block1.norm2,
        block1.norm2_var (small_gpt.py:39) */
-/* What compute_d_block1_norm2_mean_from_block1_norm2 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block1_norm2_var,
-    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
-    float *restrict d_block1_norm2_mean)
-{
-    const float d_block1_norm2_mean_from_block1_norm2_sum = value;
-    const float d_block1_norm2_mean_from_block1_norm2 = -d_block1_norm2_mean_from_block1_norm2_sum/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
-    const float d_block1_norm2_mean_at = d_block1_norm2_mean_from_block1_norm2 + d_block1_norm2_mean_from_block1_norm2_var[n*64 + i1];
-    d_block1_norm2_mean[n*64 + i1] = d_block1_norm2_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm2_mean_from_block1_norm2_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block1_norm2_var,
-    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
-    float *restrict d_block1_norm2_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_norm2_mean_from_block1_norm2_point(row[i - first], one_row_first + r, i, n, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_norm2_mean_from_block1_norm2: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var,
-    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
-    float *restrict d_block1_norm2_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm2_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_norm2_mean_from_block1_norm2_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean);
-}
-
-/* The rows of a strip of compute_d_block1_norm2_mean_from_block1_norm2 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict block1_norm2_var,
-    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
-    float *restrict d_block1_norm2_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block1_norm2_mean_from_block1_norm2_tile(GW_ROWS, width, done, first, n, block1_norm2_W, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block1_norm2_mean_from_block1_norm2_tile(2, width, done, first, n, block1_norm2_W, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block1_norm2_mean_from_block1_norm2_tile(1, width, done, first, n, block1_norm2_W, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_norm2_mean_from_block1_norm2, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm2_mean_from_block1_norm2_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
-    const float *restrict block1_norm2_var,
-    const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
-    float *restrict d_block1_norm2_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block1_norm2_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block1_norm2[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block1_norm2_W[i2]*d_block1_norm2[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block1_norm2_mean_from_block1_norm2_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean);
-        }
-    }
-}
-
 static void compute_d_block1_norm2_mean_from_block1_norm2(
     ptrdiff_t rows, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
     const float *restrict block1_norm2_var,
     const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
-    float *restrict d_block1_norm2_mean, float *restrict gw_panel)
+    float *restrict d_block1_norm2_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block1_norm2_mean_from_block1_norm2_dots(done, gw_least(new_first, 64 - 4), new_first, n, block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block1_norm2_mean_from_block1_norm2_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block1_norm2_mean_from_block1_norm2_sum += gw_dot(&block1_norm2_W[i2], &d_block1_norm2[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block1_norm2[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_norm2_mean_from_block1_norm2_strip(1, first, n, block1_norm2_W, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_norm2_mean_from_block1_norm2_strip(2, first, n, block1_norm2_W, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
-                } else {
-                    compute_d_block1_norm2_mean_from_block1_norm2_strip(GW_STRIP, first, n, block1_norm2_W, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
-                }
-            }
+            const float d_block1_norm2_mean_from_block1_norm2 = -d_block1_norm2_mean_from_block1_norm2_sum/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
+            const float d_block1_norm2_mean_at = d_block1_norm2_mean_from_block1_norm2 + d_block1_norm2_mean_from_block1_norm2_var[n*64 + i1];
+            d_block1_norm2_mean[n*64 + i1] = d_block1_norm2_mean_at;
         }
     }
 }
@@ -15686,244 +8074,88 @@ static void compute_d_block1_attention_out_b(
 
 /* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
        i1, k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_out_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_out_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block1_attention_out_W)
-{
-    const float d_block1_attention_out_W_at = value;
-    d_block1_attention_out_W[k*128 + j] = d_block1_attention_out_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_out_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block1_attention_out_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_out_W_point(row[i - first], k_first + r, i, d_block1_attention_out_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_out_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_out_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
-    float *restrict d_block1_attention_out_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_x_2[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block1_attention_joined[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_out_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block1_attention_out_W);
-}
-
-/* The rows of a strip of compute_d_block1_attention_out_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_out_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
-    float *restrict d_block1_attention_out_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block1_attention_out_W_tile(GW_ROWS, width, done, first, rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
-    }
-}
-
 static void compute_d_block1_attention_out_W(
     ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
     float *restrict d_block1_attention_out_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block1_attention_out_W_strip(1, first, rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
-        } else if (width == 2) {
-            compute_d_block1_attention_out_W_strip(2, first, rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
-        } else {
-            compute_d_block1_attention_out_W_strip(GW_STRIP, first, rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block1_attention_out_W_tile(2, wide, done, first, rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_out_W_at = value;
+                    d_block1_attention_out_W[k*128 + j] = d_block1_attention_out_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block1_attention_out_W_tile(1, wide, done, first, rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
     }
 }
 
 /* d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
        j]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_joined does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_joined_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block1_attention_joined)
-{
-    const float d_block1_attention_joined_at = value;
-    d_block1_attention_joined[n*8192 + i1*128 + i2] = d_block1_attention_joined_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_joined_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block1_attention_joined)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_joined_point(row[i - first], n_first + r, i, i1, d_block1_attention_joined);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_joined: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_joined_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_x_2, float *restrict d_block1_attention_joined,
-    float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_x_2[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_joined_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block1_attention_joined);
-}
-
-/* The rows of a strip of compute_d_block1_attention_joined that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_attention_joined_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_x_2,
-    float *restrict d_block1_attention_joined, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block1_attention_joined_tile(GW_ROWS, width, done, first, i1, d_x_2, d_block1_attention_joined, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block1_attention_joined_tile(2, width, done, first, i1, d_x_2, d_block1_attention_joined, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block1_attention_joined_tile(1, width, done, first, i1, d_x_2, d_block1_attention_joined, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_attention_joined, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_attention_joined_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_out_W, const float *restrict d_x_2,
-    float *restrict d_block1_attention_joined)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_x_2[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_attention_out_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_x_2[n_first*8192 + i1*128 + j]*block1_attention_out_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block1_attention_joined_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block1_attention_joined);
-        }
-    }
-}
-
 static void compute_d_block1_attention_joined(
     ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict d_x_2,
-    float *restrict d_block1_attention_joined, float *restrict gw_panel)
+    float *restrict d_block1_attention_joined, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block1_attention_joined_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block1_attention_out_W, d_x_2, d_block1_attention_joined);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block1_attention_out_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_out_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_attention_joined_strip(1, first, i1, rows, d_x_2, d_block1_attention_joined, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_attention_joined_strip(2, first, i1, rows, d_x_2, d_block1_attention_joined, gw_panel);
-                } else {
-                    compute_d_block1_attention_joined_strip(GW_STRIP, first, i1, rows, d_x_2, d_block1_attention_joined, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block1_attention_joined_at = value;
+                    d_block1_attention_joined[n*8192 + i1*128 + i2] = d_block1_attention_joined_at;
                 }
             }
         }
@@ -15951,142 +8183,48 @@ static void compute_d_block1_attention_mixed(
 /* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
        block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of
        block1.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block1_attention_mixed_weights does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_point(float value, ptrdiff_t i2, ptrdiff_t j,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
-{
-    const float d_block1_attention_mixed_weights_at = value;
-    d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_weights_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_mixed_weights_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_mixed_weights)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_mixed_weights_point(row[i - first], i2_first + r, i, n, i1, d_block1_attention_mixed_weights);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_mixed_weights: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed,
-    float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t j_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t e = 0; e < 32; e++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[e*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_attention_mixed[n*8192 + i1*2048 + (i2_first + r)*32 + e];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_mixed_weights_finish(tile + first - j_first, height, span, i2_first, first, end, n, i1, d_block1_attention_mixed_weights);
-}
-
-/* The rows of a strip of compute_d_block1_attention_mixed_weights that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict d_block1_attention_mixed,
-    float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block1_attention_mixed_weights_tile(GW_ROWS, width, done, first, n, i1, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
-    }
-    for (; done + 2 <= 64; done += 2) {
-        compute_d_block1_attention_mixed_weights_tile(2, width, done, first, n, i1, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
-    }
-    if (done < 64) {
-        compute_d_block1_attention_mixed_weights_tile(1, width, done, first, n, i1, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_attention_mixed_weights, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_attention_mixed_weights_dots(
-    ptrdiff_t i2_first, ptrdiff_t j_first, ptrdiff_t new_first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_v_heads,
-    const float *restrict d_block1_attention_mixed,
-    float *restrict d_block1_attention_mixed_weights)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t e = 0;
-    for (; e + 8 <= 32; e += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block1_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; e < 32; e++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block1_attention_mixed[n*8192 + i1*2048 + i2_first*32 + e]*block1_attention_v_heads[n*8192 + i1*2048 + (j_first + c)*32 + e];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (j_first + c >= new_first) {
-            compute_d_block1_attention_mixed_weights_point(gw_total8(&sum[c]) + rest[c], i2_first, j_first + c, n, i1, d_block1_attention_mixed_weights);
-        }
-    }
-}
-
 static void compute_d_block1_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block1_attention_v_heads,
     const float *restrict d_block1_attention_mixed,
-    float *restrict d_block1_attention_mixed_weights, float *restrict gw_panel)
+    float *restrict d_block1_attention_mixed_weights, float *restrict gw_right_panel)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[32], right_at[32];
+    for (ptrdiff_t e = 0; e < 32; e++) {
+        left_at[e] = e;
+        right_at[e] = e*span;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-            if (64 < GW_FEW_ROWS) {
-                for (ptrdiff_t done = 0; done < 64; done++) {
-                    for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                        compute_d_block1_attention_mixed_weights_dots(done, gw_least(new_first, 64 - 4), new_first, n, i1, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights);
+            const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                    const ptrdiff_t j = first + lane;
+                    for (ptrdiff_t e = 0; e < 32; e++) {
+                        gw_right_panel[e*span + lane] = block1_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
                     }
                 }
-            } else {
-                for (int column = 0, width; column < vectors; column += width) {
-                    width = gw_strip(vectors - column);
-                    const ptrdiff_t first = column * GW_LANES;
-                    for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                        const ptrdiff_t j = gw_least(first + lane, 64 - 1);
-                        for (ptrdiff_t e = 0; e < 32; e++) {
-                            gw_panel[e*width*GW_LANES + lane] = block1_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
-                        }
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*32;
                     }
-                    if (width == 1) {
-                        compute_d_block1_attention_mixed_weights_strip(1, first, n, i1, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
-                    } else if (width == 2) {
-                        compute_d_block1_attention_mixed_weights_strip(2, first, n, i1, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
-                    } else {
-                        compute_d_block1_attention_mixed_weights_strip(GW_STRIP, first, n, i1, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t j = first; j < end; j++) {
+                            const float value = sum[r*width*GW_LANES + j - first];
+                            const float d_block1_attention_mixed_weights_at = value;
+                            d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_weights_at;
+                        }
                     }
                 }
             }
@@ -16097,106 +8235,43 @@ static void compute_d_block1_attention_mixed_weights(
 /* d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
        adjoint of block1.attention_mixed (small_gpt.py:37) */
-/* What compute_d_block1_attention_v_heads does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_v_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_v_heads)
-{
-    const float d_block1_attention_v_heads_at = value;
-    d_block1_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_v_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_v_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_v_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_v_heads_point(row[i - first], i2_first + r, i, n, i1, d_block1_attention_v_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_v_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_v_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
-    const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &d_block1_attention_mixed[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_attention_mixed_weights[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_v_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block1_attention_v_heads);
-}
-
-/* The rows of a strip of compute_d_block1_attention_v_heads that fill a tile. */
-GW_INLINE void compute_d_block1_attention_v_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_mixed_weights,
-    const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block1_attention_v_heads_tile(GW_ROWS, width, done, first, n, i1, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
-    }
-}
-
 static void compute_d_block1_attention_v_heads(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
     const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block1_attention_v_heads_strip(1, first, n, i1, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
-                } else if (width == 2) {
-                    compute_d_block1_attention_v_heads_strip(2, first, n, i1, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
-                } else {
-                    compute_d_block1_attention_v_heads_strip(GW_STRIP, first, n, i1, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block1_attention_v_heads_at = value;
+                            d_block1_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_v_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block1_attention_v_heads_tile(2, wide, done, first, n, i1, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block1_attention_v_heads_tile(1, wide, done, first, n, i1, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
             }
         }
     }
@@ -16263,109 +8338,44 @@ static void compute_d_block1_attention_mixed_scores(
 /* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
        i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
        block1.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_k_heads does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_k_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_k_heads)
-{
-    const float d_block1_attention_k_heads_at = value;
-    d_block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_k_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_k_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_k_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_k_heads_point(row[i - first], i2_first + r, i, n, i1, d_block1_attention_k_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_k_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_k_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
-    const float *restrict d_block1_attention_mixed_scores_sum,
-    float *restrict d_block1_attention_k_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_q_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_attention_mixed_scores_sum[n*16384 + i1*4096 + j*64 + (i2_first + r)];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_k_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block1_attention_k_heads);
-}
-
-/* The rows of a strip of compute_d_block1_attention_k_heads that fill a tile. */
-GW_INLINE void compute_d_block1_attention_k_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_q_heads,
-    const float *restrict d_block1_attention_mixed_scores_sum,
-    float *restrict d_block1_attention_k_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block1_attention_k_heads_tile(GW_ROWS, width, done, first, n, i1, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
-    }
-}
-
 static void compute_d_block1_attention_k_heads(
     ptrdiff_t rows, const float *restrict block1_attention_q_heads,
     const float *restrict d_block1_attention_mixed_scores_sum,
     float *restrict d_block1_attention_k_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j*64;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block1_attention_k_heads_strip(1, first, n, i1, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
-                } else if (width == 2) {
-                    compute_d_block1_attention_k_heads_strip(2, first, n, i1, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
-                } else {
-                    compute_d_block1_attention_k_heads_strip(GW_STRIP, first, n, i1, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block1_attention_k_heads_at = value;
+                            d_block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_k_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block1_attention_k_heads_tile(2, wide, done, first, n, i1, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block1_attention_k_heads_tile(1, wide, done, first, n, i1, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
             }
         }
     }
@@ -16374,109 +8384,44 @@ static void compute_d_block1_attention_k_heads(
 /* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
        i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
        block1.attention_mixed_scores_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_q_heads does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_q_heads_point(float value, ptrdiff_t i2, ptrdiff_t i3,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_q_heads)
-{
-    const float d_block1_attention_q_heads_at = value;
-    d_block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_q_heads_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_q_heads_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t i2_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, ptrdiff_t i1, float *restrict d_block1_attention_q_heads)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_q_heads_point(row[i - first], i2_first + r, i, n, i1, d_block1_attention_q_heads);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_q_heads: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_q_heads_tile(
-    const int height, const int width, ptrdiff_t i2_first, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads,
-    const float *restrict d_block1_attention_mixed_scores_sum,
-    float *restrict d_block1_attention_q_heads)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 32);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t i3_first = gw_least(first, 32 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(i3_first + v * GW_LANES, 32 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 64; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &block1_attention_k_heads[n*8192 + i1*2048 + j*32 + at[v]]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_attention_mixed_scores_sum[n*16384 + i1*4096 + (i2_first + r)*64 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - i3_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_q_heads_finish(tile + first - i3_first, height, span, i2_first, first, end, n, i1, d_block1_attention_q_heads);
-}
-
-/* The rows of a strip of compute_d_block1_attention_q_heads that fill a tile. */
-GW_INLINE void compute_d_block1_attention_q_heads_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, ptrdiff_t i1, const float *restrict block1_attention_k_heads,
-    const float *restrict d_block1_attention_mixed_scores_sum,
-    float *restrict d_block1_attention_q_heads)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 64; done += GW_ROWS) {
-        compute_d_block1_attention_q_heads_tile(GW_ROWS, width, done, first, n, i1, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
-    }
-}
-
 static void compute_d_block1_attention_q_heads(
     ptrdiff_t rows, const float *restrict block1_attention_k_heads,
     const float *restrict d_block1_attention_mixed_scores_sum,
     float *restrict d_block1_attention_q_heads)
 {
+    const ptrdiff_t height_of_all = 64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[64], right_at[64];
+    for (ptrdiff_t j = 0; j < 64; j++) {
+        left_at[j] = j;
+        right_at[j] = j*32;
+    }
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
-            enum { vectors = (32 + GW_LANES - 1) / GW_LANES };
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                if (width == 1) {
-                    compute_d_block1_attention_q_heads_strip(1, first, n, i1, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
-                } else if (width == 2) {
-                    compute_d_block1_attention_q_heads_strip(2, first, n, i1, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
-                } else {
-                    compute_d_block1_attention_q_heads_strip(GW_STRIP, first, n, i1, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
+            const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
+            for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+                width = gw_share(vectors - done, widest);
+                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
+                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                    height = gw_share(height_of_all - row, GW_ROWS);
+                    ptrdiff_t row_at[GW_ROWS];
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        row_at[r] = i2*64;
+                    }
+                    float sum[GW_SUMS * GW_LANES];
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    for (ptrdiff_t r = 0; r < height; r++) {
+                        const ptrdiff_t i2 = row + r;
+                        for (ptrdiff_t i3 = first; i3 < end; i3++) {
+                            const float value = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block1_attention_q_heads_at = value;
+                            d_block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_q_heads_at;
+                        }
+                    }
                 }
-            }
-            /* The rows that are left, two and one at a time, in wider strips. */
-            enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-            ptrdiff_t done = 64 / GW_ROWS * GW_ROWS;
-            for (; done + 2 <= 64; done += 2) {
-                for (ptrdiff_t first = 0; first < 32; first += wide * GW_LANES) {
-                    compute_d_block1_attention_q_heads_tile(2, wide, done, first, n, i1, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
-                }
-            }
-            for (ptrdiff_t first = 0; done < 64 && first < 32; first += wide * GW_LANES) {
-                compute_d_block1_attention_q_heads_tile(1, wide, done, first, n, i1, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
             }
         }
     }
@@ -16526,247 +8471,90 @@ static void compute_d_block1_attention_v_b(
 
 /* d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
        k]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_v_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_v_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block1_attention_v_W)
-{
-    const float d_block1_attention_v_W_at = value;
-    d_block1_attention_v_W[k*128 + j] = d_block1_attention_v_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_v_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block1_attention_v_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_v_W_point(row[i - first], k_first + r, i, d_block1_attention_v_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_v_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_v_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
-    float *restrict d_block1_attention_v_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block1_attention_v[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block1_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_v_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block1_attention_v_W);
-}
-
-/* The rows of a strip of compute_d_block1_attention_v_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_v_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
-    float *restrict d_block1_attention_v_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block1_attention_v_W_tile(GW_ROWS, width, done, first, rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
-    }
-}
-
 static void compute_d_block1_attention_v_W(
     ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
     float *restrict d_block1_attention_v_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block1_attention_v_W_strip(1, first, rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
-        } else if (width == 2) {
-            compute_d_block1_attention_v_W_strip(2, first, rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
-        } else {
-            compute_d_block1_attention_v_W_strip(GW_STRIP, first, rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block1_attention_v_W_tile(2, wide, done, first, rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_v_W_at = value;
+                    d_block1_attention_v_W[k*128 + j] = d_block1_attention_v_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block1_attention_v_W_tile(1, wide, done, first, rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
     }
 }
 
 /* d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
        block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]    adjoint of
        block1.attention.v_sum (small_gpt.py:37) */
-/* What compute_d_block1_norm1_from_block1_attention_v_sum does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_v_sum)
-{
-    const float d_block1_norm1_from_block1_attention_v_sum_at = value;
-    d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_v_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_from_block1_attention_v_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_v_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_norm1_from_block1_attention_v_sum_point(row[i - first], n_first + r, i, i1, d_block1_norm1_from_block1_attention_v_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_norm1_from_block1_attention_v_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_attention_v,
-    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_attention_v[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_norm1_from_block1_attention_v_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block1_norm1_from_block1_attention_v_sum);
-}
-
-/* The rows of a strip of compute_d_block1_norm1_from_block1_attention_v_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_v,
-    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block1_norm1_from_block1_attention_v_sum_tile(GW_ROWS, width, done, first, i1, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block1_norm1_from_block1_attention_v_sum_tile(2, width, done, first, i1, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block1_norm1_from_block1_attention_v_sum_tile(1, width, done, first, i1, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_norm1_from_block1_attention_v_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_v_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_v_W,
-    const float *restrict d_block1_attention_v,
-    float *restrict d_block1_norm1_from_block1_attention_v_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block1_attention_v[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_attention_v_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block1_attention_v[n_first*8192 + i1*128 + j]*block1_attention_v_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block1_norm1_from_block1_attention_v_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block1_norm1_from_block1_attention_v_sum);
-        }
-    }
-}
-
 static void compute_d_block1_norm1_from_block1_attention_v_sum(
     ptrdiff_t rows, const float *restrict block1_attention_v_W,
     const float *restrict d_block1_attention_v,
-    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_panel)
+    float *restrict d_block1_norm1_from_block1_attention_v_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block1_norm1_from_block1_attention_v_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block1_attention_v_W, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block1_attention_v_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_v_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_norm1_from_block1_attention_v_sum_strip(1, first, i1, rows, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_norm1_from_block1_attention_v_sum_strip(2, first, i1, rows, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
-                } else {
-                    compute_d_block1_norm1_from_block1_attention_v_sum_strip(GW_STRIP, first, i1, rows, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block1_norm1_from_block1_attention_v_sum_at = value;
+                    d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_v_sum_at;
                 }
             }
         }
@@ -16817,247 +8605,90 @@ static void compute_d_block1_attention_k_b(
 
 /* d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
        k]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_k_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_k_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block1_attention_k_W)
-{
-    const float d_block1_attention_k_W_at = value;
-    d_block1_attention_k_W[k*128 + j] = d_block1_attention_k_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_k_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block1_attention_k_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_k_W_point(row[i - first], k_first + r, i, d_block1_attention_k_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_k_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_k_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
-    float *restrict d_block1_attention_k_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block1_attention_k[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block1_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_k_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block1_attention_k_W);
-}
-
-/* The rows of a strip of compute_d_block1_attention_k_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_k_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
-    float *restrict d_block1_attention_k_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block1_attention_k_W_tile(GW_ROWS, width, done, first, rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
-    }
-}
-
 static void compute_d_block1_attention_k_W(
     ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
     float *restrict d_block1_attention_k_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block1_attention_k_W_strip(1, first, rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
-        } else if (width == 2) {
-            compute_d_block1_attention_k_W_strip(2, first, rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
-        } else {
-            compute_d_block1_attention_k_W_strip(GW_STRIP, first, rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block1_attention_k_W_tile(2, wide, done, first, rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_k_W_at = value;
+                    d_block1_attention_k_W[k*128 + j] = d_block1_attention_k_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block1_attention_k_W_tile(1, wide, done, first, rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
     }
 }
 
 /* d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
        block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]    adjoint of
        block1.attention.k_sum (small_gpt.py:37) */
-/* What compute_d_block1_norm1_from_block1_attention_k_sum does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_k_sum)
-{
-    const float d_block1_norm1_from_block1_attention_k_sum_at = value;
-    d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_k_sum_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_from_block1_attention_k_sum_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, float *restrict d_block1_norm1_from_block1_attention_k_sum)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_norm1_from_block1_attention_k_sum_point(row[i - first], n_first + r, i, i1, d_block1_norm1_from_block1_attention_k_sum);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_norm1_from_block1_attention_k_sum: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_attention_k,
-    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_attention_k[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_norm1_from_block1_attention_k_sum_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block1_norm1_from_block1_attention_k_sum);
-}
-
-/* The rows of a strip of compute_d_block1_norm1_from_block1_attention_k_sum that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_k,
-    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block1_norm1_from_block1_attention_k_sum_tile(GW_ROWS, width, done, first, i1, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block1_norm1_from_block1_attention_k_sum_tile(2, width, done, first, i1, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block1_norm1_from_block1_attention_k_sum_tile(1, width, done, first, i1, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_norm1_from_block1_attention_k_sum, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_from_block1_attention_k_sum_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_k_W,
-    const float *restrict d_block1_attention_k,
-    float *restrict d_block1_norm1_from_block1_attention_k_sum)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block1_attention_k[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_attention_k_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block1_attention_k[n_first*8192 + i1*128 + j]*block1_attention_k_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block1_norm1_from_block1_attention_k_sum_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block1_norm1_from_block1_attention_k_sum);
-        }
-    }
-}
-
 static void compute_d_block1_norm1_from_block1_attention_k_sum(
     ptrdiff_t rows, const float *restrict block1_attention_k_W,
     const float *restrict d_block1_attention_k,
-    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_panel)
+    float *restrict d_block1_norm1_from_block1_attention_k_sum, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block1_norm1_from_block1_attention_k_sum_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block1_attention_k_W, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block1_attention_k_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_k_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_norm1_from_block1_attention_k_sum_strip(1, first, i1, rows, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_norm1_from_block1_attention_k_sum_strip(2, first, i1, rows, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
-                } else {
-                    compute_d_block1_norm1_from_block1_attention_k_sum_strip(GW_STRIP, first, i1, rows, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block1_norm1_from_block1_attention_k_sum_at = value;
+                    d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_k_sum_at;
                 }
             }
         }
@@ -17108,106 +8739,43 @@ static void compute_d_block1_attention_q_b(
 
 /* d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
        k]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block1_attention_q_W does with its sum at one point. */
-GW_INLINE void compute_d_block1_attention_q_W_point(float value, ptrdiff_t k, ptrdiff_t j,
-    float *restrict d_block1_attention_q_W)
-{
-    const float d_block1_attention_q_W_at = value;
-    d_block1_attention_q_W[k*128 + j] = d_block1_attention_q_W_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_attention_q_W_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t k_first, ptrdiff_t first, ptrdiff_t end,
-    float *restrict d_block1_attention_q_W)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_attention_q_W_point(row[i - first], k_first + r, i, d_block1_attention_q_W);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_attention_q_W: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_attention_q_W_tile(
-    const int height, const int width, ptrdiff_t k_first, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
-    float *restrict d_block1_attention_q_W)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    /* A vector that would pass the end of the row starts earlier and overlaps its neighbour. */
-    const ptrdiff_t j_first = gw_least(first, 128 - GW_LANES);
-    ptrdiff_t at[GW_WIDE];
-    for (int v = 0; v < width; v++) {
-        at[v] = gw_least(j_first + v * GW_LANES, 128 - GW_LANES);
-    }
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            gw_vec right[GW_WIDE];
-            for (int v = 0; v < width; v++) {
-                gw_load(&right[v], &d_block1_attention_q[n*8192 + i1*128 + at[v]]);
-            }
-            for (int r = 0; r < height; r++) {
-                const float left = block1_norm1[n*8192 + i1*128 + (k_first + r)];
-                for (int v = 0; v < width; v++) {
-                    gw_multiply_add(&sum[r][v], left, &right[v]);
-                }
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + at[v] - j_first], &sum[r][v]);
-        }
-    }
-    compute_d_block1_attention_q_W_finish(tile + first - j_first, height, span, k_first, first, end, d_block1_attention_q_W);
-}
-
-/* The rows of a strip of compute_d_block1_attention_q_W that fill a tile. */
-GW_INLINE void compute_d_block1_attention_q_W_strip(const int width, ptrdiff_t first,
-    ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
-    float *restrict d_block1_attention_q_W)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 128; done += GW_ROWS) {
-        compute_d_block1_attention_q_W_tile(GW_ROWS, width, done, first, rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
-    }
-}
-
 static void compute_d_block1_attention_q_W(
     ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
     float *restrict d_block1_attention_q_W)
 {
-    enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-    for (int column = 0, width; column < vectors; column += width) {
-        width = gw_strip(vectors - column);
-        const ptrdiff_t first = column * GW_LANES;
-        if (width == 1) {
-            compute_d_block1_attention_q_W_strip(1, first, rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
-        } else if (width == 2) {
-            compute_d_block1_attention_q_W_strip(2, first, rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
-        } else {
-            compute_d_block1_attention_q_W_strip(GW_STRIP, first, rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
+    const ptrdiff_t height_of_all = 128;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[1024], right_at[1024];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            left_at[i1 + 64*n] = n*8192 + i1*128;
+            right_at[i1 + 64*n] = n*8192 + i1*128;
         }
     }
-    /* The rows that are left, two and one at a time, in wider strips. */
-    enum { wide = (vectors - 1) / ((vectors - 1) / GW_WIDE + 1) + 1 };
-    ptrdiff_t done = 128 / GW_ROWS * GW_ROWS;
-    for (; done + 2 <= 128; done += 2) {
-        for (ptrdiff_t first = 0; first < 128; first += wide * GW_LANES) {
-            compute_d_block1_attention_q_W_tile(2, wide, done, first, rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
+    const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float value = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_q_W_at = value;
+                    d_block1_attention_q_W[k*128 + j] = d_block1_attention_q_W_at;
+                }
+            }
         }
-    }
-    for (ptrdiff_t first = 0; done < 128 && first < 128; first += wide * GW_LANES) {
-        compute_d_block1_attention_q_W_tile(1, wide, done, first, rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
     }
 }
 
@@ -17218,154 +8786,50 @@ static void compute_d_block1_attention_q_W(
        d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
        d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]    adjoint of block1.attention.v_sum,
        block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37) */
-/* What compute_d_block1_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_point(float value, ptrdiff_t n, ptrdiff_t i2,
-    ptrdiff_t i1, const float *restrict d_block1_norm1_from_block1_attention_k_sum,
-    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
-    float *restrict d_block1_norm1)
-{
-    const float d_block1_norm1_from_block1_attention_q_sum = value;
-    const float d_block1_norm1_at = d_block1_norm1_from_block1_attention_q_sum + d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] + d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2];
-    d_block1_norm1[n*8192 + i1*128 + i2] = d_block1_norm1_at;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t n_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t i1, const float *restrict d_block1_norm1_from_block1_attention_k_sum,
-    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
-    float *restrict d_block1_norm1)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_norm1_point(row[i - first], n_first + r, i, i1, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_tile(
-    const int height, const int width, ptrdiff_t n_first, ptrdiff_t first,
-    ptrdiff_t i1, const float *restrict d_block1_attention_q,
-    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
-    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
-    float *restrict d_block1_norm1, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 128);
-    const ptrdiff_t i2_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[j*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = d_block1_attention_q[(n_first + r)*8192 + i1*128 + j];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_norm1_finish(tile + first - i2_first, height, span, n_first, first, end, i1, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1);
-}
-
-/* The rows of a strip of compute_d_block1_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t i1, ptrdiff_t rows, const float *restrict d_block1_attention_q,
-    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
-    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
-    float *restrict d_block1_norm1, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= rows; done += GW_ROWS) {
-        compute_d_block1_norm1_tile(GW_ROWS, width, done, first, i1, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
-    }
-    for (; done + 2 <= rows; done += 2) {
-        compute_d_block1_norm1_tile(2, width, done, first, i1, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
-    }
-    if (done < rows) {
-        compute_d_block1_norm1_tile(1, width, done, first, i1, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_dots(
-    ptrdiff_t n_first, ptrdiff_t i2_first, ptrdiff_t new_first,
-    ptrdiff_t i1, const float *restrict block1_attention_q_W,
-    const float *restrict d_block1_attention_q,
-    const float *restrict d_block1_norm1_from_block1_attention_k_sum,
-    const float *restrict d_block1_norm1_from_block1_attention_v_sum,
-    float *restrict d_block1_norm1)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t j = 0;
-    for (; j + 8 <= 128; j += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &d_block1_attention_q[n_first*8192 + i1*128 + j]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &block1_attention_q_W[(i2_first + c)*128 + j]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; j < 128; j++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += d_block1_attention_q[n_first*8192 + i1*128 + j]*block1_attention_q_W[(i2_first + c)*128 + j];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i2_first + c >= new_first) {
-            compute_d_block1_norm1_point(gw_total8(&sum[c]) + rest[c], n_first, i2_first + c, i1, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1);
-        }
-    }
-}
-
 static void compute_d_block1_norm1(
     ptrdiff_t rows, const float *restrict block1_attention_q_W,
     const float *restrict d_block1_attention_q,
     const float *restrict d_block1_norm1_from_block1_attention_k_sum,
     const float *restrict d_block1_norm1_from_block1_attention_v_sum,
-    float *restrict d_block1_norm1, float *restrict gw_panel)
+    float *restrict d_block1_norm1, float *restrict gw_right_panel)
 {
-    for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        enum { vectors = (128 + GW_LANES - 1) / GW_LANES };
-        if (rows < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < rows; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 128; new_first += 4) {
-                    compute_d_block1_norm1_dots(done, gw_least(new_first, 128 - 4), new_first, i1, block1_attention_q_W, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1);
-                }
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    /* Where each term of a sum lies in both operands. */
+    ptrdiff_t left_at[128], right_at[128];
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+            const ptrdiff_t i2 = first + lane;
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                gw_right_panel[j*span + lane] = block1_attention_q_W[i2*128 + j];
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i2 = gw_least(first + lane, 128 - 1);
-                    for (ptrdiff_t j = 0; j < 128; j++) {
-                        gw_panel[j*width*GW_LANES + lane] = block1_attention_q_W[i2*128 + j];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_norm1_strip(1, first, i1, rows, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_norm1_strip(2, first, i1, rows, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
-                } else {
-                    compute_d_block1_norm1_strip(GW_STRIP, first, i1, rows, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            ptrdiff_t row_at[GW_ROWS];
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS * GW_LANES];
+            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t i2 = first; i2 < end; i2++) {
+                    const float value = sum[r*width*GW_LANES + i2 - first];
+                    const float d_block1_norm1_from_block1_attention_q_sum = value;
+                    const float d_block1_norm1_at = d_block1_norm1_from_block1_attention_q_sum + d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] + d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2];
+                    d_block1_norm1[n*8192 + i1*128 + i2] = d_block1_norm1_at;
                 }
             }
         }
@@ -17410,154 +8874,24 @@ static void compute_d_block1_norm1_var(
    then d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
        d_block1.norm1_mean_from_block1.norm1_var[n, i1]    adjoint of block1.norm1,
        block1.norm1_var (small_gpt.py:36) */
-/* What compute_d_block1_norm1_mean_from_block1_norm1 does with its sum at one point. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_point(float value, ptrdiff_t one_row, ptrdiff_t i1,
-    ptrdiff_t n, const float *restrict block1_norm1_var,
-    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
-    float *restrict d_block1_norm1_mean)
-{
-    const float d_block1_norm1_mean_from_block1_norm1_sum = value;
-    const float d_block1_norm1_mean_from_block1_norm1 = -d_block1_norm1_mean_from_block1_norm1_sum/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
-    const float d_block1_norm1_mean_at = d_block1_norm1_mean_from_block1_norm1 + d_block1_norm1_mean_from_block1_norm1_var[n*64 + i1];
-    d_block1_norm1_mean[n*64 + i1] = d_block1_norm1_mean_at;
-    (void)one_row;
-}
-
-/* The points of a tile: `height` rows, `span` apart, of the sums for columns `first` to `end`. */
-static void compute_d_block1_norm1_mean_from_block1_norm1_finish(const float *row, int height, ptrdiff_t span,
-    ptrdiff_t one_row_first, ptrdiff_t first, ptrdiff_t end,
-    ptrdiff_t n, const float *restrict block1_norm1_var,
-    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
-    float *restrict d_block1_norm1_mean)
-{
-    for (int r = 0; r < height; r++, row += span) {
-        for (ptrdiff_t i = first; i < end; i++) {
-            compute_d_block1_norm1_mean_from_block1_norm1_point(row[i - first], one_row_first + r, i, n, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean);
-        }
-    }
-}
-
-/* A tile of compute_d_block1_norm1_mean_from_block1_norm1: `height` rows by `width` vectors in registers, then its epilogue. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_tile(
-    const int height, const int width, ptrdiff_t one_row_first, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var,
-    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
-    float *restrict d_block1_norm1_mean, float *restrict gw_panel)
-{
-    const ptrdiff_t span = width * GW_LANES;
-    const ptrdiff_t end = gw_least(first + span, 64);
-    const ptrdiff_t i1_first = first;
-    gw_vec sum[GW_ROWS][GW_WIDE];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_zero(&sum[r][v]);
-        }
-    }
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        gw_vec right[GW_WIDE];
-        for (int v = 0; v < width; v++) {
-            gw_load(&right[v], &gw_panel[i2*width*GW_LANES + v*GW_LANES]);
-        }
-        for (int r = 0; r < height; r++) {
-            const float left = block1_norm1_W[i2];
-            for (int v = 0; v < width; v++) {
-                gw_multiply_add(&sum[r][v], left, &right[v]);
-            }
-        }
-    }
-    float tile[GW_ROWS * GW_WIDE * GW_LANES];
-    for (int r = 0; r < height; r++) {
-        for (int v = 0; v < width; v++) {
-            gw_store(&tile[r*span + v*GW_LANES], &sum[r][v]);
-        }
-    }
-    compute_d_block1_norm1_mean_from_block1_norm1_finish(tile + first - i1_first, height, span, one_row_first, first, end, n, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean);
-}
-
-/* The rows of a strip of compute_d_block1_norm1_mean_from_block1_norm1 that fill a tile, then those that are left. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_strip(const int width, ptrdiff_t first,
-    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict block1_norm1_var,
-    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
-    float *restrict d_block1_norm1_mean, float *restrict gw_panel)
-{
-    ptrdiff_t done = 0;
-    for (; done + GW_ROWS <= 1; done += GW_ROWS) {
-        compute_d_block1_norm1_mean_from_block1_norm1_tile(GW_ROWS, width, done, first, n, block1_norm1_W, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
-    }
-    for (; done + 2 <= 1; done += 2) {
-        compute_d_block1_norm1_mean_from_block1_norm1_tile(2, width, done, first, n, block1_norm1_W, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
-    }
-    if (done < 1) {
-        compute_d_block1_norm1_mean_from_block1_norm1_tile(1, width, done, first, n, block1_norm1_W, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
-    }
-}
-
-/* One row by four columns of compute_d_block1_norm1_mean_from_block1_norm1, vectors along the sum; columns before `new` are done. */
-GW_INLINE void compute_d_block1_norm1_mean_from_block1_norm1_dots(
-    ptrdiff_t one_row_first, ptrdiff_t i1_first, ptrdiff_t new_first,
-    ptrdiff_t n, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
-    const float *restrict block1_norm1_var,
-    const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
-    float *restrict d_block1_norm1_mean)
-{
-    gw_vec8 sum[4];
-    float rest[4] = {0};
-    for (int c = 0; c < 4; c++) {
-        gw_zero8(&sum[c]);
-    }
-    ptrdiff_t i2 = 0;
-    for (; i2 + 8 <= 128; i2 += 8) {
-        gw_vec8 left, right;
-        gw_load8(&left, &block1_norm1_W[i2]);
-        for (int c = 0; c < 4; c++) {
-            gw_load8(&right, &d_block1_norm1[n*8192 + (i1_first + c)*128 + i2]);
-            gw_add_product8(&sum[c], &left, &right);
-        }
-    }
-    for (; i2 < 128; i2++) {
-        for (int c = 0; c < 4; c++) {
-            rest[c] += block1_norm1_W[i2]*d_block1_norm1[n*8192 + (i1_first + c)*128 + i2];
-        }
-    }
-    for (int c = 0; c < 4; c++) {
-        if (i1_first + c >= new_first) {
-            compute_d_block1_norm1_mean_from_block1_norm1_point(gw_total8(&sum[c]) + rest[c], one_row_first, i1_first + c, n, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean);
-        }
-    }
-}
-
 static void compute_d_block1_norm1_mean_from_block1_norm1(
     ptrdiff_t rows, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
     const float *restrict block1_norm1_var,
     const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
-    float *restrict d_block1_norm1_mean, float *restrict gw_panel)
+    float *restrict d_block1_norm1_mean)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        enum { vectors = (64 + GW_LANES - 1) / GW_LANES };
-        if (1 < GW_FEW_ROWS) {
-            for (ptrdiff_t done = 0; done < 1; done++) {
-                for (ptrdiff_t new_first = 0; new_first < 64; new_first += 4) {
-                    compute_d_block1_norm1_mean_from_block1_norm1_dots(done, gw_least(new_first, 64 - 4), new_first, n, block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean);
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            float d_block1_norm1_mean_from_block1_norm1_sum = 0.0f;
+            {
+                const ptrdiff_t i2 = 0, i2_end = 128;
+                if (i2 < i2_end) {
+                    d_block1_norm1_mean_from_block1_norm1_sum += gw_dot(&block1_norm1_W[i2], &d_block1_norm1[n*8192 + i1*128 + i2], i2_end - i2);
                 }
             }
-        } else {
-            for (int column = 0, width; column < vectors; column += width) {
-                width = gw_strip(vectors - column);
-                const ptrdiff_t first = column * GW_LANES;
-                for (ptrdiff_t lane = 0; lane < width * GW_LANES; lane++) {
-                    const ptrdiff_t i1 = gw_least(first + lane, 64 - 1);
-                    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                        gw_panel[i2*width*GW_LANES + lane] = d_block1_norm1[n*8192 + i1*128 + i2];
-                    }
-                }
-                if (width == 1) {
-                    compute_d_block1_norm1_mean_from_block1_norm1_strip(1, first, n, block1_norm1_W, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
-                } else if (width == 2) {
-                    compute_d_block1_norm1_mean_from_block1_norm1_strip(2, first, n, block1_norm1_W, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
-                } else {
-                    compute_d_block1_norm1_mean_from_block1_norm1_strip(GW_STRIP, first, n, block1_norm1_W, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
-                }
-            }
+            const float d_block1_norm1_mean_from_block1_norm1 = -d_block1_norm1_mean_from_block1_norm1_sum/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
+            const float d_block1_norm1_mean_at = d_block1_norm1_mean_from_block1_norm1 + d_block1_norm1_mean_from_block1_norm1_var[n*64 + i1];
+            d_block1_norm1_mean[n*64 + i1] = d_block1_norm1_mean_at;
         }
     }
 }
@@ -20519,7 +11853,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "78e1cedbb11ce14c0907ea57cb62ac7b";
+    return "8161fe3415adb3938a6b200b07b685a1";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -21349,7 +12683,7 @@ int small_gpt_forward(
     float *const block2_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
     float *const block3_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
     float *const block4_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
-    float *const gw_panel = (float *)(void *)(base + 4194304); /* [1536] */
+    float *const gw_right_panel = (float *)(void *)(base + 4194304); /* [4096] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean(rows, x, block1_norm1_mean, block1_norm1_var);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -21359,7 +12693,7 @@ int small_gpt_forward(
     compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
     compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
-    compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
+    compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
     compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
@@ -21377,7 +12711,7 @@ int small_gpt_forward(
     compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
     compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
-    compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
+    compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
     compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
@@ -21395,7 +12729,7 @@ int small_gpt_forward(
     compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
     compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
-    compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
+    compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
     compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
@@ -21413,7 +12747,7 @@ int small_gpt_forward(
     compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
     compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
-    compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
+    compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
     compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
@@ -21657,7 +12991,7 @@ int small_gpt_value_and_grad(
     float *const norm_var = (float *)(void *)(base + 44015616); /* [rows][64] */
     float *const cross_entropy_sum_max = (float *)(void *)(base + 44019712); /* [rows][64] */
     float *const d_cross_entropy_sum = (float *)(void *)(base + 44023808); /* [rows][64] */
-    float *const gw_panel = (float *)(void *)(base + 44027904); /* [24576] */
+    float *const gw_right_panel = (float *)(void *)(base + 44027904); /* [65536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -21667,7 +13001,7 @@ int small_gpt_value_and_grad(
     compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
     compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
-    compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
+    compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
     compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
@@ -21685,7 +13019,7 @@ int small_gpt_value_and_grad(
     compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
     compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
-    compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
+    compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
     compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
@@ -21703,7 +13037,7 @@ int small_gpt_value_and_grad(
     compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
     compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
-    compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
+    compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
     compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
@@ -21721,7 +13055,7 @@ int small_gpt_value_and_grad(
     compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
     compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
-    compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
+    compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
     compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
@@ -21738,28 +13072,28 @@ int small_gpt_value_and_grad(
     compute_cross_entropy(rows, head, targets, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_head(rows, d_cross_entropy_sum, cross_entropy_sum_max, head, targets, d_head);
     compute_d_head_W(rows, d_head, norm, grads->head_W);
-    compute_d_norm(rows, params->head_W, d_head, d_norm, gw_panel);
+    compute_d_norm(rows, params->head_W, d_head, d_norm, gw_right_panel);
     compute_d_norm_var(rows, norm_mean, add_4, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var_sum, d_norm_var, d_norm_mean_from_norm_var);
-    compute_d_norm_mean_from_norm(rows, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
+    compute_d_norm_mean_from_norm(rows, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
     compute_d_norm_W(rows, norm_var, norm_mean, add_4, d_norm, grads->norm_W);
     compute_d_norm_b(rows, d_norm, grads->norm_b);
     compute_d_add_4(rows, d_norm_mean, norm_mean, add_4, d_norm_var, norm_var, params->norm_W, d_norm, d_add_4);
     compute_d_block4_down_b(rows, d_add_4, grads->block4_down_b);
     compute_d_block4_down_W(rows, d_add_4, h_4, grads->block4_down_W);
-    compute_d_h_4(rows, params->block4_down_W, d_add_4, block4_up, d_block4_up, gw_panel);
+    compute_d_h_4(rows, params->block4_down_W, d_add_4, block4_up, d_block4_up, gw_right_panel);
     compute_d_block4_up_b(rows, d_block4_up, grads->block4_up_b);
     compute_d_block4_up_W(rows, block4_norm2, d_block4_up, grads->block4_up_W);
-    compute_d_block4_norm2(rows, params->block4_up_W, d_block4_up, d_block4_norm2, gw_panel);
+    compute_d_block4_norm2(rows, params->block4_up_W, d_block4_up, d_block4_norm2, gw_right_panel);
     compute_d_block4_norm2_var(rows, block4_norm2_mean, x_5, params->block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum, d_block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var);
-    compute_d_block4_norm2_mean_from_block4_norm2(rows, params->block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
+    compute_d_block4_norm2_mean_from_block4_norm2(rows, params->block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean);
     compute_d_block4_norm2_W(rows, block4_norm2_var, block4_norm2_mean, x_5, d_block4_norm2, grads->block4_norm2_W);
     compute_d_block4_norm2_b(rows, d_block4_norm2, grads->block4_norm2_b);
     compute_d_x_5(rows, d_block4_norm2_mean, block4_norm2_mean, x_5, d_block4_norm2_var, block4_norm2_var, params->block4_norm2_W, d_block4_norm2, d_add_4, d_x_5);
     compute_d_block4_attention_out_b(rows, d_x_5, grads->block4_attention_out_b);
     compute_d_block4_attention_out_W(rows, block4_attention_joined, d_x_5, grads->block4_attention_out_W);
-    compute_d_block4_attention_joined(rows, params->block4_attention_out_W, d_x_5, d_block4_attention_joined, gw_panel);
+    compute_d_block4_attention_joined(rows, params->block4_attention_out_W, d_x_5, d_block4_attention_joined, gw_right_panel);
     compute_d_block4_attention_mixed(rows, d_block4_attention_joined, d_block4_attention_mixed);
-    compute_d_block4_attention_mixed_weights(rows, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
+    compute_d_block4_attention_mixed_weights(rows, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_right_panel);
     compute_d_block4_attention_v_heads(rows, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
     compute_d_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_weights, d_block4_attention_mixed_weights, block4_attention_mixed_weights_sum, d_block4_attention_mixed_weights_sum);
     compute_d_block4_attention_mixed_scores(rows, d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights, d_block4_attention_mixed_weights, d_block4_attention_mixed_scores_sum);
@@ -21768,36 +13102,36 @@ int small_gpt_value_and_grad(
     compute_d_block4_attention_v(rows, d_block4_attention_v_heads, d_block4_attention_v);
     compute_d_block4_attention_v_b(rows, d_block4_attention_v, grads->block4_attention_v_b);
     compute_d_block4_attention_v_W(rows, block4_norm1, d_block4_attention_v, grads->block4_attention_v_W);
-    compute_d_block4_norm1_from_block4_attention_v_sum(rows, params->block4_attention_v_W, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
+    compute_d_block4_norm1_from_block4_attention_v_sum(rows, params->block4_attention_v_W, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_right_panel);
     compute_d_block4_attention_k(rows, d_block4_attention_k_heads, d_block4_attention_k);
     compute_d_block4_attention_k_b(rows, d_block4_attention_k, grads->block4_attention_k_b);
     compute_d_block4_attention_k_W(rows, block4_norm1, d_block4_attention_k, grads->block4_attention_k_W);
-    compute_d_block4_norm1_from_block4_attention_k_sum(rows, params->block4_attention_k_W, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
+    compute_d_block4_norm1_from_block4_attention_k_sum(rows, params->block4_attention_k_W, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_right_panel);
     compute_d_block4_attention_q(rows, d_block4_attention_q_heads, d_block4_attention_q);
     compute_d_block4_attention_q_b(rows, d_block4_attention_q, grads->block4_attention_q_b);
     compute_d_block4_attention_q_W(rows, block4_norm1, d_block4_attention_q, grads->block4_attention_q_W);
-    compute_d_block4_norm1(rows, params->block4_attention_q_W, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
+    compute_d_block4_norm1(rows, params->block4_attention_q_W, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_right_panel);
     compute_d_block4_norm1_var(rows, block4_norm1_mean, add_3, params->block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum, d_block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var);
-    compute_d_block4_norm1_mean_from_block4_norm1(rows, params->block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
+    compute_d_block4_norm1_mean_from_block4_norm1(rows, params->block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean);
     compute_d_block4_norm1_W(rows, block4_norm1_var, block4_norm1_mean, add_3, d_block4_norm1, grads->block4_norm1_W);
     compute_d_block4_norm1_b(rows, d_block4_norm1, grads->block4_norm1_b);
     compute_d_add_3(rows, d_block4_norm1_mean, block4_norm1_mean, add_3, d_block4_norm1_var, block4_norm1_var, params->block4_norm1_W, d_block4_norm1, d_x_5, d_add_3);
     compute_d_block3_down_b(rows, d_add_3, grads->block3_down_b);
     compute_d_block3_down_W(rows, d_add_3, h_3, grads->block3_down_W);
-    compute_d_h_3(rows, params->block3_down_W, d_add_3, block3_up, d_block3_up, gw_panel);
+    compute_d_h_3(rows, params->block3_down_W, d_add_3, block3_up, d_block3_up, gw_right_panel);
     compute_d_block3_up_b(rows, d_block3_up, grads->block3_up_b);
     compute_d_block3_up_W(rows, block3_norm2, d_block3_up, grads->block3_up_W);
-    compute_d_block3_norm2(rows, params->block3_up_W, d_block3_up, d_block3_norm2, gw_panel);
+    compute_d_block3_norm2(rows, params->block3_up_W, d_block3_up, d_block3_norm2, gw_right_panel);
     compute_d_block3_norm2_var(rows, block3_norm2_mean, x_4, params->block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum, d_block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var);
-    compute_d_block3_norm2_mean_from_block3_norm2(rows, params->block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
+    compute_d_block3_norm2_mean_from_block3_norm2(rows, params->block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean);
     compute_d_block3_norm2_W(rows, block3_norm2_var, block3_norm2_mean, x_4, d_block3_norm2, grads->block3_norm2_W);
     compute_d_block3_norm2_b(rows, d_block3_norm2, grads->block3_norm2_b);
     compute_d_x_4(rows, d_block3_norm2_mean, block3_norm2_mean, x_4, d_block3_norm2_var, block3_norm2_var, params->block3_norm2_W, d_block3_norm2, d_add_3, d_x_4);
     compute_d_block3_attention_out_b(rows, d_x_4, grads->block3_attention_out_b);
     compute_d_block3_attention_out_W(rows, block3_attention_joined, d_x_4, grads->block3_attention_out_W);
-    compute_d_block3_attention_joined(rows, params->block3_attention_out_W, d_x_4, d_block3_attention_joined, gw_panel);
+    compute_d_block3_attention_joined(rows, params->block3_attention_out_W, d_x_4, d_block3_attention_joined, gw_right_panel);
     compute_d_block3_attention_mixed(rows, d_block3_attention_joined, d_block3_attention_mixed);
-    compute_d_block3_attention_mixed_weights(rows, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
+    compute_d_block3_attention_mixed_weights(rows, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_right_panel);
     compute_d_block3_attention_v_heads(rows, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
     compute_d_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_weights, d_block3_attention_mixed_weights, block3_attention_mixed_weights_sum, d_block3_attention_mixed_weights_sum);
     compute_d_block3_attention_mixed_scores(rows, d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights, d_block3_attention_mixed_weights, d_block3_attention_mixed_scores_sum);
@@ -21806,36 +13140,36 @@ int small_gpt_value_and_grad(
     compute_d_block3_attention_v(rows, d_block3_attention_v_heads, d_block3_attention_v);
     compute_d_block3_attention_v_b(rows, d_block3_attention_v, grads->block3_attention_v_b);
     compute_d_block3_attention_v_W(rows, block3_norm1, d_block3_attention_v, grads->block3_attention_v_W);
-    compute_d_block3_norm1_from_block3_attention_v_sum(rows, params->block3_attention_v_W, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
+    compute_d_block3_norm1_from_block3_attention_v_sum(rows, params->block3_attention_v_W, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_right_panel);
     compute_d_block3_attention_k(rows, d_block3_attention_k_heads, d_block3_attention_k);
     compute_d_block3_attention_k_b(rows, d_block3_attention_k, grads->block3_attention_k_b);
     compute_d_block3_attention_k_W(rows, block3_norm1, d_block3_attention_k, grads->block3_attention_k_W);
-    compute_d_block3_norm1_from_block3_attention_k_sum(rows, params->block3_attention_k_W, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
+    compute_d_block3_norm1_from_block3_attention_k_sum(rows, params->block3_attention_k_W, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_right_panel);
     compute_d_block3_attention_q(rows, d_block3_attention_q_heads, d_block3_attention_q);
     compute_d_block3_attention_q_b(rows, d_block3_attention_q, grads->block3_attention_q_b);
     compute_d_block3_attention_q_W(rows, block3_norm1, d_block3_attention_q, grads->block3_attention_q_W);
-    compute_d_block3_norm1(rows, params->block3_attention_q_W, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
+    compute_d_block3_norm1(rows, params->block3_attention_q_W, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_right_panel);
     compute_d_block3_norm1_var(rows, block3_norm1_mean, add_2, params->block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum, d_block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var);
-    compute_d_block3_norm1_mean_from_block3_norm1(rows, params->block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
+    compute_d_block3_norm1_mean_from_block3_norm1(rows, params->block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean);
     compute_d_block3_norm1_W(rows, block3_norm1_var, block3_norm1_mean, add_2, d_block3_norm1, grads->block3_norm1_W);
     compute_d_block3_norm1_b(rows, d_block3_norm1, grads->block3_norm1_b);
     compute_d_add_2(rows, d_block3_norm1_mean, block3_norm1_mean, add_2, d_block3_norm1_var, block3_norm1_var, params->block3_norm1_W, d_block3_norm1, d_x_4, d_add_2);
     compute_d_block2_down_b(rows, d_add_2, grads->block2_down_b);
     compute_d_block2_down_W(rows, d_add_2, h_2, grads->block2_down_W);
-    compute_d_h_2(rows, params->block2_down_W, d_add_2, block2_up, d_block2_up, gw_panel);
+    compute_d_h_2(rows, params->block2_down_W, d_add_2, block2_up, d_block2_up, gw_right_panel);
     compute_d_block2_up_b(rows, d_block2_up, grads->block2_up_b);
     compute_d_block2_up_W(rows, block2_norm2, d_block2_up, grads->block2_up_W);
-    compute_d_block2_norm2(rows, params->block2_up_W, d_block2_up, d_block2_norm2, gw_panel);
+    compute_d_block2_norm2(rows, params->block2_up_W, d_block2_up, d_block2_norm2, gw_right_panel);
     compute_d_block2_norm2_var(rows, block2_norm2_mean, x_3, params->block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum, d_block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var);
-    compute_d_block2_norm2_mean_from_block2_norm2(rows, params->block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
+    compute_d_block2_norm2_mean_from_block2_norm2(rows, params->block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean);
     compute_d_block2_norm2_W(rows, block2_norm2_var, block2_norm2_mean, x_3, d_block2_norm2, grads->block2_norm2_W);
     compute_d_block2_norm2_b(rows, d_block2_norm2, grads->block2_norm2_b);
     compute_d_x_3(rows, d_block2_norm2_mean, block2_norm2_mean, x_3, d_block2_norm2_var, block2_norm2_var, params->block2_norm2_W, d_block2_norm2, d_add_2, d_x_3);
     compute_d_block2_attention_out_b(rows, d_x_3, grads->block2_attention_out_b);
     compute_d_block2_attention_out_W(rows, block2_attention_joined, d_x_3, grads->block2_attention_out_W);
-    compute_d_block2_attention_joined(rows, params->block2_attention_out_W, d_x_3, d_block2_attention_joined, gw_panel);
+    compute_d_block2_attention_joined(rows, params->block2_attention_out_W, d_x_3, d_block2_attention_joined, gw_right_panel);
     compute_d_block2_attention_mixed(rows, d_block2_attention_joined, d_block2_attention_mixed);
-    compute_d_block2_attention_mixed_weights(rows, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
+    compute_d_block2_attention_mixed_weights(rows, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_right_panel);
     compute_d_block2_attention_v_heads(rows, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
     compute_d_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_weights, d_block2_attention_mixed_weights, block2_attention_mixed_weights_sum, d_block2_attention_mixed_weights_sum);
     compute_d_block2_attention_mixed_scores(rows, d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights, d_block2_attention_mixed_weights, d_block2_attention_mixed_scores_sum);
@@ -21844,36 +13178,36 @@ int small_gpt_value_and_grad(
     compute_d_block2_attention_v(rows, d_block2_attention_v_heads, d_block2_attention_v);
     compute_d_block2_attention_v_b(rows, d_block2_attention_v, grads->block2_attention_v_b);
     compute_d_block2_attention_v_W(rows, block2_norm1, d_block2_attention_v, grads->block2_attention_v_W);
-    compute_d_block2_norm1_from_block2_attention_v_sum(rows, params->block2_attention_v_W, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
+    compute_d_block2_norm1_from_block2_attention_v_sum(rows, params->block2_attention_v_W, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_right_panel);
     compute_d_block2_attention_k(rows, d_block2_attention_k_heads, d_block2_attention_k);
     compute_d_block2_attention_k_b(rows, d_block2_attention_k, grads->block2_attention_k_b);
     compute_d_block2_attention_k_W(rows, block2_norm1, d_block2_attention_k, grads->block2_attention_k_W);
-    compute_d_block2_norm1_from_block2_attention_k_sum(rows, params->block2_attention_k_W, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
+    compute_d_block2_norm1_from_block2_attention_k_sum(rows, params->block2_attention_k_W, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_right_panel);
     compute_d_block2_attention_q(rows, d_block2_attention_q_heads, d_block2_attention_q);
     compute_d_block2_attention_q_b(rows, d_block2_attention_q, grads->block2_attention_q_b);
     compute_d_block2_attention_q_W(rows, block2_norm1, d_block2_attention_q, grads->block2_attention_q_W);
-    compute_d_block2_norm1(rows, params->block2_attention_q_W, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
+    compute_d_block2_norm1(rows, params->block2_attention_q_W, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_right_panel);
     compute_d_block2_norm1_var(rows, block2_norm1_mean, add, params->block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum, d_block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var);
-    compute_d_block2_norm1_mean_from_block2_norm1(rows, params->block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
+    compute_d_block2_norm1_mean_from_block2_norm1(rows, params->block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean);
     compute_d_block2_norm1_W(rows, block2_norm1_var, block2_norm1_mean, add, d_block2_norm1, grads->block2_norm1_W);
     compute_d_block2_norm1_b(rows, d_block2_norm1, grads->block2_norm1_b);
     compute_d_add(rows, d_block2_norm1_mean, block2_norm1_mean, add, d_block2_norm1_var, block2_norm1_var, params->block2_norm1_W, d_block2_norm1, d_x_3, d_add);
     compute_d_block1_down_b(rows, d_add, grads->block1_down_b);
     compute_d_block1_down_W(rows, d_add, h, grads->block1_down_W);
-    compute_d_h(rows, params->block1_down_W, d_add, block1_up, d_block1_up, gw_panel);
+    compute_d_h(rows, params->block1_down_W, d_add, block1_up, d_block1_up, gw_right_panel);
     compute_d_block1_up_b(rows, d_block1_up, grads->block1_up_b);
     compute_d_block1_up_W(rows, block1_norm2, d_block1_up, grads->block1_up_W);
-    compute_d_block1_norm2(rows, params->block1_up_W, d_block1_up, d_block1_norm2, gw_panel);
+    compute_d_block1_norm2(rows, params->block1_up_W, d_block1_up, d_block1_norm2, gw_right_panel);
     compute_d_block1_norm2_var(rows, block1_norm2_mean, x_2, params->block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum, d_block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var);
-    compute_d_block1_norm2_mean_from_block1_norm2(rows, params->block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
+    compute_d_block1_norm2_mean_from_block1_norm2(rows, params->block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean);
     compute_d_block1_norm2_W(rows, block1_norm2_var, block1_norm2_mean, x_2, d_block1_norm2, grads->block1_norm2_W);
     compute_d_block1_norm2_b(rows, d_block1_norm2, grads->block1_norm2_b);
     compute_d_x_2(rows, d_block1_norm2_mean, block1_norm2_mean, x_2, d_block1_norm2_var, block1_norm2_var, params->block1_norm2_W, d_block1_norm2, d_add, d_x_2);
     compute_d_block1_attention_out_b(rows, d_x_2, grads->block1_attention_out_b);
     compute_d_block1_attention_out_W(rows, block1_attention_joined, d_x_2, grads->block1_attention_out_W);
-    compute_d_block1_attention_joined(rows, params->block1_attention_out_W, d_x_2, d_block1_attention_joined, gw_panel);
+    compute_d_block1_attention_joined(rows, params->block1_attention_out_W, d_x_2, d_block1_attention_joined, gw_right_panel);
     compute_d_block1_attention_mixed(rows, d_block1_attention_joined, d_block1_attention_mixed);
-    compute_d_block1_attention_mixed_weights(rows, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
+    compute_d_block1_attention_mixed_weights(rows, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_right_panel);
     compute_d_block1_attention_v_heads(rows, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
     compute_d_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_weights, d_block1_attention_mixed_weights, block1_attention_mixed_weights_sum, d_block1_attention_mixed_weights_sum);
     compute_d_block1_attention_mixed_scores(rows, d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights, d_block1_attention_mixed_weights, d_block1_attention_mixed_scores_sum);
@@ -21882,17 +13216,17 @@ int small_gpt_value_and_grad(
     compute_d_block1_attention_v(rows, d_block1_attention_v_heads, d_block1_attention_v);
     compute_d_block1_attention_v_b(rows, d_block1_attention_v, grads->block1_attention_v_b);
     compute_d_block1_attention_v_W(rows, block1_norm1, d_block1_attention_v, grads->block1_attention_v_W);
-    compute_d_block1_norm1_from_block1_attention_v_sum(rows, params->block1_attention_v_W, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
+    compute_d_block1_norm1_from_block1_attention_v_sum(rows, params->block1_attention_v_W, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_right_panel);
     compute_d_block1_attention_k(rows, d_block1_attention_k_heads, d_block1_attention_k);
     compute_d_block1_attention_k_b(rows, d_block1_attention_k, grads->block1_attention_k_b);
     compute_d_block1_attention_k_W(rows, block1_norm1, d_block1_attention_k, grads->block1_attention_k_W);
-    compute_d_block1_norm1_from_block1_attention_k_sum(rows, params->block1_attention_k_W, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
+    compute_d_block1_norm1_from_block1_attention_k_sum(rows, params->block1_attention_k_W, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_right_panel);
     compute_d_block1_attention_q(rows, d_block1_attention_q_heads, d_block1_attention_q);
     compute_d_block1_attention_q_b(rows, d_block1_attention_q, grads->block1_attention_q_b);
     compute_d_block1_attention_q_W(rows, block1_norm1, d_block1_attention_q, grads->block1_attention_q_W);
-    compute_d_block1_norm1(rows, params->block1_attention_q_W, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
+    compute_d_block1_norm1(rows, params->block1_attention_q_W, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_right_panel);
     compute_d_block1_norm1_var(rows, block1_norm1_mean, x, params->block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum, d_block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var);
-    compute_d_block1_norm1_mean_from_block1_norm1(rows, params->block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
+    compute_d_block1_norm1_mean_from_block1_norm1(rows, params->block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean);
     compute_d_block1_norm1_W(rows, block1_norm1_var, block1_norm1_mean, x, d_block1_norm1, grads->block1_norm1_W);
     compute_d_block1_norm1_b(rows, d_block1_norm1, grads->block1_norm1_b);
     compute_d_x(rows, d_block1_norm1_mean, block1_norm1_mean, x, d_block1_norm1_var, block1_norm1_var, params->block1_norm1_W, d_block1_norm1, d_x_2, d_x);
@@ -22275,7 +13609,7 @@ int small_gpt_train_step(
     float *const d_norm_mean_from_norm_var_sum = (float *)(void *)(base + 44056576); /* [rows][64] */
     float *const norm_mean = (float *)(void *)(base + 44060672); /* [rows][64] */
     float *const norm_var = (float *)(void *)(base + 44064768); /* [rows][64] */
-    float *const gw_panel = (float *)(void *)(base + 44068864); /* [24576] */
+    float *const gw_right_panel = (float *)(void *)(base + 44068864); /* [65536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -22285,7 +13619,7 @@ int small_gpt_train_step(
     compute_block1_attention_q_heads(rows, block1_attention_q, block1_attention_q_heads);
     compute_block1_attention_k_heads(rows, block1_attention_k, block1_attention_k_heads);
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
-    compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_panel);
+    compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
     compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
@@ -22303,7 +13637,7 @@ int small_gpt_train_step(
     compute_block2_attention_q_heads(rows, block2_attention_q, block2_attention_q_heads);
     compute_block2_attention_k_heads(rows, block2_attention_k, block2_attention_k_heads);
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
-    compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_panel);
+    compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
     compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
@@ -22321,7 +13655,7 @@ int small_gpt_train_step(
     compute_block3_attention_q_heads(rows, block3_attention_q, block3_attention_q_heads);
     compute_block3_attention_k_heads(rows, block3_attention_k, block3_attention_k_heads);
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
-    compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_panel);
+    compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
     compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
@@ -22339,7 +13673,7 @@ int small_gpt_train_step(
     compute_block4_attention_q_heads(rows, block4_attention_q, block4_attention_q_heads);
     compute_block4_attention_k_heads(rows, block4_attention_k, block4_attention_k_heads);
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
-    compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_panel);
+    compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
     compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
@@ -22356,28 +13690,28 @@ int small_gpt_train_step(
     compute_cross_entropy(rows, head, targets, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_head(rows, d_cross_entropy_sum, cross_entropy_sum_max, head, targets, d_head);
     compute_d_head_W(rows, d_head, norm, d_head_W);
-    compute_d_norm(rows, params->head_W, d_head, d_norm, gw_panel);
+    compute_d_norm(rows, params->head_W, d_head, d_norm, gw_right_panel);
     compute_d_norm_var(rows, norm_mean, add_4, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var_sum, d_norm_var, d_norm_mean_from_norm_var);
-    compute_d_norm_mean_from_norm(rows, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean, gw_panel);
+    compute_d_norm_mean_from_norm(rows, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
     compute_d_norm_W(rows, norm_var, norm_mean, add_4, d_norm, d_norm_W);
     compute_d_norm_b(rows, d_norm, d_norm_b);
     compute_d_add_4(rows, d_norm_mean, norm_mean, add_4, d_norm_var, norm_var, params->norm_W, d_norm, d_add_4);
     compute_d_block4_down_b(rows, d_add_4, d_block4_down_b);
     compute_d_block4_down_W(rows, d_add_4, h_4, d_block4_down_W);
-    compute_d_h_4(rows, params->block4_down_W, d_add_4, block4_up, d_block4_up, gw_panel);
+    compute_d_h_4(rows, params->block4_down_W, d_add_4, block4_up, d_block4_up, gw_right_panel);
     compute_d_block4_up_b(rows, d_block4_up, d_block4_up_b);
     compute_d_block4_up_W(rows, block4_norm2, d_block4_up, d_block4_up_W);
-    compute_d_block4_norm2(rows, params->block4_up_W, d_block4_up, d_block4_norm2, gw_panel);
+    compute_d_block4_norm2(rows, params->block4_up_W, d_block4_up, d_block4_norm2, gw_right_panel);
     compute_d_block4_norm2_var(rows, block4_norm2_mean, x_5, params->block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum, d_block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var);
-    compute_d_block4_norm2_mean_from_block4_norm2(rows, params->block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean, gw_panel);
+    compute_d_block4_norm2_mean_from_block4_norm2(rows, params->block4_norm2_W, d_block4_norm2, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var, d_block4_norm2_mean);
     compute_d_block4_norm2_W(rows, block4_norm2_var, block4_norm2_mean, x_5, d_block4_norm2, d_block4_norm2_W);
     compute_d_block4_norm2_b(rows, d_block4_norm2, d_block4_norm2_b);
     compute_d_x_5(rows, d_block4_norm2_mean, block4_norm2_mean, x_5, d_block4_norm2_var, block4_norm2_var, params->block4_norm2_W, d_block4_norm2, d_add_4, d_x_5);
     compute_d_block4_attention_out_b(rows, d_x_5, d_block4_attention_out_b);
     compute_d_block4_attention_out_W(rows, block4_attention_joined, d_x_5, d_block4_attention_out_W);
-    compute_d_block4_attention_joined(rows, params->block4_attention_out_W, d_x_5, d_block4_attention_joined, gw_panel);
+    compute_d_block4_attention_joined(rows, params->block4_attention_out_W, d_x_5, d_block4_attention_joined, gw_right_panel);
     compute_d_block4_attention_mixed(rows, d_block4_attention_joined, d_block4_attention_mixed);
-    compute_d_block4_attention_mixed_weights(rows, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_panel);
+    compute_d_block4_attention_mixed_weights(rows, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_right_panel);
     compute_d_block4_attention_v_heads(rows, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
     compute_d_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_weights, d_block4_attention_mixed_weights, block4_attention_mixed_weights_sum, d_block4_attention_mixed_weights_sum);
     compute_d_block4_attention_mixed_scores(rows, d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights, d_block4_attention_mixed_weights, d_block4_attention_mixed_scores_sum);
@@ -22386,36 +13720,36 @@ int small_gpt_train_step(
     compute_d_block4_attention_v(rows, d_block4_attention_v_heads, d_block4_attention_v);
     compute_d_block4_attention_v_b(rows, d_block4_attention_v, d_block4_attention_v_b);
     compute_d_block4_attention_v_W(rows, block4_norm1, d_block4_attention_v, d_block4_attention_v_W);
-    compute_d_block4_norm1_from_block4_attention_v_sum(rows, params->block4_attention_v_W, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_panel);
+    compute_d_block4_norm1_from_block4_attention_v_sum(rows, params->block4_attention_v_W, d_block4_attention_v, d_block4_norm1_from_block4_attention_v_sum, gw_right_panel);
     compute_d_block4_attention_k(rows, d_block4_attention_k_heads, d_block4_attention_k);
     compute_d_block4_attention_k_b(rows, d_block4_attention_k, d_block4_attention_k_b);
     compute_d_block4_attention_k_W(rows, block4_norm1, d_block4_attention_k, d_block4_attention_k_W);
-    compute_d_block4_norm1_from_block4_attention_k_sum(rows, params->block4_attention_k_W, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_panel);
+    compute_d_block4_norm1_from_block4_attention_k_sum(rows, params->block4_attention_k_W, d_block4_attention_k, d_block4_norm1_from_block4_attention_k_sum, gw_right_panel);
     compute_d_block4_attention_q(rows, d_block4_attention_q_heads, d_block4_attention_q);
     compute_d_block4_attention_q_b(rows, d_block4_attention_q, d_block4_attention_q_b);
     compute_d_block4_attention_q_W(rows, block4_norm1, d_block4_attention_q, d_block4_attention_q_W);
-    compute_d_block4_norm1(rows, params->block4_attention_q_W, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_panel);
+    compute_d_block4_norm1(rows, params->block4_attention_q_W, d_block4_attention_q, d_block4_norm1_from_block4_attention_k_sum, d_block4_norm1_from_block4_attention_v_sum, d_block4_norm1, gw_right_panel);
     compute_d_block4_norm1_var(rows, block4_norm1_mean, add_3, params->block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum, d_block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var);
-    compute_d_block4_norm1_mean_from_block4_norm1(rows, params->block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean, gw_panel);
+    compute_d_block4_norm1_mean_from_block4_norm1(rows, params->block4_norm1_W, d_block4_norm1, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var, d_block4_norm1_mean);
     compute_d_block4_norm1_W(rows, block4_norm1_var, block4_norm1_mean, add_3, d_block4_norm1, d_block4_norm1_W);
     compute_d_block4_norm1_b(rows, d_block4_norm1, d_block4_norm1_b);
     compute_d_add_3(rows, d_block4_norm1_mean, block4_norm1_mean, add_3, d_block4_norm1_var, block4_norm1_var, params->block4_norm1_W, d_block4_norm1, d_x_5, d_add_3);
     compute_d_block3_down_b(rows, d_add_3, d_block3_down_b);
     compute_d_block3_down_W(rows, d_add_3, h_3, d_block3_down_W);
-    compute_d_h_3(rows, params->block3_down_W, d_add_3, block3_up, d_block3_up, gw_panel);
+    compute_d_h_3(rows, params->block3_down_W, d_add_3, block3_up, d_block3_up, gw_right_panel);
     compute_d_block3_up_b(rows, d_block3_up, d_block3_up_b);
     compute_d_block3_up_W(rows, block3_norm2, d_block3_up, d_block3_up_W);
-    compute_d_block3_norm2(rows, params->block3_up_W, d_block3_up, d_block3_norm2, gw_panel);
+    compute_d_block3_norm2(rows, params->block3_up_W, d_block3_up, d_block3_norm2, gw_right_panel);
     compute_d_block3_norm2_var(rows, block3_norm2_mean, x_4, params->block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum, d_block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var);
-    compute_d_block3_norm2_mean_from_block3_norm2(rows, params->block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean, gw_panel);
+    compute_d_block3_norm2_mean_from_block3_norm2(rows, params->block3_norm2_W, d_block3_norm2, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var, d_block3_norm2_mean);
     compute_d_block3_norm2_W(rows, block3_norm2_var, block3_norm2_mean, x_4, d_block3_norm2, d_block3_norm2_W);
     compute_d_block3_norm2_b(rows, d_block3_norm2, d_block3_norm2_b);
     compute_d_x_4(rows, d_block3_norm2_mean, block3_norm2_mean, x_4, d_block3_norm2_var, block3_norm2_var, params->block3_norm2_W, d_block3_norm2, d_add_3, d_x_4);
     compute_d_block3_attention_out_b(rows, d_x_4, d_block3_attention_out_b);
     compute_d_block3_attention_out_W(rows, block3_attention_joined, d_x_4, d_block3_attention_out_W);
-    compute_d_block3_attention_joined(rows, params->block3_attention_out_W, d_x_4, d_block3_attention_joined, gw_panel);
+    compute_d_block3_attention_joined(rows, params->block3_attention_out_W, d_x_4, d_block3_attention_joined, gw_right_panel);
     compute_d_block3_attention_mixed(rows, d_block3_attention_joined, d_block3_attention_mixed);
-    compute_d_block3_attention_mixed_weights(rows, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_panel);
+    compute_d_block3_attention_mixed_weights(rows, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_right_panel);
     compute_d_block3_attention_v_heads(rows, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
     compute_d_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_weights, d_block3_attention_mixed_weights, block3_attention_mixed_weights_sum, d_block3_attention_mixed_weights_sum);
     compute_d_block3_attention_mixed_scores(rows, d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights, d_block3_attention_mixed_weights, d_block3_attention_mixed_scores_sum);
@@ -22424,36 +13758,36 @@ int small_gpt_train_step(
     compute_d_block3_attention_v(rows, d_block3_attention_v_heads, d_block3_attention_v);
     compute_d_block3_attention_v_b(rows, d_block3_attention_v, d_block3_attention_v_b);
     compute_d_block3_attention_v_W(rows, block3_norm1, d_block3_attention_v, d_block3_attention_v_W);
-    compute_d_block3_norm1_from_block3_attention_v_sum(rows, params->block3_attention_v_W, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_panel);
+    compute_d_block3_norm1_from_block3_attention_v_sum(rows, params->block3_attention_v_W, d_block3_attention_v, d_block3_norm1_from_block3_attention_v_sum, gw_right_panel);
     compute_d_block3_attention_k(rows, d_block3_attention_k_heads, d_block3_attention_k);
     compute_d_block3_attention_k_b(rows, d_block3_attention_k, d_block3_attention_k_b);
     compute_d_block3_attention_k_W(rows, block3_norm1, d_block3_attention_k, d_block3_attention_k_W);
-    compute_d_block3_norm1_from_block3_attention_k_sum(rows, params->block3_attention_k_W, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_panel);
+    compute_d_block3_norm1_from_block3_attention_k_sum(rows, params->block3_attention_k_W, d_block3_attention_k, d_block3_norm1_from_block3_attention_k_sum, gw_right_panel);
     compute_d_block3_attention_q(rows, d_block3_attention_q_heads, d_block3_attention_q);
     compute_d_block3_attention_q_b(rows, d_block3_attention_q, d_block3_attention_q_b);
     compute_d_block3_attention_q_W(rows, block3_norm1, d_block3_attention_q, d_block3_attention_q_W);
-    compute_d_block3_norm1(rows, params->block3_attention_q_W, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_panel);
+    compute_d_block3_norm1(rows, params->block3_attention_q_W, d_block3_attention_q, d_block3_norm1_from_block3_attention_k_sum, d_block3_norm1_from_block3_attention_v_sum, d_block3_norm1, gw_right_panel);
     compute_d_block3_norm1_var(rows, block3_norm1_mean, add_2, params->block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum, d_block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var);
-    compute_d_block3_norm1_mean_from_block3_norm1(rows, params->block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean, gw_panel);
+    compute_d_block3_norm1_mean_from_block3_norm1(rows, params->block3_norm1_W, d_block3_norm1, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var, d_block3_norm1_mean);
     compute_d_block3_norm1_W(rows, block3_norm1_var, block3_norm1_mean, add_2, d_block3_norm1, d_block3_norm1_W);
     compute_d_block3_norm1_b(rows, d_block3_norm1, d_block3_norm1_b);
     compute_d_add_2(rows, d_block3_norm1_mean, block3_norm1_mean, add_2, d_block3_norm1_var, block3_norm1_var, params->block3_norm1_W, d_block3_norm1, d_x_4, d_add_2);
     compute_d_block2_down_b(rows, d_add_2, d_block2_down_b);
     compute_d_block2_down_W(rows, d_add_2, h_2, d_block2_down_W);
-    compute_d_h_2(rows, params->block2_down_W, d_add_2, block2_up, d_block2_up, gw_panel);
+    compute_d_h_2(rows, params->block2_down_W, d_add_2, block2_up, d_block2_up, gw_right_panel);
     compute_d_block2_up_b(rows, d_block2_up, d_block2_up_b);
     compute_d_block2_up_W(rows, block2_norm2, d_block2_up, d_block2_up_W);
-    compute_d_block2_norm2(rows, params->block2_up_W, d_block2_up, d_block2_norm2, gw_panel);
+    compute_d_block2_norm2(rows, params->block2_up_W, d_block2_up, d_block2_norm2, gw_right_panel);
     compute_d_block2_norm2_var(rows, block2_norm2_mean, x_3, params->block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum, d_block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var);
-    compute_d_block2_norm2_mean_from_block2_norm2(rows, params->block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean, gw_panel);
+    compute_d_block2_norm2_mean_from_block2_norm2(rows, params->block2_norm2_W, d_block2_norm2, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var, d_block2_norm2_mean);
     compute_d_block2_norm2_W(rows, block2_norm2_var, block2_norm2_mean, x_3, d_block2_norm2, d_block2_norm2_W);
     compute_d_block2_norm2_b(rows, d_block2_norm2, d_block2_norm2_b);
     compute_d_x_3(rows, d_block2_norm2_mean, block2_norm2_mean, x_3, d_block2_norm2_var, block2_norm2_var, params->block2_norm2_W, d_block2_norm2, d_add_2, d_x_3);
     compute_d_block2_attention_out_b(rows, d_x_3, d_block2_attention_out_b);
     compute_d_block2_attention_out_W(rows, block2_attention_joined, d_x_3, d_block2_attention_out_W);
-    compute_d_block2_attention_joined(rows, params->block2_attention_out_W, d_x_3, d_block2_attention_joined, gw_panel);
+    compute_d_block2_attention_joined(rows, params->block2_attention_out_W, d_x_3, d_block2_attention_joined, gw_right_panel);
     compute_d_block2_attention_mixed(rows, d_block2_attention_joined, d_block2_attention_mixed);
-    compute_d_block2_attention_mixed_weights(rows, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_panel);
+    compute_d_block2_attention_mixed_weights(rows, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_right_panel);
     compute_d_block2_attention_v_heads(rows, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
     compute_d_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_weights, d_block2_attention_mixed_weights, block2_attention_mixed_weights_sum, d_block2_attention_mixed_weights_sum);
     compute_d_block2_attention_mixed_scores(rows, d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights, d_block2_attention_mixed_weights, d_block2_attention_mixed_scores_sum);
@@ -22462,36 +13796,36 @@ int small_gpt_train_step(
     compute_d_block2_attention_v(rows, d_block2_attention_v_heads, d_block2_attention_v);
     compute_d_block2_attention_v_b(rows, d_block2_attention_v, d_block2_attention_v_b);
     compute_d_block2_attention_v_W(rows, block2_norm1, d_block2_attention_v, d_block2_attention_v_W);
-    compute_d_block2_norm1_from_block2_attention_v_sum(rows, params->block2_attention_v_W, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_panel);
+    compute_d_block2_norm1_from_block2_attention_v_sum(rows, params->block2_attention_v_W, d_block2_attention_v, d_block2_norm1_from_block2_attention_v_sum, gw_right_panel);
     compute_d_block2_attention_k(rows, d_block2_attention_k_heads, d_block2_attention_k);
     compute_d_block2_attention_k_b(rows, d_block2_attention_k, d_block2_attention_k_b);
     compute_d_block2_attention_k_W(rows, block2_norm1, d_block2_attention_k, d_block2_attention_k_W);
-    compute_d_block2_norm1_from_block2_attention_k_sum(rows, params->block2_attention_k_W, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_panel);
+    compute_d_block2_norm1_from_block2_attention_k_sum(rows, params->block2_attention_k_W, d_block2_attention_k, d_block2_norm1_from_block2_attention_k_sum, gw_right_panel);
     compute_d_block2_attention_q(rows, d_block2_attention_q_heads, d_block2_attention_q);
     compute_d_block2_attention_q_b(rows, d_block2_attention_q, d_block2_attention_q_b);
     compute_d_block2_attention_q_W(rows, block2_norm1, d_block2_attention_q, d_block2_attention_q_W);
-    compute_d_block2_norm1(rows, params->block2_attention_q_W, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_panel);
+    compute_d_block2_norm1(rows, params->block2_attention_q_W, d_block2_attention_q, d_block2_norm1_from_block2_attention_k_sum, d_block2_norm1_from_block2_attention_v_sum, d_block2_norm1, gw_right_panel);
     compute_d_block2_norm1_var(rows, block2_norm1_mean, add, params->block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum, d_block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var);
-    compute_d_block2_norm1_mean_from_block2_norm1(rows, params->block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean, gw_panel);
+    compute_d_block2_norm1_mean_from_block2_norm1(rows, params->block2_norm1_W, d_block2_norm1, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var, d_block2_norm1_mean);
     compute_d_block2_norm1_W(rows, block2_norm1_var, block2_norm1_mean, add, d_block2_norm1, d_block2_norm1_W);
     compute_d_block2_norm1_b(rows, d_block2_norm1, d_block2_norm1_b);
     compute_d_add(rows, d_block2_norm1_mean, block2_norm1_mean, add, d_block2_norm1_var, block2_norm1_var, params->block2_norm1_W, d_block2_norm1, d_x_3, d_add);
     compute_d_block1_down_b(rows, d_add, d_block1_down_b);
     compute_d_block1_down_W(rows, d_add, h, d_block1_down_W);
-    compute_d_h(rows, params->block1_down_W, d_add, block1_up, d_block1_up, gw_panel);
+    compute_d_h(rows, params->block1_down_W, d_add, block1_up, d_block1_up, gw_right_panel);
     compute_d_block1_up_b(rows, d_block1_up, d_block1_up_b);
     compute_d_block1_up_W(rows, block1_norm2, d_block1_up, d_block1_up_W);
-    compute_d_block1_norm2(rows, params->block1_up_W, d_block1_up, d_block1_norm2, gw_panel);
+    compute_d_block1_norm2(rows, params->block1_up_W, d_block1_up, d_block1_norm2, gw_right_panel);
     compute_d_block1_norm2_var(rows, block1_norm2_mean, x_2, params->block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum, d_block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var);
-    compute_d_block1_norm2_mean_from_block1_norm2(rows, params->block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean, gw_panel);
+    compute_d_block1_norm2_mean_from_block1_norm2(rows, params->block1_norm2_W, d_block1_norm2, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var, d_block1_norm2_mean);
     compute_d_block1_norm2_W(rows, block1_norm2_var, block1_norm2_mean, x_2, d_block1_norm2, d_block1_norm2_W);
     compute_d_block1_norm2_b(rows, d_block1_norm2, d_block1_norm2_b);
     compute_d_x_2(rows, d_block1_norm2_mean, block1_norm2_mean, x_2, d_block1_norm2_var, block1_norm2_var, params->block1_norm2_W, d_block1_norm2, d_add, d_x_2);
     compute_d_block1_attention_out_b(rows, d_x_2, d_block1_attention_out_b);
     compute_d_block1_attention_out_W(rows, block1_attention_joined, d_x_2, d_block1_attention_out_W);
-    compute_d_block1_attention_joined(rows, params->block1_attention_out_W, d_x_2, d_block1_attention_joined, gw_panel);
+    compute_d_block1_attention_joined(rows, params->block1_attention_out_W, d_x_2, d_block1_attention_joined, gw_right_panel);
     compute_d_block1_attention_mixed(rows, d_block1_attention_joined, d_block1_attention_mixed);
-    compute_d_block1_attention_mixed_weights(rows, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_panel);
+    compute_d_block1_attention_mixed_weights(rows, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_right_panel);
     compute_d_block1_attention_v_heads(rows, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
     compute_d_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_weights, d_block1_attention_mixed_weights, block1_attention_mixed_weights_sum, d_block1_attention_mixed_weights_sum);
     compute_d_block1_attention_mixed_scores(rows, d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights, d_block1_attention_mixed_weights, d_block1_attention_mixed_scores_sum);
@@ -22500,17 +13834,17 @@ int small_gpt_train_step(
     compute_d_block1_attention_v(rows, d_block1_attention_v_heads, d_block1_attention_v);
     compute_d_block1_attention_v_b(rows, d_block1_attention_v, d_block1_attention_v_b);
     compute_d_block1_attention_v_W(rows, block1_norm1, d_block1_attention_v, d_block1_attention_v_W);
-    compute_d_block1_norm1_from_block1_attention_v_sum(rows, params->block1_attention_v_W, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_panel);
+    compute_d_block1_norm1_from_block1_attention_v_sum(rows, params->block1_attention_v_W, d_block1_attention_v, d_block1_norm1_from_block1_attention_v_sum, gw_right_panel);
     compute_d_block1_attention_k(rows, d_block1_attention_k_heads, d_block1_attention_k);
     compute_d_block1_attention_k_b(rows, d_block1_attention_k, d_block1_attention_k_b);
     compute_d_block1_attention_k_W(rows, block1_norm1, d_block1_attention_k, d_block1_attention_k_W);
-    compute_d_block1_norm1_from_block1_attention_k_sum(rows, params->block1_attention_k_W, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_panel);
+    compute_d_block1_norm1_from_block1_attention_k_sum(rows, params->block1_attention_k_W, d_block1_attention_k, d_block1_norm1_from_block1_attention_k_sum, gw_right_panel);
     compute_d_block1_attention_q(rows, d_block1_attention_q_heads, d_block1_attention_q);
     compute_d_block1_attention_q_b(rows, d_block1_attention_q, d_block1_attention_q_b);
     compute_d_block1_attention_q_W(rows, block1_norm1, d_block1_attention_q, d_block1_attention_q_W);
-    compute_d_block1_norm1(rows, params->block1_attention_q_W, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_panel);
+    compute_d_block1_norm1(rows, params->block1_attention_q_W, d_block1_attention_q, d_block1_norm1_from_block1_attention_k_sum, d_block1_norm1_from_block1_attention_v_sum, d_block1_norm1, gw_right_panel);
     compute_d_block1_norm1_var(rows, block1_norm1_mean, x, params->block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum, d_block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var);
-    compute_d_block1_norm1_mean_from_block1_norm1(rows, params->block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean, gw_panel);
+    compute_d_block1_norm1_mean_from_block1_norm1(rows, params->block1_norm1_W, d_block1_norm1, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var, d_block1_norm1_mean);
     compute_d_block1_norm1_W(rows, block1_norm1_var, block1_norm1_mean, x, d_block1_norm1, d_block1_norm1_W);
     compute_d_block1_norm1_b(rows, d_block1_norm1, d_block1_norm1_b);
     compute_d_x(rows, d_block1_norm1_mean, block1_norm1_mean, x, d_block1_norm1_var, block1_norm1_var, params->block1_norm1_W, d_block1_norm1, d_x_2, d_x);
@@ -22704,8 +14038,8 @@ int small_gpt_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    int32_t *const tokens_rows = (int32_t *)(void *)(base + 44167168);
-    int32_t *const targets_rows = (int32_t *)(void *)(base + 44171264);
+    int32_t *const tokens_rows = (int32_t *)(void *)(base + 44331008);
+    int32_t *const targets_rows = (int32_t *)(void *)(base + 44335104);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(tokens, tokens_rows, 1, total, 64 * sizeof *tokens, order + first, rows);

@@ -259,11 +259,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.1, "clip_norm": 1.0}
 INDEX_LIMITS = {"tokens": 96, "targets": 96}
-WORKSPACE_BYTES = 44175424
+WORKSPACE_BYTES = 44339264
 FLOPS_PER_STEP = 5464660314
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "78e1cedbb11ce14c0907ea57cb62ac7b"
+BUILD_ID = "8161fe3415adb3938a6b200b07b685a1"
 
 
 Array = np.ndarray
