@@ -85,6 +85,9 @@ OptTrainOptimizer = Annotated[
     ),
 ]
 OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads (default: 1).")]
+OptPortable = Annotated[
+    bool, typer.Option("--portable", help="C with the same bits on every machine, but slower.")
+]
 OptDataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with mnist/*.gz (default: GRADWRIGHT_DATA, else the user's cache)."),
@@ -111,6 +114,7 @@ def compile_command(
     optimizer: OptOptimizer = None,
     lr: OptLr = None,
     threads: OptThreads = None,
+    portable: OptPortable = False,
     out: Annotated[Path, typer.Option(help="Folder for the emitted source.")] = Path("generated"),
 ) -> None:
     """Emit a network as standalone source: forward, gradient and update in one file."""
@@ -123,6 +127,7 @@ def compile_command(
         optimizer=optimizer,
         lr=lr,
         threads=threads,
+        portable=portable,
     )
     _console().print(
         f"{module.NAME}: {module.TARGET} {module.DTYPE}, batch {module.MAX_BATCH},"

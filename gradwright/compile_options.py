@@ -25,6 +25,7 @@ class CompileOptions:
     optimizer: str = "sgd"
     lr: float | None = None
     threads: int = 1
+    portable: bool = False
 
     @classmethod
     def said(cls, **options: Any) -> CompileOptions:
@@ -51,4 +52,5 @@ class CompileOptions:
             optimizer=self.rule(),
             out=out,
             threads=self.threads,
+            portable=self.portable,
         )

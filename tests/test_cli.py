@@ -80,6 +80,11 @@ def test_compile_takes_the_networks_own_type_unless_told(run) -> None:
     assert "float32" in run("compile", "net.py", "--target", "numpy", "--dtype", "float32").out
 
 
+def test_compile_takes_the_portable_build(run) -> None:
+    assert run("compile", "net.py", "--target", "c", "--portable", "--out", "made").code == 0
+    assert "-ffp-contract=off" in Path("made", "net_c.py").read_text(encoding="utf-8")
+
+
 def test_train_prints_lines_and_saves(run) -> None:
     result = run(*train_arguments("--epochs", 3, "--batch", 16))
     lines = result.out.splitlines()
