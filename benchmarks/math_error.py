@@ -58,11 +58,12 @@ static uint64_t mixed(uint64_t z)
     return z ^ (z >> 31);
 }
 
-/* Half of the sampled doubles have any bits; half lie where the functions are neither 0 nor constant. */
+/* Half of the sampled doubles have any bits; half lie where the functions are not constant. */
 static real sample(uint64_t i)
 {
     const uint64_t h = mixed(i * UINT64_C(0x9e3779b97f4a7c15));
-    return i %% 2 ? value_of(h) : ((real)(h >> 11) * (real)0x1p-53 - (real)0.5) * (real)(h %% 7 ? 16 : 1500);
+    const real unit = (real)(h >> 11) * (real)0x1p-53 - (real)0.5;
+    return i %% 2 ? value_of(h) : unit * (real)(h %% 7 ? 16 : 1500);
 }
 
 static double error(real got, wide y)

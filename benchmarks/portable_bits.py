@@ -5,8 +5,8 @@
 
 Two networks are emitted with `portable=True` and trained by a small C program on made-up data: the
 perceptron 784-100-200-10 under plain descent, and a network with layer_norm, gelu, tanh, dropout
-and cross-entropy under Adam, in float32 and float64. Each is built by gcc and clang at -O0 to -O3, with
-and without -march=native, and for other architectures by cross compilers, run under qemu-user
+and cross-entropy under Adam, in float32 and float64. Each is built by gcc and clang at -O0 to -O3,
+with and without -march=native, and for other architectures by cross compilers, run under qemu-user
 (Debian's packages gcc-aarch64-linux-gnu and the like).
 Exit code 1 if two digests of a model differ. tests/test_portable.py runs a part of this.
 """

@@ -1,4 +1,4 @@
-"""The portable build: the same bits from every compiler, and an error where it cannot promise them."""
+"""The portable build: the same bits from every compiler, and an error where it cannot."""
 
 from __future__ import annotations
 
