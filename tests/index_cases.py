@@ -52,6 +52,17 @@ def matmul():
 
 
 @case
+def integers_read_past_the_end_where_guarded():
+    signs = np.sin(1.0 + np.arange(30)).reshape(3, 5, 2)
+    x, table = normal("x", 3, 6), gw.param("table", (3, 5, 2), gw.constant(signs), trainable=False)
+    n, h, k, c = gw.index("n", 3), gw.index("h", 2), gw.index("k", 6), gw.index("c", 2)
+    m = gw.index("m", 5)
+    place = gw.define((n, m), gw.argmax(table[n, m, c], over=c))
+    kept = Piecewise((Piecewise((1, Eq(place[n, k], 0)), (-2, True)), k < 5), (3, True))
+    return gw.define((n, h, k), x[n, k] * kept * (h + 1))
+
+
+@case
 def matmul_of_transposes():
     a, b = normal("a", 4, 3), normal("b", 5, 4)
     i, j, k = gw.indices("i j k")

@@ -46,7 +46,10 @@ def subscript(parts: list[str]) -> str:
 
 
 def spread(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str | None:
-    """Elements said again, `x[n, p // 2]`: a copy by broadcasting, if all indices are like that."""
+    """Elements said again, `x[n, p // 2]`: a copy by broadcasting, if all indices are like that.
+
+    None too where the copy would read past the end: such an element is clipped instead.
+    """
     sizes = {r.index: r.size for r in frame}
     times = [_times(form, sizes) for form in forms]
     axes = [t[0] for t in times if t is not None]
@@ -59,7 +62,10 @@ def spread(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str | 
     for r in frame[len(frame) - len(shape) :]:
         count = repeat.get(r.index, 1)
         taken = r.size if count == 1 else int(r.size) // count
-        whole = r.index in repeat and array.shape[axes.index(r.index)] == taken
+        size = array.shape[axes.index(r.index)] if r.index in repeat else taken
+        if _is_beyond(taken, size):
+            return None
+        whole = r.index in repeat and size == taken
         parts.append("None" if r.index not in repeat else ":" if whole else f":{w.size(taken)}")
         split.append(w.size(taken) if r.index in repeat else "1")
         if count > 1:
@@ -68,6 +74,13 @@ def spread(w: Writer, array: Array, forms: list[Linear], frame: Frame) -> str | 
     name = w.place(w.name("t"), shape, array.dtype)
     w.say(f"np.copyto({name}.reshape({', '.join(split)}), {array.text}{subscript(parts)})")
     return name
+
+
+def _is_beyond(taken: Size, size: Size) -> bool:
+    """Whether that many elements may be more than the dimension has."""
+    if isinstance(taken, int) and isinstance(size, int):
+        return taken > size
+    return taken != size
 
 
 def _times(form: Linear, sizes: dict[Symbol, Size]) -> tuple[Symbol, int] | None:
