@@ -190,7 +190,7 @@ def write(files: dict[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            handle, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+            handle, path = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".tmp")
             temporary = Path(path)
             pending.append((temporary, folder / name))
             with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
@@ -198,13 +198,15 @@ def write(files: dict[str, str], folder: Path) -> None:
             temporary.chmod(0o644)
         for temporary, final in pending:
             temporary.replace(final)
-    except OSError as error:
+    except BaseException as error:
         for temporary, _ in pending:
             temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror or error}",
-            fix="choose another folder with out= or --out",
-        ) from None
+        if isinstance(error, OSError):
+            raise OutputError(
+                f"cannot write to {folder}: {error.strerror or error}",
+                fix="choose another folder with out= or --out",
+            ) from None
+        raise
 
 
 def load(path: Path) -> ModuleType:

@@ -13,9 +13,6 @@ TensorBoard events are made of the same figures.
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,16 +25,18 @@ from gradwright.training.batches import Rows, fit
 from gradwright.training.checkpoint import FILE_NAME, Checkpoint, Position, Settings
 from gradwright.training.datasets import Dataset
 from gradwright.training.full_batch import minimise
+from gradwright.training.history import FILE_NAME as HISTORY
 from gradwright.training.loop import Outcome, Plan, Save, Start, fresh, train
 from gradwright.training.model import Arrays, CompiledModel
 from gradwright.training.observers import Extras, earlier, observed
 from gradwright.training.progress import download_report, reporter
 from gradwright.training.report import headline, summary
 from gradwright.training.report_page import Finished, write_report
-from gradwright.training.runs import choose_folder
+from gradwright.training.runs import run_folder
 from gradwright.training.schedules import Schedule, named
 from gradwright.training.sources import choose
 from gradwright.training.watch import Watch
+from gradwright.training.whole_file import remove_leftovers
 from ir.errors import CheckpointError, InputError
 
 LBFGS = "lbfgs"
@@ -76,13 +75,14 @@ def run(options: TrainOptions, console: Console) -> Outcome:
     source = ModelFile.parse(options.model)
     with source.errors():
         network = source.load()
-    old = None if options.resume is None else checkpoints.load(options.resume)
-    dataset = _dataset(options, old, console)
-    settings = _settings(options, old, dataset)
-    epochs = _epochs(options, dataset)
-    _schedule(settings, epochs, 1)  # a name that is none is refused before work begins
-    folder = choose_folder(network.name, options.out, options.resume)
-    with _removed_unless_started(folder):
+    with run_folder(network.name, options.out, options.resume) as folder:
+        # Only now: no other run can write a newer checkpoint any more.
+        old = None if options.resume is None else checkpoints.load(options.resume)
+        remove_leftovers(folder, [FILE_NAME, HISTORY, network.name])
+        dataset = _dataset(options, old, console)
+        settings = _settings(options, old, dataset)
+        epochs = _epochs(options, dataset)
+        _schedule(settings, epochs, 1)  # a name that is none is refused before work begins
         with source.errors():
             model = compile_options(settings).compile(network, folder)
         settings = replace(settings, dtype=model.DTYPE)
@@ -261,14 +261,3 @@ def _refuse_change(name: str, kept: object, said: object) -> None:
             notes=(f"expected: {kept}", f"found: {said}"),
             fix=f"leave --{name} out, or start a new run without --resume",
         )
-
-
-@contextmanager
-def _removed_unless_started(folder: Path) -> Iterator[None]:
-    """A run that fails before its first checkpoint leaves no folder behind."""
-    existed = folder.exists()
-    try:
-        yield
-    finally:
-        if not existed and not (folder / FILE_NAME).exists():
-            shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,8 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors_numpy
 
 from gradwright.training.model import Arrays, CompiledModel
-from ir.errors import CheckpointError, OutputError
+from gradwright.training.whole_file import write_whole
+from ir.errors import CheckpointError
 
 FORMAT = "gradwright checkpoint 1"
 FILE_NAME = "checkpoint.safetensors"
@@ -98,7 +98,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     raw = bytearray(safetensors_numpy.save(tensors, metadata))
     place = _digest_place(raw)
     raw[place] = _digest(raw, place)
-    _write(path, raw)
+    write_whole(path, raw, fix="choose another folder with --out")
 
 
 def load(path: Path) -> Checkpoint:
@@ -211,32 +211,3 @@ def _shape_differences(expected: dict[str, tuple[int, ...]], found: Arrays) -> l
 def _dtype_differences(expected: str, found: Arrays) -> list[str]:
     dtypes = {array.dtype.name for array in found.values()}
     return [line for dtype in sorted(dtypes) for line in _difference("dtype", expected, dtype)]
-
-
-def _write(path: Path, raw: bytearray) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"checkpoint {path} cannot be written: {error.strerror or error}",
-            fix="choose another folder with --out",
-        ) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself must survive a power cut; not every system lets a folder be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

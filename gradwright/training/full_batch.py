@@ -17,6 +17,7 @@ import numpy as np
 
 from gradwright.training.batches import Rows
 from gradwright.training.checkpoint import Position
+from gradwright.training.diverged import blame
 from gradwright.training.early_stopping import Patience
 from gradwright.training.lbfgs import Minimised, lbfgs
 from gradwright.training.loop import (
@@ -57,7 +58,7 @@ def minimise(
             found = lbfgs(model, start.params, *rows.inputs(), steps=STEPS)
             seconds = time.perf_counter() - began
             at = replace(at, epoch=at.epoch + 1, step=at.step + len(found.losses) - 1)
-            _require_finite(found, at)
+            _require_finite(found, at, start)
             share = accuracy(model, start.params, test)
             if patience.limit is not None:
                 patience.improved(-mean_loss(model, start.params, test) if share is None else share)
@@ -74,10 +75,10 @@ def minimise(
     return Outcome(results, at, stop.requested, patience.over)
 
 
-def _require_finite(found: Minimised, at: Position) -> None:
+def _require_finite(found: Minimised, at: Position, start: Start) -> None:
     if not math.isfinite(found.losses[-1]):
         raise DivergedError(
             f"the loss is {found.losses[-1]} at step {at.step} of L-BFGS",
-            notes=("the last good checkpoint is kept",),
+            notes=(*blame(start.params, {}), "the last good checkpoint is kept"),
             fix="begin with smaller parameters, or train with --optimizer sgd first",
         )

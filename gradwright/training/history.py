@@ -8,17 +8,16 @@ Columns that belong to a parameter are `gradient_norm fc1.W`, `parameter_norm fc
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from ir.errors import DataError, OutputError
+from gradwright.training.whole_file import write_whole
+from ir.errors import DataError
 
 FILE_NAME = "history.csv"
 
@@ -52,27 +51,14 @@ _PLAIN = [f.name for f in fields(Measured) if f.name not in _FAMILIES]
 
 
 def write_csv(path: Path, history: Sequence[Measured]) -> None:
-    """Write it beside its place, then rename. Raises `OutputError`; then the old file stands."""
+    """Whole or not at all. Raises `OutputError`; then the old file stands."""
     rows = [_row(measured) for measured in history]
     text = io.StringIO()
     columns = dict.fromkeys([*_PLAIN, *(name for row in rows for name in row)])
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def write_text(path: Path, text: str) -> None:
-    """A file that is never half written. Raises `OutputError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from None
+    write_whole(path, text.getvalue().encode())
 
 
 def read_csv(path: Path) -> list[Measured]:

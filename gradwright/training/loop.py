@@ -28,6 +28,8 @@ from gradwright.training.stopping import StopRequest, stoppable
 from ir.errors import GradwrightError, InputError
 
 PIECE_SECONDS = 0.2
+SAVE_SECONDS = 60.0
+"""A run that is killed loses no more than this, however long its epochs are."""
 
 
 class DivergedError(GradwrightError):
@@ -124,8 +126,9 @@ def train(
     """Train from `start` to the end of epoch `plan.epochs`; `start`'s arrays are written in place.
 
     `save` is called at the beginning, so that a folder that cannot be written is known at once,
-    then after every epoch and on a stop. Raises `DivergedError` when the loss stops being finite;
-    the checkpoint saved before it stands. Raises `InputError` for a network without a loss.
+    then after every epoch, every `SAVE_SECONDS` within one, and on a stop. Raises `DivergedError`
+    when the loss stops being finite; the checkpoint saved before it stands. Raises `InputError`
+    for a network without a loss.
     """
     if model.LOSS is None:
         raise InputError(f"{model.NAME} has no loss to train", fix="return gw.outputs(loss=...)")
@@ -162,10 +165,12 @@ class _Run:
     lr: float
     memory: Memory
     looked: float = -math.inf
+    saved: float = -math.inf
     piece: int = 1
 
     def save(self) -> None:
         self.write(self.position, self.params, self.state)
+        self.saved = time.perf_counter()
 
     def epoch(self, stop: StopRequest) -> EpochResult | None:
         """One epoch, or what is left of it after a resume; None when a stop cut it short."""
@@ -211,8 +216,7 @@ class _Run:
             began = time.perf_counter()
             look = began - self.looked >= PIECE_SECONDS / 2
             if look:
-                self._require_finite_parameters()
-                self.memory.take()
+                self._look()
                 self.looked = began
             losses = self._train_piece((rows, hyper))
             self._resize_piece(time.perf_counter() - began, len(losses))
@@ -220,6 +224,13 @@ class _Run:
             if look or first >= len(order):
                 yield first, float(np.mean(losses))
         self._require_finite_parameters()
+
+    def _look(self) -> None:
+        """Keep the parameters of this moment, in memory and now and then in the checkpoint."""
+        self._require_finite_parameters()
+        self.memory.take()
+        if self.position.batch and time.perf_counter() - self.saved >= SAVE_SECONDS:
+            self.save()
 
     def _rate(self) -> tuple[int, dict[str, float]]:
         """How many batches, a piece at most, take the same rate; and the rates."""

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from gradwright.training import pictures
 from gradwright.training.batches import Rows
-from gradwright.training.history import Measured, write_text
+from gradwright.training.history import Measured
 from gradwright.training.metrics import class_scores
 from gradwright.training.model import Arrays, CompiledModel
 from gradwright.training.watch import SAMPLE, Judged, judged
+from gradwright.training.whole_file import write_whole
 
 WORST, WEIGHTS = 24, 32
 
@@ -61,17 +62,15 @@ def write_report(path: Path, run: Finished) -> None:
         lstrip_blocks=True,
     )
     page = templates.get_template("report.html.jinja")
-    write_text(
-        path,
-        page.render(
-            name=run.model.NAME,
-            heading=run.heading.splitlines(),
-            hints=run.hints,
-            pictures=[*_curves(run.history), *_classes(run), *_weights(run)],
-            columns=COLUMNS,
-            rows=[[_shown(getattr(m, key)) for key, _ in COLUMNS] for m in run.history],
-        ),
+    text = page.render(
+        name=run.model.NAME,
+        heading=run.heading.splitlines(),
+        hints=run.hints,
+        pictures=[*_curves(run.history), *_classes(run), *_weights(run)],
+        columns=COLUMNS,
+        rows=[[_shown(getattr(m, key)) for key, _ in COLUMNS] for m in run.history],
     )
+    write_whole(path, text.encode("utf-8", "replace"))
 
 
 COLUMNS = (

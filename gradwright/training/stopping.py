@@ -1,6 +1,8 @@
 """Ctrl-C as a request: the loop ends its piece, saves and stops; a second Ctrl-C stops at once.
 
-Stopping inside a step would leave parameters half updated, and so no checkpoint worth keeping.
+So do a polite kill and a terminal that goes away. A signal that is ignored, as `nohup` and a shell
+in the background ask for, stays ignored. Stopping inside a step would leave parameters half
+updated, and so no checkpoint worth keeping.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 @dataclass(slots=True)
@@ -35,9 +39,13 @@ def stoppable() -> Iterator[StopRequest]:
         # Only the main thread may set handlers; elsewhere the caller keeps its own.
         yield stop
         return
-    previous = {number: signal.signal(number, stop.on_signal) for number in _SIGNALS}
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+    # None: a handler that is not Python's, which could not be put back.
+    heard = {n: h for n, h in previous.items() if h not in (signal.SIG_IGN, None)}
+    for number in heard:
+        signal.signal(number, stop.on_signal)
     try:
         yield stop
     finally:
-        for number, handler in previous.items():
+        for number, handler in heard.items():
             signal.signal(number, handler)

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from gradwright.training import checkpoint as checkpoints
 from gradwright.training.checkpoint import Checkpoint, Position, Settings, load, require_match, save
-from gradwright.training.runs import choose_folder
 from ir.errors import CheckpointError, OutputError
 
 SETTINGS = Settings("digits", "numpy", "float64", 32, "momentum", 1, 7, 0.05, None)
@@ -130,21 +128,3 @@ def test_folder_below_a_file_is_an_output_error(tmp_path: Path, saved: Checkpoin
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="cannot be written"):
         save(tmp_path / "file" / "c", saved)
-
-
-def test_runs_are_never_written_over(
-    tmp_path: Path, saved: Checkpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert choose_folder("net", None, None) == Path("runs/net")
-    save(Path("runs/net") / checkpoints.FILE_NAME, saved)
-    assert choose_folder("net", None, None) == Path("runs/net-2")
-    Path("runs/net-2").mkdir()
-    Path("runs/net-2/thesis.txt").write_text("mine")
-    assert choose_folder("net", None, None) == Path("runs/net-3")
-    assert choose_folder("net", None, Path("runs/net")) == Path("runs/net")
-    assert choose_folder("net", Path("runs/net"), Path("runs/net")) == Path("runs/net")
-    with pytest.raises(OutputError, match="checkpoint of another run"):
-        choose_folder("net", Path("runs/net"), None)
-    with pytest.raises(OutputError, match="is a file"):
-        choose_folder("net", Path("runs/net-2/thesis.txt"), None)

@@ -104,6 +104,38 @@ def test_stop_and_resume_give_the_bits_of_one_run(model, data, stop_after: int) 
     assert first.losses + second.losses == whole.losses
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_polite_kill_and_a_lost_terminal_stop_and_save(model, data, number: int) -> None:
+    outcome, saved = run(
+        model, data, Plan(3, 32, 5), Watcher(7, lambda: os.kill(os.getpid(), number))
+    )
+    assert outcome.stopped
+    assert saved.starts[-1].position.step == 7
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_an_ignored_signal_stays_ignored(model, data) -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        watcher = Watcher(7, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        outcome, _ = run(model, data, Plan(1, 32, 5), watcher)
+    finally:
+        assert signal.signal(signal.SIGHUP, before) is signal.SIG_IGN
+    assert not outcome.stopped
+
+
+def test_long_epochs_are_saved_within(model, data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a run that goes on from there gives the bits of an uninterrupted one."""
+    _, straight = run(model, data, Plan(2, 32, 5))
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
+    _, often = run(model, data, Plan(2, 32, 5))
+    assert [start.position.step for start in straight.starts] == [0, 45, 90]
+    assert [start.position.step for start in often.starts] == [0, *range(1, 46), *range(46, 91)]
+    _, resumed = run(model, data, Plan(2, 32, 5), start=often.starts[60])
+    assert same_bits(straight.starts[-1], resumed.starts[-1])
+
+
 def test_second_interrupt_stops_at_once(model, data) -> None:
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGINT)
