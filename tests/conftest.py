@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -20,7 +21,11 @@ CACHE = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers inherit the environment of the process that starts them, and so its folder."""
+    """Workers inherit the environment of the process that starts them, and so its folder.
+
+    A shell has what it runs in the background ignore Ctrl-C; tests that send it want it heard.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         config.stash[CACHE] = tempfile.mkdtemp(prefix="gradwright-tests-")
         os.environ["XDG_CACHE_HOME"] = config.stash[CACHE]

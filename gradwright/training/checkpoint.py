@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
@@ -28,11 +29,14 @@ from ir.errors import CheckpointError
 
 FORMAT = "gradwright checkpoint 1"
 FILE_NAME = "checkpoint.safetensors"
+HEADER_BYTES = 2**22
+"""The header names every array: this is room for tens of thousands."""
 _KEY = "gradwright"
 _STATE = "optimizer/"
 # JSON inside a JSON string: its quotes are escaped in the file.
 _MARKER = rb"\"sha256\": \""
 _DIGITS = 64
+_DAMAGE = SafetensorError, ValueError, LookupError, TypeError, RecursionError, MemoryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def load(path: Path) -> Checkpoint:
     """
     path = path / FILE_NAME if path.is_dir() else path
     with _refusing(path):
-        raw = path.read_bytes()
+        raw = _content(path)
         place = _digest_place(raw)
         if _digest(raw, place) != raw[place]:
             raise ValueError("its SHA-256 does not match its content")
@@ -122,8 +126,14 @@ def require_match(path: Path, checkpoint: Checkpoint, model: CompiledModel) -> N
         *_difference("network", model.NAME, checkpoint.network),
         *_shape_differences(model.PARAM_SHAPES, checkpoint.params),
         *_shape_differences(model.STATE_SHAPES, checkpoint.state),
-        *_dtype_differences(model.DTYPE, checkpoint.params),
     ]
+    if not differences:
+        fresh = {name: np.dtype(model.DTYPE) for name in model.PARAM_SHAPES}
+        state = {n: a.dtype for n, a in model.init_state(checkpoint.params).items()}
+        differences = [
+            *_dtype_differences(fresh, checkpoint.params),
+            *_dtype_differences(state, checkpoint.state),
+        ]
     if not differences:
         differences = _difference("model hash", model.MODEL_HASH, checkpoint.model_hash)
     if differences:
@@ -134,11 +144,27 @@ def require_match(path: Path, checkpoint: Checkpoint, model: CompiledModel) -> N
         )
 
 
-def _header(raw: bytes | bytearray) -> bytes:
+def _content(path: Path) -> bytes:
+    """The bytes of the file, once the first ones have shown that it can be a checkpoint at all."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a regular file")
+    with path.open("rb") as file:
+        first = file.read(8)
+        _digest_place(first + file.read(_header_end(first, found.st_size) - 8))
+        file.seek(0)
+        return file.read()
+
+
+def _header_end(raw: bytes | bytearray, size: int) -> int:
     end = 8 + int.from_bytes(raw[:8], "little")
-    if len(raw) < 8 or end > len(raw):
+    if len(raw) < 8 or end > min(size, 8 + HEADER_BYTES):
         raise ValueError("it is cut off, or its first bytes are damaged")
-    return bytes(raw[8:end])
+    return end
+
+
+def _header(raw: bytes | bytearray) -> bytes:
+    return bytes(raw[8 : _header_end(raw, len(raw))])
 
 
 def _digest_place(raw: bytes | bytearray) -> slice:
@@ -168,7 +194,7 @@ def _refusing(path: Path) -> Iterator[None]:
         raise CheckpointError(
             f"checkpoint {path} cannot be read: {error.strerror or error}"
         ) from None
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(
             f"{path.name} is not an intact gradwright checkpoint",
             notes=(f"file: {path}", f"found: {error}"),
@@ -178,20 +204,34 @@ def _refusing(path: Path) -> Iterator[None]:
 def _from_record(record: dict[str, Any], arrays: dict[str, Any]) -> Checkpoint:
     if record["format"] != FORMAT:
         raise ValueError(f"format {record['format']!r} instead of {FORMAT!r}")
-    position = Position(**record["position"])
-    if not all(isinstance(n, int) and n >= 0 for n in (position.epoch, position.batch)):
-        raise ValueError(f"impossible position {position}")
-    # The loader's arrays are read-only views of its own buffer; training writes into them.
-    names = [name for name in arrays if not name.startswith(_STATE)]
-    state = [name for name in arrays if name.startswith(_STATE)]
+    # Views of memory of their own, which training writes into; copied only where they are not.
+    whole = {name: np.require(array, None, ["C", "W", "A"]) for name, array in arrays.items()}
     return Checkpoint(
-        record["network"],
-        record["model_hash"],
-        Settings(**record["settings"]),
-        position,
-        {name: np.array(arrays.pop(name), order="C") for name in names},
-        {name.removeprefix(_STATE): np.array(arrays.pop(name), order="C") for name in state},
+        _plain(record["network"], str),
+        _plain(record["model_hash"], str),
+        _record_of(Settings, record["settings"]),
+        _record_of(Position, record["position"]),
+        {name: array for name, array in whole.items() if not name.startswith(_STATE)},
+        {n.removeprefix(_STATE): array for n, array in whole.items() if n.startswith(_STATE)},
     )
+
+
+_Record = TypeVar("_Record", Settings, Position)
+
+
+def _record_of(kind: type[_Record], found: dict[str, Any]) -> _Record:
+    """A dataclass of plain values, each of the type that its field declares."""
+    hints = get_type_hints(kind)
+    return kind(**{f.name: _plain(found[f.name], hints[f.name]) for f in fields(kind)})
+
+
+def _plain(value: Any, kind: Any) -> Any:
+    """The value, if it is of that type; whole numbers are not below zero and fit 63 bits."""
+    allowed = getattr(kind, "__args__", None) or (kind,)
+    right = type(value) in allowed or (type(value) is int and float in allowed)
+    if not right or (isinstance(value, int) and not 0 <= value < 2**63):
+        raise ValueError(f"impossible value {value!r:.80}")
+    return value
 
 
 def _difference(what: str, expected: object, found: object) -> list[str]:
@@ -208,6 +248,6 @@ def _shape_differences(expected: dict[str, tuple[int, ...]], found: Arrays) -> l
     ]
 
 
-def _dtype_differences(expected: str, found: Arrays) -> list[str]:
-    dtypes = {array.dtype.name for array in found.values()}
-    return [line for dtype in sorted(dtypes) for line in _difference("dtype", expected, dtype)]
+def _dtype_differences(expected: dict[str, np.dtype[Any]], found: Arrays) -> list[str]:
+    pairs = dict.fromkeys((expected[name], array.dtype) for name, array in found.items())
+    return [line for a, b in pairs for line in _difference("dtype", a, b)]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +69,73 @@ def test_every_flipped_bit_is_refused(tmp_path: Path, saved: Checkpoint) -> None
     assert accepted == []
     path.write_bytes(raw)
     assert load(path).params["b"].tolist() == [1, 1]
+
+
+def rewritten(path: Path, old: str, new: str) -> None:
+    """Change the record and give it a right digest: what only a person does, not a broken disk."""
+    raw = path.read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:end])
+    record = header["__metadata__"]["gradwright"]
+    assert old in record
+    changed = re.sub("[0-9a-f]{64}", "0" * 64, record).replace(old, new)
+    header["__metadata__"]["gradwright"] = changed
+    text = json.dumps(header).encode()
+    made = len(text).to_bytes(8, "little") + text + raw[end:]
+    path.write_bytes(made.replace(b"0" * 64, hashlib.sha256(made).hexdigest().encode()))
+
+
+IMPOSSIBLE = {
+    "another format": ("checkpoint 1", "checkpoint 2"),
+    "a negative step": ('"step": 95', '"step": -95'),
+    "a step past 63 bits": ('"step": 95', '"step": 9999999999999999999'),
+    "a batch that is a list": ('"batch": 32', '"batch": [32]'),
+    "a batch that is true": ('"batch": 32', '"batch": true'),
+    "a target that is a number": ('"target": "numpy"', '"target": 1'),
+    "a network that is none": ('"network": "softmax"', '"network": null'),
+    "settings that are a list": ('"settings": {', '"settings": [], "x": {'),
+    "no position": ('"position": {', '"x": {'),
+    "a record that is deep": ('"network": "softmax"', '"network": ' + 9999 * "[" + "]" * 9999),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_an_impossible_record_is_refused(tmp_path: Path, saved: Checkpoint, case: str) -> None:
+    path = tmp_path / "c"
+    save(path, saved)
+    rewritten(path, '"step": 95', '"step": 96')
+    assert load(path).position.step == 96
+    rewritten(path, '"step": 96', '"step": 95')
+    rewritten(path, *IMPOSSIBLE[case])
+    with pytest.raises(CheckpointError, match="not an intact gradwright checkpoint"):
+        load(path)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(CheckpointError, match="not a regular file"):
+            load(path)
+
+
+def test_a_file_is_not_read_before_its_first_bytes_are_right(tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match="no gradwright record"):
+        load(tmp_path / "huge")
+
+
+def test_loading_takes_twice_the_file(tmp_path: Path, saved: Checkpoint) -> None:
+    """Its bytes and its arrays; 256 KiB for what is not counted in arrays."""
+    arrays = {"a": np.ones(200_000), "b": np.ones((1000, 100), np.float32)}
+    save(tmp_path / "c", replace(saved, params=arrays, state={}))
+    tracemalloc.start()
+    try:
+        load(tmp_path / "c")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * (tmp_path / "c").stat().st_size + 2**18
 
 
 @pytest.mark.parametrize("length", [0, 5, 8, 100, -1])
