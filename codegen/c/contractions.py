@@ -105,8 +105,11 @@ def helpers_of(contract: Contract) -> set[str]:
 
 
 def _cleared(contract: Contract) -> bool:
-    operands = (contract.left, contract.right)
-    return any(o.packed or (o.staging and o.staging.padded) for o in operands)
+    """A panel with zeros between its elements or behind the last column, or a padded copy."""
+    left, right = contract.left, contract.right
+    ragged = contract.run % 16 != 0  # the template asks the same
+    panels = (left.packed and left.zeros) or (right.packed and (right.zeros or ragged))
+    return bool(panels) or any(o.staging and o.staging.padded for o in (left, right))
 
 
 class Plane:

@@ -152,10 +152,11 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def number(self, value: float) -> str:
         """The shortest literal that reads back as the same number."""
+        cast = "" if self.dtype == "float32" else "(double)"  # both macros are floats
         if math.isinf(value):
-            return "INFINITY" if value > 0 else "-INFINITY"
+            return f"{cast}INFINITY" if value > 0 else f"-{cast}INFINITY"
         if math.isnan(value):
-            return "NAN"
+            return f"{cast}NAN"
         if self.dtype == "float32":
             text = str(np.float32(value))
         else:

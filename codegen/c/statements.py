@@ -84,6 +84,7 @@ class Spelling:
     rows: Symbol | None
     taken: set[str]
     names: dict[Symbol, str] = field(default_factory=dict)
+    ends: dict[Symbol, str] = field(default_factory=dict)
 
     def __call__(self, symbol: Symbol) -> str:
         if symbol == self.rows:
@@ -91,16 +92,27 @@ class Spelling:
         if symbol not in self.names:
             name = identifier(str(symbol.name))
             if name in self.taken and not symbol.is_nonnegative:
-                name += "_at"
+                name = name.rstrip("_") + "_at"
             self.names[symbol] = self.claimed(name)
         return self.names[symbol]
 
+    def end(self, symbol: Symbol) -> str:
+        """Where the loop over an index ends, if that has a name."""
+        if symbol not in self.ends:
+            self.ends[symbol] = self.claimed(self(symbol).rstrip("_") + "_end")
+        return self.ends[symbol]
+
     def claimed(self, name: str) -> str:
-        """The name, lengthened until nothing else in the function has it."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
+        """The name, lengthened until nothing else in the function has it.
+
+        Never by a second underscore: such names are not ours to use in C++.
+        """
+        candidate, count = name, 1
+        while candidate in self.taken:
+            candidate = f"{name.rstrip('_')}_{count if count > 1 else ''}"
+            count += 1
+        self.taken.add(candidate)
+        return candidate
 
 
 def print_nest(nest: Nest, real: str) -> Function:
@@ -204,8 +216,9 @@ class StatementPrinter:
         start = self._extreme(loop.lower, "gw_most")
         end = self._extreme(loop.upper, "gw_least")
         if len(loop.upper) > 1:
-            start += f", {index}_end = {end}"
-            end = f"{index}_end"
+            stop = self.spell.end(loop.index)
+            start += f", {stop} = {end}"
+            end = stop
         advance = f"{index}++" if loop.step == 1 else f"{index} += {loop.step}"
         return self._block(
             f"for (ptrdiff_t {index} = {start}; {index} < {end}; {advance}) {{", loop.body
@@ -255,7 +268,7 @@ class StatementPrinter:
         return f"{place} = gw_larger({place}, {value});"
 
     def _dot(self, statement: Dot) -> list[str]:
-        index = self.spell(statement.index)
+        index, stop = self.spell(statement.index), self.spell.end(statement.index)
         left = self.scalars.element(statement.left)
         right = self.scalars.element(statement.right)
         self.scalars.helpers.add("gw_dots")
@@ -263,10 +276,10 @@ class StatementPrinter:
         factor = "" if statement.factor == 1 else f"({factor}) * "
         end = self._extreme(statement.upper, "gw_least")
         start = self._extreme(statement.lower, "gw_most")
-        product = f"{factor}gw_dot(&{left}, &{right}, {index}_end - {index})"
+        product = f"{factor}gw_dot(&{left}, &{right}, {stop} - {index})"
         inner = [
-            f"const ptrdiff_t {index} = {start}, {index}_end = {end};",
-            f"if ({index} < {index}_end) {{",
+            f"const ptrdiff_t {index} = {start}, {stop} = {end};",
+            f"if ({index} < {stop}) {{",
             f"{INDENT}{self._place(statement.place)} += {product};",
             "}",
         ]
