@@ -5,7 +5,7 @@ MODEL ?= examples/mnist_mlp.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check peers bench docs generated clean
+.PHONY: help train test check peers bench pages docs generated clean
 .DELETE_ON_ERROR:
 
 help: ## Show what can be made
@@ -35,6 +35,9 @@ peers: .venv/ready-test+peers ## Compare with torch and jax (a large download th
 bench: .venv/ready-bench ## Compare with torch, JAX, PyTensor, tinygrad (a large download the first time)
 	$(BIN)/python -m benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.emit_time
+
+pages: .venv/ready-pages ## Open the inspection pages in headless Chromium and use them
+	$(BIN)/python -m tests.browser.open_pages $(ARGS)
 
 docs: .venv/ready-docs ## Build the documents as a site, in build/site
 	$(BIN)/mkdocs build --quiet

@@ -231,4 +231,4 @@ def _numbers(e: Explanation, name: str) -> tuple[str, str]:
 
 def _curve(*points: tuple[float, float]) -> str:
     (x, y), *rest = points
-    return f"M {x:.0f} {y:.0f} C " + " ".join(f"{a:.0f} {b:.0f}" for a, b in rest)
+    return f"M{x:.0f} {y:.0f}C" + " ".join(f"{a:.0f} {b:.0f}" for a, b in rest)

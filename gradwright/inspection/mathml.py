@@ -9,6 +9,8 @@ the IR are made of; anything else is shown as text.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
@@ -20,13 +22,24 @@ from ir.program import Definition, Range
 from ir.text import expression
 
 _MUL = 50
+_TOKEN = re.compile(r"<m[in]>[^<]*</m[in]>")
 _NAMES = {"Max": "max", "Min": "min", "TensorMax": "max"}
 _RELATIONS = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥"}
 
 
 def math(markup: str) -> str:
-    """The markup as one formula, with its limits and fractions at full size."""
-    return f'<math displaystyle="true"><mrow>{markup}</mrow></math>'
+    """The markup as one formula; `page.css` gives its limits and fractions their full size."""
+    return f"<math>{markup}</math>"
+
+
+def displayed(markup: str) -> str:
+    """The same where there is no such style sheet."""
+    return f'<math displaystyle="true">{markup}</math>'
+
+
+def listed(markups: Iterable[str]) -> str:
+    """Several formulas in one, with commas between them."""
+    return f"{_op(',')}<mspace width='.6em'/>".join(markups)
 
 
 def markup(expr: Any) -> str:
@@ -86,11 +99,16 @@ def _reduction(kind: str, over: tuple[Range, ...]) -> str:
 
 def _sigma(index: Any, low: Any, high: Any) -> str:
     below = f"<mrow>{markup(index)}{_op('=')}{markup(sympy.sympify(low))}</mrow>"
-    return f"<munderover><mo>∑</mo>{below}<mrow>{markup(high)}</mrow></munderover>"
+    return f"<munderover><mo>∑</mo>{below}{_row(markup(high))}</munderover>"
 
 
 def _op(sign: str) -> str:
     return f"<mo>{escape(sign)}</mo>"
+
+
+def _row(inner: str) -> str:
+    """The markup as one element: pages have thousands, so what is one already stays as it is."""
+    return inner if _TOKEN.fullmatch(inner) else f"<mrow>{inner}</mrow>"
 
 
 def _identifier(name: str) -> str:
@@ -127,7 +145,7 @@ class _MathPrinter(Printer):  # type: ignore[misc]
         if not expr.indices:
             return name
         inner = "<mo>,</mo>".join(self._print(e) for e in expr.indices)
-        return f"<msub>{name}<mrow>{inner}</mrow></msub>"
+        return f"<msub>{name}{_row(inner)}</msub>"
 
     def _print_Integer(self, expr: Any) -> str:
         return f"<mn>{int(expr)}</mn>" if expr >= 0 else f"{_op('−')}<mn>{-int(expr)}</mn>"
@@ -173,7 +191,7 @@ class _MathPrinter(Printer):  # type: ignore[misc]
                 above.append(factor)
         if not below:
             return self._product(above)
-        fraction = f"<mrow>{self._product(above)}</mrow><mrow>{self._product(below)}</mrow>"
+        fraction = f"{_row(self._product(above))}{_row(self._product(below))}"
         return f"<mfrac>{fraction}</mfrac>"
 
     def _product(self, factors: list[Any]) -> str:
@@ -188,17 +206,17 @@ class _MathPrinter(Printer):  # type: ignore[misc]
         base, exponent = expr.as_base_exp()
         if expr.exp.could_extract_minus_sign():
             below = self._print(expr.base**-expr.exp)
-            return f"<mfrac><mn>1</mn><mrow>{below}</mrow></mfrac>"
+            return f"<mfrac><mn>1</mn>{_row(below)}</mfrac>"
         if exponent == sympy.S.Half:
             return f"<msqrt>{self._print(base)}</msqrt>"
         shown = self._print(base) if not base.args or _is_access(base) else self._grouped(base)
-        return f"<msup><mrow>{shown}</mrow><mrow>{self._print(exponent)}</mrow></msup>"
+        return f"<msup>{_row(shown)}{_row(self._print(exponent))}</msup>"
 
     def _grouped(self, expr: Any) -> str:
         return _fenced(self._print(expr))
 
     def _print_exp(self, expr: Any) -> str:
-        return f"<msup><mi>e</mi><mrow>{self._print(expr.args[0])}</mrow></msup>"
+        return f"<msup><mi>e</mi>{_row(self._print(expr.args[0]))}</msup>"
 
     def _print_Abs(self, expr: Any) -> str:
         return _fenced(self._print(expr.args[0]), "|", "|")
@@ -215,7 +233,7 @@ class _MathPrinter(Printer):  # type: ignore[misc]
         return f"<mi>uniform</mi>{_fenced(inner)}"
 
     def _print_FloorDiv(self, expr: Any) -> str:
-        value, divisor = (f"<mrow>{self._print(a)}</mrow>" for a in expr.args)
+        value, divisor = (_row(self._print(a)) for a in expr.args)
         return _fenced(f"<mfrac>{value}{divisor}</mfrac>", "⌊", "⌋")
 
     def _print_Remainder(self, expr: Any) -> str:

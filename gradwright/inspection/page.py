@@ -4,16 +4,16 @@
     Path("fc1_W.html").write_text(gw.derive(mnist_mlp, wrt="fc1.W").html())      # one chain
 
 The page needs no network and no font of its own; without scripts everything is there, and links
-work. This file decides what the page says, as flat data; `templates/` decides how it looks. Every
-string is escaped by the templates, except the mathematics, which `mathml.py` escapes. Long C
-kernels are shown up to a number of lines, with the file and line where they go on.
+work. This file decides what the page says, as the flat data of `views.py`; `templates/` decides
+how it looks. Every string is escaped by the templates, except the mathematics, which `mathml.py`
+escapes. Long C kernels are shown up to a number of lines, with the place where they go on.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -25,11 +25,19 @@ from compiler.optimizers import Optimizer
 from compiler.report import Report, report
 from gradwright.inspection import mathml
 from gradwright.inspection.emitted import Emitted, EmittedKernel, Place, emitted
-from gradwright.inspection.graph import GraphView, anchor, graph
-from gradwright.inspection.memory_picture import MemoryView, memory_picture
+from gradwright.inspection.graph import anchor, graph
+from gradwright.inspection.memory_picture import memory_picture
 from gradwright.inspection.rendering import render
 from gradwright.inspection.report_text import HEADINGS, report_rows, saving_text
 from gradwright.inspection.text import count, number_text
+from gradwright.inspection.views import (
+    CodeView,
+    KernelView,
+    PageView,
+    ReportView,
+    StepView,
+    TensorView,
+)
 from ir.program import Definition
 from ir.text import shape
 
@@ -37,100 +45,6 @@ if TYPE_CHECKING:
     from compiler.derive import Derived
 
 _LONGEST_CODE = 40
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    """One link of the chain rule, as formulas."""
-
-    anchor: str
-    number: int
-    consumer: str
-    consumer_anchor: str
-    origin: str
-    source: str
-    forward: Markup
-    raw: Markup
-    local: Markup
-    because: str
-    local_value: str
-    deltas: tuple[Markup, ...]
-    solved: tuple[Markup, ...]
-    conditions: tuple[Markup, ...]
-    receives: Markup
-
-
-@dataclass(frozen=True, slots=True)
-class TensorView:
-    """A tensor: its line beside its adjoint, the steps that lead to it, and its kernels."""
-
-    anchor: str
-    name: str
-    role: str
-    shape: str
-    origin: str
-    source: str
-    forward: Markup
-    forward_cost: str
-    written: str
-    why: str
-    backward: tuple[Markup, ...]
-    backward_cost: str
-    instead: str
-    total: Markup
-    value: str
-    gradient: str
-    steps: tuple[StepView, ...]
-    kernels: tuple[tuple[str, str, str], ...]
-    search: str
-
-
-@dataclass(frozen=True, slots=True)
-class CodeView:
-    """A kernel's lines in one of the emitted files."""
-
-    language: str
-    file: str
-    first: int
-    code: str
-    more: str
-
-
-@dataclass(frozen=True, slots=True)
-class KernelView:
-    """An emitted kernel beside its equations."""
-
-    anchor: str
-    name: str
-    equations: tuple[Markup, ...]
-    code: tuple[CodeView, ...]
-    search: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportView:
-    """What the compiler did: a table of figures, and the memory plan."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    saving: str
-    memory: MemoryView
-
-
-@dataclass(frozen=True, slots=True)
-class PageView:
-    """The whole page."""
-
-    title: str
-    summary: str
-    across: bool
-    result: tuple[Markup, ...]
-    factors: tuple[tuple[Markup, str], ...]
-    graph: GraphView | None
-    tensors: tuple[TensorView, ...]
-    kernels: tuple[KernelView, ...]
-    report: ReportView | None
-    chain: Markup
 
 
 def network_page(network: Network, *, batch: int = 128, optimizer: Optimizer | None = None) -> str:
@@ -174,18 +88,28 @@ def memory_plan_picture(r: Report) -> str:
 
 def fragment(d: Derived) -> str:
     """The derivation for a notebook: the adjoint, and a line a step. No script, no addresses."""
-    result = _result(d) if d.explanation else (_math(mathml.markup(d.expr)),)
-    rows = [(s.origin, _math(mathml.definition_markup(s.receives, bool(s.total)))) for s in d.steps]
-    view = {"title": f"∂{d.loss}/∂{d.wrt}", "result": result, "rows": rows}
+    lines = _result_markup(d) if d.explanation else [mathml.markup(d.expr)]
+    receives = [mathml.definition_markup(s.receives, bool(s.total)) for s in d.steps]
+    view = {
+        "title": f"∂{d.loss}/∂{d.wrt}",
+        "result": [Markup(mathml.displayed(line)) for line in lines],
+        "rows": [
+            (s.origin, Markup(mathml.displayed(line)))
+            for s, line in zip(d.steps, receives, strict=True)
+        ],
+    }
     return render("fragment.html.jinja", view)
 
 
 def _result(d: Derived) -> tuple[Markup, ...]:
-    lines = [_math(mathml.definition_markup(x)) for x in d.lines]
+    return tuple(map(_math, _result_markup(d)))
+
+
+def _result_markup(d: Derived) -> list[str]:
+    lines = [mathml.definition_markup(x) for x in d.lines]
     if d.is_written_out:
-        left = f"<mi>d_{Markup.escape(d.wrt)}</mi>"
-        lines.append(_math(_equals(left, d.expr)))
-    return tuple(lines)
+        lines.append(_equals(f"<mi>d_{Markup.escape(d.wrt)}</mi>", d.expr))
+    return lines
 
 
 def _factors(d: Derived) -> tuple[tuple[Markup, str], ...]:
@@ -262,6 +186,10 @@ def _json(value: object) -> Markup:
 
 def _math(markup: str) -> Markup:
     return Markup(mathml.math(markup))
+
+
+def _list(markups: list[str]) -> Markup:
+    return _math(mathml.listed(markups)) if markups else Markup("")
 
 
 def _tensor(e: Explanation, name: str, found: Emitted | None) -> TensorView:
@@ -352,8 +280,8 @@ def _step(number: int, s: Step) -> StepView:
         local=_math(mathml.markup(s.local)) if s.because else Markup(""),
         because=s.because,
         local_value="" if s.local_value is None else number_text(s.local_value),
-        deltas=tuple(_math(mathml.delta_markup(a, b)) for a, b in s.deltas),
-        solved=tuple(_math(mathml.equal_markup(a, b)) for a, b in s.solved),
+        deltas=_list([mathml.delta_markup(a, b) for a, b in s.deltas]),
+        solved=_list([mathml.equal_markup(a, b) for a, b in s.solved]),
         conditions=tuple(_math(mathml.markup(c)) for c in s.conditions),
         receives=_math(mathml.definition_markup(s.receives, adds=s.total is not None)),
     )
@@ -379,7 +307,7 @@ def _code(language: str, place: Place) -> CodeView:
         language,
         place.file,
         place.first,
-        "\n".join(lines[:_LONGEST_CODE]),
+        dedent("\n".join(lines[:_LONGEST_CODE])),
         more if left > 0 else "",
     )
 

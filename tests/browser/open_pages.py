@@ -1,13 +1,13 @@
 """Open the inspection pages in headless Chromium and use them, as a reader would.
 
-    python tests/browser/open_pages.py [FOLDER] [--only lenet5]       needs `pip install playwright`
+    make pages ARGS="FOLDER --only lenet5"          needs Chromium or Google Chrome on the machine
 
 For each page: it loads without a console message and without a request to anywhere, formulas are
 drawn (a fraction is taller than a line, limits stand above and below their sum), choosing a
-parameter by mouse and by keyboard shows its chain and nothing else, search and theme work, and
-nothing is wider than a phone. Pages and screenshots are left in FOLDER. Times are printed, never
-checked. Not part of `make test`: there need be no browser on a machine; tests/test_inspection.py
-checks what can be seen in the text of a page.
+parameter by mouse and by keyboard shows its chain and nothing else, search and theme work, nothing
+is wider than a phone, and no page has 2 MB. Pages and screenshots are left in FOLDER. Times are
+printed, never checked. Not part of `make test`: there need be no browser on a machine;
+tests/test_inspection.py checks what can be seen in the text of a page.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from gradwright.inspection.page import network_page
 from gradwright.model_file import ModelFile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LARGEST = 2_000_000
 CHOSEN = {
     "computational_graph": ("graph", "x"),
     "mnist_mlp": ("mnist_mlp", "fc1.W"),
@@ -127,7 +128,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="pages-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name in arguments.only:
@@ -143,6 +145,7 @@ def main() -> None:
             narrow = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True)
             phone(narrow, file.as_uri(), folder / name)
             size = len(text.encode())
+            expect(size < LARGEST, f"{name} has {size:,} bytes")
             print(f"{name}: {size:,} bytes, built in {built:.2f} s, opened in {opened:.2f} s, "
                   f"a chain shown in {chosen:.2f} s")  # fmt: skip
             wide.close()

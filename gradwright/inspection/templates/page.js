@@ -107,5 +107,16 @@
     root.dataset.theme = dark ? "light" : "dark";
   });
   addEventListener("hashchange", read);
+  /* A picture wider than its frame opens where the network begins. */
+  const begin = () => {
+    const nodes = graph ? [...graph.querySelectorAll(".node rect")] : [];
+    if (!nodes.length) return;
+    const first = nodes.reduce((a, b) => (Number(b.getAttribute("y")) < Number(a.getAttribute("y")) ? b : a));
+    const box = graph.closest(".picture");
+    const at = first.getBoundingClientRect();
+    box.scrollLeft += at.x - box.getBoundingClientRect().x - box.clientWidth / 2;
+  };
+
   if (location.hash) read();
+  else if (!document.body.classList.contains("across")) begin();
 })();
