@@ -18,8 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from codegen.c.emit import emit as emit_c
-from codegen.numpy.emit import emit as emit_numpy
 from compiler.freeze import freeze as fixed
 from compiler.network import Network
 from compiler.optimizers import Optimizer, sgd
@@ -95,7 +93,18 @@ def emit(
             portable=portable,
             freeze=freeze,
         )
-        return emit_c(made, loop_nest) if target == "c" else emit_numpy(made)
+        return _emitted(made, target)
+
+
+def _emitted(made: Module, target: str) -> dict[str, str]:
+    """Only the target that is asked for is imported: the other one's templates are not needed."""
+    if target == "numpy":
+        from codegen.numpy.emit import emit as emit_numpy
+
+        return emit_numpy(made)
+    from codegen.c.emit import emit as emit_c
+
+    return emit_c(made, loop_nest)
 
 
 def lowered(

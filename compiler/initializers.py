@@ -12,8 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from ir.errors import ShapeError
 from ir.program import Initializer
 
@@ -27,14 +25,24 @@ def zeros() -> Init:
 
 def constant(value: Any) -> Init:
     """Given numbers: a scalar for every element, or an array of the parameter's shape."""
-    array = np.asarray(value, dtype=np.float64)
+    given, numbers = _array(value)
 
     def make(shape: tuple[int, ...]) -> Initializer:
-        if array.shape not in ((), shape):
-            raise ShapeError(f"constant() has shape {array.shape}, the parameter {shape}")
-        return Initializer("constant", tuple(float(v) for v in array.ravel()))
+        if given not in ((), shape):
+            raise ShapeError(f"constant() has shape {given}, the parameter {shape}")
+        return Initializer("constant", numbers)
 
     return make
+
+
+def _array(value: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The shape and the elements, row-major. A plain number need not wait for NumPy's import."""
+    if isinstance(value, (int, float)):
+        return (), (float(value),)
+    import numpy as np
+
+    array = np.asarray(value, dtype=np.float64)
+    return array.shape, tuple(array.ravel().tolist())
 
 
 def uniform(low: float, high: float) -> Init:

@@ -10,10 +10,14 @@
 
     model = gw.compile(mnist_mlp, target="c", batch=128, optimizer=gw.sgd(lr=0.1))
 
-These are the public names; everything behind them may change.
+These are the public names; everything behind them may change. What a compilation does not need
+(checks, derivations, L-BFGS) is imported when it is asked for, so that `import gradwright` stays
+quick.
 """
 
-from compiler.check import GradientCheck, gradcheck
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from compiler.driver import VERSION as __version__
 from compiler.driver import emit, lower_to_text
 from compiler.grad import grad, jvp
@@ -136,11 +140,14 @@ from compiler.oplib import (
 )
 from compiler.optimizers import Optimizer, adagrad, adam, adamw, momentum, optimizer, rmsprop, sgd
 from compiler.pipeline import PASSES
-from gradwright.inspection.derivation import Derivation, derive
-from gradwright.training.lbfgs import Minimised, lbfgs
-from gradwright.training.model import CompiledModel
 from gradwright.typed import compile
 from ir.errors import GradwrightError
+
+if TYPE_CHECKING:
+    from compiler.check import GradientCheck, gradcheck
+    from gradwright.inspection.derivation import Derivation, derive
+    from gradwright.training.lbfgs import Minimised, lbfgs
+    from gradwright.training.model import CompiledModel
 
 __all__ = [
     "PASSES",
@@ -284,3 +291,25 @@ __all__ = [
     "upsample",
     "zeros",
 ]
+
+_LATER = {
+    "CompiledModel": "gradwright.training.model",
+    "Derivation": "gradwright.inspection.derivation",
+    "GradientCheck": "compiler.check",
+    "Minimised": "gradwright.training.lbfgs",
+    "derive": "gradwright.inspection.derivation",
+    "gradcheck": "compiler.check",
+    "lbfgs": "gradwright.training.lbfgs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name whose module is imported the first time that it is asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_LATER[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import ParamSpec, cast
+from typing import TYPE_CHECKING, ParamSpec, cast
 
 from compiler import driver
-from gradwright.training.model import CompiledModel
+
+if TYPE_CHECKING:
+    from gradwright.training.model import CompiledModel
 
 P = ParamSpec("P")
 
 
 def _of_a_model(function: Callable[P, ModuleType]) -> Callable[P, CompiledModel]:
-    return cast(Callable[P, CompiledModel], function)
+    return cast("Callable[P, CompiledModel]", function)
 
 
 compile = _of_a_model(driver.compile)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from struct import Struct
 
-import numpy as np
 import sympy
 from sympy import Expr, Symbol
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
@@ -47,6 +47,20 @@ PORTABLE = frozenset(MATHEMATICS) | EXACT
 
 LARGEST_PRODUCT = 4  # x**4 is still written out as a product
 MUL, ADD, ATOM = PRECEDENCE["Mul"], PRECEDENCE["Add"], PRECEDENCE["Atom"]
+
+
+FLOAT32 = Struct("f")
+
+
+def single(value: float) -> float:
+    """The float32 next to a number; infinite for what is too large."""
+    return float(FLOAT32.unpack(FLOAT32.pack(value))[0])
+
+
+def shortest(value: float) -> str:
+    """The shortest decimal that reads back as this float32: nine digits always do."""
+    texts = (repr(float(f"{value:.{digits}g}")) for digits in range(1, 10))
+    return next(text for text in texts if single(float(text)) == value)
 
 
 class IndexPrinter(StrPrinter):  # type: ignore[misc]
@@ -152,17 +166,13 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def number(self, value: float) -> str:
         """The shortest literal that reads back as the same number."""
+        value = single(value) if self.dtype == "float32" else float(value)
         cast = "" if self.dtype == "float32" else "(double)"  # both macros are floats
         if math.isinf(value):
             return f"{cast}INFINITY" if value > 0 else f"-{cast}INFINITY"
         if math.isnan(value):
             return f"{cast}NAN"
-        if self.dtype == "float32":
-            text = str(np.float32(value))
-        else:
-            text = repr(float(value))
-        if "." not in text and "e" not in text:
-            text += ".0"
+        text = shortest(value) if self.dtype == "float32" else repr(value)
         return text + ("f" if self.dtype == "float32" else "")
 
     def _print_Number(self, expr: sympy.Number) -> str:

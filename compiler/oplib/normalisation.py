@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import sympy
 from sympy import Expr
 
@@ -23,6 +22,8 @@ from compiler.trace import current
 from ir.expression import Index
 
 Sizes = int | Sequence[int] | None
+EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
+"""The distance from 1 to the next number of a floating type."""
 
 
 def batch_norm(
@@ -148,7 +149,7 @@ def rms_norm(
     """
     rows, places = _last(x, normalized_shape, "rms_norm")
     name = name or gw.suggest("rms_norm")
-    eps = float(np.finfo(current().real).eps) if eps is None else eps
+    eps = EPSILON[current().real] if eps is None else eps
     square = gw.mean(x[(*rows, *places)] ** 2, over=places)
     scale = gw.define(rows, 1 / sympy.sqrt(square + eps), name=part(name, "scale"))
     body = _affine(x[(*rows, *places)] * scale[rows], name, places, elementwise_affine, False)
