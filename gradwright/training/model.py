@@ -23,6 +23,7 @@ class CompiledModel(Protocol):
     MODEL_HASH: str
     MAX_BATCH: int
     PARAM_SHAPES: dict[str, tuple[int, ...]]
+    GRADIENT_NAMES: tuple[str, ...]
     INPUTS: dict[str, Declared]
     OUTPUTS: dict[str, Declared]
     LOSS: str | None
@@ -33,7 +34,7 @@ class CompiledModel(Protocol):
     FLOPS_PER_STEP: int
 
     def init_params(self, seed: int = 0) -> Arrays: ...
-    def init_state(self, params: Arrays) -> Arrays: ...
+    def init_state(self, params: Arrays, seed: int = 0) -> Arrays: ...
     def forward(self, params: Arrays, *inputs: NDArray[Any]) -> Any: ...
     def value_and_grad(self, params: Arrays, *inputs: NDArray[Any]) -> tuple[float, Arrays]: ...
     def train_step(
