@@ -192,7 +192,7 @@ def test_values_of_a_network_with_inputs_are_those_of_the_emitted_module(tmp_pat
 @pytest.mark.parametrize("network", WITH_LOSS, ids=lambda n: n.name)
 @pytest.mark.parametrize("full", [False, True])
 def test_text_fits_a_terminal(network: gw.Network, full: bool) -> None:
-    for parameter in network.trace().parameters:
+    for parameter in network.trace().parameters[::2]:
         d = gw.derive(network, wrt=parameter.name, batch=4)
         lines = d.text(full=full).splitlines()
         assert max(map(len, lines)) <= COLUMNS
@@ -222,11 +222,12 @@ def test_the_deltas_of_the_index_calculus_appear_and_vanish() -> None:
 
 @pytest.mark.parametrize("network", WITH_LOSS, ids=lambda n: n.name)
 def test_latex_is_a_whole_document(network: gw.Network) -> None:
-    for parameter in network.trace().parameters:
+    for parameter in network.trace().parameters[::2]:
         text = gw.derive(network, wrt=parameter.name, batch=4).latex()
         assert text.startswith("\\documentclass")
         assert text.rstrip().endswith("\\end{document}")
         assert text.isascii()
+        assert re.search(rf"kernel \w.* {network.name}.c:\d+ ", text.replace("\\_", "_"))
         bare = text.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
         assert bare.count("{") == bare.count("}")
         assert bare.count("\\left") - bare.count("\\leftarrow") == bare.count("\\right")

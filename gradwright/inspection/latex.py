@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any
 import sympy
 from sympy.printing.latex import LatexPrinter
 
-from compiler.explain import Step
-from gradwright.inspection.text import count, number_text
+from compiler.explain import Explanation, Step
+from gradwright.inspection.emitted import Emitted
+from gradwright.inspection.text import (
+    adjoint_costs,
+    costs,
+    count,
+    emission,
+    kernel_text,
+    number_text,
+    shape_text,
+)
 from ir.program import Definition
 
 if TYPE_CHECKING:
@@ -138,8 +147,10 @@ def _body(d: Derived) -> Iterator[str]:
     yield rf"\section*{{$\partial\,{named(d.loss)} / \partial\,{named(d.wrt)}$}}"
     yield rf"The network {_code(d.network)}, by the chain rule from {_code(d.loss)} back to"
     yield rf"{_code(d.wrt)}, in {count(len(d.steps), 'step')}."
+    found = emission(d.explanation)
     for number, step in enumerate(d.steps, 1):
-        yield from _step(number, step)
+        yield from _step(number, step, d.explanation)
+        yield from _emitted(step, found)
     yield r"\subsection*{As it is emitted}"
     yield from (_fitted(line(x)) for x in d.lines)
     if d.is_written_out:
@@ -164,25 +175,45 @@ def _fitted(formula: str) -> str:
     return rf"\fitted{{{formula}}}"
 
 
-def _step(number: int, step: Step) -> Iterator[str]:
+def _step(number: int, step: Step, e: Explanation) -> Iterator[str]:
     """One step: the line, its derivative, the deltas and what they came to, the adjoint."""
     yield rf"\subsection*{{{number}.\ {_code(step.consumer.name)} to {_code(step.of)}}}"
     if step.origin:
         yield rf"{{\small\raggedright {_code(step.origin)}\quad {_code(step.source)}\par}}"
     yield _fitted(line(step.consumer))
+    yield _small(costs(shape_text(step, e), step.forward_flops))
     if step.why:
-        yield rf"{{\small\itshape {escaped(step.why)}}}"
+        yield _said(step.why)
     slope = rf"\frac{{\partial\,{named(step.consumer.name)}}}{{\partial\,{latex(step.access)}}}"
     yield _fitted(f"{slope} = {latex(step.raw)}")
     if step.because:
         yield _fitted(rf"\phantom{{{slope}}} = {latex(step.local)}")
-        yield rf"{{\small\itshape {escaped(step.because)}}}"
+        yield _said(step.because)
     if step.deltas:
         yield _fitted(_solution(step))
     yield _fitted(line(step.receives, adds=step.total is not None))
     if step.value is not None and step.gradient is not None:
         value, gradient = escaped(number_text(step.value)), escaped(number_text(step.gradient))
         yield rf"{{\small value {value}, gradient {gradient}}}"
+
+
+def _emitted(step: Step, found: Emitted | None) -> Iterator[str]:
+    """What the step came to: the sum of all steps to its tensor as it is emitted, and where."""
+    if not step.emitted:
+        yield _small(f"emitted: {step.instead}")
+        return
+    yield from (_fitted(line(d)) for d in step.emitted)
+    yield _small(f"emitted: {adjoint_costs(step)}")
+    if kernel := kernel_text(step, found):
+        yield _small(f"kernel {kernel}")
+
+
+def _small(text: str) -> str:
+    return rf"{{\small {escaped(text)}\par}}"
+
+
+def _said(text: str) -> str:
+    return rf"{{\small\itshape {escaped(text)}\par}}"
 
 
 def _solution(step: Step) -> str:

@@ -72,7 +72,7 @@ def _short(d: Derived) -> Iterator[str]:
 
 
 def _full(d: Derived, e: Explanation) -> Iterator[str]:
-    found = _emission(e)
+    found = emission(e)
     for number, step in enumerate(d.steps, 1):
         title = f"{number:>3} from {step.consumer.name} to {step.of}"
         yield _between(title, step.origin)
@@ -81,7 +81,8 @@ def _full(d: Derived, e: Explanation) -> Iterator[str]:
         yield ""
 
 
-def _emission(e: Explanation) -> Emitted | None:
+def emission(e: Explanation) -> Emitted | None:
+    """The emitted source; None where the network cannot be emitted."""
     try:
         return emitted(e.network, batch=e.batch)
     except GradwrightError:
@@ -95,7 +96,7 @@ def _parts(step: Step, e: Explanation, found: Emitted | None) -> Iterator[tuple[
     if step.written:
         yield "written", step.written
     yield "forward", step.forward
-    yield "", _costs(str(_shape_text(step, e)), step.forward_flops)
+    yield "", costs(str(shape_text(step, e)), step.forward_flops)
     if step.why:
         yield "why", step.why
     yield from _local_parts(step)
@@ -114,12 +115,14 @@ def _receives(step: Step) -> str:
     return step.adjoint.replace(" = ", " += ", 1) if step.total is not None else step.adjoint
 
 
-def _shape_text(step: Step, e: Explanation) -> str:
+def shape_text(step: Step, e: Explanation) -> str:
+    """`[batch, 10]` or `a number`: what the line of a step makes."""
     sizes = ", ".join(map(str, e.stable.shape_of(step.consumer.name)))
     return f"[{sizes}]" if sizes else "a number"
 
 
-def _costs(shape: str, flops: int) -> str:
+def costs(shape: str, flops: int) -> str:
+    """`[batch, 10], 8,960 operations`."""
     return f"{shape}, {count(flops, 'operation')}"
 
 
@@ -156,11 +159,22 @@ def _emitted_parts(step: Step, found: Emitted | None) -> Iterator[tuple[str, str
     if not step.emitted:
         yield "emitted", step.instead
         return
-    yield "", _costs(step.shape if step.shape != "[]" else "a number", step.adjoint_flops)
-    kernel = found.kernel_of(step.emitted[-1].name) if found else None
-    if kernel is not None:
-        places = "  ".join(f"{p.file}:{p.first}" for p in kernel.places())
-        yield "kernel", f"{kernel.name}   {places}"
+    yield "", adjoint_costs(step)
+    if kernel := kernel_text(step, found):
+        yield "kernel", kernel
+
+
+def adjoint_costs(step: Step) -> str:
+    """The shape and the operations of what is emitted for a step."""
+    return costs(step.shape if step.shape != "[]" else "a number", step.adjoint_flops)
+
+
+def kernel_text(step: Step, found: Emitted | None) -> str:
+    """The kernel that a step ended in, and where it opens in both targets; empty if in none."""
+    kernel = found.kernel_of(step.emitted[-1].name) if found and step.emitted else None
+    if kernel is None:
+        return ""
+    return "   ".join([kernel.name, "  ".join(f"{p.file}:{p.first}" for p in kernel.places())])
 
 
 def _labelled(label: str, text: str) -> Iterator[str]:
