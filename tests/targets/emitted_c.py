@@ -15,8 +15,38 @@ from codegen.c.emit import emit
 from compiler.schedule import loop_nest
 from ir.kernel import Module
 
-WARNINGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow")
 COMPILERS = [c for c in ("gcc", "clang") if shutil.which(c)]
+STANDARDS = ("c99", "c11", "c++17")
+_GCC = """
+    -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wfloat-conversion -Wdouble-promotion
+    -Wshadow -Wcast-align -Wcast-qual -Wundef -Wvla -Wnull-dereference -Wformat=2 -Wswitch-default
+    -Wswitch-enum -Wredundant-decls -Wmissing-declarations -Wpointer-arith -Wwrite-strings
+    -Wstrict-overflow=2 -Wstrict-aliasing=2 -Wlogical-op -Wduplicated-cond -Wduplicated-branches
+    -Wunused-macros
+""".split()
+_GCC_C_ALONE = """
+    -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wnested-externs
+    -Wbad-function-cast
+""".split()
+# Everything that clang has, but for what it says of C99 and C++17 themselves and of two habits:
+# floats are compared where equality is meant (a maximum with its own element, zero, NaN), and
+# stores of a caller's pointer need casts that are C's. Clang 16 and later warn of any pointer
+# arithmetic, which is what a kernel is made of.
+_CLANG = """
+    -Weverything -Wno-unknown-warning-option -Wno-declaration-after-statement -Wno-float-equal
+    -Wno-old-style-cast -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-pre-c++17-compat-pedantic
+    -Wno-unsafe-buffer-usage
+""".split()
+
+
+def warnings(compiler: str, standard: str = "c99") -> list[str]:
+    """Every warning that the compiler has, as errors; a C++ standard reads the .c files as C++."""
+    language = ["-x", "c++"] if "++" in standard else []
+    c_alone = [] if language or compiler != "gcc" else _GCC_C_ALONE
+    asked = _CLANG if compiler == "clang" else [*_GCC, *c_alone]
+    return [*language, f"-std={standard}", "-Werror", *asked]
+
+
 BUILDS = [f"{c}{flag}" for flag in ("", " -DGW_NO_VECTORS") for c in COMPILERS]
 
 

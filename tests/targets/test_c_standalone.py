@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ir.kernel import Module
-from tests.targets.emitted_c import COMPILERS, WARNINGS, write
+from tests.targets.emitted_c import COMPILERS, warnings, write
 from tests.targets.programs import CASES, Case, perceptron
 
 ZONE = 4096
@@ -128,4 +128,4 @@ def test_the_header_by_itself(compiler: str, tmp_path: Path) -> None:
     write(perceptron((20, 12, 5), 4, "float32"), tmp_path)
     header = tmp_path / "only.c"
     header.write_text('#include "perceptron.h"\n#include "perceptron.h"\nint only;\n')
-    subprocess.run([compiler, *WARNINGS, "-fsyntax-only", str(header)], check=True)
+    subprocess.run([compiler, *warnings(compiler), "-fsyntax-only", str(header)], check=True)

@@ -19,10 +19,10 @@ import pytest
 from tests.targets.emitted_c import (
     BUILDS,
     COMPILERS,
-    WARNINGS,
     built,
     built_together,
     sources,
+    warnings,
     write,
 )
 from tests.targets.interpret import interpret
@@ -131,7 +131,7 @@ def test_no_warnings(compiler: str, flags: list[str], tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         files.append(str(write(module, folder)).replace("_c.py", ".c"))
-    command = [compiler, *WARNINGS, *flags, "-fsyntax-only", *files]
+    command = [compiler, *warnings(compiler), *flags, "-fsyntax-only", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
 
@@ -142,7 +142,7 @@ def test_no_warnings_of_the_optimiser(compiler: str, flags: list[str], tmp_path:
     """Some warnings (an index out of bounds) come only with optimisation."""
     write(by_name("matmul_17_67").module("float32"), tmp_path)
     source = str(tmp_path / "case_matmul_17_67.c")
-    command = [compiler, *WARNINGS, *flags, "-O2", "-c", "-o", "/dev/null", source]
+    command = [compiler, *warnings(compiler), *flags, "-O2", "-c", "-o", "/dev/null", source]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[:3000]
 
