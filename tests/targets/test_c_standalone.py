@@ -127,5 +127,5 @@ def test_every_case_stays_in_its_arrays(case: Case, tmp_path: Path) -> None:
 def test_the_header_by_itself(compiler: str, tmp_path: Path) -> None:
     write(perceptron((20, 12, 5), 4, "float32"), tmp_path)
     header = tmp_path / "only.c"
-    header.write_text('#include "perceptron.h"\n#include "perceptron.h"\nint only;\n')
+    header.write_text('#include "perceptron.h"\n#include "perceptron.h"\nextern int only;\n')
     subprocess.run([compiler, *warnings(compiler), "-fsyntax-only", str(header)], check=True)
