@@ -72,6 +72,7 @@ SMALL, SMALL_EPOCHS = 10_000, 40
 def run(options: TrainOptions, console: Console) -> Outcome:
     """Load, compile, train, save, and print. Raises `GradwrightError` for every user's mistake."""
     options.extras.require_libraries()
+    _refuse_unknown(options)
     source = ModelFile.parse(options.model)
     with source.errors():
         network = source.load()
@@ -82,7 +83,6 @@ def run(options: TrainOptions, console: Console) -> Outcome:
         dataset = _dataset(options, old, console)
         settings = _settings(options, old, dataset)
         epochs = _epochs(options, dataset)
-        _schedule(settings, epochs, 1)  # a name that is none is refused before work begins
         with source.errors():
             model = compile_options(settings).compile(network, folder)
         settings = replace(settings, dtype=model.DTYPE)
@@ -241,6 +241,14 @@ def _fresh_settings(options: TrainOptions, dataset: Dataset) -> Settings:
         options.schedule or "constant",
         options.patience,
     )
+
+
+def _refuse_unknown(options: TrainOptions) -> None:
+    """A name that is none is refused before a data set is looked for, which may take its time."""
+    if options.optimizer not in (None, LBFGS):
+        CompileOptions.said(optimizer=options.optimizer).rule()
+    if options.schedule is not None:
+        named(options.schedule, 1.0, options.epochs or EPOCHS, 1)
 
 
 def _refuse_rates_with_lbfgs(options: TrainOptions) -> None:

@@ -17,6 +17,8 @@ ROSE = 1.2
 STUCK = 0.01
 """A loss that fell by less than this share over the whole run has not moved."""
 STILL_FALLING = 0.05
+STEADY = 0.5
+"""A last epoch that gained this share of the mean epoch's gain: the run is at its beginning."""
 VANISHED = 1e-7
 """Norm of the gradient against that of the parameters, below which nothing moves in float32."""
 DEAD = 0.5
@@ -43,11 +45,16 @@ def last_words(history: Sequence[Measured]) -> list[Hint]:
         return []
     before, last = history[-2].loss, history[-1].loss
     learnt = (history[-1].train_accuracy or 0) > LEARNT
-    if learnt or not 0 < last < (1 - STILL_FALLING) * before:
+    fell, mean = before - last, (history[0].loss - last) / (len(history) - 1)
+    if learnt or not 0 < last < before:
         return []
-    fell = 100 * (1 - last / before)
-    text = f"the loss still fell by {fell:.0f} % in the last epoch: try more --epochs"
-    return [Hint("underfit", f"{text}, or a higher --lr")]
+    if last < (1 - STILL_FALLING) * before:
+        text = f"the loss still fell by {100 * fell / before:.0f} % in the last epoch"
+    elif len(history) > 2 and fell > STEADY * mean:
+        text = f"the loss fell by {fell:.2g} in the last epoch, by {mean:.2g} in the mean epoch"
+    else:
+        return []
+    return [Hint("underfit", f"{text}: try more --epochs, or a higher --lr")]
 
 
 def diverging(history: Sequence[Measured]) -> Hint | None:

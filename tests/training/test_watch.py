@@ -164,6 +164,9 @@ def test_a_good_run_needs_no_hint() -> None:
     [hint] = last_words(epochs(loss=[0.5, 0.4]))
     assert hint.text.startswith("the loss still fell by 20 % in the last epoch: try more --epochs")
     assert last_words(epochs(loss=[0.5, 0.49])) == []
+    [slow] = last_words(epochs(loss=[2.5, 2.4, 2.31]))
+    assert slow.text.startswith("the loss fell by 0.09 in the last epoch, by 0.095 in the mean")
+    assert last_words(epochs(loss=[2.5, 0.5, 0.49])) == []
 
 
 def test_a_hint_is_said_once(tmp_path: Path) -> None:
