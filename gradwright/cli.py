@@ -57,7 +57,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Symbolic gradients of neural networks, emitted as NumPy and C99, and trained.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Fetch and verify data sets.")
 app.add_typer(data_app, name="data")
@@ -101,6 +100,24 @@ def main() -> None:
     except GradwrightError as error:
         sys.stderr.write(error.report() + "\n")
         sys.exit(2)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        from compiler.driver import VERSION
+
+        sys.stdout.write(f"gradwright {VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def gradwright(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """Symbolic gradients of neural networks, emitted as NumPy and C99, and trained."""
 
 
 @app.command(
@@ -225,7 +242,10 @@ def predict(
         console.print(line)
 
 
-@app.command(epilog="Example: gradwright inspect examples/mnist_mlp.py --wrt fc1.W --full")
+@app.command(
+    epilog="Example: gradwright inspect examples/mnist_mlp.py --wrt fc1.W --full, or --format html"
+    " --out mnist_mlp.html for everything in one page"
+)
 def inspect(
     model: Model,
     wrt: Annotated[

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import gradwright as gw
 from gradwright import cli
 from gradwright.training import sources
 from gradwright.training.checkpoint import FILE_NAME, load
@@ -65,6 +66,10 @@ def test_help_has_an_example(run, command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.code == 0
     assert f"Example: gradwright {command} " in " ".join(result.out.split())
+
+
+def test_it_says_its_version(run) -> None:
+    assert run("--version").out == f"gradwright {gw.__version__}\n"
 
 
 @pytest.mark.parametrize(("target", "file"), [("numpy", "net_numpy.py"), ("c", "net.c")])
