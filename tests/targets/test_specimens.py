@@ -40,7 +40,7 @@ def test_every_function_stays_in_its_arrays(drives: list[Drive]) -> None:
 @pytest.mark.parametrize(("compiler", "standard"), [("gcc", "c++17"), ("clang", "c11")])
 def test_no_warnings(compiler: str, standard: str, drives: list[Drive]) -> None:
     """test_c_target.py asks for C99."""
-    check = warned(compiler, standard, vectors=("-mavx2",), deep=False)
+    check = warned(compiler, standard)
     for drive in drives:
         check(drive)
 

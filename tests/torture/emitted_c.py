@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from codegen.c.assemble import FAST_FLAGS
+from codegen.c.assemble import FAST_FLAGS, PORTABLE_FLAGS
 from tests.targets.drive import Drive, program, run
 from tests.targets.emitted_c import COMPILERS, STANDARDS, warnings
 from tests.targets.specimens import SPECIMENS
@@ -52,26 +52,23 @@ def quiet(command: list[str], folder: Path) -> str:
     return said
 
 
-def warned(
-    compiler: str, standard: str, vectors: tuple[str, ...] = VECTORS, *, deep: bool = True
-) -> Check:
+def warned(compiler: str, standard: str, *, deep: bool = False) -> Check:
     """Some of gcc's warnings (an index out of bounds) come only from its optimiser."""
-    until = ["-O2", "-c", "-o", "/dev/null"] if deep and compiler == "gcc" else ["-fsyntax-only"]
+    builds = [FAST_FLAGS, PORTABLE_FLAGS] if deep else [f"-fsyntax-only {v}" for v in VECTORS]
+    flags = [[*warnings(compiler, standard), *build.split()] for build in builds]
 
     def check(drive: Drive) -> None:
-        for kind in vectors:
-            flags = [*warnings(compiler, standard), *until, *kind.split()]
-            quiet([compiler, *flags, f"{drive.name}.c"], drive.folder)
+        for build in flags:
+            quiet([compiler, *build, "-c", f"{drive.name}.c", "-o", "/dev/null"], drive.folder)
 
     return check
 
 
-def sanitized(compiler: str, sanitizers: str) -> Check:
-    flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-g", "-O1"]
+def sanitized(compiler: str, sanitizers: str, vectors: str = "-march=native") -> Check:
+    flags = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-g", "-O1", vectors]
 
     def check(drive: Drive) -> None:
-        for vectors in (VECTORS[0], VECTORS[-1]):
-            run(program([drive], [compiler, *flags, *vectors.split()]))
+        run(program([drive], [compiler, *flags]))
 
     return check
 
@@ -143,8 +140,11 @@ def deepest(drive: Drive, compiler: str, level: str) -> int:
 
 CHECKS: dict[str, Check] = {
     **{f"warnings, {c}, {s}": warned(c, s) for c in ("gcc", "clang") for s in STANDARDS},
+    "warnings of the optimiser, gcc": warned("gcc", "c99", deep=True),
     "addresses and undefined behaviour, gcc": sanitized("gcc", "address,undefined"),
-    "addresses and undefined behaviour, clang": sanitized("clang", "address,undefined"),
+    "addresses and undefined behaviour, clang, no vectors": sanitized(
+        "clang", "address,undefined", "-DGW_NO_VECTORS"
+    ),
     "uninitialised memory, clang": sanitized("clang", "memory"),
     "guard pages, odd addresses": guarded,
     "as C++17, same bits": as_cpp,
