@@ -1,17 +1,24 @@
 """The memory plan: an offset in one workspace for every temporary, storage reused when it is free.
 
+    steps = in_place(program, steps)
     offsets, workspace, temporaries = plan(program, steps)
 
 A temporary lives from the step that writes it to the last step that reads it; two that live at the
 same time never overlap (ir/placement.py). A recurrence is one step. `workspace` against
 `temporaries` (the sum of all sizes) is what the plan saves.
 
+    d_up[n, j] = d_h[n, j]*up[n, j]       d_up takes the place of up, if nothing reads up later
+
+Such a line overwrites each element once it has read it, so the two share their storage. Inside a
+recurrence that is not attempted.
+
 What the caller owns has no place here: inputs, parameters, outputs, the loss, gradients, updates.
-An output written onto the place of an input that dies in the same kernel is not attempted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from math import prod
 
 from ir.errors import ShapeError
@@ -28,8 +35,67 @@ def plan(program: Program, steps: tuple[Step, ...]) -> tuple[dict[str, int], int
     for name in program.tensors():
         size_in_bytes(program, name)
     lifetimes = temporaries(program, steps)
-    offsets, workspace = placed(lifetimes)
+    homes = _homes(steps)
+    offsets, workspace = placed(_shared(lifetimes, homes))
+    offsets |= {name: offsets[home] for name, home in homes.items()}
     return offsets, workspace, sum(item.size for item in lifetimes)
+
+
+def in_place(program: Program, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps, with what each kernel can write onto a temporary that it is the last to read."""
+    lives = {item.name: item for item in temporaries(program, steps)}
+    made: list[Step] = []
+    for number, step in enumerate(steps):
+        if isinstance(step, Kernel):
+            dying = [n for n in step.reads() if n in lives and lives[n].last == number]
+            step = replace(step, replaces=tuple(_replacements(program, step, lives, dying)))
+        made.append(step)
+    return tuple(made)
+
+
+def _replacements(
+    program: Program, kernel: Kernel, lives: dict[str, Lifetime], dying: list[str]
+) -> Iterator[tuple[str, str]]:
+    """What the kernel stores, each beside the dying tensor whose place it takes."""
+    for position, member in enumerate(kernel.members):
+        name = member.name
+        if name not in kernel.stored or name not in lives or name in kernel.reads():
+            continue
+        for old in dying:
+            like = (program.shape_of(old), program.dtype_of(old)) == (member.shape, member.dtype)
+            if like and _is_read_at_the_point(kernel, old, position):
+                dying.remove(old)
+                yield name, old
+                break
+
+
+def _is_read_at_the_point(kernel: Kernel, name: str, until: int) -> bool:
+    """Whether maps alone read it, where the kernel stands, no later than the member `until`."""
+    point = tuple(r.index for r in kernel.space)
+    for position, member in enumerate(kernel.members):
+        found = [a for a in member.accesses() if a.tensor == name]
+        if found and (member.reduce is not None or position > until):
+            return False
+        if any(a.indices != point for a in found):
+            return False
+    return True
+
+
+def _homes(steps: tuple[Step, ...]) -> dict[str, str]:
+    """What shares the place of an earlier tensor, with the first that had the place."""
+    homes: dict[str, str] = {}
+    for step in steps:
+        if isinstance(step, Kernel):
+            homes |= {name: homes.get(old, old) for name, old in step.replaces}
+    return homes
+
+
+def _shared(lifetimes: list[Lifetime], homes: dict[str, str]) -> list[Lifetime]:
+    """One life for all that share a place, from the first of them to the last."""
+    last = {item.name: item.last for item in lifetimes}
+    for name, home in homes.items():
+        last[home] = max(last[home], last[name])
+    return [replace(i, last=last[i.name]) for i in lifetimes if i.name not in homes]
 
 
 def temporaries(program: Program, steps: tuple[Step, ...]) -> list[Lifetime]:

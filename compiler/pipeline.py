@@ -15,9 +15,10 @@ from compiler.chain import Link
 from compiler.count import program_flops
 from compiler.differentiate import differentiate
 from compiler.fuse import fuse
-from compiler.memory import plan
+from compiler.memory import in_place, plan
 from compiler.optimizers import Optimizer
 from compiler.prune import look_through, merge, prune
+from compiler.reuse import reuse
 from compiler.simplify import simplify
 from compiler.stabilise import stabilise
 from compiler.tangent import tangents
@@ -63,7 +64,11 @@ def stages(
         gradients = differentiate(program, wrt)
         program, links = gradients.program, tuple(gradients.links)
     yield Stage("differentiate", verify(program, "differentiate"), links)
-    for name, run in (("look_through", look_through), ("simplify", simplify), ("merge", merge)):
+    for name, run in (
+        ("look_through", look_through),
+        ("simplify", simplify),
+        ("merge", lambda p: merge(reuse(p))),
+    ):
         program = verify(prune(run(program)), name)
         yield Stage(name, program, links)
     if optimizer is not None and program.gradients:
@@ -84,7 +89,7 @@ def schedule(program: Program) -> Schedule:
     program = prune(program)
     read = {name for d in program.definitions for name in d.reads()}
     program = replace(program, scalars=tuple(s for s in program.scalars if s[0].name in read))
-    steps = fuse(program)
+    steps = in_place(program, fuse(program))
     offsets, workspace, temporaries = plan(program, steps)
     return Schedule(program, steps, offsets, workspace, temporaries)
 

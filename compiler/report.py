@@ -76,10 +76,15 @@ def report(network: Network, *, batch: int = 128, optimizer: Optimizer | None = 
 
 
 def memory_plan(made: Schedule) -> MemoryPlan:
-    """The memory plan of a scheduled program, as data for a picture."""
+    """The memory plan of a scheduled program, as data for a picture.
+
+    In the step that writes another tensor onto its place, a tensor is no more.
+    """
+    replaced = {old for kernel in made.kernels() for _, old in kernel.replaces}
+    lifetimes = temporaries(made.program, made.steps)
     return MemoryPlan(
         tuple(_name(step) for step in made.steps),
-        tuple(temporaries(made.program, made.steps)),
+        tuple(replace(i, last=i.last - 1) if i.name in replaced else i for i in lifetimes),
         made.offsets,
         made.workspace_bytes,
         made.temporaries_bytes,

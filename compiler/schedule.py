@@ -79,6 +79,7 @@ class Scope:
     @staticmethod
     def of(kernel: Kernel, program: Program) -> Scope:
         homes = {definition: tensor for tensor, definition in reversed(program.updates)}
+        homes |= dict(kernel.replaces)
         members = tuple(_with_homes(m, kernel, homes) for m in kernel.members)
         rows = program.batch.symbol if program.batch else None
         return Scope(kernel, program, members, homes, rows)

@@ -7,7 +7,8 @@
 Every member of a kernel has exactly the ranges of `space` as its output indices, with the same
 symbols (inside a `Loop`, the loop's index is one of a member's indices, but not of the space). A
 member reads an earlier member of its kernel only at its own point; that value is a local. Members
-named in `stored` are written to memory as well. A scatter stands alone in its kernel.
+named in `stored` are written to memory as well, those in `replaces` onto the place of a tensor that
+nothing reads any more once the point is done. A scatter stands alone in its kernel.
 
 Fusion makes these from a program; a target turns each into a loop nest or into array statements.
 """
@@ -31,6 +32,7 @@ class Kernel:
     space: tuple[Range, ...]
     members: tuple[Definition, ...]
     stored: tuple[str, ...]
+    replaces: tuple[tuple[str, str], ...] = ()
 
     def reads(self) -> list[str]:
         """The tensors that come from memory."""

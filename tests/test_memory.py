@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sympy import Expr
 
-from compiler.memory import plan, size_in_bytes, temporaries
+from compiler.memory import in_place, plan, size_in_bytes, temporaries
 from ir.errors import ShapeError
 from ir.expression import Access, index_symbol, size_symbol, tensor_symbol
 from ir.kernel import Kernel, Loop
 from ir.placement import Lifetime, placed
-from ir.program import Batch, Definition, Program, Range, Scan, Tensor
+from ir.program import Batch, Definition, DType, Program, Range, Scan, Tensor
 
 BATCH = size_symbol("batch")
-n, j, t = (index_symbol(name) for name in "njt")
+n, j, k, t = (index_symbol(name) for name in "njkt")
 
 
 def chain(count: int, width: int = 100) -> Program:
@@ -86,6 +89,69 @@ def test_an_array_that_no_address_reaches() -> None:
     with pytest.raises(ShapeError, match=r"x of shape \(8, 1152921504606846976\) would take") as e:
         plan(program, kernels(program))
     assert "fix: compile with a smaller batch" in str(e.value)
+
+
+def test_a_chain_in_place_needs_one_place() -> None:
+    program = chain(10)
+    steps = in_place(program, kernels(program))
+    replaced = [pair for s in steps if isinstance(s, Kernel) for pair in s.replaces]
+    assert replaced == [(f"t{i + 1}", f"t{i}") for i in range(1, 9)], (
+        "not the input, not the output"
+    )
+    offsets, workspace, total = plan(program, steps)
+    assert set(offsets.values()) == {0}
+    assert (workspace, total) == (8 * 100 * 4, 9 * 8 * 100 * 4)
+
+
+def line(
+    name: str, body: Expr, *, width: int = 6, dtype: DType = "float32", **more: Any
+) -> Definition:
+    return Definition(name, dtype, (Range(n, BATCH), Range(j, width)), body, **more)
+
+
+a, b, c, x = (tensor_symbol(name, "float32") for name in "abcx")
+FIRST = line("a", Access(x, n, j) + 1)
+
+
+@pytest.mark.parametrize(
+    ("second", "fits"),
+    [
+        (line("b", 2 * Access(a, n, j)), True),
+        (line("b", Access(a, n, 5 - j)), False),
+        (line("b", Access(a, n, j) * Access(a, n, 0)), False),
+        (line("b", Access(a, n, j), width=5), False),
+        (line("b", Access(a, n, j), dtype="float64"), False),
+        (line("b", Access(a, n, k), reduce="sum", over=(Range(k, 6),)), False),
+        (line("b", Access(a, n, j) * Access(x, n, k), reduce="sum", over=(Range(k, 6),)), False),
+    ],
+    ids=["point", "mirror", "another", "narrower", "wider type", "row", "in a sum"],
+)
+def test_what_is_written_in_place(second: Definition, fits: bool) -> None:
+    last = line("c", Access(b, n, j) + 1, width=second.indices[1].size)
+    program = replace(chain(1), definitions=(FIRST, second, last), outputs=(("c", "c"),))
+    program = replace(program, inputs=(Tensor("x", (BATCH, 6), "float32", "input"),))
+    made = in_place(program, kernels(program))
+    assert [s.replaces for s in made if isinstance(s, Kernel)] == [
+        (), (("b", "a"),) if fits else (), ()
+    ]  # fmt: skip
+
+
+def test_nothing_is_overwritten_before_it_is_read() -> None:
+    """In one kernel a later member still reads a; and a tensor has one heir."""
+    late = (FIRST, line("b", 2 * Access(a, n, j)), line("c", Access(a, n, j) + Access(b, n, j)))
+    after = line("d", Access(b, n, j) + Access(c, n, j))
+    program = replace(chain(1), definitions=(*late, after), outputs=(("d", "d"),))
+    program = replace(program, inputs=(Tensor("x", (BATCH, 6), "float32", "input"),))
+    point = FIRST.indices
+    steps = (
+        Kernel("a", point, (late[0],), ("a",)),
+        Kernel("b", point, late[1:], ("b", "c")),
+        Kernel("d", point, (after,), ("d",)),
+    )
+    made = in_place(program, steps)
+    assert [s.replaces for s in made if isinstance(s, Kernel)] == [(), (("c", "a"),), ()]
+    offsets, _, _ = plan(program, made)
+    assert offsets["c"] == offsets["a"] != offsets["b"]
 
 
 lifetimes = st.lists(

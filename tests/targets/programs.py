@@ -19,7 +19,7 @@ import numpy as np
 import sympy
 from sympy import Eq, Piecewise, Symbol
 
-from compiler.memory import plan
+from compiler.memory import in_place, plan
 from ir.errors import Origin
 from ir.expression import (
     Access,
@@ -152,8 +152,8 @@ def scheduled(program: Program, groups: tuple[tuple[str, ...], ...] = ()) -> Sch
         stored = tuple(a for a in group if a in results | outside | itself)
         kernel = Kernel(d.name, space, members, stored)
         _append(steps, kernel, d)
-    offsets, workspace, temporaries = plan(program, tuple(steps))
-    return Schedule(program, tuple(steps), offsets, workspace, temporaries)
+    placed = in_place(program, tuple(steps))
+    return Schedule(program, placed, *plan(program, placed))
 
 
 def _append(steps: list[Step], kernel: Kernel, d: Definition) -> None:
@@ -662,8 +662,8 @@ def _last_read(schedule: Schedule) -> Schedule:
     steps = [s for s in schedule.steps if not updates(s)] + [
         s for s in schedule.steps if updates(s)
     ]
-    offsets, workspace, temporaries = plan(schedule.program, tuple(steps))
-    return Schedule(schedule.program, tuple(steps), offsets, workspace, temporaries)
+    placed = in_place(schedule.program, tuple(steps))
+    return Schedule(schedule.program, placed, *plan(schedule.program, placed))
 
 
 __all__ = ["BATCH", "CASES", "MAXIMUM", "Case", "Symbol", "by_name", "perceptron", "scheduled"]
