@@ -21,12 +21,14 @@ from pathlib import Path
 import pytest
 import typer
 
+import gradwright as gw
 from gradwright import cli
+from gradwright.model_file import ModelFile
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-EXECUTED = ["tutorial.md", "howto/new-op.md", "differentiation.md", "index.md"]
+EXECUTED = ["tutorial.md", "howto/new-op.md", "howto/inspect.md", "differentiation.md", "index.md"]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -94,6 +96,24 @@ def test_blocks_print_what_stands_below_them(page: str, names: dict, tmp_path: P
         else:
             shown = f"{page}:{block.line} prints\n{printed}\nnot\n{expected}"
             assert checker.check_output(expected, printed, FLAGS), shown
+
+
+def lines(text: str) -> str:
+    """The lines without what they are indented by."""
+    return "\n".join(line.strip() for line in text.splitlines())
+
+
+def test_the_readme_quotes_what_is_emitted() -> None:
+    """Its last two blocks before "Train it" stand in what `gradwright compile` writes."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Train it")[0]
+    network = ModelFile.parse(str(ROOT / "examples/mnist_mlp.py")).load()
+    numpy, c = BLOCK.findall(text)[-2:]
+    for (language, quoted), target in ((numpy, "numpy"), (c, "c")):
+        made = gw.emit(network, target=target, batch=128, optimizer=gw.sgd(lr=0.1))
+        assert language == {"numpy": "python", "c": "c"}[target]
+        assert any(lines(quoted) in lines(source) for source in made.values()), (
+            f"README.md quotes {target} that is not emitted: copy it from `gradwright compile`"
+        )
 
 
 def test_the_comparison_can_fail() -> None:
