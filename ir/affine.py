@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import lcm
 from typing import Any
 
 import sympy
@@ -200,14 +201,32 @@ class Facts:
     limits: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     known: tuple[Linear, ...] = ()
+    _ends: dict[Expr, tuple[int | None, int | None]] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        for fact in self.known:
+            if len(fact.terms) == 1:
+                self._note_end(fact.terms[0][0], fact.terms[0][1], fact.const)
+
+    def _note_end(self, atom: Expr, c: int, const: int) -> None:
+        """c*atom + const >= 0 is an end of the atom's interval."""
+        low, high = self._ends.get(atom, (None, None))
+        if c > 0:
+            low = max(-(const // c), -(const // c) if low is None else low)
+        else:
+            high = min(const // -c, const // -c if high is None else high)
+        self._ends[atom] = low, high
 
     def assuming(self, conditions: Iterable[Any]) -> Facts:
         """The same, with conditions that hold."""
-        more = [f for c in conditions for f in (*inequalities(c), *self._unequal(c))]
-        return Facts(self.sizes, self.limits, self.batch, self.known + tuple(more))
+        stated = tuple(conditions)
+        more = tuple(f for c in stated for f in inequalities(c))
+        facts = Facts(self.sizes, self.limits, self.batch, self.known + more)
+        apart = tuple(f for c in stated for f in facts._unequal(c))
+        return Facts(self.sizes, self.limits, self.batch, facts.known + apart) if apart else facts
 
     def _unequal(self, condition: Any) -> list[Linear]:
-        """`e != 0` at an end of e's interval moves that end by one."""
+        """`e != 0` where e is known not to be below 0, or not above it, moves that end by one."""
         if isinstance(condition, sympy.And):
             return [f for c in condition.args for f in self._unequal(c)]
         if not isinstance(condition, sympy.Ne):
@@ -216,20 +235,23 @@ class Facts:
             form = linear(condition.lhs) - linear(condition.rhs)
         except IndexLanguageError:
             return []
-        low, high = self.bounds(form)
-        return [form - 1] * (low == 0) + [-form - 1] * (high == 0)
+        return [side - 1 for side in (form, -form) if self.nonnegative(side)]
 
     def nonnegative(self, form: Linear, depth: int = 2) -> bool:
         """Whether `form >= 0` can be proved."""
         low = self.bounds(form)[0]
         if low is not None and low >= 0:
             return True
-        if depth == 0:
-            return False
-        return any(
+        if depth > 0 and any(
             self.nonnegative(form - fact * factor, depth - 1)
             for fact in self.known
             for factor in _factors(form, fact)
+        ):
+            return True
+        return bool(self.known) and any(
+            self.nonnegative(_without_division(form, atom, c), depth)
+            for atom, c in form.terms
+            if isinstance(atom, FloorDiv)
         )
 
     def within(self, form: Linear, size: int | Symbol) -> bool:
@@ -262,6 +284,14 @@ class Facts:
         return form
 
     def _atom_bounds(self, atom: Expr) -> tuple[int | None, int | None]:
+        """The interval of the ranges, within what the conditions say of this atom alone."""
+        low, high = self._atom_range(atom)
+        least, most = self._ends.get(atom, (None, None))
+        lows = [e for e in (low, least) if e is not None]
+        highs = [e for e in (high, most) if e is not None]
+        return max(lows, default=None), min(highs, default=None)
+
+    def _atom_range(self, atom: Expr) -> tuple[int | None, int | None]:
         if isinstance(atom, Symbol):
             size = self.sizes.get(atom)
             if size is None:
@@ -278,7 +308,12 @@ class Facts:
         return (None if low is None else low // divisor, None if high is None else high // divisor)
 
     def simplified(self, form: Linear) -> Linear:
-        """The form without floor divisions and remainders that its ranges decide."""
+        """The form without floor divisions and remainders that its ranges decide.
+
+        Conditions decide nothing here: one may be simplified, and must not by itself.
+        """
+        if self.known:
+            return Facts(self.sizes, self.limits, self.batch).simplified(form)
         result = Linear((), form.const)
         for atom, c in form.terms:
             result = result + self._simplified_atom(atom) * c
@@ -297,6 +332,16 @@ class Facts:
         return floordiv(inner, divisor) if isinstance(atom, FloorDiv) else remainder(inner, divisor)
 
 
+def _without_division(form: Linear, atom: Expr, c: int) -> Linear:
+    """A form that is only >= 0 where this one is, without one of its `//`.
+
+    d*(x//d) lies in x - (d - 1) … x, and an integer is >= 0 if d times it is above -d.
+    """
+    divisor = int(atom.args[1])
+    most = c * (divisor - 1) if c > 0 else 0
+    return form.without(atom) * divisor + linear(atom.args[0]) * c + (divisor - 1 - most)
+
+
 def _negated(value: int | None) -> int | None:
     return None if value is None else -value
 
@@ -306,6 +351,12 @@ def _factors(form: Linear, fact: Linear) -> list[int]:
     mine = dict(form.terms)
     found = {mine[a] // c for a, c in fact.terms if a in mine and mine[a] % c == 0}
     return sorted(f for f in found if f > 0)
+
+
+def _whole(difference: Any) -> Any:
+    """The difference times its denominators: SymPy's Piecewise writes 2*j <= 17 as j <= 17/2."""
+    scale = lcm(*(int(r.q) for r in difference.atoms(sympy.Rational)))
+    return difference if scale == 1 else sympy.expand(difference * scale)
 
 
 def inequalities(condition: Any) -> list[Linear]:
@@ -322,7 +373,7 @@ def inequalities(condition: Any) -> list[Linear]:
     if not isinstance(condition, sympy.core.relational.Relational):
         return []
     try:
-        difference = linear(condition.lhs) - linear(condition.rhs)
+        difference = linear(_whole(condition.lhs - condition.rhs))
     except IndexLanguageError:
         return []
     match condition:
