@@ -15,9 +15,10 @@ from sympy import Expr
 from sympy.core.relational import Relational
 
 from compiler.deltas import Delta, Solution, guard, solve
-from ir.affine import linear
+from ir.affine import Facts, inequalities, linear
+from ir.bounds import doubts
 from ir.errors import IndexLanguageError
-from ir.expression import index_symbol, symbols_of
+from ir.expression import accesses, index_symbol, symbols_of
 from ir.names import fresh
 from ir.program import Definition, Program, Range
 
@@ -126,12 +127,22 @@ def _at_zero(expr: Any) -> Any:
 
 
 def _outside(d: Definition, names: set[str], program: Program) -> list[Definition]:
-    """Factors without a reduced index leave the sum."""
+    """Factors without a reduced index leave the sum, and so do conditions without one.
+
+    Where the sum has no terms it is 0; what leaves it must then not be out of bounds or infinite.
+    """
     if d.reduce != "sum":
         return [d]
     over = {r.index for r in d.over}
     factors = sympy.Mul.make_args(d.body)
     outer = [f for f in factors if not symbols_of([f]) & over]
+    if d.where and outer:
+        facts = Facts({r.index: r.size for r in d.indices}, program.limits)
+        if not all(_safe(f, d, facts, program) for f in outer):
+            held = [c for c in d.where if not symbols_of([c]) & over]
+            facts = facts.assuming(held)
+            outer = [f for f in outer if _safe(f, d, facts, program)]
+            return _outside_guarded(d, outer, held, names)
     if len(outer) == len(factors) and not d.where:
         count = sympy.Mul(*(sympy.sympify(r.size) for r in d.over))
         return [replace(d, body=count * d.body, reduce=None, over=())]
@@ -144,3 +155,45 @@ def _outside(d: Definition, names: set[str], program: Program) -> list[Definitio
         total,
         replace(d, body=sympy.Mul(*outer) * total.access(), reduce=None, over=(), where=()),
     ]
+
+
+def _outside_guarded(
+    d: Definition, outer: list[Expr], held: list[Any], names: set[str]
+) -> list[Definition]:
+    """The same under conditions: those in `held` guard the line that multiplies."""
+    factors = sympy.Mul.make_args(d.body)
+    if not outer or len(outer) == len(factors):
+        return [d]
+    inner: Expr = sympy.Mul(*(f for f in factors if f not in outer))
+    total = replace(d, name=fresh(f"{d.name}_sum", names), body=inner)
+    body = guard(sympy.Mul(*outer) * total.access(), held)
+    return [total, replace(d, body=body, reduce=None, over=(), where=())]
+
+
+def _safe(factor: Expr, d: Definition, facts: Facts, program: Program) -> bool:
+    """Whether a factor has a value, and a finite one, even where the sum has no terms."""
+    shapes = {a.tensor: program.shape_of(a.tensor) for a in accesses(factor)}
+    if doubts(factor, facts, shapes.__getitem__):
+        return False
+    return not any(map(_partial, factor.atoms(sympy.Function, sympy.Pow))) or _never_empty(d, facts)
+
+
+def _partial(node: Expr) -> bool:
+    """Whether a function or power may be infinite, or no number, of a number."""
+    if isinstance(node, sympy.Pow):
+        return not (node.is_number or node.exp.is_Integer and node.exp >= 0)
+    return isinstance(node, (sympy.log, sympy.tan, sympy.asin, sympy.acos))
+
+
+def _never_empty(d: Definition, facts: Facts) -> bool:
+    """Whether the first term, or the last, is there whatever the output's indices."""
+    ends = [
+        {r.index: sympy.S.Zero for r in d.over},
+        {r.index: r.size - sympy.S.One for r in d.over},
+    ]
+    return any(_hold([c.xreplace(end) for c in d.where], facts) for end in ends)
+
+
+def _hold(conditions: list[Any], facts: Facts) -> bool:
+    forms = [(c, inequalities(c)) for c in conditions if c != sympy.true]
+    return all(f and all(map(facts.nonnegative, f)) for _, f in forms)
