@@ -28,6 +28,7 @@ from codegen.wrapping import narrowed, widened
 from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, Step
 from ir.loops import Nest
+from ir.names import fresh
 from ir.names import identifier as plain_identifier
 from ir.program import Program, Shape, Tensor
 from ir.text import equation
@@ -193,8 +194,9 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         _array(public, program.shape_of(d), program.dtype_of(d)) for public, d in program.outputs
     )
     spelled, copies = _buffers(program)
-    temporaries = tuple(_temporary(program, n, o) for n, o in schedule.offsets.items())
-    spelled |= {n: identifier(n) for n in schedule.offsets}
+    homes = _homes(schedule, {*spelled.values(), *(a.identifier for a in outputs)})
+    spelled |= homes
+    temporaries = tuple(_temporary(program, n, homes[n], o) for n, o in schedule.offsets.items())
     spelled |= {name: name for name in SCRATCH}
     kernels.scratch.clear()
     statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
@@ -214,6 +216,12 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         if program.updates
         else _settings(program, ScalarPrinter(str, {}, kernels.real)),
     )
+
+
+def _homes(schedule: Schedule, taken: set[str]) -> dict[str, str]:
+    """A name for every temporary: its own, unless an argument of the function has that."""
+    taken = taken | {"params", "state", "grads", "loss", "rows", "workspace", "base", *SCRATCH}
+    return {name: fresh(identifier(name), taken) for name in schedule.offsets}
 
 
 def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], int]:
@@ -267,9 +275,9 @@ def _call(function: Function, spelled: dict[str, str]) -> str:
     return f"{function.name}({', '.join(arguments)});"
 
 
-def _temporary(program: Program, name: str, offset: int) -> TemporaryView:
+def _temporary(program: Program, name: str, home: str, offset: int) -> TemporaryView:
     shape = program.shape_of(name)
-    return TemporaryView(C_TYPES[program.dtype_of(name)], identifier(name), offset, _shape(shape))
+    return TemporaryView(C_TYPES[program.dtype_of(name)], home, offset, _shape(shape))
 
 
 # ---------------------------------------------------------------- arrays
