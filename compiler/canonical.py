@@ -208,6 +208,7 @@ def _step(node: sympy.Heaviside) -> Any:
 
 
 _REWRITES: dict[type, Callable[[Any], Any]] = {
+    sympy.ITE: lambda node: without_ite(node),
     sympy.Max: _largest,
     sympy.Min: _smallest,
     sympy.Heaviside: _step,

@@ -16,6 +16,7 @@ derivatives come from differentiating the result again (`compiler/grad.py`), not
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import sympy
 
@@ -194,7 +195,9 @@ def _finished(walk: Walk, names: tuple[str, ...]) -> Program:
             forward.append(walk.argmaxes[d.name])
     limits = dict(walk.limits)
     for argmax in walk.argmaxes.values():
-        limits.setdefault(argmax.name, int(sympy.prod([r.size for r in argmax.over])))
+        sizes = [r.size for r in argmax.over if isinstance(r.size, int)]
+        if len(sizes) == len(argmax.over):
+            limits.setdefault(argmax.name, prod(sizes))
     return replace(
         walk.program,
         definitions=(*forward, *walk.made),

@@ -155,6 +155,7 @@ def _reduction(
         body = body / sympy.Mul(*(sympy.sympify(line.sizes[v]) for v in node.over))
     else:
         kind = node.kind  # type: ignore[assignment]
+        _check_batch_first(line, node)
     where = _conditions(line, body)
     made = Definition(
         name,
@@ -169,6 +170,18 @@ def _reduction(
     if kind == "argmax":
         _limit_argmax(line, made)
     return _with_plain_names(made)
+
+
+def _check_batch_first(line: Line, node: Reduce) -> None:
+    """The position of the largest term is row-major, and must be linear in the indices."""
+    late = next((v for v in node.over[1:] if isinstance(line.sizes[v], Symbol)), None)
+    if late is not None and node.kind in ("max", "argmax"):
+        raise IndexLanguageError(
+            f"{node.kind}() over {late}, which runs over the {line.sizes[late]}, "
+            "must have it as its first index",
+            at=line.context.origin,
+            fix=f"write over=({late}, …)",
+        )
 
 
 def _limit_argmax(line: Line, made: Definition) -> None:

@@ -102,19 +102,19 @@ def _constant_plus_exponential(base: Expr) -> tuple[Expr, Expr] | None:
     return None
 
 
-def _safe_log(node: Expr, small: frozenset[Expr]) -> Expr:
-    """A logarithm with the exponentials inside it taken out."""
+def _safe_log(node: Expr, small: frozenset[Expr], factored: bool = False) -> Expr:
+    """A logarithm with the exponentials inside it taken out; a sum is factored once."""
     if not isinstance(node, sympy.log):
         return node
     inside = node.args[0]
     if isinstance(inside, sympy.exp):
         return inside.args[0]
     if isinstance(inside, sympy.Pow) and inside.exp == -1:
-        return -_safe_log(sympy.log(inside.base), small)
+        return -_safe_log(sympy.log(inside.base), small, factored)
     if isinstance(inside, sympy.Mul) and inside.has(sympy.exp):
-        return sympy.Add(*(_safe_log(sympy.log(f), small) for f in _grouped(inside)))
+        return sympy.Add(*(_safe_log(sympy.log(f), small, factored) for f in _grouped(inside)))
     if isinstance(inside, sympy.Add):
-        return _log_of_sum(node, inside, small)
+        return _log_of_sum(node, inside, small, factored)
     return node
 
 
@@ -125,7 +125,9 @@ def _grouped(product: sympy.Mul) -> list[Expr]:
     return [*apart, rest]
 
 
-def _log_of_sum(node: Expr, inside: sympy.Add, small: frozenset[Expr]) -> Expr:
+def _log_of_sum(
+    node: Expr, inside: sympy.Add, small: frozenset[Expr], factored: bool
+) -> Expr:
     grown = _constant_plus_exponential(inside)
     if grown is not None:
         constant, a = grown
@@ -136,10 +138,10 @@ def _log_of_sum(node: Expr, inside: sympy.Add, small: frozenset[Expr]) -> Expr:
     if len(exps) == len(inside.args) == 2:
         first, second = (f.args[0] for f in exps)
         return first + _softplus(second - first)
-    if inside.has(sympy.exp):
+    if inside.has(sympy.exp) and not factored:
         quotient = sympy.factor(sympy.cancel(inside))
         if isinstance(quotient, (sympy.Mul, sympy.Pow, sympy.exp)):
-            return _safe_log(sympy.log(safe(quotient, small)), small)
+            return _safe_log(sympy.log(safe(quotient, small)), small, factored=True)
     return node
 
 
