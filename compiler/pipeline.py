@@ -24,6 +24,7 @@ from compiler.stabilise import stabilise
 from compiler.tangent import tangents
 from compiler.update import update
 from ir.errors import GradwrightError
+from ir.expression import symbols_of
 from ir.kernel import Module, Schedule
 from ir.program import Program
 from ir.verify import verify
@@ -136,9 +137,15 @@ def module(
 
 
 def _forward(program: Program) -> Program:
-    """The program of the outputs alone, without inputs that they do not need, such as labels."""
+    """The program of the outputs alone, without inputs that they do not need, such as labels.
+
+    Outputs that depend on the number of rows need an input that tells it, even if they read none.
+    """
     program = prune(program)
     read = {name for d in program.definitions for name in d.reads()}
+    batched = [t.name for t in program.inputs if program.batch and program.batch.symbol in t.shape]
+    if batched and not read.intersection(batched) and _counts_rows(program):
+        read.add(batched[0])
     return replace(program, inputs=tuple(t for t in program.inputs if t.name in read))
 
 
@@ -150,3 +157,12 @@ def with_gradients(program: Program, wrt: tuple[str, ...] | None) -> Program:
 def with_tangents(program: Program, wrt: tuple[str, ...]) -> Program:
     """A forward program with the tangents of its results: the program of `gw.jvp`."""
     return look_through(simplify(tangents(stabilise(program), wrt)))
+
+
+def _counts_rows(program: Program) -> bool:
+    """Whether a shape, a range or a value depends on the number of rows."""
+    rows = program.batch.symbol if program.batch else None
+    return any(
+        rows in (*d.shape, *d.ranges.values()) or rows in symbols_of([d.body, *d.where])
+        for d in program.definitions
+    )
