@@ -199,6 +199,15 @@ def _erf(z: Any) -> Any:
     return np.where(np.abs(z.real) < 6, series, np.sign(z.real))
 
 
+def _angle(y: Any, x: Any) -> Any:
+    """atan2, and its derivative along the imaginary parts: a complex step is that short."""
+    angle = np.arctan2(y.real, x.real)
+    if not (np.iscomplexobj(y) or np.iscomplexobj(x)):
+        return angle
+    turn = (x.real * y.imag - y.real * x.imag) / (x.real**2 + y.real**2)
+    return angle + 1j * turn
+
+
 _RELATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "==": np.equal,
     "!=": np.not_equal,
@@ -222,7 +231,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sympy.asin: np.arcsin,
     sympy.acos: np.arccos,
     sympy.atan: np.arctan,
-    sympy.atan2: lambda y, x: np.angle(x + 1j * y) if not np.iscomplexobj(y) else np.arctan(y / x),
+    sympy.atan2: lambda y, x: _angle(np.asarray(y), np.asarray(x)),
     sympy.erf: _erf,
     sympy.erfc: lambda z: 1 - _erf(z),
     sympy.Abs: lambda z: np.where(np.real(z) < 0, -np.asarray(z), z),
