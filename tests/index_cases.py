@@ -378,3 +378,44 @@ for _s, _d, _p in product((1, 2, 3), (1, 2, 3), (0, 1, 2)):
     CASES[f"conv2d_stride{_s}_dilation{_d}_padding{_p}"] = lambda s=_s, d=_d, p=_p: convolution_2d(
         s, d, p
     )
+
+
+# What random programs found. Each failed once, in the pass that it is named after.
+
+
+@case
+def recurrence_read_at_a_stride():
+    """Differentiate: that the guarded step is in bounds follows from t != 1 and t < 2 together."""
+    a = normal("a", 5, 17)
+    t, i = gw.index("t", 2), gw.index("i", 5)
+    return gw.define(
+        (t, i), lambda c: Piecewise((a[i, t], Eq(t, 1)), (c[t + 1, i] * a[i, 7 * t + 1], True))
+    )
+
+
+@case
+def recurrence_read_at_a_half():
+    """Differentiate: (t + 1)//2 - 1 is in bounds because t >= 1."""
+    a = normal("a", 1, 5)
+    t = gw.index("t", 2)
+    return gw.define(
+        t, lambda c: Piecewise((a[0, 0], Eq(t, 1)), (c[t + 1] * a[t // 2, t + 3], True))
+    )
+
+
+@case
+def condition_on_a_choice():
+    """Lower: SymPy makes an if-then-else of a step of a choice."""
+    a, b = normal("a", 3), normal("b", 3)
+    i = gw.indices("i")
+    chosen = Piecewise((a[i] + 5, b[i] > 0), (5 - 2 * b[i], True))
+    return gw.define(i, sympy.Heaviside(chosen) * chosen)
+
+
+@case
+def factor_in_bounds_under_a_condition():
+    """Simplify: a[i - j + 2] left the sum over m, and with it the condition j <= 0."""
+    a, b = normal("a", 6), normal("b", 2, 6, 1)
+    i, j, k, r = gw.index("i", 2), gw.index("j", 2), gw.index("k", 1), gw.index("r", 1)
+    h = gw.define((i, gw.index("l", 6), k), sympy.sin(b[i, gw.index("l", 6), k]))
+    return gw.define((i, j, k), gw.sum(h[j, -r, 2 * k + r] * a[r + j + 2], over=r))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import gradwright as gw
 from compiler.check import draw
 from compiler.evaluate import evaluate
 from compiler.pipeline import stages
+from ir.errors import IndexLanguageError
 from ir.program import Program
 from tests.index_cases import CASES
 from tests.targets.interpret import interpret
@@ -154,3 +156,48 @@ def test_an_activation_invented_here_has_a_gradient_at_once() -> None:
 
     result = gw.gradcheck(invented, seed=3)
     assert result.ok, result.text()
+
+
+def test_a_factor_that_is_infinite_where_the_sum_is_empty_stays_in_it() -> None:
+    """Row 0 has no terms, so it is 0: not 0/0, which 1/i outside the sum would make of it."""
+
+    @gw.network
+    def shares():
+        a = gw.param("a", (4,), gw.normal())
+        i, r = gw.index("i", 4), gw.index("r", 4)
+        y = gw.define(i, gw.sum(sympy.Piecewise((a[r] / i, r < i), (0, True)), over=r))
+        return gw.outputs(loss=gw.define((), gw.sum(y[i] ** 2, over=i)))
+
+    final = list(stages(shares.trace(dtype="float64")))[-1].program
+    made = evaluate(final, {"a": np.ones(4)})
+    assert made[str(final.loss)] == 3.0
+    assert np.all(np.isfinite(made[dict(final.gradients)["a"]]))
+
+
+def test_outputs_over_the_batch_know_the_number_of_rows(tmp_path: Path) -> None:
+    """Even where they read no input that has it."""
+
+    @gw.network
+    def steps(x: gw.f64["batch", 2]):
+        a = gw.param("a", (3,), gw.normal())
+        n, j, k = gw.indices("n j k")
+        h = gw.define((gw.index("n", "batch"), j), a[j] ** 2)
+        count = gw.define((), gw.sum(a[0] ** 2, over=gw.index("n", "batch")))
+        loss = gw.define((), gw.sum(h[n, j], over=(n, j)) + gw.sum(x[n, k], over=(n, k)))
+        return gw.outputs(loss=loss, h=h, count=count)
+
+    model = gw.compile(steps, target="numpy", batch=4, out=tmp_path)
+    params = model.init_params(0)
+    out = model.forward(params, np.zeros((3, 2)))
+    assert out.h.shape == (3, 3)
+    np.testing.assert_allclose(out.count, 3 * params["a"][0] ** 2)
+
+
+def test_a_maximum_over_the_batch_has_it_first() -> None:
+    @gw.network
+    def late(x: gw.f64["batch", 3]):
+        n, k = gw.indices("n k")
+        return gw.outputs(loss=gw.define((), gw.max(x[n, k], over=(k, n))))
+
+    with pytest.raises(IndexLanguageError, match="must have it as its first index"):
+        late.trace()
