@@ -40,7 +40,7 @@ pages: .venv/ready-pages ## Open the inspection pages in headless Chromium and u
 	$(BIN)/python -m tests.browser.open_pages $(ARGS)
 
 docs: .venv/ready-docs ## Build the documents as a site, in build/site
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 generated: .venv/ready-test ## Emit generated/ afresh
 	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py

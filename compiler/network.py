@@ -161,7 +161,17 @@ class Network:
 
 
 def network(function: Callable[..., Outputs]) -> Network:
-    """Declare a network. The function is not run here, but once for each compilation."""
+    """Declare a network.
+
+        @gw.network
+        def net(x: gw.f32["batch", 784], label: gw.i32["batch"]):
+            logits = gw.dense(x, 10, name="fc")
+            return gw.outputs(loss=gw.cross_entropy(logits, label), logits=logits)
+
+    Inputs are annotated with type and shape; what `gw.outputs` returns is the result. The function
+    is not run here, but once for each compilation. Raises InvalidNameError for a name that emitted
+    source cannot have.
+    """
     code = function.__code__
     origin = of_function(code.co_filename, code.co_firstlineno)
     return Network(check_name(function.__name__, "network", origin), function, origin)

@@ -36,6 +36,7 @@ __all__ = [
     "define",
     "define_as",
     "elementwise",
+    "in_training",
     "index",
     "indices",
     "max",
@@ -46,7 +47,6 @@ __all__ = [
     "suggest",
     "sum",
     "tensor",
-    "training",
 ]
 
 Indices: TypeAlias = Index | Sequence[Index]
@@ -181,10 +181,10 @@ def random(*indices: Any) -> Random:
     return Random(seed, step, trace.streams, *indices)
 
 
-def training() -> bool:
+def in_training() -> bool:
     """True while the network is traced for its loss, False while for its outputs in use.
 
-        kept = gw.random(n, j) < 0.9 if gw.training() else sympy.true
+        kept = gw.random(n, j) < 0.9 if gw.in_training() else sympy.true
 
     A network that asks is traced both ways; inference is then a program of its own.
     """

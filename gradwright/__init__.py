@@ -38,6 +38,7 @@ from compiler.notation import (
     assign,
     buffer,
     define,
+    in_training,
     index,
     indices,
     max,
@@ -47,7 +48,6 @@ from compiler.notation import (
     recurrence,
     sum,
     tensor,
-    training,
 )
 from compiler.oplib import (
     adaptive_avg_pool1d,
@@ -222,6 +222,7 @@ __all__ = [
     "huber_loss",
     "i32",
     "i64",
+    "in_training",
     "index",
     "index_select",
     "indices",
@@ -284,7 +285,6 @@ __all__ = [
     "sum",
     "tanh",
     "tensor",
-    "training",
     "transpose",
     "uniform",
     "unsqueeze",

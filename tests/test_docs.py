@@ -24,6 +24,7 @@ import typer
 import gradwright as gw
 from gradwright import cli
 from gradwright.model_file import ModelFile
+from ir.errors import GradwrightError
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -144,6 +145,17 @@ def test_links_lead_to_files() -> None:
             if "://" not in target and not (page.parent / target).exists():
                 broken.append(f"{name_of(page)}: {target}")
     assert broken == []
+
+
+def test_the_api_names_every_public_function_and_class_where_it_is() -> None:
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^::: (\S+)$", page, re.MULTILINE))
+    for name in gw.__all__:
+        thing = getattr(gw, name)
+        if isinstance(thing, (types.FunctionType, type)) and thing is not GradwrightError:
+            assert f"{thing.__module__}.{thing.__name__}" in shown, name
+            assert thing.__doc__, name
+    assert len(shown) > 100
 
 
 def commands() -> dict[str, set[str]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import get_type_hints
 
 import numpy as np
@@ -70,6 +72,12 @@ def test_the_protocol_names_what_modules_have(model: CompiledModel) -> None:
     constants = set(CompiledModel.__annotations__)
     assert {name for name in constants if not hasattr(model, name)} == set()
     assert set(FUNCTIONS) <= set(dir(CompiledModel))
+
+
+def test_public_names_are_not_hidden_by_packages() -> None:
+    import_module("gradwright.training")
+    import_module("gradwright.inspection")
+    assert [n for n in gw.__all__ if isinstance(getattr(gw, n), ModuleType)] == []
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -80,7 +80,7 @@ def dropout(x: Tensor, p: float = 0.5, *, name: str | None = None) -> Tensor:
     """
     if not 0 <= p <= 1:
         raise GradwrightError(f"dropout() needs a probability from 0 to 1, got {p!r}", at=here())
-    if p == 0 or not gw.training():
+    if p == 0 or not gw.in_training():
         return x
     loops = loops_of(x.shape)
     kept = x[loops] / (1 - p) if p < 1 else sympy.S.Zero

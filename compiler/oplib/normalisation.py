@@ -181,7 +181,7 @@ def _running(
         gw.buffer(f"{name}.running_var", shape, constant(1.0)),
     )
     step = sympy.Float(momentum) if momentum is not None else _share_of_one_more(name)
-    if not gw.training():
+    if not gw.in_training():
         return old
     count = sympy.Mul(*(i.extent for i in over))
     news = mean[(*rows, *at)], var[(*rows, *at)] * count / sympy.Max(count - 1, 1)
@@ -194,7 +194,7 @@ def _running(
 def _share_of_one_more(name: str) -> Any:
     """1 / (batches so far + 1), counted in a buffer."""
     batches = gw.buffer(f"{name}.num_batches_tracked", ())
-    if gw.training():
+    if gw.in_training():
         gw.assign(batches, (), batches[()] + 1)
     return 1 / (batches[()] + 1)
 
