@@ -16,7 +16,8 @@ Stores of an update go to the tensor that it replaces: one name for one piece of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf, prod
 from typing import Literal
 
 import sympy
@@ -25,7 +26,9 @@ from sympy import Expr, Integer, Symbol
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import guarded, hoisted
 from compiler.contraction import LANES, Contraction, few_rows, recognise, scratch_shapes
+from compiler.digits import split_digits
 from compiler.inner_products import inner_products
+from compiler.lanes import in_lanes
 from ir.affine import Facts
 from ir.expression import Access, accesses, index_symbol, tensor_symbol, value_accesses
 from ir.kernel import Kernel
@@ -48,6 +51,7 @@ from ir.program import Definition, DType, Program, Range
 
 CHUNK = 64  # elements of a row that stay in locals: 4 or 8 cache lines
 FEW_ROWS = 4  # below it, a batch is few rows: as in the emitted source
+SMALL_WINDOW = 32  # terms; a larger one read at stride 2 is left as it is
 LONG_ROW = 16  # a shorter row is left for inner products, if there are any
 WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
 
@@ -61,6 +65,7 @@ def loop_nest(kernel: Kernel, program: Program) -> Nest:
         body = _tiled(scope, found)
     else:
         body = _untiled(scope)
+    body = split_digits(body)
     parameters = (*_parameters(scope, body), *_scratch(scope, body))
     arrays = {p.name for p in parameters if not p.scalar}
     return Nest(kernel.name, parameters, body, scope.rows, _free(scope), guarded(body, arrays))
@@ -127,6 +132,17 @@ def _nested(ranges: tuple[Range, ...], body: tuple[Statement, ...]) -> tuple[Sta
     return body
 
 
+def _shared(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
+    """The body with its outermost loop open to threads.
+
+    Not one without a loop inside: cut elsewhere, its elements could be computed by other vectors.
+    """
+    match body:
+        case (For() as loop,) if any(isinstance(s, For) for s in walk(loop.body)):
+            return (replace(loop, shared=True),)
+    return body
+
+
 # ---------------------------------------------------------------- pointwise
 
 
@@ -149,7 +165,7 @@ def _member(
     inner: tuple[Statement, ...] = (*loads, Accumulate(value, kind, body))
     loops = bounds.reduction_loops(here, scope.facts(here), inner)
     if member.dtype.startswith("float"):
-        loops = inner_products(loops)
+        loops = in_lanes(value, member.dtype, start, inner_products(loops))
     return [Local(value, member.dtype, start, changes=True), *loops]
 
 
@@ -161,16 +177,29 @@ def _kind(member: Definition) -> tuple[Literal["sum", "max"], Expr]:
 def _argmax(scope: Scope, member: Definition, place: Symbol) -> list[Statement]:
     """The flat position of the first largest term."""
     best = Symbol(f"{member.name}_best", real=True)
+    inner: tuple[Statement, ...] = (_choice(member, best, place),)
+    chosen = [
+        Local(best, _real_of(scope.program), -sympy.oo, changes=True),
+        Local(place, member.dtype, _nowhere(member), changes=True),
+        *bounds.reduction_loops(member, scope.facts(member), inner),
+    ]
+    return chosen if not member.where else [*chosen, Store(place, _somewhere(place))]
+
+
+def _choice(member: Definition, best: Place, place: Place) -> Choose:
     position: Expr = Integer(0)
     for r in member.over:
         position = position * r.size + r.index
-    inner: tuple[Statement, ...] = (Choose(best, place, member.body, position),)
-    return [
-        Local(best, _real_of(scope.program), -sympy.oo, changes=True),
-        Local(place, member.dtype, Integer(-1), changes=True),
-        *bounds.reduction_loops(member, scope.facts(member), inner),
-        Store(place, sympy.Piecewise((Integer(0), place < 0), (place, True))),
-    ]
+    return Choose(best, place, member.body, position, certain=not member.where)
+
+
+def _nowhere(member: Definition) -> Integer:
+    """The position before any term: under conditions there may be none."""
+    return Integer(-1 if member.where else 0)
+
+
+def _somewhere(place: Place) -> Expr:
+    return sympy.Piecewise((Integer(0), place < 0), (place, True))
 
 
 def _real_of(program: Program) -> DType:
@@ -222,7 +251,7 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
 def _untiled(scope: Scope) -> tuple[Statement, ...]:
     if (row := _row_index(scope)) is not None:
         return _rowwise(scope, row)
-    return _nested(scope.kernel.space, _point(scope))
+    return _shared(_nested(scope.kernel.space, _point(scope)))
 
 
 def _scratch(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:
@@ -241,7 +270,7 @@ def _scratch(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:
 
 
 def _row_index(scope: Scope) -> Range | None:
-    """The last index of the space, if every reduction reads along it at unit stride."""
+    """The last index of the space, if every reduction reads along it at a small stride."""
     reductions = [m for m in scope.members if m.reduce]
     if not reductions or not scope.kernel.space:
         return None
@@ -250,9 +279,9 @@ def _row_index(scope: Scope) -> Range | None:
         return None
     names = {m.name for m in scope.members}
     for member in reductions:
-        if member.reduce not in ("sum", "max") or names & set(member.reads()):
+        if member.reduce == "scatter" or names & set(member.reads()):
             return None
-        if not _unit_stride(member, row.index):
+        if not _small_stride(member, row.index):
             return None
         if isinstance(row.size, int) and row.size < LONG_ROW and _inner_product(member):
             return None
@@ -260,15 +289,26 @@ def _row_index(scope: Scope) -> Range | None:
 
 
 def _inner_product(member: Definition) -> bool:
-    """Whether all operands run at unit stride along the innermost index of the sum."""
+    """Whether it is a sum whose operands all run at unit stride along its innermost index."""
     last = member.over[-1].index
-    return {stride_of(a, last) for a in value_accesses(member.body)} == {1}
+    strides = {stride_of(a, last) for a in value_accesses(member.body)}
+    return member.reduce == "sum" and strides == {1}
 
 
-def _unit_stride(member: Definition, index: Symbol) -> bool:
-    """Whether the body reads at stride 0 or 1 along the index, and 1 at least once."""
+def _small_stride(member: Definition, index: Symbol) -> bool:
+    """Whether the body reads along the index, and at a stride of 1, or of 2 in a small window."""
     strides = {stride_of(a, index) for a in value_accesses(member.body)}
-    return 1 in strides and strides <= {0, 1}
+    return bool(strides & {1, 2}) and strides <= {0, 1, 2} and (
+        2 not in strides or _terms(member) <= SMALL_WINDOW
+    )
+
+
+def _terms(member: Definition) -> float:
+    """How many terms a reduction has, infinite if that is not known."""
+    sizes = [r.size for r in member.over]
+    return prod(s for s in sizes if isinstance(s, int)) if all(
+        isinstance(s, int) for s in sizes
+    ) else inf
 
 
 def _rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
@@ -282,26 +322,76 @@ def _rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
     if not whole:
         last = Position(end, (start + chunk, sympy.sympify(row.size)), smallest=True)
         body = (For(start, (Integer(0),), (sympy.sympify(row.size),), (last, *body), step=chunk),)
-    return _nested(scope.kernel.space[:-1], body)
+    return _shared(_nested(scope.kernel.space[:-1], body)) if scope.kernel.space[:-1] else body
 
 
 def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tuple[Statement, ...]:
     body: list[Statement] = []
-    sums: dict[str, Place] = {}
+    rows: dict[str, Place] = {}
+    chosen = _chosen_with_maximum(scope.members)
     for member in scope.members:
-        if not member.reduce:
+        if not member.reduce or member.name in chosen.values():
             continue
-        name = Symbol(f"{member.name}_row", real=True)
-        sums[member.name] = place = Access(name, row.index - start)
-        kind, first = _kind(member)
+        place = rows[member.name] = _row_of(member, row, start)
         loads, term = hoisted(member.body, scope.facts(member), scope.program, member.name)
-        inner: tuple[Statement, ...] = (*loads, Accumulate(place, kind, term))
-        body.append(Local(name, member.dtype, first, (chunk,), changes=True))
+        accumulate: Statement
+        if member.reduce == "argmax":
+            best = _best_row(scope, member, chosen, row, start)
+            rows[chosen.get(member.name, "")] = best
+            accumulate = _choice(replace(member, body=term), best, place)
+            body += [_row_local(best, _real_of(scope.program), -sympy.oo, chunk)]
+            body += [_row_local(place, member.dtype, _nowhere(member), chunk)]
+        else:
+            kind, first = _kind(member)
+            accumulate = Accumulate(place, kind, term)
+            body.append(_row_local(place, member.dtype, first, chunk))
         body += bounds.reduction_loops(
-            member, scope.facts(member), inner, Range(row.index, row.size), (start, end)
+            member,
+            scope.facts(member),
+            (*loads, accumulate),
+            Range(row.index, row.size),
+            (start, end),
         )
+    sums = {name: _known(scope, name, place) for name, place in rows.items() if name}
     point = tuple(_epilogue(scope, sums))
     return (*body, For(row.index, (start,), (end,), point))
+
+
+def _chosen_with_maximum(members: tuple[Definition, ...]) -> dict[str, str]:
+    """The maximum that each argmax finds on its way, where it is a member too."""
+    found = {}
+    for member in members:
+        for other in members:
+            same = (other.body, other.over, other.where) == (member.body, member.over, member.where)
+            if member.reduce == "argmax" and other.reduce == "max" and same:
+                found[member.name] = other.name
+    return found
+
+
+def _row_of(member: Definition, row: Range, start: Expr, part: str = "row") -> Access:
+    whole = member.dtype.startswith("int") and part == "row"
+    name = local(f"{member.name}_{part}", "int32" if whole else "float32")
+    return Access(name, row.index - start)
+
+
+def _best_row(
+    scope: Scope, member: Definition, chosen: Mapping[str, str], row: Range, start: Expr
+) -> Access:
+    """Where the largest terms are kept: in the row of the maximum, if that is wanted too."""
+    maximum = chosen.get(member.name)
+    if maximum is None:
+        return _row_of(member, row, start, "best")
+    return _row_of(next(m for m in scope.members if m.name == maximum), row, start)
+
+
+def _row_local(place: Access, dtype: DType, first: Expr, chunk: int) -> Local:
+    return Local(place.args[0], dtype, first, (chunk,), changes=True)
+
+
+def _known(scope: Scope, name: str, place: Place) -> Expr:
+    """What a member is where its row has been gone through."""
+    member = next(m for m in scope.members if m.name == name)
+    return _somewhere(place) if member.reduce == "argmax" and member.where else place
 
 
 def _epilogue(scope: Scope, sums: Mapping[str, Expr]) -> list[Statement]:

@@ -8,6 +8,7 @@
                 | Store place value                                   place = value
                 | Accumulate place kind value                         place += value, or its maximum
                 | Choose best place value position                    running argmax
+                | Fold place kind lanes                               place += the lanes' total
                 | Contract rows columns terms left right { Statement… }    a register-tiled sum
                 | Dot place factor left right index                   an inner product
     place     ::= Access of a parameter or of a local array | Symbol of a scalar local
@@ -61,13 +62,18 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """`for index = max(lower); index < min(upper); index += step`."""
+    """`for index = max(lower); index < min(upper); index += step`.
+
+    `shared`: threads may share out the steps, from 0 to the only upper bound, none of which reads
+    what another writes.
+    """
 
     index: Symbol
     lower: tuple[Expr, ...]
     upper: tuple[Expr, ...]
     body: tuple[Statement, ...]
     step: int = 1
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +123,27 @@ class Accumulate:
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Keep the first largest value (the first NaN, if any) and its position; -1 is none yet."""
+    """Keep the first largest value (the first NaN, if any) and its position.
 
-    best: Symbol
-    place: Symbol
+    `best` starts at -oo. The position starts at -1 where there may be no term, else at 0: then a
+    position of 0 stands for the first term too.
+    """
+
+    best: Place
+    place: Place
     value: Expr
     position: Expr
+    certain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """`place += total of the lanes`, or `place = max(place, …)`; in one order, by halves."""
+
+    place: Place
+    kind: Literal["sum", "max"]
+    lanes: Symbol
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +237,7 @@ class Dot:
 
 
 Statement: TypeAlias = (
-    For | If | Local | Position | Store | Accumulate | Choose | Contract | Dot
+    For | If | Local | Position | Store | Accumulate | Choose | Fold | Contract | Dot
 )
 
 
@@ -233,6 +254,11 @@ class Nest:
     rows: Symbol | None = None
     free: tuple[Symbol, ...] = ()
     guarded: bool = False
+
+    @property
+    def shared(self) -> bool:
+        """Whether threads can share out all that it does."""
+        return all(isinstance(s, Contract) or (isinstance(s, For) and s.shared) for s in self.body)
 
     def statements(self) -> Iterator[Statement]:
         """Every statement, the outer before the inner."""

@@ -76,7 +76,6 @@ class PlaneView:
     pitch: int
     epilogue: tuple[str, ...]
     finish_digits: tuple[str, ...]
-    start: str
 
     def mentions(self) -> tuple[str, ...]:
         """The text that may use the function's own parameters."""
@@ -167,7 +166,6 @@ class Plane:
             pitch=contract.pitch,
             epilogue=epilogue,
             finish_digits=tuple(d for d, u in zip(row_digits, used, strict=True) if u),
-            start="first" if right.packed else "start",
         )
 
     # ------------------------------------------------------------ loops and positions
@@ -302,7 +300,12 @@ class Plane:
     # ------------------------------------------------------------ the epilogue
 
     def _epilogue(self) -> tuple[str, ...]:
-        self.printer.scalars.cells[str(self.contract.tile.name)] = "value"
+        """Its first line reads the sum where the tile left it."""
+        first = "first" if self.contract.right.packed else "start"
+        last = self.printer.spell(self.contract.columns[-1].index)
+        column = f"at + {last}" if self.contract.pitch else last
+        sum_here = f"sum[r*width*GW_LANES + {column} - {first}]"
+        self.printer.scalars.cells[str(self.contract.tile.name)] = sum_here
         return self._lines(self.contract.epilogue)
 
 

@@ -21,6 +21,7 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from sympy.printing.precedence import PRECEDENCE, precedence
 from sympy.printing.str import StrPrinter
 
+from ir.affine import Linear, linear
 from ir.expression import Access, FloorDiv, Random, Remainder
 from ir.program import Shape
 
@@ -97,7 +98,8 @@ class IndexPrinter(StrPrinter):  # type: ignore[misc]
 class ScalarPrinter(StrPrinter):  # type: ignore[misc]
     """Values. `spell` names a symbol, `shapes` gives the arrays, `scalars` are passed by value.
 
-    `cells` are arrays with one element in view: its text, whatever the indices.
+    `cells` are arrays with one element in view: its text, whatever the indices. `small` are arrays
+    of 32-bit integers, and `limits` the ends of loops that begin at 0.
     """
 
     printmethod = "_c_value"
@@ -118,6 +120,8 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
         self.buffers = buffers or {}
         self.helpers: set[str] = set()
         self.cells: dict[str, str] = {}
+        self.small: frozenset[str] = frozenset()
+        self.limits: dict[Symbol, int] = {}
         self._index = IndexPrinter(self)
 
     # ------------------------------------------------------------ entry points
@@ -301,10 +305,29 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
 
     def _print_Relational(self, expr: sympy.core.relational.Relational) -> str:
         left, right = expr.args
-        whole = left.is_integer and right.is_integer
-        side = self.index if whole else self.value
         relation = "==" if isinstance(expr, sympy.Eq) else expr.rel_op
-        return f"{side(left)} {relation} {side(right)}"
+        if left.is_integer and right.is_integer:
+            return f"{self._beside(left, right)} {relation} {self._beside(right, left)}"
+        return f"{self.value(left)} {relation} {self.value(right)}"
+
+    def _beside(self, expr: Expr, other: Expr) -> str:
+        """An index that is compared with an element of 32 bits: in its type, if it surely fits.
+
+        Values of one width are compared side by side as vectors.
+        """
+        text = self.index(expr)
+        narrow = isinstance(other, Access) and other.tensor in self.small
+        if not narrow or expr.is_Number or not self._is_small(linear(expr)):
+            return text
+        return f"(int32_t){text}" if isinstance(expr, Symbol) else f"(int32_t)({text})"
+
+    def _is_small(self, form: Linear) -> bool:
+        largest = abs(form.const)
+        for atom, coefficient in form.terms:
+            if atom not in self.limits:
+                return False
+            largest += abs(coefficient) * self.limits[atom]
+        return largest < 2**31
 
     def _print_And(self, expr: sympy.And) -> str:
         return " && ".join(f"({self.condition(a)})" for a in _ordered(expr))

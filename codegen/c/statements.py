@@ -26,6 +26,7 @@ from ir.loops import (
     Choose,
     Contract,
     Dot,
+    Fold,
     For,
     If,
     Local,
@@ -44,8 +45,8 @@ INDENT = "    "
 
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
-    rows height width span at end row value sum right left tile v r c i rest done first from
-    lane wide vectors term column height_of_all widest left_at right_at row_at count start stop
+    rows height width span at end row sum right left tile v r c i rest done first from lane wide
+    vectors term better column height_of_all widest left_at right_at row_at count start stop
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
@@ -142,6 +143,15 @@ def print_nest(nest: Nest, real: str) -> Function:
     )
 
 
+def _limits(nest: Nest) -> dict[Symbol, int]:
+    """Where the loops end that begin at 0."""
+    return {
+        s.index: int(s.upper[0])
+        for s in nest.statements()
+        if isinstance(s, For) and s.lower == (0,) and s.upper[0].is_Integer
+    }
+
+
 def _declared(parameter: Parameter, name: str) -> str:
     kind = C_TYPES[parameter.dtype]
     if parameter.scalar:
@@ -169,6 +179,8 @@ class StatementPrinter:
         self.real = real
         self.names = self.spell.names
         self.scalars = ScalarPrinter(self.spell, shapes, real, by_value, self.buffers)
+        self.scalars.small = frozenset(n for n, kind in self.dtypes.items() if kind == "int32")
+        self.scalars.limits = _limits(nest)
 
     def lines(self, statement: Statement) -> list[str]:
         """The statement as lines without the function's own indentation."""
@@ -193,6 +205,8 @@ class StatementPrinter:
                 return [self._accumulate(statement)]
             case Choose():
                 return self._choose(statement)
+            case Fold():
+                return [self._fold(statement)]
             case Contract():
                 return [DRIVE]
             case Dot():
@@ -239,10 +253,12 @@ class StatementPrinter:
             text = self._value(value, local.symbol)
             return [f"{'' if local.changes else 'const '}{kind} {name} = {text};"]
         count = " * ".join(str(e) for e in local.extents)
+        if value == 0:
+            return [f"{kind} {name}[{count}] = {{0}};"]
         return [
             f"{kind} {name}[{count}];",
             f"for (ptrdiff_t i = 0; i < {count}; i++) {{",
-            f"{INDENT}{name}[i] = {self.scalars.value(value)};",
+            f"{INDENT}{name}[i] = {self._value(value, local.symbol)};",
             "}",
         ]
 
@@ -285,13 +301,24 @@ class StatementPrinter:
         ]
         return ["{", *(INDENT + line for line in inner), "}"]
 
+    def _fold(self, fold: Fold) -> str:
+        place, lanes = self._place(fold.place), self.spell(fold.lanes)
+        if fold.kind == "sum":
+            self.scalars.helpers.add("gw_total")
+            return f"{place} += gw_total({lanes}, {fold.count});"
+        self.scalars.helpers |= {"gw_larger", "gw_largest"}
+        return f"{place} = gw_larger({place}, gw_largest({lanes}, {fold.count}));"
+
     def _choose(self, statement: Choose) -> list[str]:
-        best, place = self.spell(statement.best), self.spell(statement.place)
-        kind = C_TYPES[self.real]
+        """Without a branch, so that neighbouring places are chosen side by side."""
+        best, place = self._place(statement.best), self._place(statement.place)
+        better = f"!(term <= {best}) & ({best} == {best})"
+        if not statement.certain:
+            better = f"({place} < 0) | ({better})"
+        position = f"({self._kind(statement.place)})({self.scalars.index(statement.position)})"
         return [
-            f"const {kind} term = {self.scalars.value(statement.value)};",
-            f"if ({place} < 0 || (!(term <= {best}) && {best} == {best})) {{",
-            f"{INDENT}{best} = term;",
-            f"{INDENT}{place} = (int32_t)({self.scalars.index(statement.position)});",
-            "}",
+            f"const {C_TYPES[self.real]} term = {self.scalars.value(statement.value)};",
+            f"const int better = {better};",
+            f"{best} = better ? term : {best};",
+            f"{place} = better ? {position} : {place};",
         ]
