@@ -40,12 +40,15 @@ _WORDS = """
 """
 OWN_NAMES = frozenset(_WORDS.split())
 ALIGNMENT = 64
+FEW_ROWS = 4  # GW_FEW_ROWS of the emitted source
 COMMENT = 95  # columns of an equation in a comment
 SCRATCH = (
     "gw_left_copy", "gw_right_copy", "gw_left_panel", "gw_right_panel", "gw_sums",
 )  # fmt: skip
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
+THREAD_FLAGS = " -fopenmp"
+WORTH_A_TEAM = 4_000_000  # operations: below, threads wait longer for one another than they save
 PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_NO_VECTORS"
 
 
@@ -53,7 +56,7 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
     """All three programs of the module, and what describes it."""
     whole = _schedules(module)[-1].program
     real = real_type(module)
-    kernels = Kernels(loop_nest, real)
+    kernels = Kernels(loop_nest, real, module.threads)
     forward = _program(module.forward, kernels) if module.forward else None
     gradient = _program(module.gradient, kernels) if module.gradient else None
     step = _program(module.step, kernels) if module.step else None
@@ -76,6 +79,8 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         gather_offset=workspace,
         flops=module.flops_per_step,
         portable=module.portable,
+        threads=module.threads,
+        least_rows=_least_rows(module.flops_per_step, whole),
         parameters=tuple(_array(p.name, p.shape, p.dtype) for p in whole.parameters),
         state=tuple(_array(p.name, p.shape, p.dtype) for p in whole.state),
         others=tuple(_array(t.name, t.shape, t.dtype) for t in owned if t.dtype != real),
@@ -95,10 +100,17 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         forward=forward,
         gradient=gradient,
         step=step,
-        flags=PORTABLE_FLAGS if module.portable else FAST_FLAGS,
+        flags=(PORTABLE_FLAGS if module.portable else FAST_FLAGS)
+        + (THREAD_FLAGS if module.threads > 1 else ""),
         gradient_names=_gradient_names(module),
     )
     return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
+
+
+def _least_rows(flops: int, program: Program) -> int:
+    """The rows from which several threads are worth their while; few rows are always for one."""
+    largest = (program.batch.maximum if program.batch else None) or 1
+    return max(FEW_ROWS, -(-WORTH_A_TEAM * largest // max(flops, 1))) if program.batch else 1
 
 
 def identifier(name: str) -> str:
@@ -134,9 +146,12 @@ def real_type(module: Module) -> str:
 class Kernels:
     """The static functions so far; asking for one that says the same gives it again."""
 
-    def __init__(self, loop_nest: Callable[[Kernel, Program], Nest], real: str) -> None:
+    def __init__(
+        self, loop_nest: Callable[[Kernel, Program], Nest], real: str, threads: int
+    ) -> None:
         self._loop_nest = loop_nest
         self.real = real
+        self.threads = threads
         self._names: dict[tuple[str, ...], str] = {}
         self._taken: set[str] = set()
         self.views: list[KernelView] = []
@@ -145,7 +160,7 @@ class Kernels:
 
     def of(self, kernel: Kernel, program: Program) -> Function:
         """The function of a kernel, under the name it has in this file."""
-        function = print_nest(self._loop_nest(kernel, program), self.real)
+        function = print_nest(self._loop_nest(kernel, program), self.real, self.threads)
         for scratch, elements in function.scratch:
             self.scratch[scratch] = max(elements, self.scratch.get(scratch, 0))
         said = (*function.parameters, *function.body, repr(function.plane))
@@ -200,14 +215,15 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     spelled |= {name: name for name in SCRATCH}
     kernels.scratch.clear()
     statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
-    statements += copies
+    statements += [_alone(line) for line in copies] if kernels.threads > 1 else copies
     text = "\n".join(statements)
     scratch, end = _scratch(kernels, _aligned(schedule.workspace_bytes))
     saved = schedule.temporaries_bytes - schedule.workspace_bytes
     return ProgramView(
         inputs=_inputs(program, 0)[0],
         outputs=outputs,
-        temporaries=temporaries + scratch,
+        temporaries=temporaries if kernels.threads > 1 else temporaries + scratch,
+        scratch=scratch if kernels.threads > 1 else (),
         workspace_bytes=end,
         statements=tuple(statements),
         saving=f"{schedule.workspace_bytes} bytes, {saved} saved by reuse",
@@ -225,11 +241,12 @@ def _homes(schedule: Schedule, taken: set[str]) -> dict[str, str]:
 
 
 def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], int]:
-    """Memory that kernels take turns in, behind the temporaries."""
+    """Memory that kernels take turns in, behind the temporaries; each thread has its own."""
     views = []
     for name, elements in kernels.scratch.items():
-        views.append(TemporaryView(C_TYPES[kernels.real], name, start, f"[{elements}]"))
-        start += _aligned(elements * BYTES[kernels.real])
+        size = _aligned(elements * BYTES[kernels.real])
+        views.append(TemporaryView(C_TYPES[kernels.real], name, start, f"[{elements}]", size))
+        start += size * kernels.threads
     return tuple(views), start
 
 
@@ -256,10 +273,10 @@ def _buffers(program: Program) -> tuple[dict[str, str], list[str]]:
 def _step(step: Step, program: Program, kernels: Kernels, spelled: dict[str, str]) -> list[str]:
     """A call, or the loop of a recurrence around its calls."""
     if isinstance(step, Kernel):
-        return [_call(kernels.of(step, program), spelled)]
+        return [_call(kernels, kernels.of(step, program), spelled)]
     index = str(step.index.name)
     inside = spelled | {index: identifier(index)}
-    calls = [INDENT + _call(kernels.of(k, program), inside) for k in step.kernels]
+    calls = [INDENT + _call(kernels, kernels.of(k, program), inside) for k in step.kernels]
     return [_recurrence(step, identifier(index)), *calls, "}"]
 
 
@@ -270,9 +287,17 @@ def _recurrence(step: Loop, index: str) -> str:
     return f"for (ptrdiff_t {index} = 0; {index} < {size}; {index}++) {{"
 
 
-def _call(function: Function, spelled: dict[str, str]) -> str:
-    arguments = [a if a == "rows" else spelled[a] for a in function.arguments]
-    return f"{function.name}({', '.join(arguments)});"
+def _call(kernels: Kernels, function: Function, spelled: dict[str, str]) -> str:
+    arguments = [a if a in ("rows", "team") else spelled[a] for a in function.arguments]
+    call = f"{function.name}({', '.join(arguments)});"
+    if kernels.threads == 1:
+        return call
+    return f"{call} GW_WAIT" if function.shared else f"{_alone(call)} GW_WAIT"
+
+
+def _alone(statement: str) -> str:
+    """A statement that the first thread runs by itself."""
+    return f"if (team.thread == 0) {{ {statement} }}"
 
 
 def _temporary(program: Program, name: str, home: str, offset: int) -> TemporaryView:

@@ -32,6 +32,7 @@ class Printer(Protocol):
     names: dict[Symbol, str]
     buffers: dict[str, str]
     scalars: ScalarPrinter
+    shared: bool
 
     def spell(self, symbol: Symbol) -> str: ...
     def lines(self, statement: Statement) -> list[str]: ...
@@ -42,6 +43,8 @@ class PlaneView:
     """The strings of one contraction, in the order in which the template uses them."""
 
     real: str
+    shared: bool
+    planes: str
     few: tuple[str, ...]
     lines: str
     run: int
@@ -80,8 +83,9 @@ class PlaneView:
     def mentions(self) -> tuple[str, ...]:
         """The text that may use the function's own parameters."""
         return (
-            self.lines, self.count, self.left, self.right, self.last, self.more, *self.epilogue,
-            self.left_term, self.right_term, *self.few, *self.loops, *self.block_loops,
+            self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
+            *self.epilogue, self.left_term, self.right_term, *self.few, *self.loops,
+            *self.block_loops,
             *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
         )  # fmt: skip
 
@@ -132,6 +136,8 @@ class Plane:
         loops, copies, block_loops, block_copies = self._levels()
         return PlaneView(
             real="float" if self.printer.scalars.dtype == "float32" else "double",
+            shared=self.printer.shared,
+            planes=self._size(contract.outer[0]) if contract.outer else "",
             few=tuple(line for s in contract.few for line in self.printer.lines(s)),
             lines=self._product(contract.rows),
             run=contract.run,
@@ -194,8 +200,19 @@ class Plane:
                 target.append(self._clear(operand))
             target += self._lines(operand.staging.copy)
         loops = tuple(self._loop(r) for r in self.contract.outer)
+        if self.printer.shared:
+            loops = self._planes_of_thread(loops)
         block_loops = tuple(self._loop(r) for r in self.terms.blocks)
         return loops, tuple(outside), block_loops, tuple(inside)
+
+    def _planes_of_thread(self, loops: tuple[str, ...]) -> tuple[str, ...]:
+        """The loops over planes, the outermost over those of this thread alone."""
+        if not loops:
+            return ()
+        self.printer.scalars.helpers.add("gw_by_plane")
+        i = self.printer.spell(self.contract.outer[0].index)
+        own = f"for (ptrdiff_t {i} = planes.first; {i} < planes.end; {i}++) {{"
+        return (own, *loops[1:])
 
     def _piece_loop(self) -> tuple[str, ...]:
         """The loop over the pieces of the index that is cut."""

@@ -11,7 +11,7 @@ stays without a clock. One thread.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen.c.assemble import make_view
 from codegen.c.views import ModuleView, ProgramView
@@ -52,7 +52,8 @@ class Profile:
 def emit_profile(
     module: Module, schedule: Schedule, loop_nest: Callable[[Kernel, Program], Nest]
 ) -> Profile:
-    """Of one schedule of the module. Raises VerifyError if a kernel is not one call of it."""
+    """Of one schedule, on one thread. Raises VerifyError if a kernel is not one call of it."""
+    module = replace(module, threads=1)
     view = make_view(module, loop_nest)
     kind, program = next(
         (kind, program)

@@ -46,7 +46,8 @@ INDENT = "    "
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
     rows height width span at end row sum right left tile v r c i rest done first from lane wide
-    vectors term better column height_of_all widest left_at right_at row_at count start stop
+    vectors term better team planes lines by_plane column height_of_all widest left_at right_at
+    row_at count start stop
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
@@ -65,6 +66,7 @@ class Function:
     body: tuple[str, ...]
     helpers: frozenset[str]
     guarded: bool
+    shared: bool
     scratch: tuple[tuple[str, int], ...]
     plane: PlaneView | None = None
 
@@ -116,9 +118,13 @@ class Spelling:
         return candidate
 
 
-def print_nest(nest: Nest, real: str) -> Function:
-    """The function of a nest whose floating type is `real` (float32 or float64)."""
-    printer = StatementPrinter(nest, real)
+def print_nest(nest: Nest, real: str, threads: int = 1) -> Function:
+    """The function of a nest whose floating type is `real` (float32 or float64).
+
+    With several threads a nest that they can share is told which of them calls it.
+    """
+    shared = threads > 1 and nest.shared
+    printer = StatementPrinter(nest, real, shared)
     body = tuple(line for s in nest.body for line in printer.lines(s))
     integers = ["rows", *(printer.spell(t) for t in nest.free)]
     declared = {name: f"ptrdiff_t {name}" for name in integers}
@@ -131,6 +137,9 @@ def print_nest(nest: Nest, real: str) -> Function:
     if not sized:
         del declared["rows"]
     arguments = (["rows"] if sized else []) + [str(t.name) for t in nest.free]
+    if shared:
+        declared = {"team": "gw_team team"} | declared
+        arguments = ["team", *arguments]
     return Function(
         nest.name,
         tuple(declared.values()) or ("void",),
@@ -138,6 +147,7 @@ def print_nest(nest: Nest, real: str) -> Function:
         body,
         frozenset(printer.scalars.helpers | ({"GW_SCALAR_LOOPS"} if nest.guarded else set())),
         nest.guarded,
+        shared,
         tuple((p.name, prod(p.shape)) for p in nest.parameters if p.scratch),
         plane,
     )
@@ -162,7 +172,8 @@ def _declared(parameter: Parameter, name: str) -> str:
 class StatementPrinter:
     """The lines of statements; `spell` and `scalars` hold the names and the expressions."""
 
-    def __init__(self, nest: Nest, real: str) -> None:
+    def __init__(self, nest: Nest, real: str, shared: bool = False) -> None:
+        self.shared = shared
         self.spell = Spelling(nest.rows, set(OWN_NAMES))
         self.buffers = {p.name: self.spell.claimed(identifier(p.name)) for p in nest.parameters}
         shapes: dict[str, Shape] = {p.name: p.shape for p in nest.parameters}
@@ -233,6 +244,9 @@ class StatementPrinter:
             stop = self.spell.end(loop.index)
             start += f", {stop} = {end}"
             end = stop
+        if loop.shared and self.shared:
+            self.scalars.helpers.add("gw_share_out")
+            start, end = f"gw_first(team, {end})", f"gw_end(team, {end})"
         advance = f"{index}++" if loop.step == 1 else f"{index} += {loop.step}"
         return self._block(
             f"for (ptrdiff_t {index} = {start}; {index} < {end}; {advance}) {{", loop.body

@@ -71,12 +71,13 @@ class KernelView:
 
 @dataclass(frozen=True, slots=True)
 class TemporaryView:
-    """A pointer into the workspace."""
+    """A pointer into the workspace; `each` is how far those of two threads are apart."""
 
     kind: str
     identifier: str
     offset: int
     shape: str
+    each: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class ProgramView:
     workspace_bytes: int
     statements: tuple[str, ...]
     saving: str
+    scratch: tuple[TemporaryView, ...]
     needs_params: bool
     counters: tuple[HyperparameterView, ...] = ()
 
@@ -109,6 +111,8 @@ class ModuleView:
     gather_offset: int
     flops: int
     portable: bool
+    threads: int
+    least_rows: int
     parameters: tuple[ArrayView, ...]
     state: tuple[ArrayView, ...]
     others: tuple[ArrayView, ...]

@@ -1,0 +1,98 @@
+"""Emitted C on several threads: the bits of one thread, whatever their number."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradwright as gw
+from codegen.c import assemble
+from tests.targets.emitted_c import WARNINGS
+
+ROWS = 7  # no number of threads divides it
+
+
+@gw.network
+def mixed(x: gw.f32["batch", 2, 10, 9], label: gw.i32["batch"]) -> Any:
+    h = gw.relu(gw.conv2d(x, 5, 3, padding=1, name="a"))
+    h = gw.max_pool2d(gw.batch_norm(h, name="n"), 2)
+    h = gw.relu(gw.conv2d(h, 6, 3, stride=2, padding=1, name="b"))
+    h = gw.dropout(gw.reshape(h, (h.shape[0], 6, 6)), 0.3)
+    h = gw.layer_norm(gw.multi_head_attention(h, 2, name="m", is_causal=True) + h, name="l")
+    states, _ = gw.lstm(h, 7, name="r")
+    scores = gw.dense(gw.flatten(states), 4, name="c")
+    return gw.outputs(loss=gw.cross_entropy(scores, label), scores=scores)
+
+
+@pytest.fixture
+def always_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads work together on the smallest networks too."""
+    monkeypatch.setattr(assemble, "WORTH_A_TEAM", 0)
+    quick = assemble.FAST_FLAGS.replace("-O3", "-O2 -ftree-vectorize")
+    monkeypatch.setattr(assemble, "FAST_FLAGS", quick)
+    monkeypatch.setenv("CC", "gcc")
+
+
+def arrays(model: ModuleType) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    shape = [ROWS if isinstance(s, str) else s for s in model.INPUTS["x"][0]]
+    return [rng.normal(size=shape).astype("float32"), rng.integers(0, 3, ROWS, dtype=np.int32)]
+
+
+def trained(model: ModuleType) -> dict[str, np.ndarray]:
+    """Parameters after three steps, the outputs and the gradients."""
+    params = model.init_params(seed=1)
+    state, given = model.init_state(params), arrays(model)
+    for _ in range(3):
+        model.train_step(params, state, *given)
+    _, grads = model.value_and_grad(params, *given)
+    scores = model.forward(params, given[0]).scores
+    return {**params, **{f"d {n}": g for n, g in grads.items()}, "scores": scores}
+
+
+def test_every_number_of_threads_gives_the_bits_of_one(
+    tmp_path: Path, always_together: None
+) -> None:
+    found = []
+    for threads in (1, 2, 3):
+        model = gw.compile(
+            mixed, target="c", batch=ROWS, threads=threads, out=tmp_path / str(threads),
+            optimizer=gw.adam(lr=0.01),
+        )  # fmt: skip
+        found.append(trained(model))
+    for name, expected in found[0].items():
+        assert np.any(expected), name
+        for other in found[1:]:
+            assert other[name].tobytes() == expected.tobytes(), name
+
+
+def test_threads_share_the_work(always_together: None) -> None:
+    source = gw.emit(mixed, target="c", batch=ROWS, threads=2)["mixed.c"]
+    assert "#pragma omp parallel num_threads(rows < 4 ? 1 : MIXED_THREADS)" in source
+    assert "planes.first" in source
+    assert "gw_first(team, rows)" in source
+
+
+def test_one_thread_needs_no_team() -> None:
+    files = gw.emit(mixed, target="c", batch=ROWS).values()
+    assert not any(word in text for text in files for word in ("openmp", "gw_team", "GW_WAIT"))
+
+
+@pytest.mark.parametrize("openmp", [(), ("-fopenmp",)])
+def test_the_source_is_clean_with_openmp_and_without(
+    openmp: tuple[str, ...], tmp_path: Path
+) -> None:
+    assert shutil.which("gcc")
+    for name, text in gw.emit(mixed, target="c", batch=ROWS, threads=3).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        ["gcc", *WARNINGS, *openmp, "-fsyntax-only", f"{tmp_path}/mixed.c"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
