@@ -4,7 +4,7 @@
 
     float lanes[28] = {0}
     for q < 28: lanes[q] += x[p, q]           neighbours in memory, neighbours in lanes
-    total += the total of the lanes           once, behind all loops of the sum
+    total = the total of the lanes            once, behind all loops of the sum
 
 One running sum waits for itself at every addition; lanes are added as vectors. How many lanes there
 are depends on the size of the index alone, so that a sum has one order on every machine.
@@ -30,20 +30,20 @@ USUAL_LANES = 32  # where no divisor of the size will do
 def in_lanes(
     value: Symbol, dtype: DType, start: Expr, loops: tuple[Statement, ...]
 ) -> tuple[Statement, ...]:
-    """The loops that accumulate into `value`, over lanes if they can be; around them, the lanes."""
-    term = _innermost(loops)
+    """The value and the loops that accumulate into it, over lanes if that can be."""
+    term, size = _innermost(loops), _longest(loops)
+    plain = (Local(value, dtype, start, changes=True), *loops)
     if term is None or term.place != value or not _runs_along_memory(term, loops):
-        return loops
-    size = _longest(loops)
+        return plain
     if size is None or size < WORTH_LANES:
-        return loops
+        return plain
     count = lane_count(size)
     name = Symbol(f"{value.name}_lanes", real=True)
     kind: Literal["sum", "max"] = term.kind
     return (
         Local(name, dtype, start, (count,), changes=True),
         *(_with_lanes(s, str(name.name), count) for s in loops),
-        Fold(value, kind, name, count),
+        Fold(value, dtype, kind, name, count),
     )
 
 

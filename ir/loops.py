@@ -8,7 +8,7 @@
                 | Store place value                                   place = value
                 | Accumulate place kind value                         place += value, or its maximum
                 | Choose best place value position                    running argmax
-                | Fold place kind lanes                               place += the lanes' total
+                | Fold name kind lanes                                a scalar: the lanes' total
                 | Contract rows columns terms left right { Statement… }    a register-tiled sum
                 | Dot place factor left right index                   an inner product
     place     ::= Access of a parameter or of a local array | Symbol of a scalar local
@@ -138,9 +138,10 @@ class Choose:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """`place += total of the lanes`, or `place = max(place, …)`; in one order, by halves."""
+    """A scalar that is the sum or the maximum of an array's elements; in one order, by halves."""
 
-    place: Place
+    symbol: Symbol
+    dtype: DType
     kind: Literal["sum", "max"]
     lanes: Symbol
     count: int

@@ -316,12 +316,10 @@ class StatementPrinter:
         return ["{", *(INDENT + line for line in inner), "}"]
 
     def _fold(self, fold: Fold) -> str:
-        place, lanes = self._place(fold.place), self.spell(fold.lanes)
-        if fold.kind == "sum":
-            self.scalars.helpers.add("gw_total")
-            return f"{place} += gw_total({lanes}, {fold.count});"
-        self.scalars.helpers |= {"gw_larger", "gw_largest"}
-        return f"{place} = gw_larger({place}, gw_largest({lanes}, {fold.count}));"
+        function = "gw_total" if fold.kind == "sum" else "gw_largest"
+        self.scalars.helpers |= {function} | ({"gw_larger"} if fold.kind == "max" else set())
+        call = f"{function}({self.spell(fold.lanes)}, {fold.count})"
+        return f"const {C_TYPES[fold.dtype]} {self.spell(fold.symbol)} = {call};"
 
     def _choose(self, statement: Choose) -> list[str]:
         """Without a branch, so that neighbouring places are chosen side by side."""

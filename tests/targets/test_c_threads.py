@@ -13,7 +13,7 @@ import pytest
 
 import gradwright as gw
 from codegen.c import assemble
-from tests.targets.emitted_c import WARNINGS
+from tests.targets.emitted_c import warnings
 
 ROWS = 7  # no number of threads divides it
 
@@ -92,7 +92,7 @@ def test_the_source_is_clean_with_openmp_and_without(
     for name, text in gw.emit(mixed, target="c", batch=ROWS, threads=3).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     done = subprocess.run(
-        ["gcc", *WARNINGS, *openmp, "-fsyntax-only", f"{tmp_path}/mixed.c"],
+        ["gcc", *warnings("gcc"), *openmp, "-fsyntax-only", f"{tmp_path}/mixed.c"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
