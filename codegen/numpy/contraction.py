@@ -302,7 +302,7 @@ def _matrix(total: Sum, group: Factor, plan: Plan, sides: tuple[Frame, Frame]) -
     stack = plan.stack if set(plan.stack) & set(mine) else ()
     frame = stack + sides[0] + sides[1]
     held = tuple(r for r in frame if r.index in group.axes)
-    value = _valued(total, group, held)
+    value = _valued(total, _made(total, group, held), held)
     if not _is_matrix(w, value, sides):
         place = w.place(w.name("t"), sizes_of(held), total.dtype)
         w.say(f"np.copyto({place}, {value.text})")
@@ -312,6 +312,16 @@ def _matrix(total: Sum, group: Factor, plan: Plan, sides: tuple[Frame, Frame]) -
     sizes = [w.size(r.size) if r.index in group.axes else "1" for r in stack]
     sizes += [w.count_text(sizes_of(a)) for a in sides if a or plan.stack]
     return f"{RESHAPED.sub('', value.text)}.reshape({', '.join(sizes)})"
+
+
+def _made(total: Sum, group: Factor, held: Frame) -> Factor:
+    """An operand that is worked out is made as its arrays lie: BLAS reads it either way."""
+    frame = _natural(total, group)
+    if isinstance(group.product, Access) or group.masks or len(held) != 2 or frame == held:
+        return group
+    value = _valued(total, group, frame)
+    name = _named(total.w, value.text)
+    return Factor(total.w.hold(name, frame, total.dtype, value), group.axes)
 
 
 def _is_matrix(w: Writer, value: Operand, sides: tuple[Frame, Frame]) -> bool:

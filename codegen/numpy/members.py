@@ -21,7 +21,7 @@ from codegen.numpy.evaluate import Evaluation, truth
 from codegen.numpy.gathers import positions
 from codegen.numpy.ops import Lowering
 from codegen.numpy.padding import covered
-from codegen.numpy.reductions import write_reduction
+from codegen.numpy.reductions import across, write_reduction
 from codegen.numpy.writer import Frame, Operand, Writer, frame_of
 from ir.affine import linear
 from ir.expression import Access
@@ -116,6 +116,8 @@ def _max(w: Writer, d: Definition, space: Frame, masks: list[Any], name: str) ->
         positions = [0]
     else:
         positions = [i for i, r in enumerate(frame) if r in d.over]
+    if positions == [1] and len(frame) == 2:
+        terms, positions = across(w, terms, frame)
     kept = tuple(r for r in frame if r.index not in {o.index for o in d.over})
     write_reduction(w, "maximum", terms.text, positions, name, kept, d.dtype)
     result = Evaluation(w, space).of(w.hold(name, kept, d.dtype))
