@@ -184,6 +184,8 @@ def main() -> int:
     parser.add_argument("--check", default="", help="a part of the checks' names")
     options = parser.parse_args()
     chosen = [s for s in SPECIMENS if options.only in s.id]
+    if not chosen:
+        parser.error(f"no specimen has {options.only!r} in its name")
     wrong: list[str] = []
     print("| check | specimens | failed | processor seconds |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as base:
