@@ -15,6 +15,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,11 @@ def run(made: Path, emulator: tuple[str, ...] = ()) -> bytes:
     done = subprocess.run([*emulator, str(made)], capture_output=True, check=False)
     assert done.returncode == 0, (done.returncode, done.stderr.decode()[:3000])
     return done.stdout
+
+
+def digest(results: dict[str, np.ndarray]) -> str:
+    """One digest of all results, whatever the order of bytes."""
+    whole = sha256()
+    for name, values in results.items():
+        whole.update(name.encode() + values.astype(values.dtype.newbyteorder("<")).tobytes())
+    return whole.hexdigest()[:16]

@@ -18,7 +18,10 @@ from types import ModuleType
 import sympy
 
 import gradwright as gw
+from codegen.c.emit import emit as emit_c
+from codegen.numpy.emit import emit as emit_numpy
 from compiler.driver import lowered
+from compiler.schedule import loop_nest
 from ir.kernel import Module
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -62,6 +65,11 @@ class Specimen:
             optimizer=self.optimizer,
             portable=portable,
         )
+
+    def texts(self) -> dict[str, str]:
+        """What is emitted for both targets, by file name."""
+        module = self.module()
+        return emit_c(module, loop_nest) | emit_numpy(module)
 
     def network(self) -> gw.Network:
         """The network: a name of the file, or what a function there makes of the arguments."""
@@ -110,3 +118,4 @@ SPECIMENS = (
     Specimen("", "lstm", batch=4, optimizer=gw.adam(lr=0.01)),
     Specimen("", "mixed", batch=16, optimizer=gw.adam(lr=0.01)),
 )
+REFERENCES = ("mnist_mlp", "lenet5", "gpt", "lstm", "mixed")  # their names, where a few are enough

@@ -17,17 +17,15 @@ import argparse
 import sys
 import tempfile
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from codegen.c.assemble import FAST_FLAGS, PORTABLE_FLAGS
-from tests.targets.drive import Drive, program, run
-from tests.targets.specimens import SPECIMENS
+from tests.targets.drive import Drive, digest, program, run
+from tests.targets.specimens import REFERENCES, SPECIMENS
 from tests.torture.emitted_c import complaint
 
-REFERENCES = ("mnist_mlp", "lenet5", "gpt", "lstm", "mixed")
 BOUND = {"float32": 2e-5, "float64": 4e-14}
 ORDERS = {"s390x-linux-gnu": ">"}
 TARGETS = {
@@ -36,7 +34,7 @@ TARGETS = {
     "riscv64-linux-gnu": "qemu-riscv64",
     "s390x-linux-gnu": "qemu-s390x",
 }
-EXTRA = {  # gcc 12 computes floats as doubles on s390x unless it is told; NEON rounds to zero
+EXTRA = {  # gcc 12 computes floats as doubles on s390x unless it is told
     "s390x-linux-gnu": ["-fexcess-precision=fast"],
     "arm-linux-gnueabihf": ["-mfpu=neon-vfpv4"],
 }
@@ -72,14 +70,6 @@ def said(drive: Drive, machine: Machine, flags: str, steps: int) -> dict[str, np
     kept = [f for f in flags.split() if f != "-march=native"]
     made = program([drive], [*machine.command, *kept, f"-DSTEPS={steps}"])
     return drive.results(run(made, machine.emulator), machine.order)
-
-
-def digest(results: dict[str, np.ndarray]) -> str:
-    """One digest of all results, whatever the order of bytes."""
-    whole = sha256()
-    for name, values in results.items():
-        whole.update(name.encode() + values.astype(values.dtype.newbyteorder("<")).tobytes())
-    return whole.hexdigest()[:16]
 
 
 def errors(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> dict[str, float]:
