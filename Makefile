@@ -5,7 +5,7 @@ MODEL ?= examples/mnist_mlp.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check peers bench pages docs generated clean
+.PHONY: help train test torture check peers bench pages docs generated clean
 .DELETE_ON_ERROR:
 
 help: ## Show what can be made
@@ -25,6 +25,11 @@ train: .venv/ready-test ## Train the MNIST perceptron (without MNIST: the 8x8 di
 test: .venv/ready-test ## Run the tests (no network, no torch)
 	$(BIN)/python -m pytest -n 2 -q $(ARGS)
 
+torture: .venv/ready-test ## Run the long versions of the tests: hours, a table each
+	@status=0; for topic in $(basename $(notdir $(wildcard tests/torture/*.py))); do \
+	    echo; echo "## $$topic"; echo; $(BIN)/python -m tests.torture.$$topic || status=1; \
+	done; exit $$status
+
 check: .venv/ready-test+dev ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -43,7 +48,7 @@ docs: .venv/ready-docs ## Build the documents as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 generated: .venv/ready-test ## Emit generated/ afresh
-	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py
+	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py tests/test_portable.py
 
 clean: ## Remove the environment, caches and build leftovers
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
