@@ -43,6 +43,12 @@ class Trace:
     def claim(self, name: str, what: str, at: Origin | None) -> str:
         """A name that the user gave: checked, and not taken."""
         check_name(name, what, at)
+        if what == "input" and name in (f"{self.name}_params", f"{self.name}_state"):
+            raise InvalidNameError(
+                f"the name {name!r} is what emitted C calls a type of {self.name}",
+                at=at,
+                fix="give the input another name",
+            )
         taken = {identifier(n): n for n in self.names}
         if identifier(name) in taken:
             raise InvalidNameError(

@@ -32,7 +32,17 @@ _RESERVED = frozenset(
     "clock rand abs div index rows workspace params grads state seed order batch loss NULL "
     "INFINITY NAN I errno stdin stdout stderr int8_t int16_t int32_t int64_t uint8_t uint16_t "
     "uint32_t uint64_t size_t real np numpy np_ float32 float64 int32 int64 range len sum max min "
-    "print type list dict tuple set id input open object".split()
+    "print type list dict tuple set id input open object "
+    # what emitted modules call their own parts, and C what its compilers and headers bring along
+    "NAME TARGET DTYPE MODEL_HASH MAX_BATCH PARAM_SHAPES GRADIENT_NAMES INPUTS OUTPUTS LOSS "
+    "STATE_SHAPES HYPERPARAMETERS INDEX_LIMITS WORKSPACE_BYTES FLOPS_PER_STEP FLAGS BUILD_ID "
+    "Array Arrays Outputs BuildError Path NamedTuple platform shlex subprocess annotations "
+    "init_params init_state forward value_and_grad train_step train_epoch "
+    "ptrdiff_t wchar_t intptr_t uintptr_t intmax_t uintmax_t memcpy memset memmove linux unix "
+    "i386 EOF BUFSIZ HUGE MAXFLOAT DECIMAL_DIG".split()
+)
+_MACRO = re.compile(
+    r"(U?INT[A-Z0-9_]*|PTRDIFF|SIZE|WCHAR|WINT|SIG|FLT|DBL|LDBL|FP|HUGE|MATH|M)_[A-Z0-9_]+\Z"
 )
 
 
@@ -72,7 +82,7 @@ def check_name(name: object, what: str, at: Origin | None = None) -> str:
 def identifier(name: str) -> str:
     """The spelling of a checked name in emitted source: `fc1.W` is `fc1_W`."""
     flat = name.replace(".", "_")
-    return flat + "_" if flat in _RESERVED else flat
+    return flat + "_" if flat in _RESERVED or _MACRO.match(flat) else flat
 
 
 def fresh(base: str, taken: set[str]) -> str:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from math import prod
 
 from codegen.c.scalars import C_TYPES, ScalarPrinter
-from codegen.c.statements import INDENT, Function, print_nest
+from codegen.c.statements import INDENT, ROWS, TEAM, Function, print_nest
 from codegen.c.views import (
     ArrayView,
     HyperparameterView,
@@ -36,7 +36,7 @@ from ir.text import equation
 # What the public functions and the loader call something of their own.
 _WORDS = """
     base total count losses first code i ctypes operator os hashlib stat tempfile threading
-    shutil
+    shutil team
 """
 OWN_NAMES = frozenset(_WORDS.split())
 ALIGNMENT = 64
@@ -288,7 +288,7 @@ def _recurrence(step: Loop, index: str) -> str:
 
 
 def _call(kernels: Kernels, function: Function, spelled: dict[str, str]) -> str:
-    arguments = [a if a in ("rows", "team") else spelled[a] for a in function.arguments]
+    arguments = [a[1:] if a in (ROWS, TEAM) else spelled[a] for a in function.arguments]
     call = f"{function.name}({', '.join(arguments)});"
     if kernels.threads == 1:
         return call

@@ -42,6 +42,8 @@ from ir.names import identifier
 from ir.program import Shape
 
 INDENT = "    "
+ROWS, TEAM = ".rows", ".team"
+"""What a kernel takes besides buffers: names that no tensor can have."""
 
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
@@ -136,10 +138,10 @@ def print_nest(nest: Nest, real: str, threads: int = 1) -> Function:
     sized = any(re.search(r"\brows\b", line) for line in lines)
     if not sized:
         del declared["rows"]
-    arguments = (["rows"] if sized else []) + [str(t.name) for t in nest.free]
+    arguments = ([ROWS] if sized else []) + [str(t.name) for t in nest.free]
     if shared:
         declared = {"team": "gw_team team"} | declared
-        arguments = ["team", *arguments]
+        arguments = [TEAM, *arguments]
     return Function(
         nest.name,
         tuple(declared.values()) or ("void",),

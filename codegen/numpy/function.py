@@ -251,7 +251,8 @@ def _renamed(w: Writer, old: str, new: str) -> str:
 
 
 def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w.]){name}(?!\w)")
+    """The array of that name; `out=` is the keyword of a call, whatever arrays are called."""
+    return re.compile(rf"(?<![\w.]){name}(?!\w|=[^=])")
 
 
 def _may_change(w: Writer, member: Definition) -> bool:
