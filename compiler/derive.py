@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import sympy
 from sympy import Expr
 
 from compiler.closed_form import as_expression, closed_form
@@ -23,6 +22,7 @@ from compiler.derivative import derivative
 from compiler.explain import Explanation, Step, checked_name, explain
 from compiler.known_values import Factor, element_value, single_path
 from compiler.network import Network
+from compiler.tensor import expression as given
 from ir.program import Definition
 from ir.text import equation, expression
 
@@ -73,8 +73,9 @@ def derived(
     """
     if isinstance(what, Network):
         return _of_network(what, wrt, batch, values)
-    found = derivative(sympy.sympify(what), wrt)
-    return Derived("", expression(what), expression(wrt), (), (), (expression(found),), found)
+    body = given(what, "derive")  # a string is refused: SymPy would run it
+    found = derivative(body, wrt)
+    return Derived("", expression(body), expression(wrt), (), (), (expression(found),), found)
 
 
 def _of_network(

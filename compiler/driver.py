@@ -221,7 +221,7 @@ def write(files: dict[str, str], folder: Path) -> None:
 def load(path: Path) -> ModuleType:
     """Import an emitted Python file by its path."""
     resolved = path.resolve()
-    digest = hashlib.sha256(str(resolved).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:12]
     name = f"gradwright_generated_{digest}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None:

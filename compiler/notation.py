@@ -12,6 +12,7 @@ library (`compiler/oplib/`) is written with these names too; `define_as`, `eleme
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import NoneType
 from typing import Any, TypeAlias
 
 import sympy
@@ -61,6 +62,8 @@ def index(name: str, extent: int | str | sympy.Symbol | None = None) -> Index:
     check_name(name, "index", caller()[0])
     if isinstance(extent, str):
         return Index(name, size_symbol(check_name(extent, "size", caller()[0])))
+    if not isinstance(extent, (int, sympy.Expr, NoneType)) or isinstance(extent, bool):
+        raise RangeError(f"index {name} has no range {extent!r}", at=caller()[0])
     if isinstance(extent, (int, sympy.Integer)) and extent < 1:
         raise RangeError(f"index {name} needs a range of at least 1, got {extent}", at=caller()[0])
     return Index(name, int(extent) if isinstance(extent, sympy.Integer) else extent)

@@ -253,7 +253,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 def optimizer(name: str, **hyper: float) -> Optimizer:
     """An optimizer by name, as the command line takes it: `gw.optimizer("sgd", lr=0.1)`."""
-    if name not in OPTIMIZERS:
+    if not isinstance(name, str) or name not in OPTIMIZERS:
         raise InputError(f"no optimizer {name!r}", notes=(f"there are {', '.join(OPTIMIZERS)}",))
     return OPTIMIZERS[name](**hyper)
 

@@ -112,12 +112,12 @@ def elementwise(
     shapes = [o.shape for o in operands if isinstance(o, Tensor)]
     shape = broadcast(shapes, op)
     loops = tuple(Index(f"i{d}", s) for d, s in enumerate(shape))
-    return define_as(op, loops, function(*(_aligned(o, loops) for o in operands)), name=name)
+    return define_as(op, loops, function(*(_aligned(o, loops, op) for o in operands)), name=name)
 
 
-def _aligned(operand: Any, loops: tuple[Index, ...]) -> Any:
+def _aligned(operand: Any, loops: tuple[Index, ...], op: str) -> Any:
     if not isinstance(operand, Tensor):
-        return sympy.sympify(operand)
+        return expression(operand, op)
     mine = loops[len(loops) - len(operand.shape) :]
     return operand[tuple(0 if s == 1 else i for i, s in zip(mine, operand.shape, strict=True))]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,10 +96,15 @@ OptDataDir = Annotated[
 
 def main() -> None:
     """Run the command; a `GradwrightError` ends it with its report and exit code 2."""
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="gradwright")
     except GradwrightError as error:
         sys.stderr.write(error.report() + "\n")
+        sys.exit(2)
+    except OSError as error:  # a path that the system refuses, a pipe that was closed
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(2)
 
 

@@ -30,8 +30,12 @@ class Origin:
 
     @property
     def short(self) -> str:
-        """`mnist_mlp.py:12`: the form used in messages and in emitted comments."""
-        return f"{Path(self.path).name}:{self.line}"
+        """`mnist_mlp.py:12`: the form used in messages and in emitted comments.
+
+        A file may be called anything; what could end a comment or a line there becomes `_`.
+        """
+        name = Path(self.path).name.strip("<>")
+        return f"{''.join(c if c.isalnum() or c in '._-+ ' else '_' for c in name)}:{self.line}"
 
 
 class GradwrightError(Exception):

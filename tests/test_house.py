@@ -170,6 +170,64 @@ def test_no_path_of_a_machine_is_tracked() -> None:
     assert found == []
 
 
+DANGEROUS = {
+    "eval", "exec", "compile", "__import__", "lambdify", "parse_expr", "parse_latex", "mktemp",
+    "os.system", "os.popen",
+}  # fmt: skip
+UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "yaml", "cPickle", "telnetlib"}
+# The model file is a program that the user asks us to run; `compile` is also a name of ours.
+MAY_RUN = {"gradwright/model_file.py": {"exec", "compile"}}
+# Bytecode in `__pycache__`, which Python itself trusts as much.
+MAY_LOAD = {"codegen/render.py": {"marshal"}}
+
+
+def dangerous(tree: ast.AST) -> set[str]:
+    """Calls that run text as a program, or read a file as one."""
+    found = set()
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        last = name.split(".")[-1]
+        last = name if name.startswith("os.") else last
+        keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
+        if last in DANGEROUS and (last != "compile" or name == "compile"):
+            found.add(last)
+        if keywords.get("shell", "False") != "False":
+            found.add("shell")
+        if name.endswith("np.load") and keywords.get("allow_pickle") != "False":
+            found.add("np.load")
+        if last == "sympify" and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+            found.add("sympify")
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["eval(x)", "os.system(x)", "run(x, shell=True)", "np.load(x)", "sympify('x')", "exec(x)"],
+)
+def test_the_search_finds_danger(line: str) -> None:
+    assert dangerous(ast.parse(line))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nothing_read_is_run(path: Path) -> None:
+    """No pickle, no eval, no shell: what a file or a name says is never a program."""
+    found = dangerous(ast.parse(path.read_text(encoding="utf-8")))
+    assert found <= MAY_RUN.get(name_of(path), set())
+    assert roots(path) & UNSAFE_MODULES <= MAY_LOAD.get(name_of(path), set())
+
+
+def test_nothing_is_fetched_without_tls() -> None:
+    found = [
+        f"{name_of(path)}: {line.strip()}"
+        for path in MODULES
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"http://(?!www\.w3\.org/)", line)
+    ]
+    assert found == []
+
+
 # ---------------------------------------------------------------- the package
 
 

@@ -102,7 +102,11 @@ def _mnist_or_digits(say: Callable[[str], None], progress: Report, origin: Origi
 
 
 def _folder(path: Path) -> Dataset:
-    if not path.is_dir():
+    try:
+        found = path.is_dir()
+    except OSError:  # a name that the system refuses, a folder that is closed to us
+        found = False
+    if not found:
         raise DataError(
             f"--data {path} is neither auto, mnist, digits nor a folder",
             fix="name a folder that holds the four IDX files",
