@@ -73,8 +73,7 @@ def _loop(body: tuple[Statement, ...]) -> For | None:
     """The innermost loop, if nothing but loads stands between it and the term."""
     last = body[-1]
     if isinstance(last, For):
-        deeper = _loop(last.body)
-        return last if deeper is None and not isinstance(last.body[-1], If) else deeper
+        return last if isinstance(last.body[-1], Accumulate) else _loop(last.body)
     return _loop(last.body) if isinstance(last, If) else None
 
 

@@ -419,3 +419,12 @@ def factor_in_bounds_under_a_condition():
     i, j, k, r = gw.index("i", 2), gw.index("j", 2), gw.index("k", 1), gw.index("r", 1)
     h = gw.define((i, gw.index("l", 6), k), sympy.sin(b[i, gw.index("l", 6), k]))
     return gw.define((i, j, k), gw.sum(h[j, -r, 2 * k + r] * a[r + j + 2], over=r))
+
+
+@case
+def mean_of_a_wrapped_window():
+    """Schedule: a condition inside the innermost loop of a sum in lanes."""
+    a = normal("a", 2, 8, 5)
+    i, j, k = gw.index("i", 2), gw.index("j", 8), gw.index("k", 8)
+    r, s = gw.index("r", 1), gw.index("s", 8)
+    return gw.define((i, j, k), gw.mean(a[(i + s) % 2, s, r + i + 2], over=(r, s)))
