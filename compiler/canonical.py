@@ -20,7 +20,16 @@ from sympy.core.relational import Relational
 
 from ir.affine import linear
 from ir.errors import IndexLanguageError, InvalidNameError, Origin
-from ir.expression import Access, FloorDiv, Index, Random, Reduce, Remainder, index_symbol
+from ir.expression import (
+    Access,
+    FloorDiv,
+    Index,
+    Random,
+    Reduce,
+    Remainder,
+    accesses,
+    index_symbol,
+)
 from ir.program import Size
 
 SCALAR_FUNCTIONS = (
@@ -90,7 +99,7 @@ class Scope:
 def canonical(node: Any, scope: Scope) -> Any:
     """The same expression over the symbols of the IR."""
     if isinstance(node, Access):
-        return Access(node.args[0], *(linear(canonical(e, scope)).expr() for e in node.indices))
+        return Access(node.args[0], *(_index(e, node, scope) for e in node.indices))
     if isinstance(node, Reduce):
         return _reduce(node, scope)
     if isinstance(node, Random):
@@ -112,6 +121,19 @@ def canonical(node: Any, scope: Scope) -> Any:
     if isinstance(node, Relational):
         args = [_as_index(a) for a in args]
     return node if tuple(args) == node.args else node.func(*args)
+
+
+def _index(index: Any, access: Access, scope: Scope) -> Any:
+    """An index in linear form; the elements in it are those of integer tensors."""
+    form = linear(canonical(index, scope))
+    for inner in accesses(form.expr()):
+        if not inner.is_integer:
+            raise IndexLanguageError(
+                f"{inner} indexes {access.tensor}, but it is no integer",
+                at=scope.origin,
+                fix=f"declare {inner.tensor} as gw.i32, or make it with gw.argmax",
+            )
+    return form.expr()
 
 
 def _reduce(node: Reduce, scope: Scope) -> Reduce:

@@ -59,9 +59,9 @@ def read(name: str, indices: tuple[Symbol, ...], body: Expr, context: Context) -
     """The line in canonical form, with its own symbol for every index."""
     scope = Scope(context.batch, context.origin)
     own = tuple(scope.bind(i) for i in indices)
-    if len(set(own)) != len(own):
+    if len(set(indices)) != len(indices):
         raise IndexLanguageError(
-            f"{name}: an output index stands twice in {tuple(str(i) for i in indices)}",
+            f"{name}: an output index stands twice in ({', '.join(map(str, indices))})",
             at=context.origin,
         )
     return Line(name, own, without_ite(canonical(body, scope)), dict(scope.given), scope, context)
