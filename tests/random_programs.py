@@ -184,7 +184,8 @@ class _Writer:
         if kind <= 3:
             return self.access(env, loose)
         if kind <= 5:
-            return unary(self.pick, self.value(env, depth - 1, loose))
+            inner = self.value(env, depth - 1, loose)
+            return unary(self.pick, inner, branching=not self.masked)
         if kind <= 7:
             first, second = self.value(env, depth - 1, loose), self.value(env, depth - 1)
             return binary(self.pick, first, second)
@@ -504,6 +505,11 @@ def load(bundle: Sequence[RandomProgram], folder: Path, name: str = "sample") ->
     """The network of these programs, from a file in the folder."""
     path = folder / f"{name}.py"
     path.write_text(text(bundle, name), encoding="utf-8")
+    return imported(path, name)
+
+
+def imported(path: Path, name: str) -> gw.Network:
+    """The network of this name in a file."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

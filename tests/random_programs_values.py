@@ -151,9 +151,9 @@ UNARY: tuple[Callable[[Value], Value], ...] = (
 )
 
 
-def unary(pick: Pick, v: Value) -> Value:
-    """A function of the value."""
-    return scaled(UNARY[pick(len(UNARY))](v), 8.0)
+def unary(pick: Pick, v: Value, *, branching: bool = True) -> Value:
+    """A function of the value; `branching` allows the last, a choice, which must be in bounds."""
+    return scaled(UNARY[pick(len(UNARY) - (not branching))](v), 8.0)
 
 
 def binary(pick: Pick, a: Value, b: Value) -> Value:
