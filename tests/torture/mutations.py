@@ -1,0 +1,136 @@
+"""Break the compiler on purpose, and see whether the tests notice.
+
+    python -m tests.torture.mutations                    # all of them; a Markdown table
+    python -m tests.torture.mutations --only fusion      # of one area, or of one file
+    python -m tests.torture.mutations --check            # whether every edit still fits the source
+
+A mutation is one edit of one file: a mistake that somebody could make. Each is made in a copy of
+the tree, never here, and the tests run there until one fails, those of the area first. One that no
+test notices survives; the exit code is 1 if more than one in twenty does, or if a text is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.torture.mutation_list import MUTATIONS, Mutation
+
+HOME = Path(__file__).resolve().parents[2]
+COPIED = ("compiler", "ir", "codegen", "gradwright", "tests", "examples", "pyproject.toml")
+SECONDS = 600  # for the tests of one stage; what hangs is noticed too
+
+RANDOM = ["tests/test_random_programs.py", "-k", "seed[0] or seed[1] or seed[2]"]
+MEANING = ["tests/test_deltas.py", "tests/test_expression.py", "tests/test_differentiate.py"]
+QUICK = "not conv2d and not stride3 and not keep_values and not jacobian"
+FIRST = {
+    "differentiation": [*MEANING, "-k", QUICK],
+    "index algebra": [*MEANING, "-k", QUICK],
+    "stabilisation": ["tests/test_stability.py"],
+    "fusion": ["tests/test_pipeline.py", "tests/test_optimizers.py"],
+    "memory plan": ["tests/test_memory.py", "tests/targets/test_numpy_workspace.py"],
+    "contractions": ["tests/targets/test_c_target.py"],
+    "C templates": ["tests/targets/test_c_target.py", "tests/test_c_math.py"],
+    "NumPy templates": ["tests/targets/test_numpy_target.py"],
+}
+LAST = ["tests/test_differentiate.py", "tests/targets", "tests/test_second_derivatives.py"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the tests said of one mutation, and how long they took."""
+
+    mutation: Mutation
+    noticed_by: str
+    seconds: float
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="break the compiler and run its tests")
+    parser.add_argument("--only", default="", help="part of an area's or a file's name")
+    parser.add_argument("--check", action="store_true", help="do not run, only look")
+    parser.add_argument("--from", dest="first", type=int, default=0, help="number to begin with")
+    said = parser.parse_args()
+    stale = [m for m in MUTATIONS if (HOME / m.file).read_text(encoding="utf-8").count(m.old) != 1]
+    for m in stale:
+        print(f"{m.file} does not hold this text once: {m.old!r}")
+    if said.check or stale:
+        return bool(stale)
+    chosen = [m for m in MUTATIONS if said.only in m.area or said.only in m.file][said.first :]
+    with tempfile.TemporaryDirectory() as folder:
+        verdicts = [_tried(m, _copy(Path(folder))) for m in chosen]
+    print(table(verdicts))
+    survived = sum(not v.noticed_by for v in verdicts)
+    return int(survived > len(verdicts) / 20)
+
+
+def _copy(folder: Path) -> Path:
+    """A fresh copy of what the tests need."""
+    copy = folder / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for name in COPIED:
+        source = HOME / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    return copy
+
+
+def _tried(mutation: Mutation, copy: Path) -> Verdict:
+    path, begun = copy / mutation.file, time.monotonic()
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+    noticed = next(
+        (found for t in (FIRST[mutation.area], RANDOM, LAST) if (found := _run(t, copy))), ""
+    )
+    verdict = Verdict(mutation, noticed, time.monotonic() - begun)
+    print(f"{verdict.seconds:4.0f} s  {noticed or 'SURVIVED'}  {mutation}", flush=True)
+    return verdict
+
+
+def _run(tests: list[str], copy: Path) -> str:
+    """The first test that failed, or nothing."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    inside = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=copy,
+            env=inside,
+            timeout=SECONDS,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "a test that never ended"
+    if done.returncode == 0:
+        return ""
+    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return failed[0].split(" - ")[0].split(" ", 1)[1] if failed else f"exit code {done.returncode}"
+
+
+def table(verdicts: list[Verdict]) -> str:
+    """A line an area, then the survivors."""
+    lines = ["| area | edits | noticed | survived |", "|---|---:|---:|---:|"]
+    for area in FIRST:
+        mine = [v for v in verdicts if v.mutation.area == area]
+        noticed = sum(bool(v.noticed_by) for v in mine)
+        lines.append(f"| {area} | {len(mine)} | {noticed} | {len(mine) - noticed} |")
+    noticed = sum(bool(v.noticed_by) for v in verdicts)
+    lines.append(f"| all | {len(verdicts)} | {noticed} | {len(verdicts) - noticed} |")
+    lines += [f"\nsurvived: {v.mutation}" for v in verdicts if not v.noticed_by]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
