@@ -47,8 +47,9 @@ pages: .venv/ready-pages ## Open the inspection pages in headless Chromium and u
 docs: .venv/ready-docs ## Build the documents as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
-generated: .venv/ready-test ## Emit generated/ afresh
-	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py tests/test_portable.py
+generated: .venv/ready-test ## Emit generated/ and the README's quotations afresh
+	GRADWRIGHT_UPDATE=1 $(BIN)/python -m pytest -q tests/test_generated.py tests/test_portable.py \
+	    tests/test_docs.py::test_the_readme_quotes_what_is_emitted
 
 clean: ## Remove the environment, caches and build leftovers
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
