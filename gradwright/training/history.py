@@ -85,6 +85,8 @@ def _row(measured: Measured) -> dict[str, Any]:
 
 
 def _measured(row: dict[str, str]) -> Measured:
+    if None in row:
+        raise ValueError("more figures than columns")
     plain: dict[str, Any] = {name: _value(row[name], _HINTS[name]) for name in _PLAIN}
     families: dict[str, dict[str, float]] = {name: {} for name in _FAMILIES}
     for column, text in row.items():

@@ -31,6 +31,9 @@ from ir.errors import DataError
 MAX_BYTES = 4 * 2**30
 """No file may declare more than this; MNIST's largest has 47 MB."""
 
+UNPACKED, FREE_BYTES = 100, 64 * 2**20
+"""Beyond 64 MiB, a gzip file may not declare more than 100 times its size; MNIST's declare 5."""
+
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """Type byte of the header to NumPy's name of the type."""
 
@@ -137,7 +140,14 @@ class _Gzip:
         return inflated
 
     def announce(self, total: int) -> None:
-        """The decompressed length is known only at the end: `finish` compares it."""
+        """The decompressed length is known only at the end, where `finish` compares it.
+
+        What no data set of pictures comes to is refused before it is allocated.
+        """
+        packed = os.fstat(self.file.fileno()).st_size
+        if total > max(FREE_BYTES, UNPACKED * packed):
+            most = f"at most {UNPACKED} times the file's {packed} bytes"
+            raise refusal(self.path, "declared size", most, f"{total} bytes")
 
     def finish(self) -> None:
         """Ask for one byte more than the header declares, then for the end of the file."""

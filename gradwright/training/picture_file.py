@@ -9,6 +9,9 @@ is, turned to bright on black. Needs the extra `predict`. It does not find digit
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,8 @@ from gradwright.training.extras import extra
 from ir.errors import DataError
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF")
-PIXELS = 25_000_000
+PIXELS, SIDE = 25_000_000, 1024
+"""More pixels are refused, before anything is allocated; a longer side is made smaller at once."""
 FAINT = 0.1
 """Below this share of the brightest pixel, it is background."""
 
@@ -38,11 +42,13 @@ def _grey(path: Path) -> NDArray[np.float64]:
     """The picture as it is, on white where it is transparent: 0 black, 1 white."""
     library = extra("PIL.Image", "predict")
     try:
-        with library.open(path, formats=FORMATS) as picture:
+        with _without_warnings(), library.open(path, formats=FORMATS) as picture:
             width, height = picture.size
             if width * height > PIXELS:
                 raise ValueError(f"{width}x{height} pixels, more than {PIXELS}")
             solid = picture.convert("RGBA")
+            if max(width, height) > SIDE:
+                solid.thumbnail((SIDE, SIDE))
             white = library.new("RGBA", solid.size, "white")
             grey = library.alpha_composite(white, solid).convert("L")
             return np.asarray(grey, np.float64) / 255
@@ -52,6 +58,14 @@ def _grey(path: Path) -> NDArray[np.float64]:
             notes=(f"found: {getattr(error, 'strerror', None) or error}",),
             fix=f"give a file of one of the kinds {', '.join(FORMATS)}",
         ) from None
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of what is refused here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _strokes(grey: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

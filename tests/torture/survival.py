@@ -394,6 +394,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     said = parser.parse_args()
     print(f"seed {said.seed}")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us behind
     loop.SAVE_SECONDS = loop.PIECE_SECONDS = 0.0
     trials, draw = Trials(), random.Random(said.seed)
     with tempfile.TemporaryDirectory() as folder:
