@@ -1,6 +1,7 @@
 """Presentation MathML of index notation: sums with limits, cases, fractions.
 
-    math(equation_markup(definition))     <math> y_{n,j} = Σ_{k=0}^{783} x_{n,k}·W_{k,j} </math>
+    math(markup(expr))                    <math> x_{n,k}·W_{k,j} </math>
+    line(definition)                      <math> y_{n,j} = Σ_{k=0}^{783} x_{n,k}·W_{k,j} </math>
 
 A browser renders MathML by itself: no font, no script and no network is needed. Every name is
 escaped here, and nothing else puts text into a page's mathematics. The printer knows what bodies of
@@ -10,7 +11,7 @@ the IR are made of; anything else is shown as text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
@@ -48,14 +49,21 @@ def markup(expr: Any) -> str:
     return text
 
 
-def definition_markup(d: Definition, adds: bool = False) -> str:
-    """A whole line: the element, `=` or `+=`, the sum with its limits, the body, its conditions."""
+def line(d: Definition, adds: bool = False, formula: Callable[[str], str] = math) -> str:
+    """A whole line: the element, `=` or `+=`, the sum with its limits, the body, its conditions.
+
+    Each condition is a formula of its own, so that a line with many can be broken between them.
+    """
+    return " ".join(map(formula, [_equation(d, adds), *_conditions(d)]))
+
+
+def _equation(d: Definition, adds: bool) -> str:
     sign = "+=" if adds or d.reduce == "scatter" else "="
     body = markup(d.body)
     if d.reduce in ("sum", "max", "argmax"):
         bare = isinstance(d.body, sympy.Add)
         body = _reduction(d.reduce, d.over) + (_fenced(body) if bare else body)
-    return f"{markup(d.access())}{_op(sign)}{body}{_where(d)}"
+    return f"{markup(d.access())}{_op(sign)}{body}"
 
 
 def partial_markup(of: str, by: Any) -> str:
@@ -74,14 +82,14 @@ def equal_markup(left: Any, right: Any) -> str:
     return f"{markup(left)}{_op('=')}{markup(right)}"
 
 
-def _where(d: Definition) -> str:
+def _conditions(d: Definition) -> list[str]:
     said = [markup(c) for c in d.where]
     if d.reduce == "scatter":
         said = [_limit(r) for r in d.indices] + said
-    if not said:
-        return ""
     word = "over" if d.reduce == "scatter" else "where"
-    return f"<mspace width='1em'/><mtext>{word}&nbsp;</mtext>{_op(',').join(said)}"
+    first = [f"<mspace width='1em'/><mtext>{word}&nbsp;</mtext>"] + [""] * len(said)
+    last = [_op(",")] * (len(said) - 1) + [""]
+    return [before + one + after for before, one, after in zip(first, said, last, strict=False)]
 
 
 def _limit(r: Range) -> str:

@@ -12,7 +12,7 @@ escapes. Long C kernels are shown up to a number of lines, with the place where 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -88,27 +88,25 @@ def memory_plan_picture(r: Report) -> str:
 
 def fragment(d: Derived) -> str:
     """The derivation for a notebook: the adjoint, and a line a step. No script, no addresses."""
-    lines = _result_markup(d) if d.explanation else [mathml.markup(d.expr)]
-    receives = [mathml.definition_markup(s.receives, bool(s.total)) for s in d.steps]
+    shown = mathml.displayed
+    lines = _result_lines(d, shown) if d.explanation else [shown(mathml.markup(d.expr))]
+    rows = [(s.origin, mathml.line(s.receives, bool(s.total), shown)) for s in d.steps]
     view = {
         "title": f"∂{d.loss}/∂{d.wrt}",
-        "result": [Markup(mathml.displayed(line)) for line in lines],
-        "rows": [
-            (s.origin, Markup(mathml.displayed(line)))
-            for s, line in zip(d.steps, receives, strict=True)
-        ],
+        "result": [Markup(line) for line in lines],
+        "rows": [(origin, Markup(line)) for origin, line in rows],
     }
     return render("fragment.html.jinja", view)
 
 
 def _result(d: Derived) -> tuple[Markup, ...]:
-    return tuple(map(_math, _result_markup(d)))
+    return tuple(map(Markup, _result_lines(d, mathml.math)))
 
 
-def _result_markup(d: Derived) -> list[str]:
-    lines = [mathml.definition_markup(x) for x in d.lines]
+def _result_lines(d: Derived, formula: Callable[[str], str]) -> list[str]:
+    lines = [mathml.line(x, formula=formula) for x in d.lines]
     if d.is_written_out:
-        lines.append(_equals(f"<mi>d_{Markup.escape(d.wrt)}</mi>", d.expr))
+        lines.append(formula(_equals(f"<mi>d_{Markup.escape(d.wrt)}</mi>", d.expr)))
     return lines
 
 
@@ -188,6 +186,10 @@ def _math(markup: str) -> Markup:
     return Markup(mathml.math(markup))
 
 
+def _line(d: Definition, adds: bool = False) -> Markup:
+    return Markup(mathml.line(d, adds))
+
+
 def _list(markups: list[str]) -> Markup:
     return _math(mathml.listed(markups)) if markups else Markup("")
 
@@ -205,14 +207,14 @@ def _tensor(e: Explanation, name: str, found: Emitted | None) -> TensorView:
         shape=f"{e.stable.dtype_of(name)}{shape(e.stable.shape_of(name))}",
         origin=origin.short if origin else "",
         source=origin.text if origin else "",
-        forward=_math(mathml.definition_markup(line)) if line else Markup(""),
+        forward=_line(line) if line else Markup(""),
         forward_cost=count(e.flops([line]), "operation") if line else "",
         written=written(line, e) if line else "",
         why=why_stable(line, e) if line else "",
-        backward=tuple(_math(mathml.definition_markup(d)) for d in backward),
+        backward=tuple(_line(d) for d in backward),
         backward_cost=count(e.flops(backward), "operation") if backward else "",
         instead=_instead(e, name, first),
-        total=_math(mathml.definition_markup(first.total)) if first and first.total else Markup(""),
+        total=_line(first.total) if first and first.total else Markup(""),
         value=number_text(e.values[name]) if name in e.values else "",
         gradient=_gradient(e, name),
         steps=tuple(_step(n, s) for n, s in steps),
@@ -275,7 +277,7 @@ def _step(number: int, s: Step) -> StepView:
         consumer_anchor=anchor(s.consumer.name),
         origin=s.origin,
         source=s.source,
-        forward=_math(mathml.definition_markup(s.consumer)),
+        forward=_line(s.consumer),
         raw=_math(_equals(slope, s.raw)),
         local=_math(mathml.markup(s.local)) if s.because else Markup(""),
         because=s.because,
@@ -283,7 +285,7 @@ def _step(number: int, s: Step) -> StepView:
         deltas=_list([mathml.delta_markup(a, b) for a, b in s.deltas]),
         solved=_list([mathml.equal_markup(a, b) for a, b in s.solved]),
         conditions=tuple(_math(mathml.markup(c)) for c in s.conditions),
-        receives=_math(mathml.definition_markup(s.receives, adds=s.total is not None)),
+        receives=_line(s.receives, adds=s.total is not None),
     )
 
 
@@ -293,7 +295,7 @@ def _kernel(k: EmittedKernel) -> KernelView:
     return KernelView(
         _kernel_anchor(k),
         k.name,
-        tuple(_math(mathml.definition_markup(m)) for m in k.members),
+        tuple(_line(m) for m in k.members),
         tuple(code),
         " ".join([k.name, *(m.name for m in k.members)]).lower(),
     )
