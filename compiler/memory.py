@@ -42,15 +42,26 @@ def plan(program: Program, steps: tuple[Step, ...]) -> tuple[dict[str, int], int
 
 
 def in_place(program: Program, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps, with what each kernel can write onto a temporary that it is the last to read."""
-    lives = {item.name: item for item in temporaries(program, steps)}
-    made: list[Step] = []
-    for number, step in enumerate(steps):
-        if isinstance(step, Kernel):
-            dying = [n for n in step.reads() if n in lives and lives[n].last == number]
-            step = replace(step, replaces=tuple(_replacements(program, step, lives, dying)))
-        made.append(step)
-    return tuple(made)
+    """The steps, with what kernels write onto temporaries that they are the last to read.
+
+    Only where memory is short: what else a kernel writes has a place of its own, so that programs
+    which share the kernel share its function.
+    """
+    lives = temporaries(program, steps)
+    every = tuple(_heirs(program, s, lives, number) for number, s in enumerate(steps))
+    most = plan(program, every)[1]
+    held = [sum(i.size for i in lives if i.first <= n <= i.last) for n in range(len(steps))]
+    few = tuple(e if size > most else s for e, s, size in zip(every, steps, held, strict=True))
+    return few if plan(program, few)[1] <= most else every
+
+
+def _heirs(program: Program, step: Step, lives: list[Lifetime], number: int) -> Step:
+    """The step with all that it can write in place."""
+    if not isinstance(step, Kernel):
+        return step
+    known = {item.name: item for item in lives}
+    dying = [n for n in step.reads() if n in known and known[n].last == number]
+    return replace(step, replaces=tuple(_replacements(program, step, known, dying)))
 
 
 def _replacements(

@@ -16,7 +16,7 @@ Fusion makes these from a program; a target turns each into a loop nest or into 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sympy import Symbol
 
@@ -49,6 +49,19 @@ class Kernel:
                 if home is not None and access != home.access():
                     found.add(access.tensor)
         return found
+
+
+def surroundings(kernel: Kernel, program: Program) -> tuple[Any, ...]:
+    """All that a loop nest is made of: equal for a kernel that two programs share."""
+    touched = dict.fromkeys([*kernel.stored, *(t for m in kernel.members for t in m.reads())])
+    scalars = {t.name for t, _ in program.scalars}
+    return (
+        kernel,
+        program.batch,
+        tuple((n, program.shape_of(n), program.dtype_of(n), n in scalars) for n in touched),
+        tuple(program.limits.get(n) for n in touched),
+        tuple(pair for pair in program.updates if pair[0] in touched or pair[1] in touched),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from math import prod
+from typing import Any
 
 from codegen.c.scalars import C_TYPES, ScalarPrinter
 from codegen.c.statements import INDENT, ROWS, TEAM, Function, print_nest
@@ -26,7 +27,7 @@ from codegen.c.views import (
 )
 from codegen.wrapping import narrowed, widened
 from ir.errors import VerifyError
-from ir.kernel import Kernel, Loop, Module, Schedule, Step
+from ir.kernel import Kernel, Loop, Module, Schedule, Step, surroundings
 from ir.loops import Nest
 from ir.names import fresh
 from ir.names import identifier as plain_identifier
@@ -153,6 +154,7 @@ class Kernels:
         self.real = real
         self.threads = threads
         self._names: dict[tuple[str, ...], str] = {}
+        self._functions: dict[Any, Function] = {}
         self._taken: set[str] = set()
         self.views: list[KernelView] = []
         self.helpers: set[str] = set()
@@ -160,7 +162,7 @@ class Kernels:
 
     def of(self, kernel: Kernel, program: Program) -> Function:
         """The function of a kernel, under the name it has in this file."""
-        function = print_nest(self._loop_nest(kernel, program), self.real, self.threads)
+        function = self._printed(kernel, program)
         for scratch, elements in function.scratch:
             self.scratch[scratch] = max(elements, self.scratch.get(scratch, 0))
         said = (*function.parameters, *function.body, repr(function.plane))
@@ -172,6 +174,14 @@ class Kernels:
             self.views.append(view)
             self.helpers |= function.helpers
         return named
+
+    def _printed(self, kernel: Kernel, program: Program) -> Function:
+        """Laid out and printed once, however many programs run it."""
+        seen = surroundings(kernel, program)
+        if seen not in self._functions:
+            nest = self._loop_nest(kernel, program)
+            self._functions[seen] = print_nest(nest, self.real, self.threads)
+        return self._functions[seen]
 
     def _fresh(self, name: str) -> str:
         base = candidate = f"compute_{identifier(name)}"
