@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import subprocess
@@ -271,6 +272,63 @@ def test_a_folder_that_others_can_write_is_refused(
     with pytest.raises(RuntimeError, match="others could write to the cache folder"):
         load(path)
     assert list(kernels.iterdir()) == []
+
+
+def test_a_folder_below_one_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small(tmp_path, monkeypatch)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(RuntimeError, match="others could write to the cache folder"):
+        load(path)
+    (tmp_path / "cache").chmod(0o1777)
+    assert load(path).init_params(0), "where the sticky bit is set, nobody can replace it"
+
+
+EVIL = """#include <stdio.h>
+__attribute__((constructor)) static void run(void) { fclose(fopen("%s", "w")); }
+"""
+
+
+def planted(library: Path, sign: str) -> str:
+    """Put a library that leaves a mark when it is loaded in the place of ours: the mark."""
+    mark, source = library.with_suffix(".mark"), library.with_suffix(".c")
+    source.write_text(EVIL % mark, encoding="utf-8")
+    evil = library.with_suffix(".evil")
+    subprocess.run(["cc", "-shared", "-fPIC", source, "-o", evil], check=True)
+    evil.chmod(0o700)
+    library.unlink()
+    if sign == "a link":
+        library.symlink_to(evil)
+    else:
+        evil.replace(library)
+    if sign == "writable by others":
+        library.chmod(0o777)
+    if sign == "another's":
+        os.chown(library, 12345, -1)
+    if sign != "unsigned":
+        digest = hashlib.sha256(library.read_bytes()).hexdigest()
+        library.with_suffix(".sha256").write_text(digest, encoding="ascii")
+    return str(mark)
+
+
+OTHERS = ["another's"] if os.getuid() == 0 else []  # only root can give a file away
+
+
+@pytest.mark.parametrize("sign", ["unsigned", "a link", "writable by others", *OTHERS])
+def test_a_planted_library_is_not_loaded(
+    sign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small(tmp_path, monkeypatch)
+    load(path)
+    (library,) = libraries(tmp_path)
+    mark = planted(library, sign)
+    assert load(path).init_params(0)
+    assert not Path(mark).exists()
+    assert library.is_file()
+    assert not library.is_symlink()
+    assert stat.S_IMODE(library.stat().st_mode) == 0o700
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

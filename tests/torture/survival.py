@@ -265,29 +265,33 @@ def after_a_kill(
 # ---------------------------------------------------------------- other misfortunes
 
 
+def interrupted(b: Bench, after: int, by: int) -> int:
+    """The exit code of a run that gets a signal at a step, and must stop there, saved."""
+
+    def action() -> None:
+        train_piece, left = loop._Run._train_piece, after
+
+        def piece(run: Any, rows: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), by)
+            return train_piece(run, rows)
+
+        loop._Run._train_piece = piece  # type: ignore[method-assign]
+        outcome = train_run.run(b.options, Console(file=io.StringIO()))
+        assert outcome.stopped
+        assert outcome.position.step == after
+
+    return waited(forked(action))
+
+
 def interrupts(b: Bench, count: int, trials: Trials, draw: random.Random) -> None:
     """Ctrl-C, a polite kill or a lost terminal while it trains: saved, and the bits go on."""
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in range(count):
         b.clear()
-
-        def interrupted(after: int = draw.randrange(1, 40), by: int = signals[number % 3]) -> None:
-            look = loop._Run._train_piece
-            left = after
-
-            def piece(run: Any, rows: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), by)
-                return look(run, rows)
-
-            loop._Run._train_piece = piece  # type: ignore[method-assign]
-            outcome = train_run.run(b.options, Console(file=io.StringIO()))
-            assert outcome.stopped
-            assert outcome.position.step == after
-
-        code = waited(forked(interrupted))
+        code = interrupted(b, draw.randrange(1, 40), signals[number % 3])
         trials.count("Ctrl-C, kill, hang-up: a clean stop, saved at that step", code == 0, code)
         code = waited(forked(lambda: go_on(b)))
         right = code == 0 and b.checkpoint.read_bytes() == b.reference
@@ -338,14 +342,16 @@ def mounts(b: Bench, trials: Trials) -> None:
         trials.notes["real file systems: mounting is not allowed here"] += 1
         return
     try:
-        waited(forked(lambda: train(replace(b.options, epochs=1))))
+        assert interrupted(b, 7, signal.SIGTERM) == 0
         ballast = b.folder / "ballast"
         with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
         no_room = "No space left on device"
         complaint(b, lambda: go_on(b), no_room, "real full disk", trials, ballast.unlink)
-        waited(forked(lambda: train(replace(b.options, epochs=1, resume=b.folder))))
+        for file in b.folder.iterdir():
+            file.unlink()
+        assert interrupted(b, 9, signal.SIGTERM) == 0
         remounted(b.folder, "ro")
         reason, again = "Read-only file system", lambda: remounted(b.folder, "rw")
         complaint(b, lambda: go_on(b), reason, "real read-only disk", trials, again)
