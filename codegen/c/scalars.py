@@ -161,6 +161,8 @@ class ScalarPrinter(StrPrinter):  # type: ignore[misc]
     def _term(self, index: Expr, stride: Expr) -> str:
         if stride == 1:
             return self.index(index)
+        if index.is_Integer and stride.is_Integer and index * stride >= 2**31:
+            return str(index * stride)  # two constants would be multiplied as ints
         text = self.index(index)
         if precedence(index) < MUL:
             text = f"({text})"
