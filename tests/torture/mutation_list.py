@@ -235,7 +235,11 @@ MUTATIONS = (
         "C templates",
         ("codegen/c/helpers.c.jinja", "return a / b - (a % b < 0);", "return a / b;"),
         ("codegen/c/helpers.c.jinja", "return a % b + (a % b < 0 ? b : 0);", "return a % b;"),
-        ("codegen/c/helpers.c.jinja", "return b > a || b != b ? b : a;", "return b > a ? b : a;"),
+        (
+            "codegen/c/helpers.c.jinja",
+            "return ((b > a) | (b != b)) ? b : a;",
+            "return b > a ? b : a;",
+        ),
         ("codegen/c/vectors.c.jinja", "            if (more) {", "            if (0) {"),
         (
             "codegen/c/contraction.c.jinja",
