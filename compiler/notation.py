@@ -161,7 +161,8 @@ def assign(target: Tensor, indices: Indices, body: Any) -> None:
     """
     trace = current()
     made = define(indices, body, name=trace.unclaimed(f"{target.name}_next"))
-    if made.shape != target.shape or trace.tensors[target.name].role != "parameter":
+    known = trace.tensors.get(target.name)
+    if made.shape != target.shape or known is None or known.role != "parameter":
         raise ShapeError(
             f"cannot assign {made!r} to {target.name}, which is {target!r}", at=caller()[0]
         )
