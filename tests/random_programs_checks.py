@@ -239,6 +239,13 @@ def tiles_everywhere() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def shared_by_all() -> Iterator[None]:
+    """Tiles, and a team of threads for every call."""
+    with tiles_everywhere(), patch("codegen.c.assemble.WORTH_A_TEAM", 1):
+        yield
+
+
 def no_tiles() -> Any:
     return patch("compiler.schedule.recognise", lambda *_: None)
 
@@ -281,28 +288,42 @@ BUILDS: dict[str, Build] = {
 
 def check_build(trial: Trial, build: Build) -> list[str]:
     """One way to emit the network: its outputs, loss, gradients, and parameters after a step."""
+    problems = []
+    for what, made, definition in _results(trial, build):
+        known = trial.known[definition]
+        problems += _apart(trial, f"{build.name}: {what}", made, known, np.zeros(()), build.unit)
+    return problems
+
+
+def check_threads(trial: Trial, dtype: str) -> list[str]:
+    """One thread and three give the same bits, however little there is to share."""
+    one, three = (
+        _results(trial, Build(f"{threads} threads", "c", dtype, shared_by_all, threads))
+        for threads in (1, 3)
+    )
+    return [
+        f"three threads, {dtype}: {what} has other bits"
+        for (what, a, _), (_, b, _) in zip(one, three, strict=True)
+        if a.tobytes() != b.tobytes()
+    ]
+
+
+def _results(trial: Trial, build: Build) -> list[tuple[str, np.ndarray, str]]:
+    """What a build gives: its name, its value, and the definition that says what it should be."""
     model = emitted(trial, build)
     inputs, params = _arguments(trial, build.dtype)
     program = trial.stages[-1].program
-    problems = []
-
-    def compare(what: str, made: Any, known: Rounded, more: Any = 0.0) -> None:
-        found = _apart(trial, f"{build.name}: {what}", made, known, more, build.unit)
-        problems.extend(found)
-
+    found: list[tuple[str, Any, str]] = []
     if program.outputs:
         out = model.forward(params, *(inputs[n] for n in _needed(model.forward, inputs)))
-        for public, made in program.outputs:
-            compare(public, getattr(out, public), trial.known[made])
+        found += [(n, made, d) for (n, d), made in zip(program.outputs, out, strict=True)]
     loss, grads = model.value_and_grad(params, *inputs.values())
     assert program.loss is not None
-    compare("loss", np.asarray(loss), trial.known[program.loss])
-    for parameter, gradient in program.gradients:
-        compare(f"gradient of {parameter}", grads[parameter], trial.known[gradient])
+    found.append(("loss", loss, program.loss))
+    found += [(f"gradient of {p}", grads[p], d) for p, d in program.gradients]
     model.train_step(params, model.init_state(params), *inputs.values())
-    for parameter, updated in program.updates:
-        compare(f"step of {parameter}", params[parameter], trial.known[updated])
-    return problems
+    found += [(f"step of {p}", params[p], d) for p, d in program.updates]
+    return [(what, np.asarray(made), d) for what, made, d in found]
 
 
 def _needed(function: Any, inputs: Mapping[str, np.ndarray]) -> list[str]:
@@ -331,13 +352,14 @@ def emitted(trial: Trial, build: Build) -> ModuleType:
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     if build.target == "c":
-        compile_c(folder, trial.network.name)
+        compile_c(folder, trial.network.name, build.threads)
     return import_file(folder / next(n for n in files if n.endswith(".py")))
 
 
-def compile_c(folder: Path, name: str) -> None:
+def compile_c(folder: Path, name: str, threads: int = 1) -> None:
     """The library beside its loader, quickly: -O0, with vectors as long as this machine has."""
     flags = ["-std=c99", "-O0", "-march=native", "-ffp-contract=off", "-shared", "-fPIC"]
+    flags += ["-fopenmp"] if threads > 1 else []
     files = [f"{name}.c", "-o", f"{name}.so", "-lm"]
     subprocess.run(["gcc", *flags, *files], cwd=folder, check=True)
 

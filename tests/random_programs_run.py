@@ -25,10 +25,12 @@ from tests.random_programs_checks import (
     check_build,
     check_gradients,
     check_passes,
+    check_threads,
 )
 
 ZERO = "every gradient"
 BUNDLE = 25
+THREADS = "C, one thread against three, bit for bit"
 
 
 @dataclass
@@ -128,7 +130,10 @@ def problems_of(
         trial = Trial.of(bundle, Path(folder), seed=len(bundle))
         problems = check_gradients(trial) + check_passes(trial, every=every_pass)
         for name in builds:
-            problems += check_build(trial, BUILDS[name])
+            if name == THREADS:
+                problems += check_threads(trial, "float32")
+            else:
+                problems += check_build(trial, BUILDS[name])
     return trial, problems
 
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 
 import gradwright as gw
 from tests.random_programs import Array, RandomProgram, Tape, draw, programs, shrunk, text
-from tests.random_programs_checks import BUILDS, Trial, check_gradients, emitted
+from tests.random_programs_checks import BUILDS, Trial, check_gradients, check_threads, emitted
 from tests.random_programs_run import BUNDLE, run
 from tests.rounding import bounded
 
@@ -41,6 +41,15 @@ def check(seed: object, turn: int) -> None:
 @pytest.mark.parametrize("turn", range(12))
 def test_programs_of_a_fixed_seed(turn: int) -> None:
     check(f"fixed {turn}", turn)
+
+
+def test_one_thread_and_three_give_the_same_bits(tmp_path: Path) -> None:
+    tapes = [Tape(rng=random.Random(f"threads {i}")) for i in range(8)]
+    bundle = [draw(tape, lines=2) for tape in tapes]
+    trial = Trial.of(bundle, tmp_path, seed=1)
+    assert not check_threads(trial, "float32")
+    texts = [path.read_text(encoding="utf-8") for path in tmp_path.glob("build*/sample.c")]
+    assert sorted("omp_get_thread_num" in text for text in texts) == [False, True]
 
 
 def test_programs_of_a_fresh_seed() -> None:

@@ -1,10 +1,10 @@
-"""10,000 random programs, every pass, ten builds; each failure as the smallest program that has it.
+"""10,000 random programs, every pass, many builds; each failure as the smallest program that has it.
 
     python -m tests.torture.random_programs                  # hours; a Markdown table
     python -m tests.torture.random_programs --programs 500 --minutes 10 --seed 7
 
 Bundles of 25 programs are one network each. Every bundle runs through all passes and through
-four of the ten builds of tests/random_programs_checks.py, other ones each time.
+four of eleven: the builds of tests/random_programs_checks.py, and one thread against three.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 from tests.random_programs_checks import BUILDS
-from tests.random_programs_run import BUNDLE, Report, run
+from tests.random_programs_run import BUNDLE, THREADS, Report, run
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     said = parser.parse_args()
     print(f"seed {said.seed}", flush=True)
     report, built, end = Report(), Counter[str](), time.monotonic() + 60 * said.minutes
-    names = list(BUILDS)
+    names = [*BUILDS, THREADS]
     for bundle in range(-(-said.programs // BUNDLE)):
         if time.monotonic() > end:
             break
