@@ -6,11 +6,15 @@ The specimens are small networks of every file of examples/, the four largest le
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from tests.targets.drive import Drive, program, run
 from tests.targets.specimens import EXAMPLES, SPECIMENS
+from tests.torture.determinism import SURROUNDINGS, text_digest
 from tests.torture.emitted_c import threads, warned
 
 LARGE = ("gpt", "small_vgg", "two_convolutions", "lenet5")
@@ -47,3 +51,11 @@ def test_no_warnings(compiler: str, standard: str, drives: list[Drive]) -> None:
 
 def test_two_models_in_two_threads_each(drives: list[Drive]) -> None:
     threads([d for d in drives if d.name in ("regression", "three_or_seven")])
+
+
+def test_the_text_is_the_same_whatever_surrounds_the_compiler(tmp_path: Path) -> None:
+    """Hash seed, locale, time zone and folder; tests/torture/determinism.py has more of each."""
+    surroundings = list(SURROUNDINGS.values())[1:]
+    names = ("mixed", "lstm", "ten_sigmoids", "max_pooling")
+    found = {text_digest(sys.executable, s, tmp_path, *names) for s in surroundings}
+    assert len(found) == 1
