@@ -55,16 +55,6 @@ MUTATIONS = (
             "for block in _blocks(program):",
         ),
         (
-            "compiler/outputs.py",
-            "return (b - d * y) / (c * y - a)",
-            "return (b + d * y) / (c * y - a)",
-        ),
-        (
-            "compiler/outputs.py",
-            "asked = condition.func(output, bound)",
-            "asked = condition.func(bound, output)",
-        ),
-        (
             "compiler/differentiate.py",
             "if access.tensor in walk.needed and local != 0:",
             "if access.tensor in walk.needed and local != 0 and local != -1:",
@@ -136,6 +126,16 @@ MUTATIONS = (
     ),
     *_of(
         "stabilisation",
+        (
+            "compiler/outputs.py",
+            "return (b - d * y) / (c * y - a)",
+            "return (b + d * y) / (c * y - a)",
+        ),
+        (
+            "compiler/outputs.py",
+            "asked = condition.func(output, bound)",
+            "asked = condition.func(bound, output)",
+        ),
         (
             "compiler/stabilise.py",
             "body = safe(d.body * sympy.exp(-shift.access()))",

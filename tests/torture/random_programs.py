@@ -1,4 +1,4 @@
-"""10,000 random programs, every pass, many builds; each failure as the smallest program that has it.
+"""10,000 random programs, every pass, many builds; each failure as the smallest program with it.
 
     python -m tests.torture.random_programs                  # hours; a Markdown table
     python -m tests.torture.random_programs --programs 500 --minutes 10 --seed 7
