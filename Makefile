@@ -5,7 +5,7 @@ MODEL ?= examples/mnist_mlp.py
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test torture check peers bench pages docs generated clean
+.PHONY: help train test torture coverage check peers bench pages docs generated clean
 .DELETE_ON_ERROR:
 
 help: ## Show what can be made
@@ -29,6 +29,11 @@ torture: .venv/ready-test ## Run the long versions of the tests: hours, a table 
 	@status=0; for topic in $(basename $(notdir $(wildcard tests/torture/*.py))); do \
 	    echo; echo "## $$topic"; echo; $(BIN)/python -m tests.torture.$$topic || status=1; \
 	done; exit $$status
+
+# Not under coverage: what counts every allocation, for coverage allocates too.
+coverage: .venv/ready-test+coverage ## Run the tests, and list the lines and branches that none takes
+	$(BIN)/python -m pytest -n 2 -q -k "not allocates" --cov=ir --cov=compiler --cov=codegen --cov-branch \
+	    --cov-report=term-missing:skip-covered $(ARGS)
 
 check: .venv/ready-test+dev ## Lint and type-check
 	$(BIN)/ruff check .

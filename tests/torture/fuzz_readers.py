@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the readers, by atheris (pip install atheris).
+"""Coverage-guided fuzzing of the readers, by atheris (the extra `fuzz`).
 
     python -m tests.torture.fuzz_readers                  # half an hour each; a table
     python -m tests.torture.fuzz_readers checkpoint -max_total_time=600 tests/corpus/checkpoint
