@@ -230,7 +230,7 @@ def load(path: Path) -> ModuleType:
     sys.modules[name] = made
     try:
         spec.loader.exec_module(made)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, MemoryError) as error:
         del sys.modules[name]
         raise BuildError(str(error)) from None
     return made

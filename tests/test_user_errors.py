@@ -11,7 +11,9 @@ import pytest
 import sympy
 
 import gradwright as gw
+from compiler.driver import load
 from ir.errors import (
+    BuildError,
     DifferentiationError,
     GradwrightError,
     IndexLanguageError,
@@ -360,3 +362,10 @@ def test_constant_of_another_shape() -> None:
 
     with pytest.raises(ShapeError, match=r"constant\(\) has shape \(3,\)"):
         wrong.trace()
+
+
+def test_a_workspace_that_no_memory_holds(tmp_path: Path) -> None:
+    """NumPy says how much could not be had, as an emitted module makes its workspace."""
+    (tmp_path / "net_c.py").write_text("raise MemoryError('Unable to allocate 96.0 GiB')")
+    with pytest.raises(BuildError, match=r"Unable to allocate 96\.0 GiB"):
+        load(tmp_path / "net_c.py")
