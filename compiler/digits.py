@@ -24,8 +24,11 @@ WORTH_A_LOOP = 8  # steps
 
 
 def split_digits(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """The body with such loops split; kernels of tiles take their indices apart themselves."""
-    if any(isinstance(s, Contract) for s in walk(body)):
+    """The body with such loops split; kernels of tiles take their indices apart themselves.
+
+    Nothing is split where an innermost loop would have few steps left: divisions cost less there.
+    """
+    if any(isinstance(s, Contract) or _is_short(s) for s in walk(body)):
         return body
     return tuple(_split(s) for s in body)
 
@@ -36,7 +39,7 @@ def _split(statement: Statement) -> Statement:
     if not isinstance(statement, For):
         return statement
     divisor = _divisor(statement)
-    if divisor is None or _is_short(statement, divisor):
+    if divisor is None:
         return statement
     quotient = index_symbol(f"{statement.index}_quotient")
     rest = index_symbol(f"{statement.index}_rest")
@@ -47,10 +50,12 @@ def _split(statement: Statement) -> Statement:
     return _split(For(quotient, (Integer(0),), (size,), (inner,), shared=statement.shared))
 
 
-def _is_short(loop: For, divisor: int) -> bool:
-    """Whether an innermost loop would have few steps left: then its divisions cost less."""
-    innermost = not any(isinstance(s, For) for s in walk(loop.body))
-    return innermost and int(loop.upper[0]) // divisor < WORTH_A_LOOP
+def _is_short(loop: Statement) -> bool:
+    """Whether it is an innermost loop that would have few steps left."""
+    if not isinstance(loop, For) or any(isinstance(s, For) for s in walk(loop.body)):
+        return False
+    divisor = _divisor(loop)
+    return divisor is not None and int(loop.upper[0]) // divisor < WORTH_A_LOOP
 
 
 def _divisor(loop: For) -> int | None:

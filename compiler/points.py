@@ -30,12 +30,15 @@ def epilogue(scope: Scope, sums: Mapping[str, Expr]) -> list[Statement]:
     body: list[Statement] = []
     stores: list[Statement] = []
     at: dict[str, Place] = {}
+    positions = {largest: found for found, largest in chosen_with_maximum(scope.members).items()}
     for member in scope.members:
         value = local(member.name, member.dtype)
         if member.name in sums:
             total = sums[member.name].xreplace(scope.places(at))
             body.append(Local(value, member.dtype, total))
-        else:
+        elif member.name in positions:
+            body += _maximum(scope, positions[member.name], value, at)
+        elif member.name not in at:
             body += _member(scope, member, value, scope.places(at))
         at[member.name] = value
         if member.name in scope.kernel.stored:
@@ -61,14 +64,37 @@ def _member(
     return [Local(value, member.dtype, start, changes=True), *loops]
 
 
+def _maximum(
+    scope: Scope, name: str, largest: Symbol, at: dict[str, Place]
+) -> list[Statement]:
+    """A maximum, and on the way to it the position that the member `name` is."""
+    member = next(m for m in scope.members if m.name == name)
+    here = bounds.substituted(member, scope.places(at))
+    at[name] = place = local(name, member.dtype)
+    return _argmax(scope, here, place, largest)
+
+
+def chosen_with_maximum(members: tuple[Definition, ...]) -> dict[str, str]:
+    """The maximum that each argmax finds on its way, where it is a member too."""
+    found = {}
+    for member in members:
+        for other in members:
+            same = (other.body, other.over, other.where) == (member.body, member.over, member.where)
+            if member.reduce == "argmax" and other.reduce == "max" and same:
+                found[member.name] = other.name
+    return found
+
+
 def kind_of(member: Definition) -> tuple[Literal["sum", "max"], Expr]:
     """How the terms are joined, and what they start from."""
     return ("max", -sympy.oo) if member.reduce == "max" else ("sum", Integer(0))
 
 
-def _argmax(scope: Scope, member: Definition, place: Symbol) -> list[Statement]:
-    """The flat position of the first largest term."""
-    best = Symbol(f"{member.name}_best", real=True)
+def _argmax(
+    scope: Scope, member: Definition, place: Symbol, largest: Symbol | None = None
+) -> list[Statement]:
+    """The flat position of the first largest term, and that term if it has a name."""
+    best = largest or Symbol(f"{member.name}_best", real=True)
     inner: tuple[Statement, ...] = (choice(member, best, place),)
     chosen = [
         Local(best, real_of(scope.program), -sympy.oo, changes=True),

@@ -12,27 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import inf, prod
 
 import sympy
 from sympy import Expr, Integer, Symbol
 
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import hoisted
-from compiler.points import choice, epilogue, kind_of, nowhere, somewhere
+from compiler.points import choice, chosen_with_maximum, epilogue, kind_of, nowhere, somewhere
 from compiler.scope import Scope, local, nested, real_of, shared
 from ir.expression import Access, index_symbol, value_accesses
 from ir.loops import Accumulate, For, Local, Place, Position, Statement, stride_of
 from ir.program import Definition, DType, Range
 
-CHUNK = 64  # elements of a row that stay in locals: 4 or 8 cache lines
-SMALL_WINDOW = 32  # terms; a larger one read at stride 2 is left as it is
+CHUNK = 128  # elements of a row that stay in locals: 8 or 16 cache lines
 LONG_ROW = 16  # a shorter row is left for inner products, if there are any
 WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
 
 
 def row_index(scope: Scope) -> Range | None:
-    """The last index of the space, if every reduction reads along it at a small stride."""
+    """The last index of the space, if every reduction reads along it at unit stride."""
     reductions = [m for m in scope.members if m.reduce]
     if not reductions or not scope.kernel.space:
         return None
@@ -43,7 +41,7 @@ def row_index(scope: Scope) -> Range | None:
     for member in reductions:
         if member.reduce == "scatter" or names & set(member.reads()):
             return None
-        if not _small_stride(member, row.index):
+        if not _unit_stride(member, row.index):
             return None
         if isinstance(row.size, int) and row.size < LONG_ROW and _inner_product(member):
             return None
@@ -57,20 +55,10 @@ def _inner_product(member: Definition) -> bool:
     return member.reduce == "sum" and strides == {1}
 
 
-def _small_stride(member: Definition, index: Symbol) -> bool:
-    """Whether the body reads along the index, and at a stride of 1, or of 2 in a small window."""
+def _unit_stride(member: Definition, index: Symbol) -> bool:
+    """Whether the body reads at stride 0 or 1 along the index, and at 1 at least once."""
     strides = {stride_of(a, index) for a in value_accesses(member.body)}
-    return bool(strides & {1, 2}) and strides <= {0, 1, 2} and (
-        2 not in strides or _terms(member) <= SMALL_WINDOW
-    )
-
-
-def _terms(member: Definition) -> float:
-    """How many terms a reduction has, infinite if that is not known."""
-    sizes = [r.size for r in member.over]
-    return prod(s for s in sizes if isinstance(s, int)) if all(
-        isinstance(s, int) for s in sizes
-    ) else inf
+    return 1 in strides and strides <= {0, 1}
 
 
 def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
@@ -90,7 +78,7 @@ def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
 def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tuple[Statement, ...]:
     body: list[Statement] = []
     rows: dict[str, Place] = {}
-    chosen = _chosen_with_maximum(scope.members)
+    chosen = chosen_with_maximum(scope.members)
     for member in scope.members:
         if not member.reduce or member.name in chosen.values():
             continue
@@ -117,17 +105,6 @@ def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tupl
     sums = {name: _known(scope, name, place) for name, place in rows.items() if name}
     point = tuple(epilogue(scope, sums))
     return (*body, For(row.index, (start,), (end,), point))
-
-
-def _chosen_with_maximum(members: tuple[Definition, ...]) -> dict[str, str]:
-    """The maximum that each argmax finds on its way, where it is a member too."""
-    found = {}
-    for member in members:
-        for other in members:
-            same = (other.body, other.over, other.where) == (member.body, member.over, member.where)
-            if member.reduce == "argmax" and other.reduce == "max" and same:
-                found[member.name] = other.name
-    return found
 
 
 def _row_of(member: Definition, row: Range, start: Expr, part: str = "row") -> Access:

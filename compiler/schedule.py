@@ -15,6 +15,8 @@ Stores of an update go to the tensor that it replaces: one name for one piece of
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import sympy
 from sympy import Integer, Symbol
 
@@ -28,7 +30,7 @@ from compiler.scope import Scope, nested, real_of, shared
 from ir.expression import Access, accesses, index_symbol, value_accesses
 from ir.kernel import Kernel
 from ir.loops import Accumulate, Contract, Nest, Parameter, Statement, Store, walk
-from ir.program import Program, Range
+from ir.program import Definition, Program, Range
 
 FEW_ROWS = 4  # below it, a batch is few rows: as in the emitted source
 
@@ -72,7 +74,8 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
     value = found.factor * Access(tile, *at)
     few = few_rows(found, scope.rows)
     if few and scope.largest < FEW_ROWS:
-        return _untiled(scope)
+        single = _single(scope, found.member) if scope.largest == 1 else ()
+        return single or _untiled(scope)
     plane = Contract(
         tile,
         found.outer,
@@ -84,8 +87,20 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
         found.right.operand,
         tuple(epilogue(scope, {found.member.name: value})),
         _untiled(scope) if few else (),
+        _single(scope, found.member) if few else (),
     )
     return (plane,)
+
+
+def _single(scope: Scope, member: Definition) -> tuple[Statement, ...]:
+    """What a sum over the rows alone is where there is one row: a map, without a sum."""
+    if len(member.over) > 1 or member.over[0].size != scope.rows or member.where:
+        return ()
+    only = member.over[0].index
+    term = replace(member, reduce=None, over=(), body=member.body.xreplace({only: Integer(0)}))
+    members = tuple(term if m == member else m for m in scope.members)
+    points = tuple(epilogue(replace(scope, members=members), {}))
+    return shared(nested(scope.kernel.space, points))
 
 
 def _untiled(scope: Scope) -> tuple[Statement, ...]:

@@ -29,7 +29,8 @@ def simplify(program: Program) -> Program:
     made: list[Definition] = []
     for d in program.definitions:
         if d.reduce == "sum":
-            made.extend(_outside(_solved(_guarded(d), program), names, program))
+            solved = _solved(_needed(_guarded(d), program), program)
+            made.extend(_outside(solved, names, program))
         else:
             made.append(d)
     return replace(program, definitions=tuple(made))
@@ -48,6 +49,19 @@ def _guarded(d: Definition) -> Definition:
         return d
     again = replace(d, body=sympy.Mul(*factors), where=tuple(dict.fromkeys(where)))
     return _guarded(again)
+
+
+def _needed(d: Definition, program: Program) -> Definition:
+    """Without conditions that the ranges imply."""
+    if not d.where:
+        return d
+    facts = Facts(d.ranges, program.limits)
+    return replace(d, where=tuple(c for c in d.where if not _always(c, facts)))
+
+
+def _always(condition: Any, facts: Facts) -> bool:
+    forms = inequalities(condition)
+    return bool(forms) and all(facts.nonnegative(f) for f in forms)
 
 
 def _zero_elsewhere(factor: sympy.Piecewise) -> bool:

@@ -200,7 +200,8 @@ class Contract:
 
     Two columns are one run, `pitch` elements of it for each step of the first; where the second is
     past its end, the run has gaps. `few`, if there, is what to do instead where the symbolic size
-    is small. The epilogue runs at every point, where the element of `tile` is the sum.
+    is small, and `single` where it is 1. The epilogue runs at every point, where the element of
+    `tile` is the sum.
     """
 
     tile: Symbol
@@ -213,6 +214,7 @@ class Contract:
     right: Operand
     epilogue: tuple[Statement, ...]
     few: tuple[Statement, ...] = ()
+    single: tuple[Statement, ...] = ()
 
     @property
     def run(self) -> int:
@@ -275,6 +277,7 @@ def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
         elif isinstance(statement, Contract):
             yield from walk(statement.epilogue)
             yield from walk(statement.few)
+            yield from walk(statement.single)
             for operand in (statement.left, statement.right):
                 yield from walk(operand.packed)
                 yield from walk(operand.staging.copy if operand.staging else ())

@@ -45,6 +45,7 @@ class PlaneView:
     real: str
     shared: bool
     planes: str
+    single: tuple[str, ...]
     few: tuple[str, ...]
     lines: str
     run: int
@@ -84,7 +85,7 @@ class PlaneView:
         """The text that may use the function's own parameters."""
         return (
             self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
-            *self.epilogue, self.left_term, self.right_term, *self.few, *self.loops,
+            *self.epilogue, self.left_term, self.right_term, *self.single, *self.few, *self.loops,
             *self.block_loops,
             *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
         )  # fmt: skip
@@ -138,6 +139,7 @@ class Plane:
             real="float" if self.printer.scalars.dtype == "float32" else "double",
             shared=self.printer.shared,
             planes=self._size(contract.outer[0]) if contract.outer else "",
+            single=self._lines(contract.single),
             few=tuple(line for s in contract.few for line in self.printer.lines(s)),
             lines=self._product(contract.rows),
             run=contract.run,

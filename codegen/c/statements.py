@@ -48,8 +48,8 @@ ROWS, TEAM = ".rows", ".team"
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
     rows height width span at end row sum right left tile v r c i rest done first from lane wide
-    vectors term better team planes lines by_plane column height_of_all widest left_at right_at
-    row_at count start stop
+    vectors term better last larger found team planes lines by_plane column height_of_all widest
+    left_at right_at row_at count start stop
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
@@ -324,15 +324,16 @@ class StatementPrinter:
         return f"const {C_TYPES[fold.dtype]} {self.spell(fold.symbol)} = {call};"
 
     def _choose(self, statement: Choose) -> list[str]:
-        """Without a branch, so that neighbouring places are chosen side by side."""
+        """One comparison a choice: GCC 12 makes branches, slow ones, of two joined in one."""
         best, place = self._place(statement.best), self._place(statement.place)
-        better = f"!(term <= {best}) & ({best} == {best})"
-        if not statement.certain:
-            better = f"({place} < 0) | ({better})"
+        real = C_TYPES[self.real]
         position = f"({self._kind(statement.place)})({self.scalars.index(statement.position)})"
+        better = "!(term <= last)" if statement.certain else f"!(term <= last) | ({place} < 0)"
         return [
-            f"const {C_TYPES[self.real]} term = {self.scalars.value(statement.value)};",
+            f"const {real} last = {best}, term = {self.scalars.value(statement.value)};",
             f"const int better = {better};",
-            f"{best} = better ? term : {best};",
-            f"{place} = better ? {position} : {place};",
+            f"const {real} larger = better ? term : last;",
+            f"const {self._kind(statement.place)} found = better ? {position} : {place};",
+            f"{best} = last != last ? last : larger;",
+            f"{place} = last != last ? {place} : found;",
         ]
