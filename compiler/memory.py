@@ -67,12 +67,7 @@ def _heirs(program: Program, step: Step, lives: list[Lifetime], number: int) -> 
 def _replacements(
     program: Program, kernel: Kernel, lives: dict[str, Lifetime], dying: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """What the kernel stores, each beside the dying tensor whose place it takes.
-
-    Only of maps: what sums keeps its places, so that the gradient and the step can share it.
-    """
-    if any(m.reduce for m in kernel.members):
-        return
+    """What the kernel stores, each beside the dying tensor whose place it takes."""
     for position, member in enumerate(kernel.members):
         name = member.name
         if name not in kernel.stored or name not in lives or name in kernel.reads():
