@@ -50,9 +50,10 @@ def compile(
 
     `batch` is the largest number of rows a call may pass. `dtype` overrides the floating type.
     Target "c" writes NAME.c, NAME.h and NAME_c.py and builds them; "numpy" writes NAME_numpy.py.
-    `portable` gives C whose bits are the same on every machine and compiler. `freeze` names
-    parameters, or layers, that do not train: no gradient is computed for them. Raises a
-    GradwrightError for a mistake in the network or an option; then nothing is written.
+    `portable` gives C whose bits are the same on every machine and compiler; `threads` how many may
+    share the work in C, by OpenMP, with the bits of one. `freeze` names parameters, or layers, that
+    do not train: no gradient is computed for them. Raises a GradwrightError for a mistake in the
+    network or an option; then nothing is written.
     """
     files = emit(
         network,
