@@ -84,7 +84,7 @@ OptTrainOptimizer = Annotated[
         " all rows at once: an epoch is 10 of its steps."
     ),
 ]
-OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads of the C target (default: 1).")]
+OptThreads = Annotated[int | None, typer.Option(min=1, help="Threads of the C (default: 1).")]
 OptPortable = Annotated[
     bool, typer.Option("--portable", help="C with the same bits on every machine, but slower.")
 ]
