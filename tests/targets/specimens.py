@@ -56,14 +56,17 @@ class Specimen:
     batch: int = 3
     optimizer: gw.Optimizer | None = None
 
-    def module(self, *, dtype: str | None = None, portable: bool = False) -> Module:
+    def module(
+        self, *, dtype: str | None = None, portable: bool = False, threads: int = 1, batch: int = 0
+    ) -> Module:
         """The module at the specimen's batch; `dtype` overrides the network's own."""
         return lowered(
             self.network(),
-            batch=self.batch,
+            batch=batch or self.batch,
             dtype=dtype,
             optimizer=self.optimizer,
             portable=portable,
+            threads=threads,
         )
 
     def texts(self) -> dict[str, str]:

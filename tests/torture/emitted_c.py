@@ -22,7 +22,7 @@ from pathlib import Path
 from codegen.c.assemble import FAST_FLAGS, PORTABLE_FLAGS
 from tests.targets.drive import Drive, program, run
 from tests.targets.emitted_c import COMPILERS, STANDARDS, warnings
-from tests.targets.specimens import SPECIMENS
+from tests.targets.specimens import REFERENCES, SPECIMENS, Specimen
 
 VECTORS = ("-march=native", "-mavx2 -mno-avx512f", "-DGW_NO_VECTORS")
 STACK_BOUND = 64 * 1024  # bytes that a call needs in all; docs/howto/c-program.md says so
@@ -167,6 +167,15 @@ def threads(drives: list[Drive]) -> None:
     assert together == b"".join(run(program([d], plain)) for d in drives)
 
 
+def team(specimen: Specimen, folder: Path) -> None:
+    """Three threads of OpenMP say the bits of one, in guarded and in sanitized memory."""
+    drive = Drive(specimen.module(threads=3, batch=64), folder)
+    plain = ["gcc", "-O1", "-mavx2"]
+    alone = run(program([drive], plain))
+    for flags in (["-DGUARD=1"], ["-g", "-fsanitize=address,undefined"]):
+        assert run(program([drive], [*plain, "-fopenmp", *flags])) == alone, flags
+
+
 def complaint(check: Callable[[], None]) -> str:
     """An empty text, or what was wrong."""
     try:
@@ -199,6 +208,9 @@ def main() -> int:
         ]
         pair = [d for _, d in drives if d.name in ("digits_mlp", "mixed")] or [drives[0][1]]
         rounds += [("two models in two threads each", [("", lambda: threads(pair))])]
+        teams = [s for s in chosen if s.name in REFERENCES]
+        threaded = [(s.id, lambda s=s: team(s, Path(base) / f"team-{s.name}")) for s in teams]
+        rounds += [("three threads of OpenMP", threaded)]
         for name, calls in rounds:
             if options.check in name:
                 before, began = len(wrong), spent()
