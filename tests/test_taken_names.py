@@ -127,8 +127,10 @@ def of_inputs(names: list[str]) -> str:
     return INPUTS.format(arguments=arguments, names=", ".join(names))
 
 
-@pytest.mark.parametrize("target", ["numpy", "c"])
-@pytest.mark.parametrize("role", ["parameters", "inputs", "definitions"])
+@pytest.mark.parametrize(
+    ("role", "target"),
+    [("parameters", "numpy"), ("parameters", "c"), ("inputs", "c"), ("definitions", "numpy")],
+)
 def test_a_name_that_is_taken_in_the_output_changes_nothing(
     role: str, target: str, tmp_path: Path
 ) -> None:
