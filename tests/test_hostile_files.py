@@ -144,6 +144,12 @@ def test_tensors_may_not_share_bytes(tmp_path: Path) -> None:
         load(path)
 
 
+def test_a_chunk_that_promises_4_gb_allocates_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes((CORPUS / "picture" / "chunk-of-4-GB").read_bytes())
+    assert peak(lambda: read_digit(path, 28, 20)) < 2**20
+
+
 def test_a_picture_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     from PIL import Image
 
