@@ -201,3 +201,17 @@ def test_a_maximum_over_the_batch_has_it_first() -> None:
 
     with pytest.raises(IndexLanguageError, match="must have it as its first index"):
         late.trace()
+
+
+def test_an_output_that_is_a_parameter_is_a_copy_of_it(tmp_path: Path) -> None:
+    @gw.network
+    def copies():
+        a = gw.param("a", (), gw.uniform(1, 2))
+        h = gw.define((), a[()])
+        return gw.outputs(loss=gw.define((), a[()] ** 2), h=h)
+
+    model = gw.compile(copies, target="numpy", batch=1, out=tmp_path)
+    params = model.init_params(0)
+    out, before = model.forward(params), params["a"].copy()
+    params["a"][...] = 7.0
+    assert out.h == before

@@ -204,8 +204,10 @@ def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool
 
 
 def _number(w: Writer, member: Definition, found: Operand, name: str) -> None:
+    """A number, not the caller's array of no dimensions, which the caller may change."""
     if found.text != name:
-        typed = found.literal or member.dtype.startswith("int")
+        owned = found.text in {w.arrays[t].text for t in w.program.tensors() if t in w.arrays}
+        typed = found.literal or owned or member.dtype.startswith("int")
         w.say(f"{name} = np.{member.dtype}({found.text})" if typed else f"{name} = {found.text}")
 
 
