@@ -428,3 +428,11 @@ def mean_of_a_wrapped_window():
     i, j, k = gw.index("i", 2), gw.index("j", 8), gw.index("k", 8)
     r, s = gw.index("r", 1), gw.index("s", 8)
     return gw.define((i, j, k), gw.mean(a[(i + s) % 2, s, r + i + 2], over=(r, s)))
+
+
+@case
+def half_steps_from_below_zero():
+    """A quotient that begins below zero, summed over as an unknown of its own."""
+    a, b = normal("a", 5), normal("b", 3)
+    k, r = gw.index("k", 5), gw.index("r", 3)
+    return gw.define(k, gw.sum(a[(k - r - 1) // 2 + 2] * b[r], over=r))
