@@ -11,18 +11,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Protocol
 
 from sympy import Expr, Integer, Symbol
 
 from codegen.c.scalars import ScalarPrinter
-from ir.expression import Access
-from ir.loops import LANE, SPAN, Contract, Operand, Statement, Store, walk
+from ir.expression import Access, index_symbol
+from ir.loops import LANE, SPAN, Contract, For, Operand, Statement, Store, stride_of, walk
 from ir.program import Range
 
 WIDTH = 100
+STRIP = 16  # terms of a line: 64 bytes of floats
 DRIVE = "@drive@"  # where the template puts the loops over the tiles
 
 
@@ -70,6 +71,7 @@ class PlaneView:
     column_digits: tuple[str, ...]
     left_fill: tuple[str, ...]
     left_zeros: bool
+    strip_loop: tuple[str, ...]
     right_fill: tuple[str, ...]
     right_zeros: bool
     left_panel: str
@@ -135,6 +137,7 @@ class Plane:
         used = [spell(r.index) in words for r in contract.rows]
         left, right = contract.left, contract.right
         loops, copies, block_loops, block_copies = self._levels()
+        strip_loop, right_fill = self._strips(right)
         return PlaneView(
             real="float" if self.printer.scalars.dtype == "float32" else "double",
             shared=self.printer.shared,
@@ -164,7 +167,8 @@ class Plane:
             column_digits=self._digits(contract.columns, "at"),
             left_fill=self._lines(left.packed),
             left_zeros=left.zeros,
-            right_fill=self._lines(right.packed),
+            strip_loop=strip_loop,
+            right_fill=self._lines(right_fill),
             right_zeros=right.zeros,
             left_panel=self.printer.buffers.get("gw_left_panel", ""),
             right_panel=self.printer.buffers.get("gw_right_panel", ""),
@@ -291,6 +295,21 @@ class Plane:
     def _offset(self, access: Access) -> str:
         return self.printer.scalars.offset(access)
 
+    def _strips(self, operand: Operand) -> tuple[tuple[str, ...], tuple[Statement, ...]]:
+        """The loop over strips of long lines, and the copy of one strip of one line.
+
+        A panel lies across its lines: so it is filled a few cache lines at a time.
+        """
+        match operand.packed:
+            case (For(body=(Store(value=Access() as read),)) as loop,) if _is_long(loop, read):
+                first = index_symbol(f"{loop.index}_strip")
+                size, end = loop.upper[0], first + STRIP
+                ends = (end,) if int(size) % STRIP == 0 else (end, size)
+                name = self.printer.spell(first)
+                opening = f"for (ptrdiff_t {name} = 0; {name} < {size}; {name} += {STRIP}) {{"
+                return (opening,), (replace(loop, lower=(first,), upper=ends),)
+        return (), operand.packed
+
     def _base(self, operand: Operand, panel: str) -> str:
         """The pointer to which the offsets of rows, columns and terms are added."""
         if operand.packed:
@@ -326,6 +345,12 @@ class Plane:
         sum_here = f"sum[r*width*GW_LANES + {column} - {first}]"
         self.printer.scalars.cells[str(self.contract.tile.name)] = sum_here
         return self._lines(self.contract.epilogue)
+
+
+def _is_long(loop: For, read: Access) -> bool:
+    """Whether it reads a line along memory that is worth strips."""
+    whole = loop.lower == (Integer(0),) and len(loop.upper) == 1 and loop.upper[0].is_Integer
+    return whole and int(loop.upper[0]) >= 2 * STRIP and stride_of(read, loop.index) == 1
 
 
 def _values(statements: tuple[Statement, ...]) -> list[Expr]:
