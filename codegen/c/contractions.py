@@ -296,12 +296,12 @@ class Plane:
         return self.printer.scalars.offset(access)
 
     def _strips(self, operand: Operand) -> tuple[tuple[str, ...], tuple[Statement, ...]]:
-        """The loop over strips of long lines, and the copy of one strip of one line.
+        """The loop over strips of lines, and the copy of one strip of one line.
 
         A panel lies across its lines: so it is filled a few cache lines at a time.
         """
         match operand.packed:
-            case (For(body=(Store(value=Access() as read),)) as loop,) if _is_long(loop, read):
+            case (For(body=(Store(value=Access() as read),)) as loop,) if _is_line(loop, read):
                 first = index_symbol(f"{loop.index}_strip")
                 size, end = loop.upper[0], first + STRIP
                 ends = (end,) if int(size) % STRIP == 0 else (end, size)
@@ -347,10 +347,10 @@ class Plane:
         return self._lines(self.contract.epilogue)
 
 
-def _is_long(loop: For, read: Access) -> bool:
-    """Whether it reads a line along memory that is worth strips."""
+def _is_line(loop: For, read: Access) -> bool:
+    """Whether it reads a line along memory, of a size that is known."""
     whole = loop.lower == (Integer(0),) and len(loop.upper) == 1 and loop.upper[0].is_Integer
-    return whole and int(loop.upper[0]) >= 2 * STRIP and stride_of(read, loop.index) == 1
+    return whole and stride_of(read, loop.index) == 1
 
 
 def _values(statements: tuple[Statement, ...]) -> list[Expr]:
