@@ -26,7 +26,13 @@ input goes through to the loss; nothing warns. Functions may be called from seve
 on parameters of its own.
 """
 
+# mypy: ignore-errors
+# The public functions are typed for whoever calls them; what stands below them is not.
+
 import numpy as np
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
 
 NAME = "lenet5"
 TARGET = "numpy"
@@ -94,18 +100,18 @@ WORKSPACE_BYTES = 24504192
 FLOPS_PER_STEP = 181583094
 
 
-def _field(position):
-    return property(lambda outputs: outputs[position])
-
-
-class Outputs(tuple):
+class Outputs(tuple[Array, ...]):
     """What `forward` returns: a tuple whose parts have names."""
 
     __slots__ = ()
     _fields = ("logits",)
-    logits = _field(0)
 
-    def __repr__(self):
+    @property
+    def logits(self) -> Array:
+        """float32 ("batch", 10)"""
+        return self[0]
+
+    def __repr__(self) -> str:
         parts = (f"{name}={value!r}" for name, value in zip(self._fields, self))
         return f"Outputs({', '.join(parts)})"
 
@@ -113,7 +119,7 @@ class Outputs(tuple):
 # ------------------------------------------------------------ the public functions
 
 
-def init_params(seed=0):
+def init_params(seed: int = 0) -> Arrays:
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
     seed = int(seed) % 2**64
     return {
@@ -130,7 +136,7 @@ def init_params(seed=0):
     }
 
 
-def init_state(params, seed=0):
+def init_state(params: Arrays, seed: int = 0) -> Arrays:
     """New state, by name: the optimizer's, none for plain descent; the seed of random draws."""
     return {
         "step": np.zeros((), np.int64),
@@ -157,14 +163,16 @@ def init_state(params, seed=0):
     }
 
 
-def forward(params, x):
+def forward(params: Arrays, x: Array) -> Outputs:
     """The outputs of the network, as a named tuple of new arrays."""
     _given = _rows(("x", x))
     _owned = _arrays(params, PARAM_SHAPES, "params")
     return Outputs(np.asarray(a, order="C") for a in _run(_forward, _given, x, *_owned))
 
 
-def value_and_grad(params, x, label):
+def value_and_grad(
+    params: Arrays, x: Array, label: Array,
+) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = _rows(("x", x), ("label", label))
     _owned = _arrays(params, PARAM_SHAPES, "params")
@@ -172,7 +180,13 @@ def value_and_grad(params, x, label):
     return float(_loss), {_of: np.asarray(_grad, order="C") for _of, _grad in _grads.items()}
 
 
-def train_step(params, state, x, label, lr=None, beta1=None, beta2=None, eps=None):
+def train_step(
+    params: Arrays, state: Arrays, x: Array, label: Array,
+    lr: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    eps: float | None = None,
+) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = _rows(("x", x), ("label", label))
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
@@ -181,7 +195,14 @@ def train_step(params, state, x, label, lr=None, beta1=None, beta2=None, eps=Non
     return float(_run(_step, _given, x, label, *_owned, *_settings))
 
 
-def train_epoch(params, state, x, label, order, batch=None, lr=None, beta1=None, beta2=None, eps=None):
+def train_epoch(
+    params: Arrays, state: Arrays, x: Array, label: Array,
+    order: Array, batch: int | None = None,
+    lr: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    eps: float | None = None,
+) -> Array:
     """The losses (float64) of one epoch, one a batch of the rows that `order` (int64) names."""
     _total = _rows(("x", x), ("label", label), largest=None)
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
@@ -312,38 +333,39 @@ def _gradient(rows, space):
     h_3 = np.ndarray((rows, 120), np.float32, space, 0)
     h_4 = np.ndarray((rows, 84), np.float32, space, 30720)
     fc3 = np.ndarray((rows, 10), np.float32, space, 52224)
+    t_3 = np.ndarray((10, rows), np.float32, space, 54784)
     cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 57856)
-    t_3 = np.ndarray((rows, 10), np.float32, space, 54784)
+    t_4 = np.ndarray((rows, 10), np.float32, space, 54784)
     cross_entropy_sum = np.ndarray((rows,), np.float32, space, 58112)
     d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 58368)
     at_3 = np.ndarray((rows,), np.intp, space, 57344)
-    t_4 = np.ndarray((rows,), np.float32, space, 54784)
-    t_5 = np.ndarray((rows,), np.float32, space, 55040)
+    t_5 = np.ndarray((rows,), np.float32, space, 54784)
+    t_6 = np.ndarray((rows,), np.float32, space, 55040)
     d_fc3 = np.ndarray((rows, 10), np.float32, space, 54784)
-    t_6 = np.ndarray((rows,), np.float32, space, 52224)
+    t_7 = np.ndarray((rows,), np.float32, space, 52224)
     mask = np.ndarray((rows, 84), np.bool, space, 52224)
     d_fc2 = np.ndarray((rows, 84), np.float32, space, 61440)
     mask_2 = np.ndarray((rows, 120), np.bool, space, 61440)
     d_fc1 = np.ndarray((rows, 120), np.float32, space, 30720)
     d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
-    t_7 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    t_8 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
     mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
     bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 22601728)
     mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
     d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 4249600)
-    t_9 = np.ndarray((16, rows, 10, 10), np.float32, space, 3840000)
-    t_10 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    t_10 = np.ndarray((16, rows, 10, 10), np.float32, space, 3840000)
+    t_11 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
     d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
-    t_11 = np.ndarray((6, 16, 5, 5), np.float32, space, 23574528)
-    t_12 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    t_12 = np.ndarray((6, 16, 5, 5), np.float32, space, 23574528)
+    t_13 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
     d_h = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
-    t_13 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    t_14 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
     mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 2408448)
     bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 1204224)
     mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
     d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 0)
-    t_15 = np.ndarray((6, rows, 28, 28), np.float32, space, 5017600)
-    t_16 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
+    t_16 = np.ndarray((6, rows, 28, 28), np.float32, space, 5017600)
+    t_17 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
     x_padded_view = _window(x_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
@@ -352,13 +374,14 @@ def _gradient(rows, space):
         ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
     dot = _by_row if rows in (2, 3) else np.dot
+    ones = np.ones(10, np.float32)
     scale = np.float32(rows)
     n = np.arange(rows)
     base = n*10
     fc3_flat = fc3.reshape(-1)
     scale_2 = -(1.0 / np.float32(rows))
     d_fc3_flat = d_fc3.reshape(-1)
-    ones = np.ones(rows, np.float32)
+    ones_2 = np.ones(rows, np.float32)
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
     i = 2*(i2 % 2) + i3 % 2
@@ -456,10 +479,11 @@ def _gradient(rows, space):
         #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
         # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
         #     (lenet5.py:33)]
-        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
-        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_3)
-        np.exp(t_3, out=t_3)
-        np.add.reduce(t_3, axis=1, out=cross_entropy_sum)
+        np.copyto(t_3, fc3.T)
+        np.maximum.reduce(t_3, axis=0, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_4)
+        np.exp(t_4, out=t_4)
+        np.dot(t_4, ones, out=cross_entropy_sum)
         np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
         np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
@@ -467,11 +491,11 @@ def _gradient(rows, space):
         #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
         # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
         np.add(base, label, out=at_3)
-        np.take(fc3_flat, at_3, out=t_4, mode="clip")
-        np.subtract(cross_entropy_sum_max, t_4, out=t_4)
-        np.log(cross_entropy_sum, out=t_5)
-        np.add(t_4, t_5, out=t_4)
-        cross_entropy_sum_2 = np.add.reduce(t_4, axis=0)
+        np.take(fc3_flat, at_3, out=t_5, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_5, out=t_5)
+        np.log(cross_entropy_sum, out=t_6)
+        np.add(t_5, t_6, out=t_5)
+        cross_entropy_sum_2 = np.add.reduce(t_5, axis=0)
         cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
         # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
@@ -480,13 +504,13 @@ def _gradient(rows, space):
         np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
         np.exp(d_fc3, out=d_fc3)
         np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
-        np.take(d_fc3_flat, at_3, out=t_6, mode="clip")
-        np.add(t_6, scale_2, out=t_6)
-        d_fc3_flat[at_3] = t_6
+        np.take(d_fc3_flat, at_3, out=t_7, mode="clip")
+        np.add(t_7, scale_2, out=t_7)
+        d_fc3_flat[at_3] = t_7
 
         # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
         d_fc3_b = np.empty((10,), np.float32)
-        np.dot(ones, d_fc3, out=d_fc3_b)
+        np.dot(ones_2, d_fc3, out=d_fc3_b)
 
         # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
         #     (lenet5.py:23)
@@ -503,7 +527,7 @@ def _gradient(rows, space):
 
         # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
         d_fc2_b = np.empty((84,), np.float32)
-        np.dot(ones, d_fc2, out=d_fc2_b)
+        np.dot(ones_2, d_fc2, out=d_fc2_b)
 
         # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
         #     (lenet5.py:23)
@@ -520,7 +544,7 @@ def _gradient(rows, space):
 
         # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
         d_fc1_b = np.empty((120,), np.float32)
-        np.dot(ones, d_fc1, out=d_fc1_b)
+        np.dot(ones_2, d_fc1, out=d_fc1_b)
 
         # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
         #     (lenet5.py:23)]
@@ -538,9 +562,9 @@ def _gradient(rows, space):
         #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
         # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
         #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
-        np.copyto(t_7.reshape(rows, 16, 5, 2, 5, 2),
+        np.copyto(t_8.reshape(rows, 16, 5, 2, 5, 2),
             h_2_argmax[:, :, :, None, :, None])
-        np.equal(i, t_7, out=mask_3)
+        np.equal(i, t_8, out=mask_3)
         np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
             d_h_2[:, :, :, None, :, None])
         _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
@@ -554,10 +578,10 @@ def _gradient(rows, space):
 
         # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
         #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
-        np.copyto(t_9, d_conv2.transpose(1, 0, 2, 3))
-        np.copyto(t_10, h_view_2)
+        np.copyto(t_10, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_11, h_view_2)
         d_conv2_W = np.empty((16, 6, 5, 5), np.float32)
-        np.dot(t_9.reshape(16, rows*100), t_10.reshape(rows*100, 150),
+        np.dot(t_10.reshape(16, rows*100), t_11.reshape(rows*100, 150),
             out=d_conv2_W.reshape(16, 150))
 
         # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
@@ -565,18 +589,18 @@ def _gradient(rows, space):
         #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
         d_conv2_padded.fill(0)
         d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-        np.copyto(t_11, conv2_W.transpose(1, 0, 2, 3))
-        np.copyto(t_12, d_conv2_padded_view)
-        np.matmul(t_11.reshape(6, 400), t_12.reshape(rows, 400, 196),
+        np.copyto(t_12, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_13, d_conv2_padded_view)
+        np.matmul(t_12.reshape(6, 400), t_13.reshape(rows, 400, 196),
             out=d_h.reshape(rows, 6, 196))
 
         # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
         #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
         # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
         #     i2, i3]  [adjoint of relu (lenet5.py:28)]
-        np.copyto(t_13.reshape(rows, 6, 14, 2, 14, 2),
+        np.copyto(t_14.reshape(rows, 6, 14, 2, 14, 2),
             h_argmax[:, :, :, None, :, None])
-        np.equal(i_2, t_13, out=mask_5)
+        np.equal(i_2, t_14, out=mask_5)
         np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
             d_h[:, :, :, None, :, None])
         _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
@@ -592,10 +616,10 @@ def _gradient(rows, space):
         #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
         #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
         #     (lenet5.py:18)]
-        np.copyto(t_15, d_conv1.transpose(1, 0, 2, 3))
-        np.copyto(t_16, x_padded_view_2)
+        np.copyto(t_16, d_conv1.transpose(1, 0, 2, 3))
+        np.copyto(t_17, x_padded_view_2)
         d_conv1_W = np.empty((6, 1, 5, 5), np.float32)
-        np.dot(t_15.reshape(6, rows*784), t_16.reshape(rows*784, 25),
+        np.dot(t_16.reshape(6, rows*784), t_17.reshape(rows*784, 25),
             out=d_conv1_W.reshape(6, 25))
 
         return cross_entropy, {"conv1.W": d_conv1_W, "conv1.b": d_conv1_b, "conv2.W": d_conv2_W,
@@ -625,86 +649,87 @@ def _step(rows, space):
     h_3 = np.ndarray((rows, 120), np.float32, space, 24387584)
     h_4 = np.ndarray((rows, 84), np.float32, space, 24449024)
     fc3 = np.ndarray((rows, 10), np.float32, space, 0)
+    t_3 = np.ndarray((10, rows), np.float32, space, 2560)
     cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 5120)
-    t_3 = np.ndarray((rows, 10), np.float32, space, 2560)
+    t_4 = np.ndarray((rows, 10), np.float32, space, 2560)
     cross_entropy_sum = np.ndarray((rows,), np.float32, space, 5376)
     d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 3072)
     at_3 = np.ndarray((rows,), np.intp, space, 2560)
-    t_4 = np.ndarray((rows,), np.float32, space, 3328)
-    t_5 = np.ndarray((rows,), np.float32, space, 3584)
+    t_5 = np.ndarray((rows,), np.float32, space, 3328)
+    t_6 = np.ndarray((rows,), np.float32, space, 3584)
     d_fc3 = np.ndarray((rows, 10), np.float32, space, 24501632)
-    t_6 = np.ndarray((rows,), np.float32, space, 0)
+    t_7 = np.ndarray((rows,), np.float32, space, 0)
     mask = np.ndarray((rows, 84), np.bool, space, 0)
     d_fc2 = np.ndarray((rows, 84), np.float32, space, 24470528)
     mask_2 = np.ndarray((rows, 120), np.bool, space, 0)
     d_fc1 = np.ndarray((rows, 120), np.float32, space, 24418304)
     d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
-    t_7 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    t_8 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
     mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
     bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 23011328)
     mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
     d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 22601728)
     d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
-    t_9 = np.ndarray((6, 16, 5, 5), np.float32, space, 24492032)
-    t_10 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    t_10 = np.ndarray((6, 16, 5, 5), np.float32, space, 24492032)
+    t_11 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
     d_h = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
-    t_11 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    t_12 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
     mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
     bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
     mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 0)
     d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 3840000)
     d_fc3_b = np.ndarray((10,), np.float32, space, 0)
     fc3_b_m_next = np.ndarray((10,), np.float32, space, 64)
-    t_13 = np.ndarray((10,), np.float32, space, 128)
+    t_14 = np.ndarray((10,), np.float32, space, 128)
     fc3_b_v_next = np.ndarray((10,), np.float32, space, 64)
     fc3_b_next = np.ndarray((10,), np.float32, space, 0)
     d_fc3_W = np.ndarray((84, 10), np.float32, space, 0)
     fc3_W_m_next = np.ndarray((84, 10), np.float32, space, 3392)
-    t_14 = np.ndarray((84, 10), np.float32, space, 6784)
+    t_15 = np.ndarray((84, 10), np.float32, space, 6784)
     fc3_W_v_next = np.ndarray((84, 10), np.float32, space, 3392)
     fc3_W_next = np.ndarray((84, 10), np.float32, space, 0)
     d_fc2_b = np.ndarray((84,), np.float32, space, 0)
     fc2_b_m_next = np.ndarray((84,), np.float32, space, 384)
-    t_15 = np.ndarray((84,), np.float32, space, 768)
+    t_16 = np.ndarray((84,), np.float32, space, 768)
     fc2_b_v_next = np.ndarray((84,), np.float32, space, 384)
     fc2_b_next = np.ndarray((84,), np.float32, space, 0)
     d_fc2_W = np.ndarray((120, 84), np.float32, space, 0)
     fc2_W_m_next = np.ndarray((120, 84), np.float32, space, 40320)
-    t_16 = np.ndarray((120, 84), np.float32, space, 80640)
+    t_17 = np.ndarray((120, 84), np.float32, space, 80640)
     fc2_W_v_next = np.ndarray((120, 84), np.float32, space, 40320)
     fc2_W_next = np.ndarray((120, 84), np.float32, space, 0)
     d_fc1_b = np.ndarray((120,), np.float32, space, 0)
     fc1_b_m_next = np.ndarray((120,), np.float32, space, 512)
-    t_17 = np.ndarray((120,), np.float32, space, 1024)
+    t_18 = np.ndarray((120,), np.float32, space, 1024)
     fc1_b_v_next = np.ndarray((120,), np.float32, space, 512)
     fc1_b_next = np.ndarray((120,), np.float32, space, 0)
     d_fc1_W = np.ndarray((400, 120), np.float32, space, 0)
     fc1_W_m_next = np.ndarray((400, 120), np.float32, space, 192000)
-    t_18 = np.ndarray((400, 120), np.float32, space, 384000)
+    t_19 = np.ndarray((400, 120), np.float32, space, 384000)
     fc1_W_v_next = np.ndarray((400, 120), np.float32, space, 192000)
     fc1_W_next = np.ndarray((400, 120), np.float32, space, 0)
     d_conv2_b = np.ndarray((16,), np.float32, space, 0)
     conv2_b_m_next = np.ndarray((16,), np.float32, space, 64)
-    t_19 = np.ndarray((16,), np.float32, space, 128)
+    t_20 = np.ndarray((16,), np.float32, space, 128)
     conv2_b_v_next = np.ndarray((16,), np.float32, space, 64)
     conv2_b_next = np.ndarray((16,), np.float32, space, 0)
-    t_20 = np.ndarray((16, rows, 10, 10), np.float32, space, 5044224)
-    t_21 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    t_21 = np.ndarray((16, rows, 10, 10), np.float32, space, 5044224)
+    t_22 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
     d_conv2_W = np.ndarray((16, 6, 5, 5), np.float32, space, 5453824)
     conv2_W_m_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
-    t_22 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
+    t_23 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
     conv2_W_v_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
     conv2_W_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
     d_conv1_b = np.ndarray((6,), np.float32, space, 0)
     conv1_b_m_next = np.ndarray((6,), np.float32, space, 64)
-    t_23 = np.ndarray((6,), np.float32, space, 128)
+    t_24 = np.ndarray((6,), np.float32, space, 128)
     conv1_b_v_next = np.ndarray((6,), np.float32, space, 64)
     conv1_b_next = np.ndarray((6,), np.float32, space, 0)
-    t_24 = np.ndarray((6, rows, 28, 28), np.float32, space, 5044224)
-    t_25 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
+    t_25 = np.ndarray((6, rows, 28, 28), np.float32, space, 5044224)
+    t_26 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
     d_conv1_W = np.ndarray((6, 1, 5, 5), np.float32, space, 5017600)
     conv1_W_m_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
-    t_26 = np.ndarray((6, 1, 5, 5), np.float32, space, 640)
+    t_27 = np.ndarray((6, 1, 5, 5), np.float32, space, 640)
     conv1_W_v_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
     conv1_W_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
     x_padded_view = _window(x_padded, (0, 0, 0, 0),
@@ -715,6 +740,7 @@ def _step(rows, space):
         ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
     dot = _by_row if rows in (2, 3) else np.dot
+    ones = np.ones(10, np.float32)
     scale = np.float32(rows)
     n = np.arange(rows)
     base = n*10
@@ -731,7 +757,7 @@ def _step(rows, space):
     i2_2 = np.arange(28)[:, None]
     i3_2 = np.arange(28)
     i_2 = 2*(i2_2 % 2) + i3_2 % 2
-    ones = np.ones(rows, np.float32)
+    ones_2 = np.ones(rows, np.float32)
     h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
         ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
@@ -822,10 +848,11 @@ def _step(rows, space):
         #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
         # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
         #     (lenet5.py:33)]
-        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
-        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_3)
-        np.exp(t_3, out=t_3)
-        np.add.reduce(t_3, axis=1, out=cross_entropy_sum)
+        np.copyto(t_3, fc3.T)
+        np.maximum.reduce(t_3, axis=0, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_4)
+        np.exp(t_4, out=t_4)
+        np.dot(t_4, ones, out=cross_entropy_sum)
         np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
         np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
@@ -833,11 +860,11 @@ def _step(rows, space):
         #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
         # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
         np.add(base, label, out=at_3)
-        np.take(fc3_flat, at_3, out=t_4, mode="clip")
-        np.subtract(cross_entropy_sum_max, t_4, out=t_4)
-        np.log(cross_entropy_sum, out=t_5)
-        np.add(t_4, t_5, out=t_4)
-        cross_entropy_sum_2 = np.add.reduce(t_4, axis=0)
+        np.take(fc3_flat, at_3, out=t_5, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_5, out=t_5)
+        np.log(cross_entropy_sum, out=t_6)
+        np.add(t_5, t_6, out=t_5)
+        cross_entropy_sum_2 = np.add.reduce(t_5, axis=0)
         cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
         # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
@@ -846,9 +873,9 @@ def _step(rows, space):
         np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
         np.exp(d_fc3, out=d_fc3)
         np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
-        np.take(d_fc3_flat, at_3, out=t_6, mode="clip")
-        np.add(t_6, scale_2, out=t_6)
-        d_fc3_flat[at_3] = t_6
+        np.take(d_fc3_flat, at_3, out=t_7, mode="clip")
+        np.add(t_7, scale_2, out=t_7)
+        d_fc3_flat[at_3] = t_7
 
         # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
         #     (lenet5.py:23)]
@@ -877,9 +904,9 @@ def _step(rows, space):
         #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
         # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
         #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
-        np.copyto(t_7.reshape(rows, 16, 5, 2, 5, 2),
+        np.copyto(t_8.reshape(rows, 16, 5, 2, 5, 2),
             h_2_argmax[:, :, :, None, :, None])
-        np.equal(i, t_7, out=mask_3)
+        np.equal(i, t_8, out=mask_3)
         np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
             d_h_2[:, :, :, None, :, None])
         _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
@@ -891,18 +918,18 @@ def _step(rows, space):
         #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
         d_conv2_padded.fill(0)
         d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-        np.copyto(t_9, conv2_W.transpose(1, 0, 2, 3))
-        np.copyto(t_10, d_conv2_padded_view)
-        np.matmul(t_9.reshape(6, 400), t_10.reshape(rows, 400, 196),
+        np.copyto(t_10, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_11, d_conv2_padded_view)
+        np.matmul(t_10.reshape(6, 400), t_11.reshape(rows, 400, 196),
             out=d_h.reshape(rows, 6, 196))
 
         # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
         #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
         # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
         #     i2, i3]  [adjoint of relu (lenet5.py:28)]
-        np.copyto(t_11.reshape(rows, 6, 14, 2, 14, 2),
+        np.copyto(t_12.reshape(rows, 6, 14, 2, 14, 2),
             h_argmax[:, :, :, None, :, None])
-        np.equal(i_2, t_11, out=mask_5)
+        np.equal(i_2, t_12, out=mask_5)
         np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
             d_h[:, :, :, None, :, None])
         _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
@@ -921,10 +948,10 @@ def _step(rows, space):
         #     (lenet5.py:23)]
         # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
         #     [Adam update (lenet5.py:23)]
-        np.dot(ones, d_fc3, out=d_fc3_b)
+        np.dot(ones_2, d_fc3, out=d_fc3_b)
         np.multiply(1.0 - beta1, d_fc3_b, out=fc3_b_m_next)
-        np.multiply(beta1, fc3_b_m, out=t_13)
-        np.add(fc3_b_m_next, t_13, out=fc3_b_m)
+        np.multiply(beta1, fc3_b_m, out=t_14)
+        np.add(fc3_b_m_next, t_14, out=fc3_b_m)
         np.square(d_fc3_b, out=d_fc3_b)
         np.multiply(1.0 - beta2, d_fc3_b, out=d_fc3_b)
         np.multiply(beta2, fc3_b_v, out=fc3_b_v_next)
@@ -946,8 +973,8 @@ def _step(rows, space):
         #     j])/unbiased)  [Adam update (lenet5.py:23)]
         np.dot(h_4.T, d_fc3, out=d_fc3_W)
         np.multiply(1.0 - beta1, d_fc3_W, out=fc3_W_m_next)
-        np.multiply(beta1, fc3_W_m, out=t_14)
-        np.add(fc3_W_m_next, t_14, out=fc3_W_m)
+        np.multiply(beta1, fc3_W_m, out=t_15)
+        np.add(fc3_W_m_next, t_15, out=fc3_W_m)
         np.square(d_fc3_W, out=d_fc3_W)
         np.multiply(1.0 - beta2, d_fc3_W, out=d_fc3_W)
         np.multiply(beta2, fc3_W_v, out=fc3_W_v_next)
@@ -965,10 +992,10 @@ def _step(rows, space):
         #     (lenet5.py:23)]
         # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
         #     [Adam update (lenet5.py:23)]
-        np.dot(ones, d_fc2, out=d_fc2_b)
+        np.dot(ones_2, d_fc2, out=d_fc2_b)
         np.multiply(1.0 - beta1, d_fc2_b, out=fc2_b_m_next)
-        np.multiply(beta1, fc2_b_m, out=t_15)
-        np.add(fc2_b_m_next, t_15, out=fc2_b_m)
+        np.multiply(beta1, fc2_b_m, out=t_16)
+        np.add(fc2_b_m_next, t_16, out=fc2_b_m)
         np.square(d_fc2_b, out=d_fc2_b)
         np.multiply(1.0 - beta2, d_fc2_b, out=d_fc2_b)
         np.multiply(beta2, fc2_b_v, out=fc2_b_v_next)
@@ -990,8 +1017,8 @@ def _step(rows, space):
         #     j])/unbiased)  [Adam update (lenet5.py:23)]
         np.dot(h_3.T, d_fc2, out=d_fc2_W)
         np.multiply(1.0 - beta1, d_fc2_W, out=fc2_W_m_next)
-        np.multiply(beta1, fc2_W_m, out=t_16)
-        np.add(fc2_W_m_next, t_16, out=fc2_W_m)
+        np.multiply(beta1, fc2_W_m, out=t_17)
+        np.add(fc2_W_m_next, t_17, out=fc2_W_m)
         np.square(d_fc2_W, out=d_fc2_W)
         np.multiply(1.0 - beta2, d_fc2_W, out=d_fc2_W)
         np.multiply(beta2, fc2_W_v, out=fc2_W_v_next)
@@ -1009,10 +1036,10 @@ def _step(rows, space):
         #     (lenet5.py:23)]
         # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
         #     [Adam update (lenet5.py:23)]
-        np.dot(ones, d_fc1, out=d_fc1_b)
+        np.dot(ones_2, d_fc1, out=d_fc1_b)
         np.multiply(1.0 - beta1, d_fc1_b, out=fc1_b_m_next)
-        np.multiply(beta1, fc1_b_m, out=t_17)
-        np.add(fc1_b_m_next, t_17, out=fc1_b_m)
+        np.multiply(beta1, fc1_b_m, out=t_18)
+        np.add(fc1_b_m_next, t_18, out=fc1_b_m)
         np.square(d_fc1_b, out=d_fc1_b)
         np.multiply(1.0 - beta2, d_fc1_b, out=d_fc1_b)
         np.multiply(beta2, fc1_b_v, out=fc1_b_v_next)
@@ -1034,8 +1061,8 @@ def _step(rows, space):
         #     j])/unbiased)  [Adam update (lenet5.py:23)]
         np.dot(flatten.T, d_fc1, out=d_fc1_W)
         np.multiply(1.0 - beta1, d_fc1_W, out=fc1_W_m_next)
-        np.multiply(beta1, fc1_W_m, out=t_18)
-        np.add(fc1_W_m_next, t_18, out=fc1_W_m)
+        np.multiply(beta1, fc1_W_m, out=t_19)
+        np.add(fc1_W_m_next, t_19, out=fc1_W_m)
         np.square(d_fc1_W, out=d_fc1_W)
         np.multiply(1.0 - beta2, d_fc1_W, out=d_fc1_W)
         np.multiply(beta2, fc1_W_v, out=fc1_W_v_next)
@@ -1057,8 +1084,8 @@ def _step(rows, space):
         #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
         np.add.reduce(d_conv2, axis=(0, 2, 3), out=d_conv2_b)
         np.multiply(1.0 - beta1, d_conv2_b, out=conv2_b_m_next)
-        np.multiply(beta1, conv2_b_m, out=t_19)
-        np.add(conv2_b_m_next, t_19, out=conv2_b_m)
+        np.multiply(beta1, conv2_b_m, out=t_20)
+        np.add(conv2_b_m_next, t_20, out=conv2_b_m)
         np.square(d_conv2_b, out=d_conv2_b)
         np.multiply(1.0 - beta2, d_conv2_b, out=d_conv2_b)
         np.multiply(beta2, conv2_b_v, out=conv2_b_v_next)
@@ -1078,13 +1105,13 @@ def _step(rows, space):
         #     c, r, s]  [Adam update (lenet5.py:18)]
         # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
         #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
-        np.copyto(t_20, d_conv2.transpose(1, 0, 2, 3))
-        np.copyto(t_21, h_view_2)
-        np.dot(t_20.reshape(16, rows*100), t_21.reshape(rows*100, 150),
+        np.copyto(t_21, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_22, h_view_2)
+        np.dot(t_21.reshape(16, rows*100), t_22.reshape(rows*100, 150),
             out=d_conv2_W.reshape(16, 150))
         np.multiply(1.0 - beta1, d_conv2_W, out=conv2_W_m_next)
-        np.multiply(beta1, conv2_W_m, out=t_22)
-        np.add(conv2_W_m_next, t_22, out=conv2_W_m)
+        np.multiply(beta1, conv2_W_m, out=t_23)
+        np.add(conv2_W_m_next, t_23, out=conv2_W_m)
         np.square(d_conv2_W, out=d_conv2_W)
         np.multiply(1.0 - beta2, d_conv2_W, out=d_conv2_W)
         np.multiply(beta2, conv2_W_v, out=conv2_W_v_next)
@@ -1106,8 +1133,8 @@ def _step(rows, space):
         #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
         np.add.reduce(d_conv1, axis=(0, 2, 3), out=d_conv1_b)
         np.multiply(1.0 - beta1, d_conv1_b, out=conv1_b_m_next)
-        np.multiply(beta1, conv1_b_m, out=t_23)
-        np.add(conv1_b_m_next, t_23, out=conv1_b_m)
+        np.multiply(beta1, conv1_b_m, out=t_24)
+        np.add(conv1_b_m_next, t_24, out=conv1_b_m)
         np.square(d_conv1_b, out=d_conv1_b)
         np.multiply(1.0 - beta2, d_conv1_b, out=d_conv1_b)
         np.multiply(beta2, conv1_b_v, out=conv1_b_v_next)
@@ -1129,13 +1156,13 @@ def _step(rows, space):
         #     c, r, s]  [Adam update (lenet5.py:18)]
         # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
         #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
-        np.copyto(t_24, d_conv1.transpose(1, 0, 2, 3))
-        np.copyto(t_25, x_padded_view_2)
-        np.dot(t_24.reshape(6, rows*784), t_25.reshape(rows*784, 25),
+        np.copyto(t_25, d_conv1.transpose(1, 0, 2, 3))
+        np.copyto(t_26, x_padded_view_2)
+        np.dot(t_25.reshape(6, rows*784), t_26.reshape(rows*784, 25),
             out=d_conv1_W.reshape(6, 25))
         np.multiply(1.0 - beta1, d_conv1_W, out=conv1_W_m_next)
-        np.multiply(beta1, conv1_W_m, out=t_26)
-        np.add(conv1_W_m_next, t_26, out=conv1_W_m)
+        np.multiply(beta1, conv1_W_m, out=t_27)
+        np.add(conv1_W_m_next, t_27, out=conv1_W_m)
         np.square(d_conv1_W, out=d_conv1_W)
         np.multiply(1.0 - beta2, d_conv1_W, out=d_conv1_W)
         np.multiply(beta2, conv1_W_v, out=conv1_W_v_next)
@@ -1355,4 +1382,4 @@ def _draw(seed, stream, shape):
 
 def _uniform(seed, stream, shape, low, high):
     """Uniform in [low, high)."""
-    return (low + (high - low) * (_draw(seed, stream, shape) * 2.0**-53)).astype(DTYPE)
+    return np.asarray(low + (high - low) * (_draw(seed, stream, shape) * 2.0**-53), DTYPE)

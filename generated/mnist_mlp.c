@@ -18,6 +18,10 @@
 #include <math.h>
 #include <string.h>
 
+#ifdef __cplusplus
+#define restrict __restrict
+#endif
+
 /* Functions of one formula, which a loop around them can turn into vectors. "ulp": units in the last
    place, over all floats, or for double over many samples; fast build and portable build alike. */
 #if defined(__GNUC__)
@@ -117,7 +121,32 @@ static inline ptrdiff_t gw_least(ptrdiff_t a, ptrdiff_t b)
 /* The larger of two; a NaN wins. */
 static inline float gw_larger(float a, float b)
 {
-    return b > a || b != b ? b : a;
+    const float larger = b > a ? b : a;
+    return b != b ? b : larger;
+}
+
+/* The sum of some lanes: the second half is added to the first, until one is left. */
+static inline float gw_total(float *lanes, ptrdiff_t count)
+{
+    for (ptrdiff_t kept; count > 1; count = kept) {
+        kept = (count + 1) / 2;
+        for (ptrdiff_t i = 0; i < count - kept; i++) {
+            lanes[i] += lanes[kept + i];
+        }
+    }
+    return lanes[0];
+}
+
+/* The largest of some lanes. */
+static inline float gw_largest(float *lanes, ptrdiff_t count)
+{
+    for (ptrdiff_t kept; count > 1; count = kept) {
+        kept = (count + 1) / 2;
+        for (ptrdiff_t i = 0; i < count - kept; i++) {
+            lanes[i] = gw_larger(lanes[i], lanes[kept + i]);
+        }
+    }
+    return lanes[0];
 }
 
 #define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
@@ -145,11 +174,11 @@ static inline unsigned char *gw_aligned(void *workspace)
 #define GW_VECTOR(name, lanes) \
     typedef float name __attribute__((vector_size((lanes) * sizeof(float)))); \
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
-#define GW_EACH(lanes, statement) statement
-#define GW_LANE(v) (*v)
+#define GW_EACH(lanes, statement) statement;
+#define GW_LANE(v) (*(v))
 #define GW_COPY(type, to, from) \
     *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
-#define GW_ZERO(v, type) *v = (type){0}
+#define GW_ZERO(v, type) const type zero = {0}; *(v) = zero
 #if defined(__AVX512F__)
 enum { GW_LANES = 16 };
 #elif defined(__AVX__)
@@ -187,17 +216,17 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
     GW_COPY(gw_vec8, v, from);
 }
 
-/* Sums in registers: GW_SUMS vectors at most, as `height` rows of `width` vectors. Every sum takes its
+/* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors. Every sum takes its
    terms in the order of the source, so that the bits depend on no tile. */
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { GW_SUMS = 24, GW_ROWS = 8 };
+enum { GW_SUMS = 24 * (int)GW_LANES, GW_ROWS = 8 };
 static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
 #define GW_MORE_TILES(what) \
     what(2, 7) what(2, 8) what(3, 5) what(3, 6) what(3, 7) what(3, 8) what(4, 4) what(4, 5) \
     what(4, 6) what(5, 3) what(5, 4) what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) \
     what(8, 1) what(8, 2) what(8, 3)
 #else
-enum { GW_SUMS = 12, GW_ROWS = 6 };
+enum { GW_SUMS = 12 * (int)GW_LANES, GW_ROWS = 6 };
 static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #define GW_MORE_TILES(what)
 #endif
@@ -208,7 +237,15 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
     what(6, 2) GW_MORE_TILES(what)
 enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
 
-/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count. */
+/* So that GCC keeps the sums in registers from the first to the last line. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GW_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GW_UNROLLED
+#endif
+
+/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
+   begins in the left operand, and where term k lies in both. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
@@ -216,8 +253,10 @@ GW_INLINE void gw_sum(
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
+    GW_UNROLLED
     for (int r = 0; r < height; r++) {
         from[r] = left + row_at[r];
+        GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
             if (more) {
@@ -227,17 +266,22 @@ GW_INLINE void gw_sum(
     }
     for (ptrdiff_t k = 0; k < count; k++) {
         gw_vec term[GW_WIDE];
+        GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
         }
+        GW_UNROLLED
         for (int r = 0; r < height; r++) {
             const float factor = from[r][left_at[k]];
+            GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE((&sums[r][v])) += factor * GW_LANE((&term[v])));
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) += factor * GW_LANE(&term[v]))
             }
         }
     }
+    GW_UNROLLED
     for (int r = 0; r < height; r++) {
+        GW_UNROLLED
         for (int v = 0; v < width; v++) {
             GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
         }
@@ -289,7 +333,7 @@ static inline ptrdiff_t gw_widest(ptrdiff_t rows)
 
 GW_INLINE void gw_add_product8(gw_vec8 *sum, const gw_vec8 *left, const gw_vec8 *right)
 {
-    GW_EACH(8, GW_LANE(sum) += GW_LANE(left) * GW_LANE(right));
+    GW_EACH(8, GW_LANE(sum) += GW_LANE(left) * GW_LANE(right))
 }
 /* The sum of the lanes, in one order everywhere: halves, quarters, then the last two. */
 GW_INLINE float gw_total8(const gw_vec8 *v)
@@ -320,7 +364,7 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
         gw_load8(&right, b + i);
         gw_add_product8(&sum[0], &left, &right);
     }
-    for (; i < count; i++) {
+    for (i = count - count % 8; i < count; i++) { /* said again: GCC 12 warns without */
         rest += a[i]*b[i];
     }
     for (int v = 0; v < 4; v++) {
@@ -338,8 +382,7 @@ static void compute_fc1(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[784], right_at[784];
+    ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 784; k++) {
         left_at[k] = k;
         right_at[k] = k*100;
@@ -351,18 +394,16 @@ static void compute_fc1(
         const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 row_at[r] = n*784;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float fc1_sum = value;
+                    const float fc1_sum = sum[r*width*GW_LANES + j - start];
                     const float fc1 = fc1_sum + fc1_b[j];
                     const float h_at = (fc1 <= 0.0f ? 0.0f : fc1);
                     h[n*100 + j] = h_at;
@@ -381,8 +422,7 @@ static void compute_fc2(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[100], right_at[100];
+    ptrdiff_t left_at[100], right_at[100], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 100; k++) {
         left_at[k] = k;
         right_at[k] = k*200;
@@ -394,18 +434,16 @@ static void compute_fc2(
         const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 row_at[r] = n*100;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float fc2_sum = value;
+                    const float fc2_sum = sum[r*width*GW_LANES + j - start];
                     const float fc2 = fc2_sum + fc2_b[j];
                     const float h_2_at = (fc2 <= 0.0f ? 0.0f : fc2);
                     h_2[n*200 + j] = h_2_at;
@@ -423,10 +461,7 @@ static void compute_fc3(
 {
     if (rows < GW_FEW_ROWS) {
         for (ptrdiff_t n = 0; n < rows; n++) {
-            float fc3_sum_row[10];
-            for (ptrdiff_t i = 0; i < 10; i++) {
-                fc3_sum_row[i] = 0.0f;
-            }
+            float fc3_sum_row[10] = {0};
             for (ptrdiff_t k = 0; k < 200; k++) {
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     fc3_sum_row[j] += fc3_W[k*10 + j]*h_2[n*200 + k];
@@ -443,8 +478,7 @@ static void compute_fc3(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[200], right_at[200];
+    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 200; k++) {
         left_at[k] = k;
         right_at[k] = k*span;
@@ -464,18 +498,16 @@ static void compute_fc3(
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 row_at[r] = n*200;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - first];
-                    const float fc3_sum = value;
+                    const float fc3_sum = sum[r*width*GW_LANES + j - first];
                     const float fc3_at = fc3_sum + fc3_b[j];
                     fc3[n*10 + j] = fc3_at;
                 }
@@ -495,14 +527,19 @@ static void compute_cross_entropy_sum(
     float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        float cross_entropy_sum_max_at = -INFINITY;
-        for (ptrdiff_t k = 0; k < 10; k++) {
-            cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, fc3[n*10 + k]);
+        float cross_entropy_sum_max_lanes[10];
+        for (ptrdiff_t i = 0; i < 10; i++) {
+            cross_entropy_sum_max_lanes[i] = -INFINITY;
         }
-        float cross_entropy_sum_at = 0.0f;
         for (ptrdiff_t k = 0; k < 10; k++) {
-            cross_entropy_sum_at += gw_expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
+            cross_entropy_sum_max_lanes[k] = gw_larger(cross_entropy_sum_max_lanes[k], fc3[n*10 + k]);
         }
+        const float cross_entropy_sum_max_at = gw_largest(cross_entropy_sum_max_lanes, 10);
+        float cross_entropy_sum_lanes[10] = {0};
+        for (ptrdiff_t k = 0; k < 10; k++) {
+            cross_entropy_sum_lanes[k] += gw_expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
+        }
+        const float cross_entropy_sum_at = gw_total(cross_entropy_sum_lanes, 10);
         const float d_cross_entropy_sum_at = 1.0f/(cross_entropy_sum_at*(float)rows);
         cross_entropy_sum_max[n] = cross_entropy_sum_max_at;
         cross_entropy_sum[n] = cross_entropy_sum_at;
@@ -531,13 +568,13 @@ static void compute_cross_entropy(
        cross_entropy_sum (mnist_mlp.py:18) */
 static void compute_d_fc3(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
-    const float *restrict cross_entropy_sum_max, const float *restrict fc3,
-    const int32_t *restrict label, float *restrict d_fc3)
+    const float *restrict cross_entropy_sum_max, float *restrict fc3,
+    const int32_t *restrict label)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
-            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + (j == label[n] ? -1.0f/(float)rows : 0.0f);
-            d_fc3[n*10 + j] = d_fc3_at;
+            const float d_fc3 = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + ((int32_t)j == label[n] ? -1.0f/(float)rows : 0.0f);
+            fc3[n*10 + j] = d_fc3;
         }
     }
 }
@@ -545,10 +582,7 @@ static void compute_d_fc3(
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17) */
 static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *restrict d_fc3_b)
 {
-    float d_fc3_b_row[10];
-    for (ptrdiff_t i = 0; i < 10; i++) {
-        d_fc3_b_row[i] = 0.0f;
-    }
+    float d_fc3_b_row[10] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
             d_fc3_b_row[j] += d_fc3[n*10 + j];
@@ -566,12 +600,18 @@ static void compute_d_fc3_W(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
     float *restrict d_fc3_W)
 {
+    if (rows == 1) {
+        for (ptrdiff_t k = 0; k < 200; k++) {
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W_at = d_fc3[j]*h_2[k];
+                d_fc3_W[k*10 + j] = d_fc3_W_at;
+            }
+        }
+        return;
+    }
     if (rows < GW_FEW_ROWS) {
         for (ptrdiff_t k = 0; k < 200; k++) {
-            float d_fc3_W_row[10];
-            for (ptrdiff_t i = 0; i < 10; i++) {
-                d_fc3_W_row[i] = 0.0f;
-            }
+            float d_fc3_W_row[10] = {0};
             for (ptrdiff_t n = 0; n < rows; n++) {
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     d_fc3_W_row[j] += d_fc3[n*10 + j]*h_2[n*200 + k];
@@ -586,8 +626,7 @@ static void compute_d_fc3_W(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
         right_at[n] = n*200;
@@ -599,18 +638,16 @@ static void compute_d_fc3_W(
         const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 row_at[r] = j;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
-                    const float value = sum[r*width*GW_LANES + k - start];
-                    const float d_fc3_W_at = value;
+                    const float d_fc3_W_at = sum[r*width*GW_LANES + k - start];
                     d_fc3_W[k*10 + j] = d_fc3_W_at;
                 }
             }
@@ -623,6 +660,330 @@ static void compute_d_fc3_W(
    then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
        (mnist_mlp.py:16) */
 static void compute_d_h_2(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W, float *restrict h_2,
+    float *restrict gw_right_panel)
+{
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i1 = 0; i1 < 200; i1++) {
+                float d_h_2 = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 10;
+                    if (j < j_end) {
+                        d_h_2 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
+                    }
+                }
+                const float d_fc2 = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                h_2[i0*200 + i1] = d_fc2;
+            }
+        }
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS];
+    for (ptrdiff_t j = 0; j < 10; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 10, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
+        }
+        for (ptrdiff_t j_strip = 0; j_strip < 10; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i1 = first + lane;
+                for (ptrdiff_t j = j_strip, j_end = gw_least(j_strip + 16, 10); j < j_end; j++) {
+                    gw_right_panel[j*span + lane] = fc3_W[i1*10 + j];
+                }
+            }
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                row_at[r] = i0*10;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                for (ptrdiff_t i1 = first; i1 < end; i1++) {
+                    const float d_h_2 = sum[r*width*GW_LANES + i1 - first];
+                    const float d_fc2 = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    h_2[i0*200 + i1] = d_fc2;
+                }
+            }
+        }
+    }
+}
+
+/* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16) */
+static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *restrict d_fc2_b)
+{
+    for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 128) {
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 200);
+        float d_fc2_b_row[128] = {0};
+        for (ptrdiff_t n = 0; n < rows; n++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                d_fc2_b_row[j - j_chunk] += d_fc2[n*200 + j];
+            }
+        }
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+            const float d_fc2_b_at = d_fc2_b_row[j - j_chunk];
+            d_fc2_b[j] = d_fc2_b_at;
+        }
+    }
+}
+
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
+       (mnist_mlp.py:16) */
+static void compute_d_fc2_W(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
+{
+    if (rows == 1) {
+        for (ptrdiff_t k = 0; k < 100; k++) {
+            for (ptrdiff_t j = 0; j < 200; j++) {
+                const float d_fc2_W_at = d_fc2[j]*h[k];
+                d_fc2_W[k*200 + j] = d_fc2_W_at;
+            }
+        }
+        return;
+    }
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 100; k++) {
+            for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 128) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 200);
+                float d_fc2_W_row[128] = {0};
+                for (ptrdiff_t n = 0; n < rows; n++) {
+                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                        d_fc2_W_row[j - j_chunk] += d_fc2[n*200 + j]*h[n*100 + k];
+                    }
+                }
+                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                    const float d_fc2_W_at = d_fc2_W_row[j - j_chunk];
+                    d_fc2_W[k*200 + j] = d_fc2_W_at;
+                }
+            }
+        }
+        return;
+    }
+    const ptrdiff_t height_of_all = 100;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*100;
+        right_at[n] = n*200;
+    }
+    const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
+        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float d_fc2_W_at = sum[r*width*GW_LANES + j - start];
+                    d_fc2_W[k*200 + j] = d_fc2_W_at;
+                }
+            }
+        }
+    }
+}
+
+/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
+       (mnist_mlp.py:16)
+   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h
+       (mnist_mlp.py:15) */
+static void compute_d_h(
+    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W, float *restrict h,
+    float *restrict gw_right_panel)
+{
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i1 = 0; i1 < 100; i1++) {
+                float d_h = 0.0f;
+                {
+                    const ptrdiff_t j = 0, j_end = 200;
+                    if (j < j_end) {
+                        d_h += gw_dot(&d_fc2[i0*200 + j], &fc2_W[i1*200 + j], j_end - j);
+                    }
+                }
+                const float d_fc1 = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                h[i0*100 + i1] = d_fc1;
+            }
+        }
+        return;
+    }
+    const ptrdiff_t height_of_all = rows;
+    const ptrdiff_t widest = gw_widest(height_of_all);
+    const ptrdiff_t span = widest * GW_LANES;
+    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS];
+    for (ptrdiff_t j = 0; j < 200; j++) {
+        left_at[j] = j;
+        right_at[j] = j*span;
+    }
+    const ptrdiff_t count = 200, vectors = (100 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
+        if (end < first + width * GW_LANES) {
+            gw_clear(gw_right_panel, count * span);
+        }
+        for (ptrdiff_t j_strip = 0; j_strip < 200; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i1 = first + lane;
+                for (ptrdiff_t j = j_strip, j_end = gw_least(j_strip + 16, 200); j < j_end; j++) {
+                    gw_right_panel[j*span + lane] = fc2_W[i1*200 + j];
+                }
+            }
+        }
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                row_at[r] = i0*200;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t i0 = row + r;
+                for (ptrdiff_t i1 = first; i1 < end; i1++) {
+                    const float d_h = sum[r*width*GW_LANES + i1 - first];
+                    const float d_fc1 = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    h[i0*100 + i1] = d_fc1;
+                }
+            }
+        }
+    }
+}
+
+/* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15) */
+static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_fc1_b)
+{
+    float d_fc1_b_row[100] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t j = 0; j < 100; j++) {
+            d_fc1_b_row[j] += d_fc1[n*100 + j];
+        }
+    }
+    for (ptrdiff_t j = 0; j < 100; j++) {
+        const float d_fc1_b_at = d_fc1_b_row[j];
+        d_fc1_b[j] = d_fc1_b_at;
+    }
+}
+
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
+       (mnist_mlp.py:15) */
+static void compute_d_fc1_W(
+    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
+{
+    if (rows == 1) {
+        for (ptrdiff_t k = 0; k < 784; k++) {
+            for (ptrdiff_t j = 0; j < 100; j++) {
+                const float d_fc1_W_at = d_fc1[j]*x[k];
+                d_fc1_W[k*100 + j] = d_fc1_W_at;
+            }
+        }
+        return;
+    }
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 784; k++) {
+            float d_fc1_W_row[100] = {0};
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 100; j++) {
+                    d_fc1_W_row[j] += d_fc1[n*100 + j]*x[n*784 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 100; j++) {
+                const float d_fc1_W_at = d_fc1_W_row[j];
+                d_fc1_W[k*100 + j] = d_fc1_W_at;
+            }
+        }
+        return;
+    }
+    const ptrdiff_t height_of_all = 784;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        left_at[n] = n*784;
+        right_at[n] = n*100;
+    }
+    const ptrdiff_t count = rows, vectors = (100 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
+        const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                row_at[r] = k;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t k = row + r;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float d_fc1_W_at = sum[r*width*GW_LANES + j - start];
+                    d_fc1_W[k*100 + j] = d_fc1_W_at;
+                }
+            }
+        }
+    }
+}
+
+/* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
+       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy,
+       cross_entropy_sum (mnist_mlp.py:18) */
+static void compute_d_fc3_2(
+    ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
+    const float *restrict cross_entropy_sum_max, const float *restrict fc3,
+    const int32_t *restrict label, float *restrict d_fc3)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t j = 0; j < 10; j++) {
+            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + ((int32_t)j == label[n] ? -1.0f/(float)rows : 0.0f);
+            d_fc3[n*10 + j] = d_fc3_at;
+        }
+    }
+}
+
+/* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
+   then fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17) */
+static void compute_d_fc3_b_2(
+    ptrdiff_t rows, const float *restrict d_fc3, float lr, float *restrict fc3_b)
+{
+    float d_fc3_b_row[10] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t j = 0; j < 10; j++) {
+            d_fc3_b_row[j] += d_fc3[n*10 + j];
+        }
+    }
+    for (ptrdiff_t j = 0; j < 10; j++) {
+        const float d_fc3_b = d_fc3_b_row[j];
+        const float fc3_b_next = fc3_b[j] - d_fc3_b*lr;
+        fc3_b[j] = fc3_b_next;
+    }
+}
+
+/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum
+       (mnist_mlp.py:17)
+   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
+       (mnist_mlp.py:16) */
+static void compute_d_h_2_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
     const float *restrict h_2, float *restrict d_fc2, float *restrict gw_right_panel)
 {
@@ -645,8 +1006,7 @@ static void compute_d_h_2(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[10], right_at[10];
+    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 10; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -658,26 +1018,26 @@ static void compute_d_h_2(
         if (end < first + width * GW_LANES) {
             gw_clear(gw_right_panel, count * span);
         }
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i1 = first + lane;
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                gw_right_panel[j*span + lane] = fc3_W[i1*10 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 10; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i1 = first + lane;
+                for (ptrdiff_t j = j_strip, j_end = gw_least(j_strip + 16, 10); j < j_end; j++) {
+                    gw_right_panel[j*span + lane] = fc3_W[i1*10 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 row_at[r] = i0*10;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
-                    const float value = sum[r*width*GW_LANES + i1 - first];
-                    const float d_h_2 = value;
+                    const float d_h_2 = sum[r*width*GW_LANES + i1 - first];
                     const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
                     d_fc2[i0*200 + i1] = d_fc2_at;
                 }
@@ -686,59 +1046,44 @@ static void compute_d_h_2(
     }
 }
 
-/* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16) */
-static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *restrict d_fc2_b)
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
+       (mnist_mlp.py:17)
+   then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
+static void compute_d_fc3_W_2(
+    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
+    float *restrict fc3_W)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
-        float d_fc2_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_fc2_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                d_fc2_b_row[j - j_chunk] += d_fc2[n*200 + j];
-            }
-        }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_fc2_b_at = d_fc2_b_row[j - j_chunk];
-            d_fc2_b[j] = d_fc2_b_at;
-        }
-    }
-}
-
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
-       (mnist_mlp.py:16) */
-static void compute_d_fc2_W(
-    ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
-{
-    if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 100; k++) {
-            for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
-                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
-                float d_fc2_W_row[64];
-                for (ptrdiff_t i = 0; i < 64; i++) {
-                    d_fc2_W_row[i] = 0.0f;
-                }
-                for (ptrdiff_t n = 0; n < rows; n++) {
-                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                        d_fc2_W_row[j - j_chunk] += d_fc2[n*200 + j]*h[n*100 + k];
-                    }
-                }
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    const float d_fc2_W_at = d_fc2_W_row[j - j_chunk];
-                    d_fc2_W[k*200 + j] = d_fc2_W_at;
-                }
+    if (rows == 1) {
+        for (ptrdiff_t k = 0; k < 200; k++) {
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W = d_fc3[j]*h_2[k];
+                const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
+                fc3_W[k*10 + j] = fc3_W_next;
             }
         }
         return;
     }
-    const ptrdiff_t height_of_all = 100;
+    if (rows < GW_FEW_ROWS) {
+        for (ptrdiff_t k = 0; k < 200; k++) {
+            float d_fc3_W_row[10] = {0};
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_2[n*200 + k];
+                }
+            }
+            for (ptrdiff_t j = 0; j < 10; j++) {
+                const float d_fc3_W = d_fc3_W_row[j];
+                const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
+                fc3_W[k*10 + j] = fc3_W_next;
+            }
+        }
+        return;
+    }
+    const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*100;
+        left_at[n] = n*10;
         right_at[n] = n*200;
     }
     const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
@@ -748,21 +1093,41 @@ static void compute_d_fc2_W(
         const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t k = row + r;
-                row_at[r] = k;
+                const ptrdiff_t j = row + r;
+                row_at[r] = j;
             }
-            float sum[GW_SUMS * GW_LANES];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            float sum[GW_SUMS];
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t k = row + r;
-                for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_fc2_W_at = value;
-                    d_fc2_W[k*200 + j] = d_fc2_W_at;
+                const ptrdiff_t j = row + r;
+                for (ptrdiff_t k = first; k < end; k++) {
+                    const float d_fc3_W = sum[r*width*GW_LANES + k - start];
+                    const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
+                    fc3_W[k*10 + j] = fc3_W_next;
                 }
             }
+        }
+    }
+}
+
+/* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
+   then fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16) */
+static void compute_d_fc2_b_2(
+    ptrdiff_t rows, const float *restrict d_fc2, float lr, float *restrict fc2_b)
+{
+    for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 128) {
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 200);
+        float d_fc2_b_row[128] = {0};
+        for (ptrdiff_t n = 0; n < rows; n++) {
+            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+                d_fc2_b_row[j - j_chunk] += d_fc2[n*200 + j];
+            }
+        }
+        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
+            const float d_fc2_b = d_fc2_b_row[j - j_chunk];
+            const float fc2_b_next = fc2_b[j] - d_fc2_b*lr;
+            fc2_b[j] = fc2_b_next;
         }
     }
 }
@@ -771,7 +1136,7 @@ static void compute_d_fc2_W(
        (mnist_mlp.py:16)
    then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h
        (mnist_mlp.py:15) */
-static void compute_d_h(
+static void compute_d_h_3(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
     const float *restrict h, float *restrict d_fc1, float *restrict gw_right_panel)
 {
@@ -794,8 +1159,7 @@ static void compute_d_h(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[200], right_at[200];
+    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 200; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -807,217 +1171,30 @@ static void compute_d_h(
         if (end < first + width * GW_LANES) {
             gw_clear(gw_right_panel, count * span);
         }
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i1 = first + lane;
-            for (ptrdiff_t j = 0; j < 200; j++) {
-                gw_right_panel[j*span + lane] = fc2_W[i1*200 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 200; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i1 = first + lane;
+                for (ptrdiff_t j = j_strip, j_end = gw_least(j_strip + 16, 200); j < j_end; j++) {
+                    gw_right_panel[j*span + lane] = fc2_W[i1*200 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 row_at[r] = i0*200;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
-                    const float value = sum[r*width*GW_LANES + i1 - first];
-                    const float d_h = value;
+                    const float d_h = sum[r*width*GW_LANES + i1 - first];
                     const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
                     d_fc1[i0*100 + i1] = d_fc1_at;
                 }
             }
-        }
-    }
-}
-
-/* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15) */
-static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *restrict d_fc1_b)
-{
-    for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
-        float d_fc1_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_fc1_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                d_fc1_b_row[j - j_chunk] += d_fc1[n*100 + j];
-            }
-        }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_fc1_b_at = d_fc1_b_row[j - j_chunk];
-            d_fc1_b[j] = d_fc1_b_at;
-        }
-    }
-}
-
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
-       (mnist_mlp.py:15) */
-static void compute_d_fc1_W(
-    ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
-{
-    if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 784; k++) {
-            for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
-                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
-                float d_fc1_W_row[64];
-                for (ptrdiff_t i = 0; i < 64; i++) {
-                    d_fc1_W_row[i] = 0.0f;
-                }
-                for (ptrdiff_t n = 0; n < rows; n++) {
-                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                        d_fc1_W_row[j - j_chunk] += d_fc1[n*100 + j]*x[n*784 + k];
-                    }
-                }
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    const float d_fc1_W_at = d_fc1_W_row[j - j_chunk];
-                    d_fc1_W[k*100 + j] = d_fc1_W_at;
-                }
-            }
-        }
-        return;
-    }
-    const ptrdiff_t height_of_all = 784;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*784;
-        right_at[n] = n*100;
-    }
-    const ptrdiff_t count = rows, vectors = (100 + GW_LANES - 1) / GW_LANES;
-    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-        width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
-        const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
-        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
-            height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
-            for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t k = row + r;
-                row_at[r] = k;
-            }
-            float sum[GW_SUMS * GW_LANES];
-            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
-            for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t k = row + r;
-                for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_fc1_W_at = value;
-                    d_fc1_W[k*100 + j] = d_fc1_W_at;
-                }
-            }
-        }
-    }
-}
-
-/* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
-   then fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17) */
-static void compute_d_fc3_b_2(
-    ptrdiff_t rows, const float *restrict d_fc3, float lr, float *restrict fc3_b)
-{
-    float d_fc3_b_row[10];
-    for (ptrdiff_t i = 0; i < 10; i++) {
-        d_fc3_b_row[i] = 0.0f;
-    }
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t j = 0; j < 10; j++) {
-            d_fc3_b_row[j] += d_fc3[n*10 + j];
-        }
-    }
-    for (ptrdiff_t j = 0; j < 10; j++) {
-        const float d_fc3_b = d_fc3_b_row[j];
-        const float fc3_b_next = fc3_b[j] - d_fc3_b*lr;
-        fc3_b[j] = fc3_b_next;
-    }
-}
-
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
-       (mnist_mlp.py:17)
-   then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
-static void compute_d_fc3_W_2(
-    ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
-    float *restrict fc3_W)
-{
-    if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 200; k++) {
-            float d_fc3_W_row[10];
-            for (ptrdiff_t i = 0; i < 10; i++) {
-                d_fc3_W_row[i] = 0.0f;
-            }
-            for (ptrdiff_t n = 0; n < rows; n++) {
-                for (ptrdiff_t j = 0; j < 10; j++) {
-                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_2[n*200 + k];
-                }
-            }
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                const float d_fc3_W = d_fc3_W_row[j];
-                const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
-                fc3_W[k*10 + j] = fc3_W_next;
-            }
-        }
-        return;
-    }
-    const ptrdiff_t height_of_all = 10;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        left_at[n] = n*10;
-        right_at[n] = n*200;
-    }
-    const ptrdiff_t count = rows, vectors = (200 + GW_LANES - 1) / GW_LANES;
-    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-        width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 200);
-        const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
-        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
-            height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
-            for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t j = row + r;
-                row_at[r] = j;
-            }
-            float sum[GW_SUMS * GW_LANES];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
-            for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t j = row + r;
-                for (ptrdiff_t k = first; k < end; k++) {
-                    const float value = sum[r*width*GW_LANES + k - start];
-                    const float d_fc3_W = value;
-                    const float fc3_W_next = fc3_W[k*10 + j] - d_fc3_W*lr;
-                    fc3_W[k*10 + j] = fc3_W_next;
-                }
-            }
-        }
-    }
-}
-
-/* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
-   then fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16) */
-static void compute_d_fc2_b_2(
-    ptrdiff_t rows, const float *restrict d_fc2, float lr, float *restrict fc2_b)
-{
-    for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
-        float d_fc2_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_fc2_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                d_fc2_b_row[j - j_chunk] += d_fc2[n*200 + j];
-            }
-        }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_fc2_b = d_fc2_b_row[j - j_chunk];
-            const float fc2_b_next = fc2_b[j] - d_fc2_b*lr;
-            fc2_b[j] = fc2_b_next;
         }
     }
 }
@@ -1029,14 +1206,21 @@ static void compute_d_fc2_W_2(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
     float *restrict fc2_W)
 {
+    if (rows == 1) {
+        for (ptrdiff_t k = 0; k < 100; k++) {
+            for (ptrdiff_t j = 0; j < 200; j++) {
+                const float d_fc2_W = d_fc2[j]*h[k];
+                const float fc2_W_next = fc2_W[k*200 + j] - d_fc2_W*lr;
+                fc2_W[k*200 + j] = fc2_W_next;
+            }
+        }
+        return;
+    }
     if (rows < GW_FEW_ROWS) {
         for (ptrdiff_t k = 0; k < 100; k++) {
-            for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 64) {
-                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 200);
-                float d_fc2_W_row[64];
-                for (ptrdiff_t i = 0; i < 64; i++) {
-                    d_fc2_W_row[i] = 0.0f;
-                }
+            for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 128) {
+                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 200);
+                float d_fc2_W_row[128] = {0};
                 for (ptrdiff_t n = 0; n < rows; n++) {
                     for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
                         d_fc2_W_row[j - j_chunk] += d_fc2[n*200 + j]*h[n*100 + k];
@@ -1053,8 +1237,7 @@ static void compute_d_fc2_W_2(
     }
     const ptrdiff_t height_of_all = 100;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 200 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*100;
         right_at[n] = n*200;
@@ -1066,18 +1249,16 @@ static void compute_d_fc2_W_2(
         const ptrdiff_t start = gw_least(first, 200 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_fc2_W = value;
+                    const float d_fc2_W = sum[r*width*GW_LANES + j - start];
                     const float fc2_W_next = fc2_W[k*200 + j] - d_fc2_W*lr;
                     fc2_W[k*200 + j] = fc2_W_next;
                 }
@@ -1091,22 +1272,16 @@ static void compute_d_fc2_W_2(
 static void compute_d_fc1_b_2(
     ptrdiff_t rows, const float *restrict d_fc1, float lr, float *restrict fc1_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
-        float d_fc1_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_fc1_b_row[i] = 0.0f;
+    float d_fc1_b_row[100] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t j = 0; j < 100; j++) {
+            d_fc1_b_row[j] += d_fc1[n*100 + j];
         }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                d_fc1_b_row[j - j_chunk] += d_fc1[n*100 + j];
-            }
-        }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_fc1_b = d_fc1_b_row[j - j_chunk];
-            const float fc1_b_next = fc1_b[j] - d_fc1_b*lr;
-            fc1_b[j] = fc1_b_next;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 100; j++) {
+        const float d_fc1_b = d_fc1_b_row[j];
+        const float fc1_b_next = fc1_b[j] - d_fc1_b*lr;
+        fc1_b[j] = fc1_b_next;
     }
 }
 
@@ -1117,32 +1292,35 @@ static void compute_d_fc1_W_2(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
     float *restrict fc1_W)
 {
+    if (rows == 1) {
+        for (ptrdiff_t k = 0; k < 784; k++) {
+            for (ptrdiff_t j = 0; j < 100; j++) {
+                const float d_fc1_W = d_fc1[j]*x[k];
+                const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
+                fc1_W[k*100 + j] = fc1_W_next;
+            }
+        }
+        return;
+    }
     if (rows < GW_FEW_ROWS) {
         for (ptrdiff_t k = 0; k < 784; k++) {
-            for (ptrdiff_t j_chunk = 0; j_chunk < 100; j_chunk += 64) {
-                const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 100);
-                float d_fc1_W_row[64];
-                for (ptrdiff_t i = 0; i < 64; i++) {
-                    d_fc1_W_row[i] = 0.0f;
+            float d_fc1_W_row[100] = {0};
+            for (ptrdiff_t n = 0; n < rows; n++) {
+                for (ptrdiff_t j = 0; j < 100; j++) {
+                    d_fc1_W_row[j] += d_fc1[n*100 + j]*x[n*784 + k];
                 }
-                for (ptrdiff_t n = 0; n < rows; n++) {
-                    for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                        d_fc1_W_row[j - j_chunk] += d_fc1[n*100 + j]*x[n*784 + k];
-                    }
-                }
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    const float d_fc1_W = d_fc1_W_row[j - j_chunk];
-                    const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
-                    fc1_W[k*100 + j] = fc1_W_next;
-                }
+            }
+            for (ptrdiff_t j = 0; j < 100; j++) {
+                const float d_fc1_W = d_fc1_W_row[j];
+                const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
+                fc1_W[k*100 + j] = fc1_W_next;
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 784;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 100 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*784;
         right_at[n] = n*100;
@@ -1154,18 +1332,16 @@ static void compute_d_fc1_W_2(
         const ptrdiff_t start = gw_least(first, 100 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_fc1_W = value;
+                    const float d_fc1_W = sum[r*width*GW_LANES + j - start];
                     const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
                     fc1_W[k*100 + j] = fc1_W_next;
                 }
@@ -1193,7 +1369,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "dbdcb293ce24027aa6af3f822adfc298";
+    return "fb5235a05d1392b8b3503ec062398161";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -1343,30 +1519,30 @@ int mnist_mlp_value_and_grad(
             return MNIST_MLP_BAD_INDEX;
         }
     }
-    /* Temporaries: 261120 bytes, 57856 saved by reuse. */
+    /* Temporaries: 160256 bytes, 158720 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const h_2 = (float *)(void *)(base + 0); /* [rows][200] */
-    float *const d_fc1 = (float *)(void *)(base + 0); /* [rows][100] */
-    float *const fc3 = (float *)(void *)(base + 102400); /* [rows][10] */
-    float *const d_fc2 = (float *)(void *)(base + 102400); /* [rows][200] */
-    float *const cross_entropy_sum = (float *)(void *)(base + 107520); /* [rows] */
-    float *const cross_entropy_sum_max = (float *)(void *)(base + 108032); /* [rows] */
-    float *const d_cross_entropy_sum = (float *)(void *)(base + 108544); /* [rows] */
-    float *const h = (float *)(void *)(base + 204800); /* [rows][100] */
-    float *const d_fc3 = (float *)(void *)(base + 256000); /* [rows][10] */
-    float *const gw_right_panel = (float *)(void *)(base + 261120); /* [25600] */
+    float *const h = (float *)(void *)(base + 102400); /* [rows][100] */
+    float *const fc3 = (float *)(void *)(base + 153600); /* [rows][10] */
+    float *const cross_entropy_sum = (float *)(void *)(base + 158720); /* [rows] */
+    float *const cross_entropy_sum_max = (float *)(void *)(base + 159232); /* [rows] */
+    float *const d_cross_entropy_sum = (float *)(void *)(base + 159744); /* [rows] */
+    float *const d_fc3 = (float *)(void *)(base + 153600); /* [rows][10] */
+    float *const d_fc2 = (float *)(void *)(base + 0); /* [rows][200] */
+    float *const d_fc1 = (float *)(void *)(base + 102400); /* [rows][100] */
+    float *const gw_right_panel = (float *)(void *)(base + 160256); /* [25600] */
     compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
     compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
-    compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
+    compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label);
     compute_d_fc3_b(rows, d_fc3, grads->fc3_b);
     compute_d_fc3_W(rows, d_fc3, h_2, grads->fc3_W);
-    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
+    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, gw_right_panel);
     compute_d_fc2_b(rows, d_fc2, grads->fc2_b);
     compute_d_fc2_W(rows, d_fc2, h, grads->fc2_W);
-    compute_d_h(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
+    compute_d_h(rows, d_fc2, params->fc2_W, h, gw_right_panel);
     compute_d_fc1_b(rows, d_fc1, grads->fc1_b);
     compute_d_fc1_W(rows, d_fc1, x, grads->fc1_W);
     return MNIST_MLP_OK;
@@ -1404,12 +1580,12 @@ int mnist_mlp_train_step(
     compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
-    compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
+    compute_d_fc3_2(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
     compute_d_fc3_b_2(rows, d_fc3, lr, params->fc3_b);
-    compute_d_h_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
+    compute_d_h_2_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
     compute_d_fc3_W_2(rows, d_fc3, h_2, lr, params->fc3_W);
     compute_d_fc2_b_2(rows, d_fc2, lr, params->fc2_b);
-    compute_d_h(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
+    compute_d_h_3(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
     compute_d_fc2_W_2(rows, d_fc2, h, lr, params->fc2_W);
     compute_d_fc1_b_2(rows, d_fc1, lr, params->fc1_b);
     compute_d_fc1_W_2(rows, d_fc1, x, lr, params->fc1_W);

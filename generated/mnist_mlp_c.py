@@ -12,6 +12,9 @@ declared dtype; nothing is converted or copied behind your back. NaN in an input
 the loss. Functions may be called from several threads, each on parameters of its own.
 """
 
+# mypy: ignore-errors
+# The public functions are typed for whoever calls them; what stands below them is not.
+
 from __future__ import annotations
 
 import ctypes
@@ -61,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "dbdcb293ce24027aa6af3f822adfc298"
+BUILD_ID = "fb5235a05d1392b8b3503ec062398161"
 
 
 Array = np.ndarray
@@ -109,7 +112,7 @@ def forward(params: Arrays, x: Array) -> Outputs:
 
 
 def value_and_grad(
-    params: Arrays, x: Array, label: Array
+    params: Arrays, x: Array, label: Array,
 ) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = [("x", x), ("label", label)]
@@ -126,7 +129,8 @@ def value_and_grad(
 
 
 def train_step(
-    params: Arrays, state: Arrays, x: Array, label: Array, lr: float | None = None
+    params: Arrays, state: Arrays, x: Array, label: Array,
+    lr: float | None = None,
 ) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = [("x", x), ("label", label)]
@@ -144,7 +148,8 @@ def train_step(
 
 def train_epoch(
     params: Arrays, state: Arrays, x: Array, label: Array,
-    order: Array, batch: int | None = None, lr: float | None = None
+    order: Array, batch: int | None = None,
+    lr: float | None = None,
 ) -> Array:
     """The losses (float64) of one epoch: batches of the rows that `order` (int64) names, in its order."""
     _given = [("x", x), ("label", label)]
@@ -309,15 +314,22 @@ def _folder():
     folder = Path(base) / "kernels"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        found, above = folder.lstat(), folder.parent.stat()
     except OSError as error:
         raise BuildError(f"cannot use the cache folder {folder}: {error.strerror}\n"
                          "  fix: set GRADWRIGHT_CACHE to a folder you can write to") from None
-    ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    if not stat.S_ISDIR(found.st_mode) or not ours or stat.S_IMODE(found.st_mode) & 0o022:
+    # Whoever may write above it may put another folder in its place, unless the sticky bit forbids.
+    open_above = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
+    if not stat.S_ISDIR(found.st_mode) or not _ours(found) or open_above:
         raise BuildError(f"others could write to the cache folder {folder}\n"
                          "  fix: chmod 700 on it, or set GRADWRIGHT_CACHE to a folder of your own")
     return folder
+
+
+def _ours(found):
+    """Whether nobody else can have written it."""
+    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return mine and not stat.S_IMODE(found.st_mode) & 0o022
 
 
 def _processor():
@@ -349,7 +361,9 @@ def _build():
     library = _folder() / f"{NAME}-{key}.so"
     record = library.with_suffix(".sha256")
     try:
-        if record.read_text(encoding="ascii").strip() == _digest(library):
+        found = library.lstat()
+        known = stat.S_ISREG(found.st_mode) and _ours(found)
+        if known and record.read_text(encoding="ascii").strip() == _digest(library):
             return library
     except OSError:
         pass
@@ -370,6 +384,7 @@ def _compile(command, source, library, record):
             raise BuildError(f"the C compiler refused {source.name}:\n{done.stderr.strip()}\n"
                              f"  command: {shlex.join(tried)}\n"
                              "  fix: try another compiler with CC=..., or --target numpy")
+        made.chmod(0o700)
         note.write_text(_digest(made) + "\n", encoding="ascii")
         os.replace(made, library)
         os.replace(note, record)

@@ -22,7 +22,13 @@ input goes through to the loss; nothing warns. Functions may be called from seve
 on parameters of its own.
 """
 
+# mypy: ignore-errors
+# The public functions are typed for whoever calls them; what stands below them is not.
+
 import numpy as np
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
 
 NAME = "mnist_mlp"
 TARGET = "numpy"
@@ -60,18 +66,18 @@ WORKSPACE_BYTES = 364800
 FLOPS_PER_STEP = 57524558
 
 
-def _field(position):
-    return property(lambda outputs: outputs[position])
-
-
-class Outputs(tuple):
+class Outputs(tuple[Array, ...]):
     """What `forward` returns: a tuple whose parts have names."""
 
     __slots__ = ()
     _fields = ("logits",)
-    logits = _field(0)
 
-    def __repr__(self):
+    @property
+    def logits(self) -> Array:
+        """float32 ("batch", 10)"""
+        return self[0]
+
+    def __repr__(self) -> str:
         parts = (f"{name}={value!r}" for name, value in zip(self._fields, self))
         return f"Outputs({', '.join(parts)})"
 
@@ -79,7 +85,7 @@ class Outputs(tuple):
 # ------------------------------------------------------------ the public functions
 
 
-def init_params(seed=0):
+def init_params(seed: int = 0) -> Arrays:
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
     seed = int(seed) % 2**64
     return {
@@ -92,19 +98,21 @@ def init_params(seed=0):
     }
 
 
-def init_state(params, seed=0):
+def init_state(params: Arrays, seed: int = 0) -> Arrays:
     """New state, by name: the optimizer's, none for plain descent; the seed of random draws."""
     return {}
 
 
-def forward(params, x):
+def forward(params: Arrays, x: Array) -> Outputs:
     """The outputs of the network, as a named tuple of new arrays."""
     _given = _rows(("x", x))
     _owned = _arrays(params, PARAM_SHAPES, "params")
     return Outputs(np.asarray(a, order="C") for a in _run(_forward, _given, x, *_owned))
 
 
-def value_and_grad(params, x, label):
+def value_and_grad(
+    params: Arrays, x: Array, label: Array,
+) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = _rows(("x", x), ("label", label))
     _owned = _arrays(params, PARAM_SHAPES, "params")
@@ -112,7 +120,10 @@ def value_and_grad(params, x, label):
     return float(_loss), {_of: np.asarray(_grad, order="C") for _of, _grad in _grads.items()}
 
 
-def train_step(params, state, x, label, lr=None):
+def train_step(
+    params: Arrays, state: Arrays, x: Array, label: Array,
+    lr: float | None = None,
+) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = _rows(("x", x), ("label", label))
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
@@ -121,7 +132,11 @@ def train_step(params, state, x, label, lr=None):
     return float(_run(_step, _given, x, label, *_owned, *_settings))
 
 
-def train_epoch(params, state, x, label, order, batch=None, lr=None):
+def train_epoch(
+    params: Arrays, state: Arrays, x: Array, label: Array,
+    order: Array, batch: int | None = None,
+    lr: float | None = None,
+) -> Array:
     """The losses (float64) of one epoch, one a batch of the rows that `order` (int64) names."""
     _total = _rows(("x", x), ("label", label), largest=None)
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
@@ -181,27 +196,29 @@ def _gradient(rows, space):
     h = np.ndarray((rows, 100), np.float32, space, 204800)
     h_2 = np.ndarray((rows, 200), np.float32, space, 0)
     fc3 = np.ndarray((rows, 10), np.float32, space, 102400)
+    t = np.ndarray((10, rows), np.float32, space, 107520)
     cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 112640)
-    t = np.ndarray((rows, 10), np.float32, space, 107520)
+    t_2 = np.ndarray((rows, 10), np.float32, space, 107520)
     cross_entropy_sum = np.ndarray((rows,), np.float32, space, 113152)
     d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 108544)
     at = np.ndarray((rows,), np.intp, space, 107520)
-    t_2 = np.ndarray((rows,), np.float32, space, 109056)
-    t_3 = np.ndarray((rows,), np.float32, space, 109568)
+    t_3 = np.ndarray((rows,), np.float32, space, 109056)
+    t_4 = np.ndarray((rows,), np.float32, space, 109568)
     d_fc3 = np.ndarray((rows, 10), np.float32, space, 256000)
-    t_4 = np.ndarray((rows,), np.float32, space, 102400)
+    t_5 = np.ndarray((rows,), np.float32, space, 102400)
     mask = np.ndarray((rows, 200), np.bool, space, 256000)
     d_fc2 = np.ndarray((rows, 200), np.float32, space, 102400)
     mask_2 = np.ndarray((rows, 100), np.bool, space, 51200)
     d_fc1 = np.ndarray((rows, 100), np.float32, space, 0)
     dot = _by_row if rows in (2, 3) else np.dot
+    ones = np.ones(10, np.float32)
     scale = np.float32(rows)
     n = np.arange(rows)
     base = n*10
     fc3_flat = fc3.reshape(-1)
     scale_2 = -(1.0 / np.float32(rows))
     d_fc3_flat = d_fc3.reshape(-1)
-    ones = np.ones(rows, np.float32)
+    ones_2 = np.ones(rows, np.float32)
 
     @np.errstate(all="ignore")
     def run(x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
@@ -230,10 +247,11 @@ def _gradient(rows, space):
         #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
         # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
         #     (mnist_mlp.py:18)]
-        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
-        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t)
-        np.exp(t, out=t)
-        np.add.reduce(t, axis=1, out=cross_entropy_sum)
+        np.copyto(t, fc3.T)
+        np.maximum.reduce(t, axis=0, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_2)
+        np.exp(t_2, out=t_2)
+        np.dot(t_2, ones, out=cross_entropy_sum)
         np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
         np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
@@ -241,11 +259,11 @@ def _gradient(rows, space):
         #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
         # cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18
         np.add(base, label, out=at)
-        np.take(fc3_flat, at, out=t_2, mode="clip")
-        np.subtract(cross_entropy_sum_max, t_2, out=t_2)
-        np.log(cross_entropy_sum, out=t_3)
-        np.add(t_2, t_3, out=t_2)
-        cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
+        np.take(fc3_flat, at, out=t_3, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_3, out=t_3)
+        np.log(cross_entropy_sum, out=t_4)
+        np.add(t_3, t_4, out=t_3)
+        cross_entropy_sum_2 = np.add.reduce(t_3, axis=0)
         cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
         # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
@@ -254,13 +272,13 @@ def _gradient(rows, space):
         np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
         np.exp(d_fc3, out=d_fc3)
         np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
-        np.take(d_fc3_flat, at, out=t_4, mode="clip")
-        np.add(t_4, scale_2, out=t_4)
-        d_fc3_flat[at] = t_4
+        np.take(d_fc3_flat, at, out=t_5, mode="clip")
+        np.add(t_5, scale_2, out=t_5)
+        d_fc3_flat[at] = t_5
 
         # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
         d_fc3_b = np.empty((10,), np.float32)
-        np.dot(ones, d_fc3, out=d_fc3_b)
+        np.dot(ones_2, d_fc3, out=d_fc3_b)
 
         # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
         #     (mnist_mlp.py:17)]
@@ -277,7 +295,7 @@ def _gradient(rows, space):
 
         # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
         d_fc2_b = np.empty((200,), np.float32)
-        np.dot(ones, d_fc2, out=d_fc2_b)
+        np.dot(ones_2, d_fc2, out=d_fc2_b)
 
         # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
         #     (mnist_mlp.py:16)]
@@ -294,7 +312,7 @@ def _gradient(rows, space):
 
         # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
         d_fc1_b = np.empty((100,), np.float32)
-        np.dot(ones, d_fc1, out=d_fc1_b)
+        np.dot(ones_2, d_fc1, out=d_fc1_b)
 
         # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
         #     (mnist_mlp.py:15)]
@@ -312,36 +330,38 @@ def _step(rows, space):
     h = np.ndarray((rows, 100), np.float32, space, 204800)
     h_2 = np.ndarray((rows, 200), np.float32, space, 0)
     fc3 = np.ndarray((rows, 10), np.float32, space, 102400)
+    t = np.ndarray((10, rows), np.float32, space, 107520)
     cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 112640)
-    t = np.ndarray((rows, 10), np.float32, space, 107520)
+    t_2 = np.ndarray((rows, 10), np.float32, space, 107520)
     cross_entropy_sum = np.ndarray((rows,), np.float32, space, 113152)
     d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 108544)
     at = np.ndarray((rows,), np.intp, space, 107520)
-    t_2 = np.ndarray((rows,), np.float32, space, 109056)
-    t_3 = np.ndarray((rows,), np.float32, space, 109568)
+    t_3 = np.ndarray((rows,), np.float32, space, 109056)
+    t_4 = np.ndarray((rows,), np.float32, space, 109568)
     d_fc3 = np.ndarray((rows, 10), np.float32, space, 281600)
-    t_4 = np.ndarray((rows,), np.float32, space, 102400)
+    t_5 = np.ndarray((rows,), np.float32, space, 102400)
     d_fc3_b = np.ndarray((10,), np.float32, space, 102400)
     mask = np.ndarray((rows, 200), np.bool, space, 256000)
     d_fc2 = np.ndarray((rows, 200), np.float32, space, 102400)
-    t_5 = np.ndarray((rows, 10), np.float32, space, 264000)
+    t_6 = np.ndarray((rows, 10), np.float32, space, 264000)
     d_fc3_W = np.ndarray((200, 10), np.float32, space, 256000)
     d_fc2_b = np.ndarray((200,), np.float32, space, 0)
     mask_2 = np.ndarray((rows, 100), np.bool, space, 0)
     d_fc1 = np.ndarray((rows, 100), np.float32, space, 256000)
-    t_6 = np.ndarray((100, rows), np.float32, space, 307200)
+    t_7 = np.ndarray((rows, 100), np.float32, space, 307200)
     d_fc2_W = np.ndarray((100, 200), np.float32, space, 0)
     d_fc1_b = np.ndarray((100,), np.float32, space, 0)
-    t_7 = np.ndarray((rows, 100), np.float32, space, 313600)
+    t_8 = np.ndarray((rows, 100), np.float32, space, 313600)
     d_fc1_W = np.ndarray((784, 100), np.float32, space, 0)
     dot = _by_row if rows in (2, 3) else np.dot
+    ones = np.ones(10, np.float32)
     scale = np.float32(rows)
     n = np.arange(rows)
     base = n*10
     fc3_flat = fc3.reshape(-1)
     scale_2 = -(1.0 / np.float32(rows))
     d_fc3_flat = d_fc3.reshape(-1)
-    ones = np.ones(rows, np.float32)
+    ones_2 = np.ones(rows, np.float32)
 
     @np.errstate(all="ignore")
     def run(x, label, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b, lr):
@@ -370,10 +390,11 @@ def _step(rows, space):
         #     [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
         # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
         #     (mnist_mlp.py:18)]
-        np.maximum.reduce(fc3, axis=1, out=cross_entropy_sum_max)
-        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t)
-        np.exp(t, out=t)
-        np.add.reduce(t, axis=1, out=cross_entropy_sum)
+        np.copyto(t, fc3.T)
+        np.maximum.reduce(t, axis=0, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_2)
+        np.exp(t_2, out=t_2)
+        np.dot(t_2, ones, out=cross_entropy_sum)
         np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
         np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
@@ -381,11 +402,11 @@ def _step(rows, space):
         #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
         # cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18
         np.add(base, label, out=at)
-        np.take(fc3_flat, at, out=t_2, mode="clip")
-        np.subtract(cross_entropy_sum_max, t_2, out=t_2)
-        np.log(cross_entropy_sum, out=t_3)
-        np.add(t_2, t_3, out=t_2)
-        cross_entropy_sum_2 = np.add.reduce(t_2, axis=0)
+        np.take(fc3_flat, at, out=t_3, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_3, out=t_3)
+        np.log(cross_entropy_sum, out=t_4)
+        np.add(t_3, t_4, out=t_3)
+        cross_entropy_sum_2 = np.add.reduce(t_3, axis=0)
         cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
         # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
@@ -394,13 +415,13 @@ def _step(rows, space):
         np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
         np.exp(d_fc3, out=d_fc3)
         np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
-        np.take(d_fc3_flat, at, out=t_4, mode="clip")
-        np.add(t_4, scale_2, out=t_4)
-        d_fc3_flat[at] = t_4
+        np.take(d_fc3_flat, at, out=t_5, mode="clip")
+        np.add(t_5, scale_2, out=t_5)
+        d_fc3_flat[at] = t_5
 
         # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
         # fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17)
-        np.dot(ones, d_fc3, out=d_fc3_b)
+        np.dot(ones_2, d_fc3, out=d_fc3_b)
         np.multiply(lr, d_fc3_b, out=d_fc3_b)
         np.subtract(fc3_b, d_fc3_b, out=fc3_b)
 
@@ -415,13 +436,13 @@ def _step(rows, space):
         # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
         #     (mnist_mlp.py:17)]
         # fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17)
-        np.multiply(lr, d_fc3, out=t_5)
-        np.dot(h_2.T, t_5, out=d_fc3_W)
+        np.multiply(lr, d_fc3, out=t_6)
+        np.dot(h_2.T, t_6, out=d_fc3_W)
         np.subtract(fc3_W, d_fc3_W, out=fc3_W)
 
         # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
         # fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16)
-        np.dot(ones, d_fc2, out=d_fc2_b)
+        np.dot(ones_2, d_fc2, out=d_fc2_b)
         np.multiply(lr, d_fc2_b, out=d_fc2_b)
         np.subtract(fc2_b, d_fc2_b, out=fc2_b)
 
@@ -436,21 +457,21 @@ def _step(rows, space):
         # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
         #     (mnist_mlp.py:16)]
         # fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16)
-        np.multiply(lr, h.T, out=t_6)
-        np.dot(t_6, d_fc2, out=d_fc2_W)
+        np.multiply(lr, h, out=t_7)
+        np.dot(t_7.T, d_fc2, out=d_fc2_W)
         np.subtract(fc2_W, d_fc2_W, out=fc2_W)
 
         # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
         # fc1.b_next[j] = fc1.b[j] - lr*d_fc1.b[j]    SGD update (mnist_mlp.py:15)
-        np.dot(ones, d_fc1, out=d_fc1_b)
+        np.dot(ones_2, d_fc1, out=d_fc1_b)
         np.multiply(lr, d_fc1_b, out=d_fc1_b)
         np.subtract(fc1_b, d_fc1_b, out=fc1_b)
 
         # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
         #     (mnist_mlp.py:15)]
         # fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15)
-        np.multiply(lr, d_fc1, out=t_7)
-        np.dot(x.T, t_7, out=d_fc1_W)
+        np.multiply(lr, d_fc1, out=t_8)
+        np.dot(x.T, t_8, out=d_fc1_W)
         np.subtract(fc1_W, d_fc1_W, out=fc1_W)
 
         return cross_entropy
@@ -638,7 +659,7 @@ def _draw(seed, stream, shape):
 def _normal(seed, stream, shape, mean, std):
     """Normal with a mean and a standard deviation."""
     quantiles = _normal_quantile((_draw(seed, stream, shape) + 0.5) * 2.0**-53)
-    return (mean + std * quantiles).astype(DTYPE)
+    return np.asarray(mean + std * quantiles, DTYPE)
 
 
 def _polynomial(coefficients, r):

@@ -70,7 +70,7 @@
      norm.W[128] float32
      norm.b[128] float32
      head.W[128][96] float32
-   Operations of one training step with 16 rows: 5464660314. Workspace: 44339264 bytes.
+   Operations of one training step with 16 rows: 5461481818. Workspace: 39620672 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c small_gpt.c
    Call:     see small_gpt.h, or import small_gpt_c from Python.
    Content:  34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754
@@ -80,6 +80,10 @@
 
 #include <math.h>
 #include <string.h>
+
+#ifdef __cplusplus
+#define restrict __restrict
+#endif
 
 /* Functions of one formula, which a loop around them can turn into vectors. "ulp": units in the last
    place, over all floats, or for double over many samples; fast build and portable build alike. */
@@ -177,8 +181,8 @@ GW_MATH double gw_log(double x)
     tail = tail*z + 0.6666666666666734;
     const double rest = half - (s*(half + z*tail) + k*2.8235290563031577e-13);
     const double value = k*0.693147180559663 - (rest - d);
-    const double other = x == 0.0 ? -INFINITY : NAN;
-    return x > 0.0 ? x < INFINITY ? value : x : other;
+    const double other = x == 0.0 ? -(double)INFINITY : (double)NAN;
+    return x > 0.0 ? x < (double)INFINITY ? value : x : other;
 }
 
 /* The bits of a float, and the float of some bits. */
@@ -333,7 +337,32 @@ static inline ptrdiff_t gw_least(ptrdiff_t a, ptrdiff_t b)
 /* The larger of two; a NaN wins. */
 static inline float gw_larger(float a, float b)
 {
-    return b > a || b != b ? b : a;
+    const float larger = b > a ? b : a;
+    return b != b ? b : larger;
+}
+
+/* The sum of some lanes: the second half is added to the first, until one is left. */
+static inline float gw_total(float *lanes, ptrdiff_t count)
+{
+    for (ptrdiff_t kept; count > 1; count = kept) {
+        kept = (count + 1) / 2;
+        for (ptrdiff_t i = 0; i < count - kept; i++) {
+            lanes[i] += lanes[kept + i];
+        }
+    }
+    return lanes[0];
+}
+
+/* The largest of some lanes. */
+static inline float gw_largest(float *lanes, ptrdiff_t count)
+{
+    for (ptrdiff_t kept; count > 1; count = kept) {
+        kept = (count + 1) / 2;
+        for (ptrdiff_t i = 0; i < count - kept; i++) {
+            lanes[i] = gw_larger(lanes[i], lanes[kept + i]);
+        }
+    }
+    return lanes[0];
 }
 
 static inline float gw_square(float a)
@@ -372,11 +401,11 @@ static inline unsigned char *gw_aligned(void *workspace)
 #define GW_VECTOR(name, lanes) \
     typedef float name __attribute__((vector_size((lanes) * sizeof(float)))); \
     typedef name name##_anywhere __attribute__((aligned(sizeof(float)), may_alias))
-#define GW_EACH(lanes, statement) statement
-#define GW_LANE(v) (*v)
+#define GW_EACH(lanes, statement) statement;
+#define GW_LANE(v) (*(v))
 #define GW_COPY(type, to, from) \
     *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
-#define GW_ZERO(v, type) *v = (type){0}
+#define GW_ZERO(v, type) const type zero = {0}; *(v) = zero
 #if defined(__AVX512F__)
 enum { GW_LANES = 16 };
 #elif defined(__AVX__)
@@ -414,17 +443,17 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
     GW_COPY(gw_vec8, v, from);
 }
 
-/* Sums in registers: GW_SUMS vectors at most, as `height` rows of `width` vectors. Every sum takes its
+/* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors. Every sum takes its
    terms in the order of the source, so that the bits depend on no tile. */
 #if defined(__AVX512F__) || defined(__aarch64__)
-enum { GW_SUMS = 24, GW_ROWS = 8 };
+enum { GW_SUMS = 24 * (int)GW_LANES, GW_ROWS = 8 };
 static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
 #define GW_MORE_TILES(what) \
     what(2, 7) what(2, 8) what(3, 5) what(3, 6) what(3, 7) what(3, 8) what(4, 4) what(4, 5) \
     what(4, 6) what(5, 3) what(5, 4) what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) \
     what(8, 1) what(8, 2) what(8, 3)
 #else
-enum { GW_SUMS = 12, GW_ROWS = 6 };
+enum { GW_SUMS = 12 * (int)GW_LANES, GW_ROWS = 6 };
 static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #define GW_MORE_TILES(what)
 #endif
@@ -435,7 +464,15 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
     what(6, 2) GW_MORE_TILES(what)
 enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
 
-/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count. */
+/* So that GCC keeps the sums in registers from the first to the last line. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GW_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GW_UNROLLED
+#endif
+
+/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
+   begins in the left operand, and where term k lies in both. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
@@ -443,8 +480,10 @@ GW_INLINE void gw_sum(
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
+    GW_UNROLLED
     for (int r = 0; r < height; r++) {
         from[r] = left + row_at[r];
+        GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
             if (more) {
@@ -454,17 +493,22 @@ GW_INLINE void gw_sum(
     }
     for (ptrdiff_t k = 0; k < count; k++) {
         gw_vec term[GW_WIDE];
+        GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
         }
+        GW_UNROLLED
         for (int r = 0; r < height; r++) {
             const float factor = from[r][left_at[k]];
+            GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE((&sums[r][v])) += factor * GW_LANE((&term[v])));
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) += factor * GW_LANE(&term[v]))
             }
         }
     }
+    GW_UNROLLED
     for (int r = 0; r < height; r++) {
+        GW_UNROLLED
         for (int v = 0; v < width; v++) {
             GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
         }
@@ -496,11 +540,6 @@ static void gw_tile(
     }
 }
 
-static inline void gw_clear(float *to, ptrdiff_t count)
-{
-    memset(to, 0, (size_t)count * sizeof *to);
-}
-
 /* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
 static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
 {
@@ -516,7 +555,7 @@ static inline ptrdiff_t gw_widest(ptrdiff_t rows)
 
 GW_INLINE void gw_add_product8(gw_vec8 *sum, const gw_vec8 *left, const gw_vec8 *right)
 {
-    GW_EACH(8, GW_LANE(sum) += GW_LANE(left) * GW_LANE(right));
+    GW_EACH(8, GW_LANE(sum) += GW_LANE(left) * GW_LANE(right))
 }
 /* The sum of the lanes, in one order everywhere: halves, quarters, then the last two. */
 GW_INLINE float gw_total8(const gw_vec8 *v)
@@ -547,7 +586,7 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
         gw_load8(&right, b + i);
         gw_add_product8(&sum[0], &left, &right);
     }
-    for (; i < count; i++) {
+    for (i = count - count % 8; i < count; i++) { /* said again: GCC 12 warns without */
         rest += a[i]*b[i];
     }
     for (int v = 0; v < 4; v++) {
@@ -584,15 +623,21 @@ static void compute_block1_norm1_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block1_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm1_mean_sum += x[n*8192 + i1*128 + i2];
+            float block1_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm1_mean_sum_lanes[i2 - i2_run] += x[n*8192 + i1*128 + i2];
+                }
             }
+            const float block1_norm1_mean_sum = gw_total(block1_norm1_mean_sum_lanes, 64);
             const float block1_norm1_mean_at = 0.0078125f*block1_norm1_mean_sum;
-            float block1_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm1_var_sum += gw_square(x[n*8192 + i1*128 + i2] - block1_norm1_mean_at);
+            float block1_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm1_var_sum_lanes[i2 - i2_run] += gw_square(x[n*8192 + i1*128 + i2] - block1_norm1_mean_at);
+                }
             }
+            const float block1_norm1_var_sum = gw_total(block1_norm1_var_sum_lanes, 64);
             const float block1_norm1_var_at = 0.0078125f*block1_norm1_var_sum;
             block1_norm1_mean[n*64 + i1] = block1_norm1_mean_at;
             block1_norm1_var[n*64 + i1] = block1_norm1_var_at;
@@ -629,8 +674,7 @@ static void compute_block1_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -642,20 +686,18 @@ static void compute_block1_attention_q(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_attention_q_sum = value;
+                    const float block1_attention_q_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_attention_q_at = block1_attention_q_sum + block1_attention_q_b[j];
                     block1_attention_q[n*8192 + i1*128 + j] = block1_attention_q_at;
                 }
@@ -674,8 +716,7 @@ static void compute_block1_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -687,20 +728,18 @@ static void compute_block1_attention_k(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_attention_k_sum = value;
+                    const float block1_attention_k_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_attention_k_at = block1_attention_k_sum + block1_attention_k_b[j];
                     block1_attention_k[n*8192 + i1*128 + j] = block1_attention_k_at;
                 }
@@ -719,8 +758,7 @@ static void compute_block1_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -732,20 +770,18 @@ static void compute_block1_attention_v(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_attention_v_sum = value;
+                    const float block1_attention_v_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_attention_v_at = block1_attention_v_sum + block1_attention_v_b[j];
                     block1_attention_v[n*8192 + i1*128 + j] = block1_attention_v_at;
                 }
@@ -822,8 +858,7 @@ static void compute_block1_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -834,26 +869,26 @@ static void compute_block1_attention_mixed_scores(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t d = 0; d < 32; d++) {
-                        gw_right_panel[d*span + lane] = block1_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                for (ptrdiff_t d_strip = 0; d_strip < 32; d_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t d = d_strip; d < d_strip + 16; d++) {
+                            gw_right_panel[d*span + lane] = block1_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float block1_attention_mixed_scores_sum = value;
+                            const float block1_attention_mixed_scores_sum = sum[r*width*GW_LANES + j - first];
                             const float block1_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block1_attention_mixed_scores_sum : -1e+30f);
                             block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_scores_at;
                         }
@@ -878,14 +913,19 @@ static void compute_block1_attention_mixed_weights_sum(
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float block1_attention_mixed_weights_sum_max_at = -INFINITY;
-                for (ptrdiff_t k = 0; k < 64; k++) {
-                    block1_attention_mixed_weights_sum_max_at = gw_larger(block1_attention_mixed_weights_sum_max_at, block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
+                float block1_attention_mixed_weights_sum_max_lanes[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    block1_attention_mixed_weights_sum_max_lanes[i] = -INFINITY;
                 }
-                float block1_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block1_attention_mixed_weights_sum_at += gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block1_attention_mixed_weights_sum_max_at);
+                    block1_attention_mixed_weights_sum_max_lanes[k] = gw_larger(block1_attention_mixed_weights_sum_max_lanes[k], block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
+                const float block1_attention_mixed_weights_sum_max_at = gw_largest(block1_attention_mixed_weights_sum_max_lanes, 64);
+                float block1_attention_mixed_weights_sum_lanes[64] = {0};
+                for (ptrdiff_t k = 0; k < 64; k++) {
+                    block1_attention_mixed_weights_sum_lanes[k] += gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block1_attention_mixed_weights_sum_max_at);
+                }
+                const float block1_attention_mixed_weights_sum_at = gw_total(block1_attention_mixed_weights_sum_lanes, 64);
                 block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_max_at;
                 block1_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block1_attention_mixed_weights_sum_at;
             }
@@ -899,15 +939,14 @@ static void compute_block1_attention_mixed_weights_sum(
 static void compute_block1_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum,
     const float *restrict block1_attention_mixed_weights_sum_max,
-    const float *restrict block1_attention_mixed_scores,
-    float *restrict block1_attention_mixed_weights)
+    float *restrict block1_attention_mixed_scores)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block1_attention_mixed_weights_at = gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                    block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_weights_at;
+                    const float block1_attention_mixed_weights = gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_weights;
                 }
             }
         }
@@ -922,8 +961,7 @@ static void compute_block1_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -937,18 +975,16 @@ static void compute_block1_attention_mixed(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float value = sum[r*width*GW_LANES + e - start];
-                            const float block1_attention_mixed_at = value;
+                            const float block1_attention_mixed_at = sum[r*width*GW_LANES + e - start];
                             block1_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block1_attention_mixed_at;
                         }
                     }
@@ -982,12 +1018,11 @@ static void compute_block1_attention_joined(
 static void compute_block1_attention_out(
     ptrdiff_t rows, const float *restrict block1_attention_out_W,
     const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
-    const float *restrict x, float *restrict x_2)
+    float *restrict x)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -999,23 +1034,21 @@ static void compute_block1_attention_out(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_attention_out_sum = value;
+                    const float block1_attention_out_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
-                    const float x_2_at = block1_attention_out + x[n*8192 + i1*128 + j];
-                    x_2[n*8192 + i1*128 + j] = x_2_at;
+                    const float x_2 = block1_attention_out + x[n*8192 + i1*128 + j];
+                    x[n*8192 + i1*128 + j] = x_2;
                 }
             }
         }
@@ -1033,15 +1066,21 @@ static void compute_block1_norm2_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block1_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm2_mean_sum += x_2[n*8192 + i1*128 + i2];
+            float block1_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm2_mean_sum_lanes[i2 - i2_run] += x_2[n*8192 + i1*128 + i2];
+                }
             }
+            const float block1_norm2_mean_sum = gw_total(block1_norm2_mean_sum_lanes, 64);
             const float block1_norm2_mean_at = 0.0078125f*block1_norm2_mean_sum;
-            float block1_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm2_var_sum += gw_square(x_2[n*8192 + i1*128 + i2] - block1_norm2_mean_at);
+            float block1_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_2[n*8192 + i1*128 + i2] - block1_norm2_mean_at);
+                }
             }
+            const float block1_norm2_var_sum = gw_total(block1_norm2_var_sum_lanes, 64);
             const float block1_norm2_var_at = 0.0078125f*block1_norm2_var_sum;
             block1_norm2_mean[n*64 + i1] = block1_norm2_mean_at;
             block1_norm2_var[n*64 + i1] = block1_norm2_var_at;
@@ -1079,8 +1118,7 @@ static void compute_block1_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -1092,20 +1130,18 @@ static void compute_block1_up(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_up_sum = value;
+                    const float block1_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_up = block1_up_sum + block1_up_b[j];
                     const float h_at = 0.5f*block1_up*(1.0f + gw_erff(0.70710677f*block1_up));
                     h[n*32768 + i1*512 + j] = h_at;
@@ -1121,12 +1157,11 @@ static void compute_block1_up(
    then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
 static void compute_block1_down(
     ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
-    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+    const float *restrict block1_down_b, float *restrict x_2)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1138,23 +1173,21 @@ static void compute_block1_down(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_down_sum = value;
+                    const float block1_down_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_down = block1_down_sum + block1_down_b[j];
-                    const float add_at = block1_down + x_2[n*8192 + i1*128 + j];
-                    add[n*8192 + i1*128 + j] = add_at;
+                    const float add = block1_down + x_2[n*8192 + i1*128 + j];
+                    x_2[n*8192 + i1*128 + j] = add;
                 }
             }
         }
@@ -1172,15 +1205,21 @@ static void compute_block2_norm1_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block2_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm1_mean_sum += add[n*8192 + i1*128 + i2];
+            float block2_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm1_mean_sum_lanes[i2 - i2_run] += add[n*8192 + i1*128 + i2];
+                }
             }
+            const float block2_norm1_mean_sum = gw_total(block2_norm1_mean_sum_lanes, 64);
             const float block2_norm1_mean_at = 0.0078125f*block2_norm1_mean_sum;
-            float block2_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm1_var_sum += gw_square(add[n*8192 + i1*128 + i2] - block2_norm1_mean_at);
+            float block2_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm1_var_sum_lanes[i2 - i2_run] += gw_square(add[n*8192 + i1*128 + i2] - block2_norm1_mean_at);
+                }
             }
+            const float block2_norm1_var_sum = gw_total(block2_norm1_var_sum_lanes, 64);
             const float block2_norm1_var_at = 0.0078125f*block2_norm1_var_sum;
             block2_norm1_mean[n*64 + i1] = block2_norm1_mean_at;
             block2_norm1_var[n*64 + i1] = block2_norm1_var_at;
@@ -1217,8 +1256,7 @@ static void compute_block2_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1230,20 +1268,18 @@ static void compute_block2_attention_q(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_attention_q_sum = value;
+                    const float block2_attention_q_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_attention_q_at = block2_attention_q_sum + block2_attention_q_b[j];
                     block2_attention_q[n*8192 + i1*128 + j] = block2_attention_q_at;
                 }
@@ -1262,8 +1298,7 @@ static void compute_block2_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1275,20 +1310,18 @@ static void compute_block2_attention_k(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_attention_k_sum = value;
+                    const float block2_attention_k_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_attention_k_at = block2_attention_k_sum + block2_attention_k_b[j];
                     block2_attention_k[n*8192 + i1*128 + j] = block2_attention_k_at;
                 }
@@ -1307,8 +1340,7 @@ static void compute_block2_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1320,20 +1352,18 @@ static void compute_block2_attention_v(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_attention_v_sum = value;
+                    const float block2_attention_v_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_attention_v_at = block2_attention_v_sum + block2_attention_v_b[j];
                     block2_attention_v[n*8192 + i1*128 + j] = block2_attention_v_at;
                 }
@@ -1410,8 +1440,7 @@ static void compute_block2_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -1422,26 +1451,26 @@ static void compute_block2_attention_mixed_scores(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t d = 0; d < 32; d++) {
-                        gw_right_panel[d*span + lane] = block2_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                for (ptrdiff_t d_strip = 0; d_strip < 32; d_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t d = d_strip; d < d_strip + 16; d++) {
+                            gw_right_panel[d*span + lane] = block2_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float block2_attention_mixed_scores_sum = value;
+                            const float block2_attention_mixed_scores_sum = sum[r*width*GW_LANES + j - first];
                             const float block2_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block2_attention_mixed_scores_sum : -1e+30f);
                             block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_scores_at;
                         }
@@ -1466,14 +1495,19 @@ static void compute_block2_attention_mixed_weights_sum(
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float block2_attention_mixed_weights_sum_max_at = -INFINITY;
-                for (ptrdiff_t k = 0; k < 64; k++) {
-                    block2_attention_mixed_weights_sum_max_at = gw_larger(block2_attention_mixed_weights_sum_max_at, block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
+                float block2_attention_mixed_weights_sum_max_lanes[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    block2_attention_mixed_weights_sum_max_lanes[i] = -INFINITY;
                 }
-                float block2_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block2_attention_mixed_weights_sum_at += gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block2_attention_mixed_weights_sum_max_at);
+                    block2_attention_mixed_weights_sum_max_lanes[k] = gw_larger(block2_attention_mixed_weights_sum_max_lanes[k], block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
+                const float block2_attention_mixed_weights_sum_max_at = gw_largest(block2_attention_mixed_weights_sum_max_lanes, 64);
+                float block2_attention_mixed_weights_sum_lanes[64] = {0};
+                for (ptrdiff_t k = 0; k < 64; k++) {
+                    block2_attention_mixed_weights_sum_lanes[k] += gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block2_attention_mixed_weights_sum_max_at);
+                }
+                const float block2_attention_mixed_weights_sum_at = gw_total(block2_attention_mixed_weights_sum_lanes, 64);
                 block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_max_at;
                 block2_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block2_attention_mixed_weights_sum_at;
             }
@@ -1487,15 +1521,14 @@ static void compute_block2_attention_mixed_weights_sum(
 static void compute_block2_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum,
     const float *restrict block2_attention_mixed_weights_sum_max,
-    const float *restrict block2_attention_mixed_scores,
-    float *restrict block2_attention_mixed_weights)
+    float *restrict block2_attention_mixed_scores)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block2_attention_mixed_weights_at = gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                    block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_weights_at;
+                    const float block2_attention_mixed_weights = gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_weights;
                 }
             }
         }
@@ -1510,8 +1543,7 @@ static void compute_block2_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -1525,18 +1557,16 @@ static void compute_block2_attention_mixed(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float value = sum[r*width*GW_LANES + e - start];
-                            const float block2_attention_mixed_at = value;
+                            const float block2_attention_mixed_at = sum[r*width*GW_LANES + e - start];
                             block2_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block2_attention_mixed_at;
                         }
                     }
@@ -1570,12 +1600,11 @@ static void compute_block2_attention_joined(
 static void compute_block2_attention_out(
     ptrdiff_t rows, const float *restrict block2_attention_out_W,
     const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
-    const float *restrict add, float *restrict x_3)
+    float *restrict add)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1587,23 +1616,21 @@ static void compute_block2_attention_out(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_attention_out_sum = value;
+                    const float block2_attention_out_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
-                    const float x_3_at = block2_attention_out + add[n*8192 + i1*128 + j];
-                    x_3[n*8192 + i1*128 + j] = x_3_at;
+                    const float x_3 = block2_attention_out + add[n*8192 + i1*128 + j];
+                    add[n*8192 + i1*128 + j] = x_3;
                 }
             }
         }
@@ -1621,15 +1648,21 @@ static void compute_block2_norm2_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block2_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm2_mean_sum += x_3[n*8192 + i1*128 + i2];
+            float block2_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm2_mean_sum_lanes[i2 - i2_run] += x_3[n*8192 + i1*128 + i2];
+                }
             }
+            const float block2_norm2_mean_sum = gw_total(block2_norm2_mean_sum_lanes, 64);
             const float block2_norm2_mean_at = 0.0078125f*block2_norm2_mean_sum;
-            float block2_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm2_var_sum += gw_square(x_3[n*8192 + i1*128 + i2] - block2_norm2_mean_at);
+            float block2_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_3[n*8192 + i1*128 + i2] - block2_norm2_mean_at);
+                }
             }
+            const float block2_norm2_var_sum = gw_total(block2_norm2_var_sum_lanes, 64);
             const float block2_norm2_var_at = 0.0078125f*block2_norm2_var_sum;
             block2_norm2_mean[n*64 + i1] = block2_norm2_mean_at;
             block2_norm2_var[n*64 + i1] = block2_norm2_var_at;
@@ -1667,8 +1700,7 @@ static void compute_block2_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -1680,20 +1712,18 @@ static void compute_block2_up(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_up_sum = value;
+                    const float block2_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_up = block2_up_sum + block2_up_b[j];
                     const float h_2_at = 0.5f*block2_up*(1.0f + gw_erff(0.70710677f*block2_up));
                     h_2[n*32768 + i1*512 + j] = h_2_at;
@@ -1709,12 +1739,11 @@ static void compute_block2_up(
    then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
 static void compute_block2_down(
     ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
-    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+    const float *restrict block2_down_b, float *restrict x_3)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1726,23 +1755,21 @@ static void compute_block2_down(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_down_sum = value;
+                    const float block2_down_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_down = block2_down_sum + block2_down_b[j];
-                    const float add_2_at = block2_down + x_3[n*8192 + i1*128 + j];
-                    add_2[n*8192 + i1*128 + j] = add_2_at;
+                    const float add_2 = block2_down + x_3[n*8192 + i1*128 + j];
+                    x_3[n*8192 + i1*128 + j] = add_2;
                 }
             }
         }
@@ -1760,15 +1787,21 @@ static void compute_block3_norm1_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block3_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm1_mean_sum += add_2[n*8192 + i1*128 + i2];
+            float block3_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm1_mean_sum_lanes[i2 - i2_run] += add_2[n*8192 + i1*128 + i2];
+                }
             }
+            const float block3_norm1_mean_sum = gw_total(block3_norm1_mean_sum_lanes, 64);
             const float block3_norm1_mean_at = 0.0078125f*block3_norm1_mean_sum;
-            float block3_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm1_var_sum += gw_square(add_2[n*8192 + i1*128 + i2] - block3_norm1_mean_at);
+            float block3_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm1_var_sum_lanes[i2 - i2_run] += gw_square(add_2[n*8192 + i1*128 + i2] - block3_norm1_mean_at);
+                }
             }
+            const float block3_norm1_var_sum = gw_total(block3_norm1_var_sum_lanes, 64);
             const float block3_norm1_var_at = 0.0078125f*block3_norm1_var_sum;
             block3_norm1_mean[n*64 + i1] = block3_norm1_mean_at;
             block3_norm1_var[n*64 + i1] = block3_norm1_var_at;
@@ -1805,8 +1838,7 @@ static void compute_block3_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1818,20 +1850,18 @@ static void compute_block3_attention_q(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_attention_q_sum = value;
+                    const float block3_attention_q_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_attention_q_at = block3_attention_q_sum + block3_attention_q_b[j];
                     block3_attention_q[n*8192 + i1*128 + j] = block3_attention_q_at;
                 }
@@ -1850,8 +1880,7 @@ static void compute_block3_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1863,20 +1892,18 @@ static void compute_block3_attention_k(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_attention_k_sum = value;
+                    const float block3_attention_k_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_attention_k_at = block3_attention_k_sum + block3_attention_k_b[j];
                     block3_attention_k[n*8192 + i1*128 + j] = block3_attention_k_at;
                 }
@@ -1895,8 +1922,7 @@ static void compute_block3_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1908,20 +1934,18 @@ static void compute_block3_attention_v(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_attention_v_sum = value;
+                    const float block3_attention_v_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_attention_v_at = block3_attention_v_sum + block3_attention_v_b[j];
                     block3_attention_v[n*8192 + i1*128 + j] = block3_attention_v_at;
                 }
@@ -1998,8 +2022,7 @@ static void compute_block3_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -2010,26 +2033,26 @@ static void compute_block3_attention_mixed_scores(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t d = 0; d < 32; d++) {
-                        gw_right_panel[d*span + lane] = block3_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                for (ptrdiff_t d_strip = 0; d_strip < 32; d_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t d = d_strip; d < d_strip + 16; d++) {
+                            gw_right_panel[d*span + lane] = block3_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float block3_attention_mixed_scores_sum = value;
+                            const float block3_attention_mixed_scores_sum = sum[r*width*GW_LANES + j - first];
                             const float block3_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block3_attention_mixed_scores_sum : -1e+30f);
                             block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_scores_at;
                         }
@@ -2054,14 +2077,19 @@ static void compute_block3_attention_mixed_weights_sum(
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float block3_attention_mixed_weights_sum_max_at = -INFINITY;
-                for (ptrdiff_t k = 0; k < 64; k++) {
-                    block3_attention_mixed_weights_sum_max_at = gw_larger(block3_attention_mixed_weights_sum_max_at, block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
+                float block3_attention_mixed_weights_sum_max_lanes[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    block3_attention_mixed_weights_sum_max_lanes[i] = -INFINITY;
                 }
-                float block3_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block3_attention_mixed_weights_sum_at += gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block3_attention_mixed_weights_sum_max_at);
+                    block3_attention_mixed_weights_sum_max_lanes[k] = gw_larger(block3_attention_mixed_weights_sum_max_lanes[k], block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
+                const float block3_attention_mixed_weights_sum_max_at = gw_largest(block3_attention_mixed_weights_sum_max_lanes, 64);
+                float block3_attention_mixed_weights_sum_lanes[64] = {0};
+                for (ptrdiff_t k = 0; k < 64; k++) {
+                    block3_attention_mixed_weights_sum_lanes[k] += gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block3_attention_mixed_weights_sum_max_at);
+                }
+                const float block3_attention_mixed_weights_sum_at = gw_total(block3_attention_mixed_weights_sum_lanes, 64);
                 block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_max_at;
                 block3_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block3_attention_mixed_weights_sum_at;
             }
@@ -2075,15 +2103,14 @@ static void compute_block3_attention_mixed_weights_sum(
 static void compute_block3_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum,
     const float *restrict block3_attention_mixed_weights_sum_max,
-    const float *restrict block3_attention_mixed_scores,
-    float *restrict block3_attention_mixed_weights)
+    float *restrict block3_attention_mixed_scores)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block3_attention_mixed_weights_at = gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                    block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_weights_at;
+                    const float block3_attention_mixed_weights = gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_weights;
                 }
             }
         }
@@ -2098,8 +2125,7 @@ static void compute_block3_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -2113,18 +2139,16 @@ static void compute_block3_attention_mixed(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float value = sum[r*width*GW_LANES + e - start];
-                            const float block3_attention_mixed_at = value;
+                            const float block3_attention_mixed_at = sum[r*width*GW_LANES + e - start];
                             block3_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block3_attention_mixed_at;
                         }
                     }
@@ -2158,12 +2182,11 @@ static void compute_block3_attention_joined(
 static void compute_block3_attention_out(
     ptrdiff_t rows, const float *restrict block3_attention_out_W,
     const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
-    const float *restrict add_2, float *restrict x_4)
+    float *restrict add_2)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2175,23 +2198,21 @@ static void compute_block3_attention_out(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_attention_out_sum = value;
+                    const float block3_attention_out_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
-                    const float x_4_at = block3_attention_out + add_2[n*8192 + i1*128 + j];
-                    x_4[n*8192 + i1*128 + j] = x_4_at;
+                    const float x_4 = block3_attention_out + add_2[n*8192 + i1*128 + j];
+                    add_2[n*8192 + i1*128 + j] = x_4;
                 }
             }
         }
@@ -2209,15 +2230,21 @@ static void compute_block3_norm2_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block3_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm2_mean_sum += x_4[n*8192 + i1*128 + i2];
+            float block3_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm2_mean_sum_lanes[i2 - i2_run] += x_4[n*8192 + i1*128 + i2];
+                }
             }
+            const float block3_norm2_mean_sum = gw_total(block3_norm2_mean_sum_lanes, 64);
             const float block3_norm2_mean_at = 0.0078125f*block3_norm2_mean_sum;
-            float block3_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm2_var_sum += gw_square(x_4[n*8192 + i1*128 + i2] - block3_norm2_mean_at);
+            float block3_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_4[n*8192 + i1*128 + i2] - block3_norm2_mean_at);
+                }
             }
+            const float block3_norm2_var_sum = gw_total(block3_norm2_var_sum_lanes, 64);
             const float block3_norm2_var_at = 0.0078125f*block3_norm2_var_sum;
             block3_norm2_mean[n*64 + i1] = block3_norm2_mean_at;
             block3_norm2_var[n*64 + i1] = block3_norm2_var_at;
@@ -2255,8 +2282,7 @@ static void compute_block3_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -2268,20 +2294,18 @@ static void compute_block3_up(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_up_sum = value;
+                    const float block3_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_up = block3_up_sum + block3_up_b[j];
                     const float h_3_at = 0.5f*block3_up*(1.0f + gw_erff(0.70710677f*block3_up));
                     h_3[n*32768 + i1*512 + j] = h_3_at;
@@ -2297,12 +2321,11 @@ static void compute_block3_up(
    then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
 static void compute_block3_down(
     ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
-    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+    const float *restrict block3_down_b, float *restrict x_4)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2314,23 +2337,21 @@ static void compute_block3_down(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_down_sum = value;
+                    const float block3_down_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_down = block3_down_sum + block3_down_b[j];
-                    const float add_3_at = block3_down + x_4[n*8192 + i1*128 + j];
-                    add_3[n*8192 + i1*128 + j] = add_3_at;
+                    const float add_3 = block3_down + x_4[n*8192 + i1*128 + j];
+                    x_4[n*8192 + i1*128 + j] = add_3;
                 }
             }
         }
@@ -2348,15 +2369,21 @@ static void compute_block4_norm1_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block4_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm1_mean_sum += add_3[n*8192 + i1*128 + i2];
+            float block4_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm1_mean_sum_lanes[i2 - i2_run] += add_3[n*8192 + i1*128 + i2];
+                }
             }
+            const float block4_norm1_mean_sum = gw_total(block4_norm1_mean_sum_lanes, 64);
             const float block4_norm1_mean_at = 0.0078125f*block4_norm1_mean_sum;
-            float block4_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm1_var_sum += gw_square(add_3[n*8192 + i1*128 + i2] - block4_norm1_mean_at);
+            float block4_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm1_var_sum_lanes[i2 - i2_run] += gw_square(add_3[n*8192 + i1*128 + i2] - block4_norm1_mean_at);
+                }
             }
+            const float block4_norm1_var_sum = gw_total(block4_norm1_var_sum_lanes, 64);
             const float block4_norm1_var_at = 0.0078125f*block4_norm1_var_sum;
             block4_norm1_mean[n*64 + i1] = block4_norm1_mean_at;
             block4_norm1_var[n*64 + i1] = block4_norm1_var_at;
@@ -2393,8 +2420,7 @@ static void compute_block4_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2406,20 +2432,18 @@ static void compute_block4_attention_q(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_attention_q_sum = value;
+                    const float block4_attention_q_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_attention_q_at = block4_attention_q_sum + block4_attention_q_b[j];
                     block4_attention_q[n*8192 + i1*128 + j] = block4_attention_q_at;
                 }
@@ -2438,8 +2462,7 @@ static void compute_block4_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2451,20 +2474,18 @@ static void compute_block4_attention_k(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_attention_k_sum = value;
+                    const float block4_attention_k_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_attention_k_at = block4_attention_k_sum + block4_attention_k_b[j];
                     block4_attention_k[n*8192 + i1*128 + j] = block4_attention_k_at;
                 }
@@ -2483,8 +2504,7 @@ static void compute_block4_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2496,20 +2516,18 @@ static void compute_block4_attention_v(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_attention_v_sum = value;
+                    const float block4_attention_v_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_attention_v_at = block4_attention_v_sum + block4_attention_v_b[j];
                     block4_attention_v[n*8192 + i1*128 + j] = block4_attention_v_at;
                 }
@@ -2586,8 +2604,7 @@ static void compute_block4_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -2598,26 +2615,26 @@ static void compute_block4_attention_mixed_scores(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t d = 0; d < 32; d++) {
-                        gw_right_panel[d*span + lane] = block4_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                for (ptrdiff_t d_strip = 0; d_strip < 32; d_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t d = d_strip; d < d_strip + 16; d++) {
+                            gw_right_panel[d*span + lane] = block4_attention_k_heads[n*8192 + i1*2048 + j*32 + d];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float block4_attention_mixed_scores_sum = value;
+                            const float block4_attention_mixed_scores_sum = sum[r*width*GW_LANES + j - first];
                             const float block4_attention_mixed_scores_at = (i2 >= j ? 0.17677669f*block4_attention_mixed_scores_sum : -1e+30f);
                             block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_scores_at;
                         }
@@ -2642,14 +2659,19 @@ static void compute_block4_attention_mixed_weights_sum(
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float block4_attention_mixed_weights_sum_max_at = -INFINITY;
-                for (ptrdiff_t k = 0; k < 64; k++) {
-                    block4_attention_mixed_weights_sum_max_at = gw_larger(block4_attention_mixed_weights_sum_max_at, block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
+                float block4_attention_mixed_weights_sum_max_lanes[64];
+                for (ptrdiff_t i = 0; i < 64; i++) {
+                    block4_attention_mixed_weights_sum_max_lanes[i] = -INFINITY;
                 }
-                float block4_attention_mixed_weights_sum_at = 0.0f;
                 for (ptrdiff_t k = 0; k < 64; k++) {
-                    block4_attention_mixed_weights_sum_at += gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block4_attention_mixed_weights_sum_max_at);
+                    block4_attention_mixed_weights_sum_max_lanes[k] = gw_larger(block4_attention_mixed_weights_sum_max_lanes[k], block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k]);
                 }
+                const float block4_attention_mixed_weights_sum_max_at = gw_largest(block4_attention_mixed_weights_sum_max_lanes, 64);
+                float block4_attention_mixed_weights_sum_lanes[64] = {0};
+                for (ptrdiff_t k = 0; k < 64; k++) {
+                    block4_attention_mixed_weights_sum_lanes[k] += gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + k] - block4_attention_mixed_weights_sum_max_at);
+                }
+                const float block4_attention_mixed_weights_sum_at = gw_total(block4_attention_mixed_weights_sum_lanes, 64);
                 block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_max_at;
                 block4_attention_mixed_weights_sum[n*256 + i1*64 + i2] = block4_attention_mixed_weights_sum_at;
             }
@@ -2663,15 +2685,14 @@ static void compute_block4_attention_mixed_weights_sum(
 static void compute_block4_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum,
     const float *restrict block4_attention_mixed_weights_sum_max,
-    const float *restrict block4_attention_mixed_scores,
-    float *restrict block4_attention_mixed_weights)
+    float *restrict block4_attention_mixed_scores)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float block4_attention_mixed_weights_at = gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                    block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_weights_at;
+                    const float block4_attention_mixed_weights = gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_weights;
                 }
             }
         }
@@ -2686,8 +2707,7 @@ static void compute_block4_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -2701,18 +2721,16 @@ static void compute_block4_attention_mixed(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float value = sum[r*width*GW_LANES + e - start];
-                            const float block4_attention_mixed_at = value;
+                            const float block4_attention_mixed_at = sum[r*width*GW_LANES + e - start];
                             block4_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block4_attention_mixed_at;
                         }
                     }
@@ -2746,12 +2764,11 @@ static void compute_block4_attention_joined(
 static void compute_block4_attention_out(
     ptrdiff_t rows, const float *restrict block4_attention_out_W,
     const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
-    const float *restrict add_3, float *restrict x_5)
+    float *restrict add_3)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2763,23 +2780,21 @@ static void compute_block4_attention_out(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_attention_out_sum = value;
+                    const float block4_attention_out_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
-                    const float x_5_at = block4_attention_out + add_3[n*8192 + i1*128 + j];
-                    x_5[n*8192 + i1*128 + j] = x_5_at;
+                    const float x_5 = block4_attention_out + add_3[n*8192 + i1*128 + j];
+                    add_3[n*8192 + i1*128 + j] = x_5;
                 }
             }
         }
@@ -2797,15 +2812,21 @@ static void compute_block4_norm2_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block4_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm2_mean_sum += x_5[n*8192 + i1*128 + i2];
+            float block4_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm2_mean_sum_lanes[i2 - i2_run] += x_5[n*8192 + i1*128 + i2];
+                }
             }
+            const float block4_norm2_mean_sum = gw_total(block4_norm2_mean_sum_lanes, 64);
             const float block4_norm2_mean_at = 0.0078125f*block4_norm2_mean_sum;
-            float block4_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm2_var_sum += gw_square(x_5[n*8192 + i1*128 + i2] - block4_norm2_mean_at);
+            float block4_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_5[n*8192 + i1*128 + i2] - block4_norm2_mean_at);
+                }
             }
+            const float block4_norm2_var_sum = gw_total(block4_norm2_var_sum_lanes, 64);
             const float block4_norm2_var_at = 0.0078125f*block4_norm2_var_sum;
             block4_norm2_mean[n*64 + i1] = block4_norm2_mean_at;
             block4_norm2_var[n*64 + i1] = block4_norm2_var_at;
@@ -2843,8 +2864,7 @@ static void compute_block4_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -2856,20 +2876,18 @@ static void compute_block4_up(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_up_sum = value;
+                    const float block4_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_up = block4_up_sum + block4_up_b[j];
                     const float h_4_at = 0.5f*block4_up*(1.0f + gw_erff(0.70710677f*block4_up));
                     h_4[n*32768 + i1*512 + j] = h_4_at;
@@ -2885,12 +2903,11 @@ static void compute_block4_up(
    then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
 static void compute_block4_down(
     ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
-    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+    const float *restrict block4_down_b, float *restrict x_5)
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2902,23 +2919,21 @@ static void compute_block4_down(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_down_sum = value;
+                    const float block4_down_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_down = block4_down_sum + block4_down_b[j];
-                    const float add_4_at = block4_down + x_5[n*8192 + i1*128 + j];
-                    add_4[n*8192 + i1*128 + j] = add_4_at;
+                    const float add_4 = block4_down + x_5[n*8192 + i1*128 + j];
+                    x_5[n*8192 + i1*128 + j] = add_4;
                 }
             }
         }
@@ -2936,15 +2951,21 @@ static void compute_norm_mean(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float norm_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                norm_mean_sum += add_4[n*8192 + i1*128 + i2];
+            float norm_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    norm_mean_sum_lanes[i2 - i2_run] += add_4[n*8192 + i1*128 + i2];
+                }
             }
+            const float norm_mean_sum = gw_total(norm_mean_sum_lanes, 64);
             const float norm_mean_at = 0.0078125f*norm_mean_sum;
-            float norm_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                norm_var_sum += gw_square(add_4[n*8192 + i1*128 + i2] - norm_mean_at);
+            float norm_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    norm_var_sum_lanes[i2 - i2_run] += gw_square(add_4[n*8192 + i1*128 + i2] - norm_mean_at);
+                }
             }
+            const float norm_var_sum = gw_total(norm_var_sum_lanes, 64);
             const float norm_var_at = 0.0078125f*norm_var_sum;
             norm_mean[n*64 + i1] = norm_mean_at;
             norm_var[n*64 + i1] = norm_var_at;
@@ -2956,14 +2977,13 @@ static void compute_norm_mean(
        1e-05) + norm.b[i2]    small_gpt.py:49 */
 static void compute_norm(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
-    const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b,
-    float *restrict norm)
+    float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                const float norm_at = (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]/sqrtf(1e-05f + norm_var[n*64 + i1]) + norm_b[i2];
-                norm[n*8192 + i1*128 + i2] = norm_at;
+                const float norm = (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]/sqrtf(1e-05f + norm_var[n*64 + i1]) + norm_b[i2];
+                add_4[n*8192 + i1*128 + i2] = norm;
             }
         }
     }
@@ -2975,8 +2995,7 @@ static void compute_head(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 96 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*96;
@@ -2988,20 +3007,18 @@ static void compute_head(
         const ptrdiff_t start = gw_least(first, 96 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float head_at = value;
+                    const float head_at = sum[r*width*GW_LANES + j - start];
                     head[n*6144 + i1*96 + j] = head_at;
                 }
             }
@@ -3024,23 +3041,98 @@ static void compute_block1_norm1_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block1_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm1_mean_sum += x[n*8192 + i1*128 + i2];
+            float block1_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm1_mean_sum_lanes[i2 - i2_run] += x[n*8192 + i1*128 + i2];
+                }
             }
+            const float block1_norm1_mean_sum = gw_total(block1_norm1_mean_sum_lanes, 64);
             const float block1_norm1_mean_at = 0.0078125f*block1_norm1_mean_sum;
-            float block1_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm1_var_sum += gw_square(x[n*8192 + i1*128 + i2] - block1_norm1_mean_at);
+            float block1_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm1_var_sum_lanes[i2 - i2_run] += gw_square(x[n*8192 + i1*128 + i2] - block1_norm1_mean_at);
+                }
             }
+            const float block1_norm1_var_sum = gw_total(block1_norm1_var_sum_lanes, 64);
             const float block1_norm1_var_at = 0.0078125f*block1_norm1_var_sum;
-            float d_block1_norm1_mean_from_block1_norm1_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block1_norm1_mean_from_block1_norm1_var_sum_at += 0.015625f*block1_norm1_mean_at - 0.015625f*x[n*8192 + i1*128 + i2];
+            float d_block1_norm1_mean_from_block1_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block1_norm1_mean_from_block1_norm1_var_sum_lanes[i2 - i2_run] += 0.015625f*block1_norm1_mean_at - 0.015625f*x[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block1_norm1_mean_from_block1_norm1_var_sum_at = gw_total(d_block1_norm1_mean_from_block1_norm1_var_sum_lanes, 64);
             block1_norm1_mean[n*64 + i1] = block1_norm1_mean_at;
             block1_norm1_var[n*64 + i1] = block1_norm1_var_at;
             d_block1_norm1_mean_from_block1_norm1_var_sum[n*64 + i1] = d_block1_norm1_mean_from_block1_norm1_var_sum_at;
+        }
+    }
+}
+
+/* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
+       - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block1_attention_mixed_weights_2(
+    ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum,
+    const float *restrict block1_attention_mixed_weights_sum_max,
+    const float *restrict block1_attention_mixed_scores,
+    float *restrict block1_attention_mixed_weights)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t j = 0; j < 64; j++) {
+                    const float block1_attention_mixed_weights_at = gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block1_attention_mixed_weights_at;
+                }
+            }
+        }
+    }
+}
+
+/* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
+       j]*block1.attention_joined[n, i1, k]    small_gpt.py:37
+   then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
+static void compute_block1_attention_out_2(
+    ptrdiff_t rows, const float *restrict block1_attention_out_W,
+    const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
+    const float *restrict x, float *restrict x_2)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block1_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
+                    const float x_2_at = block1_attention_out + x[n*8192 + i1*128 + j];
+                    x_2[n*8192 + i1*128 + j] = x_2_at;
+                }
+            }
         }
     }
 }
@@ -3060,20 +3152,29 @@ static void compute_block1_norm2_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block1_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm2_mean_sum += x_2[n*8192 + i1*128 + i2];
+            float block1_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm2_mean_sum_lanes[i2 - i2_run] += x_2[n*8192 + i1*128 + i2];
+                }
             }
+            const float block1_norm2_mean_sum = gw_total(block1_norm2_mean_sum_lanes, 64);
             const float block1_norm2_mean_at = 0.0078125f*block1_norm2_mean_sum;
-            float block1_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block1_norm2_var_sum += gw_square(x_2[n*8192 + i1*128 + i2] - block1_norm2_mean_at);
+            float block1_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block1_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_2[n*8192 + i1*128 + i2] - block1_norm2_mean_at);
+                }
             }
+            const float block1_norm2_var_sum = gw_total(block1_norm2_var_sum_lanes, 64);
             const float block1_norm2_var_at = 0.0078125f*block1_norm2_var_sum;
-            float d_block1_norm2_mean_from_block1_norm2_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block1_norm2_mean_from_block1_norm2_var_sum_at += 0.015625f*block1_norm2_mean_at - 0.015625f*x_2[n*8192 + i1*128 + i2];
+            float d_block1_norm2_mean_from_block1_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block1_norm2_mean_from_block1_norm2_var_sum_lanes[i2 - i2_run] += 0.015625f*block1_norm2_mean_at - 0.015625f*x_2[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block1_norm2_mean_from_block1_norm2_var_sum_at = gw_total(d_block1_norm2_mean_from_block1_norm2_var_sum_lanes, 64);
             block1_norm2_mean[n*64 + i1] = block1_norm2_mean_at;
             block1_norm2_var[n*64 + i1] = block1_norm2_var_at;
             d_block1_norm2_mean_from_block1_norm2_var_sum[n*64 + i1] = d_block1_norm2_mean_from_block1_norm2_var_sum_at;
@@ -3092,8 +3193,7 @@ static void compute_block1_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3105,24 +3205,65 @@ static void compute_block1_up_2(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block1_up_sum = value;
+                    const float block1_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block1_up_at = block1_up_sum + block1_up_b[j];
                     const float h_at = 0.5f*block1_up_at*(1.0f + gw_erff(0.70710677f*block1_up_at));
                     block1_up[n*32768 + i1*512 + j] = block1_up_at;
                     h[n*32768 + i1*512 + j] = h_at;
+                }
+            }
+        }
+    }
+}
+
+/* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
+       small_gpt.py:41
+   then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
+   then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
+static void compute_block1_down_2(
+    ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
+    const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block1_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_down = block1_down_sum + block1_down_b[j];
+                    const float add_at = block1_down + x_2[n*8192 + i1*128 + j];
+                    add[n*8192 + i1*128 + j] = add_at;
                 }
             }
         }
@@ -3144,23 +3285,98 @@ static void compute_block2_norm1_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block2_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm1_mean_sum += add[n*8192 + i1*128 + i2];
+            float block2_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm1_mean_sum_lanes[i2 - i2_run] += add[n*8192 + i1*128 + i2];
+                }
             }
+            const float block2_norm1_mean_sum = gw_total(block2_norm1_mean_sum_lanes, 64);
             const float block2_norm1_mean_at = 0.0078125f*block2_norm1_mean_sum;
-            float block2_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm1_var_sum += gw_square(add[n*8192 + i1*128 + i2] - block2_norm1_mean_at);
+            float block2_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm1_var_sum_lanes[i2 - i2_run] += gw_square(add[n*8192 + i1*128 + i2] - block2_norm1_mean_at);
+                }
             }
+            const float block2_norm1_var_sum = gw_total(block2_norm1_var_sum_lanes, 64);
             const float block2_norm1_var_at = 0.0078125f*block2_norm1_var_sum;
-            float d_block2_norm1_mean_from_block2_norm1_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block2_norm1_mean_from_block2_norm1_var_sum_at += 0.015625f*block2_norm1_mean_at - 0.015625f*add[n*8192 + i1*128 + i2];
+            float d_block2_norm1_mean_from_block2_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block2_norm1_mean_from_block2_norm1_var_sum_lanes[i2 - i2_run] += 0.015625f*block2_norm1_mean_at - 0.015625f*add[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block2_norm1_mean_from_block2_norm1_var_sum_at = gw_total(d_block2_norm1_mean_from_block2_norm1_var_sum_lanes, 64);
             block2_norm1_mean[n*64 + i1] = block2_norm1_mean_at;
             block2_norm1_var[n*64 + i1] = block2_norm1_var_at;
             d_block2_norm1_mean_from_block2_norm1_var_sum[n*64 + i1] = d_block2_norm1_mean_from_block2_norm1_var_sum_at;
+        }
+    }
+}
+
+/* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
+       - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block2_attention_mixed_weights_2(
+    ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum,
+    const float *restrict block2_attention_mixed_weights_sum_max,
+    const float *restrict block2_attention_mixed_scores,
+    float *restrict block2_attention_mixed_weights)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t j = 0; j < 64; j++) {
+                    const float block2_attention_mixed_weights_at = gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block2_attention_mixed_weights_at;
+                }
+            }
+        }
+    }
+}
+
+/* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
+       j]*block2.attention_joined[n, i1, k]    small_gpt.py:37
+   then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
+static void compute_block2_attention_out_2(
+    ptrdiff_t rows, const float *restrict block2_attention_out_W,
+    const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
+    const float *restrict add, float *restrict x_3)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block2_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
+                    const float x_3_at = block2_attention_out + add[n*8192 + i1*128 + j];
+                    x_3[n*8192 + i1*128 + j] = x_3_at;
+                }
+            }
         }
     }
 }
@@ -3180,20 +3396,29 @@ static void compute_block2_norm2_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block2_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm2_mean_sum += x_3[n*8192 + i1*128 + i2];
+            float block2_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm2_mean_sum_lanes[i2 - i2_run] += x_3[n*8192 + i1*128 + i2];
+                }
             }
+            const float block2_norm2_mean_sum = gw_total(block2_norm2_mean_sum_lanes, 64);
             const float block2_norm2_mean_at = 0.0078125f*block2_norm2_mean_sum;
-            float block2_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block2_norm2_var_sum += gw_square(x_3[n*8192 + i1*128 + i2] - block2_norm2_mean_at);
+            float block2_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block2_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_3[n*8192 + i1*128 + i2] - block2_norm2_mean_at);
+                }
             }
+            const float block2_norm2_var_sum = gw_total(block2_norm2_var_sum_lanes, 64);
             const float block2_norm2_var_at = 0.0078125f*block2_norm2_var_sum;
-            float d_block2_norm2_mean_from_block2_norm2_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block2_norm2_mean_from_block2_norm2_var_sum_at += 0.015625f*block2_norm2_mean_at - 0.015625f*x_3[n*8192 + i1*128 + i2];
+            float d_block2_norm2_mean_from_block2_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block2_norm2_mean_from_block2_norm2_var_sum_lanes[i2 - i2_run] += 0.015625f*block2_norm2_mean_at - 0.015625f*x_3[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block2_norm2_mean_from_block2_norm2_var_sum_at = gw_total(d_block2_norm2_mean_from_block2_norm2_var_sum_lanes, 64);
             block2_norm2_mean[n*64 + i1] = block2_norm2_mean_at;
             block2_norm2_var[n*64 + i1] = block2_norm2_var_at;
             d_block2_norm2_mean_from_block2_norm2_var_sum[n*64 + i1] = d_block2_norm2_mean_from_block2_norm2_var_sum_at;
@@ -3212,8 +3437,7 @@ static void compute_block2_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3225,24 +3449,65 @@ static void compute_block2_up_2(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block2_up_sum = value;
+                    const float block2_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block2_up_at = block2_up_sum + block2_up_b[j];
                     const float h_2_at = 0.5f*block2_up_at*(1.0f + gw_erff(0.70710677f*block2_up_at));
                     block2_up[n*32768 + i1*512 + j] = block2_up_at;
                     h_2[n*32768 + i1*512 + j] = h_2_at;
+                }
+            }
+        }
+    }
+}
+
+/* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
+       small_gpt.py:41
+   then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
+   then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
+static void compute_block2_down_2(
+    ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
+    const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block2_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_down = block2_down_sum + block2_down_b[j];
+                    const float add_2_at = block2_down + x_3[n*8192 + i1*128 + j];
+                    add_2[n*8192 + i1*128 + j] = add_2_at;
                 }
             }
         }
@@ -3264,23 +3529,98 @@ static void compute_block3_norm1_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block3_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm1_mean_sum += add_2[n*8192 + i1*128 + i2];
+            float block3_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm1_mean_sum_lanes[i2 - i2_run] += add_2[n*8192 + i1*128 + i2];
+                }
             }
+            const float block3_norm1_mean_sum = gw_total(block3_norm1_mean_sum_lanes, 64);
             const float block3_norm1_mean_at = 0.0078125f*block3_norm1_mean_sum;
-            float block3_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm1_var_sum += gw_square(add_2[n*8192 + i1*128 + i2] - block3_norm1_mean_at);
+            float block3_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm1_var_sum_lanes[i2 - i2_run] += gw_square(add_2[n*8192 + i1*128 + i2] - block3_norm1_mean_at);
+                }
             }
+            const float block3_norm1_var_sum = gw_total(block3_norm1_var_sum_lanes, 64);
             const float block3_norm1_var_at = 0.0078125f*block3_norm1_var_sum;
-            float d_block3_norm1_mean_from_block3_norm1_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block3_norm1_mean_from_block3_norm1_var_sum_at += 0.015625f*block3_norm1_mean_at - 0.015625f*add_2[n*8192 + i1*128 + i2];
+            float d_block3_norm1_mean_from_block3_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block3_norm1_mean_from_block3_norm1_var_sum_lanes[i2 - i2_run] += 0.015625f*block3_norm1_mean_at - 0.015625f*add_2[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block3_norm1_mean_from_block3_norm1_var_sum_at = gw_total(d_block3_norm1_mean_from_block3_norm1_var_sum_lanes, 64);
             block3_norm1_mean[n*64 + i1] = block3_norm1_mean_at;
             block3_norm1_var[n*64 + i1] = block3_norm1_var_at;
             d_block3_norm1_mean_from_block3_norm1_var_sum[n*64 + i1] = d_block3_norm1_mean_from_block3_norm1_var_sum_at;
+        }
+    }
+}
+
+/* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
+       - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block3_attention_mixed_weights_2(
+    ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum,
+    const float *restrict block3_attention_mixed_weights_sum_max,
+    const float *restrict block3_attention_mixed_scores,
+    float *restrict block3_attention_mixed_weights)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t j = 0; j < 64; j++) {
+                    const float block3_attention_mixed_weights_at = gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block3_attention_mixed_weights_at;
+                }
+            }
+        }
+    }
+}
+
+/* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
+       j]*block3.attention_joined[n, i1, k]    small_gpt.py:37
+   then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
+static void compute_block3_attention_out_2(
+    ptrdiff_t rows, const float *restrict block3_attention_out_W,
+    const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
+    const float *restrict add_2, float *restrict x_4)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block3_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
+                    const float x_4_at = block3_attention_out + add_2[n*8192 + i1*128 + j];
+                    x_4[n*8192 + i1*128 + j] = x_4_at;
+                }
+            }
         }
     }
 }
@@ -3300,20 +3640,29 @@ static void compute_block3_norm2_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block3_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm2_mean_sum += x_4[n*8192 + i1*128 + i2];
+            float block3_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm2_mean_sum_lanes[i2 - i2_run] += x_4[n*8192 + i1*128 + i2];
+                }
             }
+            const float block3_norm2_mean_sum = gw_total(block3_norm2_mean_sum_lanes, 64);
             const float block3_norm2_mean_at = 0.0078125f*block3_norm2_mean_sum;
-            float block3_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block3_norm2_var_sum += gw_square(x_4[n*8192 + i1*128 + i2] - block3_norm2_mean_at);
+            float block3_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block3_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_4[n*8192 + i1*128 + i2] - block3_norm2_mean_at);
+                }
             }
+            const float block3_norm2_var_sum = gw_total(block3_norm2_var_sum_lanes, 64);
             const float block3_norm2_var_at = 0.0078125f*block3_norm2_var_sum;
-            float d_block3_norm2_mean_from_block3_norm2_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block3_norm2_mean_from_block3_norm2_var_sum_at += 0.015625f*block3_norm2_mean_at - 0.015625f*x_4[n*8192 + i1*128 + i2];
+            float d_block3_norm2_mean_from_block3_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block3_norm2_mean_from_block3_norm2_var_sum_lanes[i2 - i2_run] += 0.015625f*block3_norm2_mean_at - 0.015625f*x_4[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block3_norm2_mean_from_block3_norm2_var_sum_at = gw_total(d_block3_norm2_mean_from_block3_norm2_var_sum_lanes, 64);
             block3_norm2_mean[n*64 + i1] = block3_norm2_mean_at;
             block3_norm2_var[n*64 + i1] = block3_norm2_var_at;
             d_block3_norm2_mean_from_block3_norm2_var_sum[n*64 + i1] = d_block3_norm2_mean_from_block3_norm2_var_sum_at;
@@ -3332,8 +3681,7 @@ static void compute_block3_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3345,24 +3693,65 @@ static void compute_block3_up_2(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block3_up_sum = value;
+                    const float block3_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block3_up_at = block3_up_sum + block3_up_b[j];
                     const float h_3_at = 0.5f*block3_up_at*(1.0f + gw_erff(0.70710677f*block3_up_at));
                     block3_up[n*32768 + i1*512 + j] = block3_up_at;
                     h_3[n*32768 + i1*512 + j] = h_3_at;
+                }
+            }
+        }
+    }
+}
+
+/* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
+       small_gpt.py:41
+   then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
+   then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
+static void compute_block3_down_2(
+    ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
+    const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block3_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_down = block3_down_sum + block3_down_b[j];
+                    const float add_3_at = block3_down + x_4[n*8192 + i1*128 + j];
+                    add_3[n*8192 + i1*128 + j] = add_3_at;
                 }
             }
         }
@@ -3384,23 +3773,98 @@ static void compute_block4_norm1_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block4_norm1_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm1_mean_sum += add_3[n*8192 + i1*128 + i2];
+            float block4_norm1_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm1_mean_sum_lanes[i2 - i2_run] += add_3[n*8192 + i1*128 + i2];
+                }
             }
+            const float block4_norm1_mean_sum = gw_total(block4_norm1_mean_sum_lanes, 64);
             const float block4_norm1_mean_at = 0.0078125f*block4_norm1_mean_sum;
-            float block4_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm1_var_sum += gw_square(add_3[n*8192 + i1*128 + i2] - block4_norm1_mean_at);
+            float block4_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm1_var_sum_lanes[i2 - i2_run] += gw_square(add_3[n*8192 + i1*128 + i2] - block4_norm1_mean_at);
+                }
             }
+            const float block4_norm1_var_sum = gw_total(block4_norm1_var_sum_lanes, 64);
             const float block4_norm1_var_at = 0.0078125f*block4_norm1_var_sum;
-            float d_block4_norm1_mean_from_block4_norm1_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block4_norm1_mean_from_block4_norm1_var_sum_at += 0.015625f*block4_norm1_mean_at - 0.015625f*add_3[n*8192 + i1*128 + i2];
+            float d_block4_norm1_mean_from_block4_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block4_norm1_mean_from_block4_norm1_var_sum_lanes[i2 - i2_run] += 0.015625f*block4_norm1_mean_at - 0.015625f*add_3[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block4_norm1_mean_from_block4_norm1_var_sum_at = gw_total(d_block4_norm1_mean_from_block4_norm1_var_sum_lanes, 64);
             block4_norm1_mean[n*64 + i1] = block4_norm1_mean_at;
             block4_norm1_var[n*64 + i1] = block4_norm1_var_at;
             d_block4_norm1_mean_from_block4_norm1_var_sum[n*64 + i1] = d_block4_norm1_mean_from_block4_norm1_var_sum_at;
+        }
+    }
+}
+
+/* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
+       - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
+       i1, i2]    small_gpt.py:37 */
+static void compute_block4_attention_mixed_weights_2(
+    ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum,
+    const float *restrict block4_attention_mixed_weights_sum_max,
+    const float *restrict block4_attention_mixed_scores,
+    float *restrict block4_attention_mixed_weights)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
+                for (ptrdiff_t j = 0; j < 64; j++) {
+                    const float block4_attention_mixed_weights_at = gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2])/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
+                    block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = block4_attention_mixed_weights_at;
+                }
+            }
+        }
+    }
+}
+
+/* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
+       j]*block4.attention_joined[n, i1, k]    small_gpt.py:37
+   then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n,
+       i1, j]    small_gpt.py:37
+   then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
+static void compute_block4_attention_out_2(
+    ptrdiff_t rows, const float *restrict block4_attention_out_W,
+    const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
+    const float *restrict add_3, float *restrict x_5)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 128; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*8192 + i1*128;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block4_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
+                    const float x_5_at = block4_attention_out + add_3[n*8192 + i1*128 + j];
+                    x_5[n*8192 + i1*128 + j] = x_5_at;
+                }
+            }
         }
     }
 }
@@ -3420,20 +3884,29 @@ static void compute_block4_norm2_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float block4_norm2_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm2_mean_sum += x_5[n*8192 + i1*128 + i2];
+            float block4_norm2_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm2_mean_sum_lanes[i2 - i2_run] += x_5[n*8192 + i1*128 + i2];
+                }
             }
+            const float block4_norm2_mean_sum = gw_total(block4_norm2_mean_sum_lanes, 64);
             const float block4_norm2_mean_at = 0.0078125f*block4_norm2_mean_sum;
-            float block4_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                block4_norm2_var_sum += gw_square(x_5[n*8192 + i1*128 + i2] - block4_norm2_mean_at);
+            float block4_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    block4_norm2_var_sum_lanes[i2 - i2_run] += gw_square(x_5[n*8192 + i1*128 + i2] - block4_norm2_mean_at);
+                }
             }
+            const float block4_norm2_var_sum = gw_total(block4_norm2_var_sum_lanes, 64);
             const float block4_norm2_var_at = 0.0078125f*block4_norm2_var_sum;
-            float d_block4_norm2_mean_from_block4_norm2_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block4_norm2_mean_from_block4_norm2_var_sum_at += 0.015625f*block4_norm2_mean_at - 0.015625f*x_5[n*8192 + i1*128 + i2];
+            float d_block4_norm2_mean_from_block4_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block4_norm2_mean_from_block4_norm2_var_sum_lanes[i2 - i2_run] += 0.015625f*block4_norm2_mean_at - 0.015625f*x_5[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block4_norm2_mean_from_block4_norm2_var_sum_at = gw_total(d_block4_norm2_mean_from_block4_norm2_var_sum_lanes, 64);
             block4_norm2_mean[n*64 + i1] = block4_norm2_mean_at;
             block4_norm2_var[n*64 + i1] = block4_norm2_var_at;
             d_block4_norm2_mean_from_block4_norm2_var_sum[n*64 + i1] = d_block4_norm2_mean_from_block4_norm2_var_sum_at;
@@ -3452,8 +3925,7 @@ static void compute_block4_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3465,24 +3937,65 @@ static void compute_block4_up_2(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float block4_up_sum = value;
+                    const float block4_up_sum = sum[r*width*GW_LANES + j - start];
                     const float block4_up_at = block4_up_sum + block4_up_b[j];
                     const float h_4_at = 0.5f*block4_up_at*(1.0f + gw_erff(0.70710677f*block4_up_at));
                     block4_up[n*32768 + i1*512 + j] = block4_up_at;
                     h_4[n*32768 + i1*512 + j] = h_4_at;
+                }
+            }
+        }
+    }
+}
+
+/* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
+       small_gpt.py:41
+   then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
+   then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
+static void compute_block4_down_2(
+    ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
+    const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
+{
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    for (ptrdiff_t k = 0; k < 512; k++) {
+        left_at[k] = k;
+        right_at[k] = k*128;
+    }
+    const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
+    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+        width = gw_share(vectors - done, widest);
+        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                row_at[r] = n*32768 + i1*512;
+            }
+            float sum[GW_SUMS];
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t j = first; j < end; j++) {
+                    const float block4_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_down = block4_down_sum + block4_down_b[j];
+                    const float add_4_at = block4_down + x_5[n*8192 + i1*128 + j];
+                    add_4[n*8192 + i1*128 + j] = add_4_at;
                 }
             }
         }
@@ -3502,23 +4015,49 @@ static void compute_norm_mean_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float norm_mean_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                norm_mean_sum += add_4[n*8192 + i1*128 + i2];
+            float norm_mean_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    norm_mean_sum_lanes[i2 - i2_run] += add_4[n*8192 + i1*128 + i2];
+                }
             }
+            const float norm_mean_sum = gw_total(norm_mean_sum_lanes, 64);
             const float norm_mean_at = 0.0078125f*norm_mean_sum;
-            float norm_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                norm_var_sum += gw_square(add_4[n*8192 + i1*128 + i2] - norm_mean_at);
+            float norm_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    norm_var_sum_lanes[i2 - i2_run] += gw_square(add_4[n*8192 + i1*128 + i2] - norm_mean_at);
+                }
             }
+            const float norm_var_sum = gw_total(norm_var_sum_lanes, 64);
             const float norm_var_at = 0.0078125f*norm_var_sum;
-            float d_norm_mean_from_norm_var_sum_at = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_norm_mean_from_norm_var_sum_at += 0.015625f*norm_mean_at - 0.015625f*add_4[n*8192 + i1*128 + i2];
+            float d_norm_mean_from_norm_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_norm_mean_from_norm_var_sum_lanes[i2 - i2_run] += 0.015625f*norm_mean_at - 0.015625f*add_4[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_norm_mean_from_norm_var_sum_at = gw_total(d_norm_mean_from_norm_var_sum_lanes, 64);
             norm_mean[n*64 + i1] = norm_mean_at;
             norm_var[n*64 + i1] = norm_var_at;
             d_norm_mean_from_norm_var_sum[n*64 + i1] = d_norm_mean_from_norm_var_sum_at;
+        }
+    }
+}
+
+/* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
+       1e-05) + norm.b[i2]    small_gpt.py:49 */
+static void compute_norm_2(
+    ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
+    const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b,
+    float *restrict norm)
+{
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                const float norm_at = (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]/sqrtf(1e-05f + norm_var[n*64 + i1]) + norm_b[i2];
+                norm[n*8192 + i1*128 + i2] = norm_at;
+            }
         }
     }
 }
@@ -3535,14 +4074,23 @@ static void compute_cross_entropy_sum(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float cross_entropy_sum_max_at = -INFINITY;
-            for (ptrdiff_t k = 0; k < 96; k++) {
-                cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, head[n*6144 + i1*96 + k]);
+            float cross_entropy_sum_max_lanes[48];
+            for (ptrdiff_t i = 0; i < 48; i++) {
+                cross_entropy_sum_max_lanes[i] = -INFINITY;
             }
-            float cross_entropy_sum_at = 0.0f;
-            for (ptrdiff_t k = 0; k < 96; k++) {
-                cross_entropy_sum_at += gw_expf(head[n*6144 + i1*96 + k] - cross_entropy_sum_max_at);
+            for (ptrdiff_t k_run = 0; k_run < 96; k_run += 48) {
+                for (ptrdiff_t k = k_run; k < k_run + 48; k++) {
+                    cross_entropy_sum_max_lanes[k - k_run] = gw_larger(cross_entropy_sum_max_lanes[k - k_run], head[n*6144 + i1*96 + k]);
+                }
             }
+            const float cross_entropy_sum_max_at = gw_largest(cross_entropy_sum_max_lanes, 48);
+            float cross_entropy_sum_lanes[48] = {0};
+            for (ptrdiff_t k_run = 0; k_run < 96; k_run += 48) {
+                for (ptrdiff_t k = k_run; k < k_run + 48; k++) {
+                    cross_entropy_sum_lanes[k - k_run] += gw_expf(head[n*6144 + i1*96 + k] - cross_entropy_sum_max_at);
+                }
+            }
+            const float cross_entropy_sum_at = gw_total(cross_entropy_sum_lanes, 48);
             const float d_cross_entropy_sum_at = 0.015625f/(cross_entropy_sum_at*(float)rows);
             cross_entropy_sum_max[n*64 + i1] = cross_entropy_sum_max_at;
             cross_entropy_sum[n*64 + i1] = cross_entropy_sum_at;
@@ -3574,14 +4122,14 @@ static void compute_cross_entropy(
        cross_entropy_sum (small_gpt.py:51) */
 static void compute_d_head(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
-    const float *restrict cross_entropy_sum_max, const float *restrict head,
-    const int32_t *restrict targets, float *restrict d_head)
+    const float *restrict cross_entropy_sum_max, float *restrict head,
+    const int32_t *restrict targets)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             for (ptrdiff_t j = 0; j < 96; j++) {
-                const float d_head_at = d_cross_entropy_sum[n*64 + i1]*gw_expf(head[n*6144 + i1*96 + j] - cross_entropy_sum_max[n*64 + i1]) + (j == targets[n*64 + i1] ? -0.015625f/(float)rows : 0.0f);
-                d_head[n*6144 + i1*96 + j] = d_head_at;
+                const float d_head = d_cross_entropy_sum[n*64 + i1]*gw_expf(head[n*6144 + i1*96 + j] - cross_entropy_sum_max[n*64 + i1]) + ((int32_t)j == targets[n*64 + i1] ? -0.015625f/(float)rows : 0.0f);
+                head[n*6144 + i1*96 + j] = d_head;
             }
         }
     }
@@ -3595,8 +4143,7 @@ static void compute_d_head_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 96 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -3610,18 +4157,16 @@ static void compute_d_head_W(
         const ptrdiff_t start = gw_least(first, 96 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_head_W_at = value;
+                    const float d_head_W_at = sum[r*width*GW_LANES + j - start];
                     d_head_W[k*96 + j] = d_head_W_at;
                 }
             }
@@ -3638,8 +4183,7 @@ static void compute_d_norm(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[96], right_at[96];
+    ptrdiff_t left_at[96], right_at[96], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 96; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -3648,28 +4192,28 @@ static void compute_d_norm(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 96; j++) {
-                gw_right_panel[j*span + lane] = head_W[i2*96 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 96; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = head_W[i2*96 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*6144 + i1*96;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_norm_at = value;
+                    const float d_norm_at = sum[r*width*GW_LANES + i2 - first];
                     d_norm[n*8192 + i1*128 + i2] = d_norm_at;
                 }
             }
@@ -3691,10 +4235,13 @@ static void compute_d_norm_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_norm_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_norm_var_sum += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]*d_norm[n*8192 + i1*128 + i2];
+            float d_norm_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_norm_var_sum_lanes[i2 - i2_run] += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*norm_W[i2]*d_norm[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_norm_var_sum = gw_total(d_norm_var_sum_lanes, 64);
             const float d_norm_var_at = -0.5f*d_norm_var_sum/gw_three_halves(1e-05f + norm_var[n*64 + i1]);
             const float d_norm_mean_from_norm_var_at = d_norm_var_at*d_norm_mean_from_norm_var_sum[n*64 + i1];
             d_norm_var[n*64 + i1] = d_norm_var_at;
@@ -3737,23 +4284,17 @@ static void compute_d_norm_W(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
     const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_norm_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_norm_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_norm_W_row[i2 - i2_chunk] += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*d_norm[n*8192 + i1*128 + i2]/sqrtf(1e-05f + norm_var[n*64 + i1]);
-                }
+    float d_norm_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_norm_W_row[i2] += (add_4[n*8192 + i1*128 + i2] - norm_mean[n*64 + i1])*d_norm[n*8192 + i1*128 + i2]/sqrtf(1e-05f + norm_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_norm_W_at = d_norm_W_row[i2 - i2_chunk];
-            d_norm_W[i2] = d_norm_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_norm_W_at = d_norm_W_row[i2];
+        d_norm_W[i2] = d_norm_W_at;
     }
 }
 
@@ -3761,23 +4302,17 @@ static void compute_d_norm_W(
        (small_gpt.py:49) */
 static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float *restrict d_norm_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_norm_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_norm_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_norm_b_row[i2 - i2_chunk] += d_norm[n*8192 + i1*128 + i2];
-                }
+    float d_norm_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_norm_b_row[i2] += d_norm[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_norm_b_at = d_norm_b_row[i2 - i2_chunk];
-            d_norm_b[i2] = d_norm_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_norm_b_at = d_norm_b_row[i2];
+        d_norm_b[i2] = d_norm_b_at;
     }
 }
 
@@ -3786,14 +4321,14 @@ static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float
        adjoint of norm, norm_var, norm_mean (small_gpt.py:49) */
 static void compute_d_add_4(
     ptrdiff_t rows, const float *restrict d_norm_mean, const float *restrict norm_mean,
-    const float *restrict add_4, const float *restrict d_norm_var, const float *restrict norm_var,
-    const float *restrict norm_W, const float *restrict d_norm, float *restrict d_add_4)
+    float *restrict add_4, const float *restrict d_norm_var, const float *restrict norm_var,
+    const float *restrict norm_W, const float *restrict d_norm)
 {
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                const float d_add_4_at = 0.0078125f*d_norm_mean[i0*64 + i1] + (0.015625f*add_4[i0*8192 + i1*128 + i2] - 0.015625f*norm_mean[i0*64 + i1])*d_norm_var[i0*64 + i1] + norm_W[i2]*d_norm[i0*8192 + i1*128 + i2]/sqrtf(1e-05f + norm_var[i0*64 + i1]);
-                d_add_4[i0*8192 + i1*128 + i2] = d_add_4_at;
+                const float d_add_4 = 0.0078125f*d_norm_mean[i0*64 + i1] + (0.015625f*add_4[i0*8192 + i1*128 + i2] - 0.015625f*norm_mean[i0*64 + i1])*d_norm_var[i0*64 + i1] + norm_W[i2]*d_norm[i0*8192 + i1*128 + i2]/sqrtf(1e-05f + norm_var[i0*64 + i1]);
+                add_4[i0*8192 + i1*128 + i2] = d_add_4;
             }
         }
     }
@@ -3804,23 +4339,17 @@ static void compute_d_add_4(
 static void compute_d_block4_down_b(
     ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block4_down_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_down_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block4_down_b_row[j - j_chunk] += d_add_4[n*8192 + i1*128 + j];
-                }
+    float d_block4_down_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block4_down_b_row[j] += d_add_4[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block4_down_b_at = d_block4_down_b_row[j - j_chunk];
-            d_block4_down_b[j] = d_block4_down_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block4_down_b_at = d_block4_down_b_row[j];
+        d_block4_down_b[j] = d_block4_down_b_at;
     }
 }
 
@@ -3832,8 +4361,7 @@ static void compute_d_block4_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -3847,18 +4375,16 @@ static void compute_d_block4_down_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block4_down_W_at = value;
+                    const float d_block4_down_W_at = sum[r*width*GW_LANES + j - start];
                     d_block4_down_W[k*128 + j] = d_block4_down_W_at;
                 }
             }
@@ -3878,8 +4404,7 @@ static void compute_d_h_4(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -3888,28 +4413,28 @@ static void compute_d_h_4(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block4_down_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block4_down_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_h_4 = value;
+                    const float d_h_4 = sum[r*width*GW_LANES + i2 - first];
                     const float d_block4_up_at = d_h_4*(0.5f + 0.5f*gw_erff(0.70710677f*block4_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block4_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block4_up[i0*32768 + i1*512 + i2]*block4_up[i0*32768 + i1*512 + i2])));
                     d_block4_up[i0*32768 + i1*512 + i2] = d_block4_up_at;
                 }
@@ -3923,12 +4448,9 @@ static void compute_d_h_4(
 static void compute_d_block4_up_b(
     ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
-        float d_block4_up_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_up_b_row[i] = 0.0f;
-        }
+    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 128) {
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 512);
+        float d_block4_up_b_row[128] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
                 for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
@@ -3951,8 +4473,7 @@ static void compute_d_block4_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -3966,18 +4487,16 @@ static void compute_d_block4_up_W(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block4_up_W_at = value;
+                    const float d_block4_up_W_at = sum[r*width*GW_LANES + j - start];
                     d_block4_up_W[k*512 + j] = d_block4_up_W_at;
                 }
             }
@@ -3994,8 +4513,7 @@ static void compute_d_block4_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4004,28 +4522,28 @@ static void compute_d_block4_norm2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 512; j++) {
-                gw_right_panel[j*span + lane] = block4_up_W[i2*512 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 512; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block4_up_W[i2*512 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block4_norm2_at = value;
+                    const float d_block4_norm2_at = sum[r*width*GW_LANES + i2 - first];
                     d_block4_norm2[n*8192 + i1*128 + i2] = d_block4_norm2_at;
                 }
             }
@@ -4050,10 +4568,13 @@ static void compute_d_block4_norm2_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block4_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block4_norm2_var_sum += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*block4_norm2_W[i2]*d_block4_norm2[n*8192 + i1*128 + i2];
+            float d_block4_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block4_norm2_var_sum_lanes[i2 - i2_run] += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*block4_norm2_W[i2]*d_block4_norm2[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block4_norm2_var_sum = gw_total(d_block4_norm2_var_sum_lanes, 64);
             const float d_block4_norm2_var_at = -0.5f*d_block4_norm2_var_sum/gw_three_halves(1e-05f + block4_norm2_var[n*64 + i1]);
             const float d_block4_norm2_mean_from_block4_norm2_var_at = d_block4_norm2_var_at*d_block4_norm2_mean_from_block4_norm2_var_sum[n*64 + i1];
             d_block4_norm2_var[n*64 + i1] = d_block4_norm2_var_at;
@@ -4101,23 +4622,17 @@ static void compute_d_block4_norm2_W(
     const float *restrict block4_norm2_mean, const float *restrict x_5,
     const float *restrict d_block4_norm2, float *restrict d_block4_norm2_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block4_norm2_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_norm2_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block4_norm2_W_row[i2 - i2_chunk] += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*d_block4_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
-                }
+    float d_block4_norm2_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block4_norm2_W_row[i2] += (x_5[n*8192 + i1*128 + i2] - block4_norm2_mean[n*64 + i1])*d_block4_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block4_norm2_W_at = d_block4_norm2_W_row[i2 - i2_chunk];
-            d_block4_norm2_W[i2] = d_block4_norm2_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block4_norm2_W_at = d_block4_norm2_W_row[i2];
+        d_block4_norm2_W[i2] = d_block4_norm2_W_at;
     }
 }
 
@@ -4126,23 +4641,17 @@ static void compute_d_block4_norm2_W(
 static void compute_d_block4_norm2_b(
     ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block4_norm2_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_norm2_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block4_norm2_b_row[i2 - i2_chunk] += d_block4_norm2[n*8192 + i1*128 + i2];
-                }
+    float d_block4_norm2_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block4_norm2_b_row[i2] += d_block4_norm2[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block4_norm2_b_at = d_block4_norm2_b_row[i2 - i2_chunk];
-            d_block4_norm2_b[i2] = d_block4_norm2_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block4_norm2_b_at = d_block4_norm2_b_row[i2];
+        d_block4_norm2_b[i2] = d_block4_norm2_b_at;
     }
 }
 
@@ -4173,23 +4682,17 @@ static void compute_d_x_5(
 static void compute_d_block4_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_out_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block4_attention_out_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_attention_out_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block4_attention_out_b_row[j - j_chunk] += d_x_5[n*8192 + i1*128 + j];
-                }
+    float d_block4_attention_out_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block4_attention_out_b_row[j] += d_x_5[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block4_attention_out_b_at = d_block4_attention_out_b_row[j - j_chunk];
-            d_block4_attention_out_b[j] = d_block4_attention_out_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block4_attention_out_b_at = d_block4_attention_out_b_row[j];
+        d_block4_attention_out_b[j] = d_block4_attention_out_b_at;
     }
 }
 
@@ -4201,8 +4704,7 @@ static void compute_d_block4_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4216,18 +4718,16 @@ static void compute_d_block4_attention_out_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block4_attention_out_W_at = value;
+                    const float d_block4_attention_out_W_at = sum[r*width*GW_LANES + j - start];
                     d_block4_attention_out_W[k*128 + j] = d_block4_attention_out_W_at;
                 }
             }
@@ -4244,8 +4744,7 @@ static void compute_d_block4_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4254,28 +4753,28 @@ static void compute_d_block4_attention_joined(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block4_attention_out_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block4_attention_out_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block4_attention_joined_at = value;
+                    const float d_block4_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
                     d_block4_attention_joined[n*8192 + i1*128 + i2] = d_block4_attention_joined_at;
                 }
             }
@@ -4312,8 +4811,7 @@ static void compute_d_block4_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -4324,26 +4822,26 @@ static void compute_d_block4_attention_mixed_weights(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t e = 0; e < 32; e++) {
-                        gw_right_panel[e*span + lane] = block4_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                for (ptrdiff_t e_strip = 0; e_strip < 32; e_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t e = e_strip; e < e_strip + 16; e++) {
+                            gw_right_panel[e*span + lane] = block4_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float d_block4_attention_mixed_weights_at = value;
+                            const float d_block4_attention_mixed_weights_at = sum[r*width*GW_LANES + j - first];
                             d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_weights_at;
                         }
                     }
@@ -4362,8 +4860,7 @@ static void compute_d_block4_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -4377,18 +4874,16 @@ static void compute_d_block4_attention_v_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block4_attention_v_heads_at = value;
+                            const float d_block4_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block4_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_v_heads_at;
                         }
                     }
@@ -4400,54 +4895,46 @@ static void compute_d_block4_attention_v_heads(
 
 /* d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block4.attention_mixed_weights (small_gpt.py:37)
-   then d_block4.attention_mixed_weights_sum[n, i1, i2] =
-       -d_block4.attention_mixed_weights_sum_sum[n, i1, i2]/block4.attention_mixed_weights_sum[n,
-       i1, i2]    adjoint of block4.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block4_attention_mixed_weights_sum(
+       adjoint of block4.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block4_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
     const float *restrict d_block4_attention_mixed_weights,
-    const float *restrict block4_attention_mixed_weights_sum,
-    float *restrict d_block4_attention_mixed_weights_sum)
+    float *restrict d_block4_attention_mixed_weights_sum_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float d_block4_attention_mixed_weights_sum_sum = 0.0f;
+                float d_block4_attention_mixed_weights_sum_sum_at = 0.0f;
                 {
                     const ptrdiff_t j = 0, j_end = 64;
                     if (j < j_end) {
-                        d_block4_attention_mixed_weights_sum_sum += gw_dot(&block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                        d_block4_attention_mixed_weights_sum_sum_at += gw_dot(&block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
                     }
                 }
-                const float d_block4_attention_mixed_weights_sum_at = -d_block4_attention_mixed_weights_sum_sum/block4_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                d_block4_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block4_attention_mixed_weights_sum_at;
+                d_block4_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block4_attention_mixed_weights_sum_sum_at;
             }
         }
     }
 }
 
-/* d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
-       - block4.attention_mixed_weights_sum_max[n, i1,
-       i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
-       i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]    adjoint of
-       block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)
+/* d_block4.attention_mixed_scores[n, i1, i2, j] = (d_block4.attention_mixed_weights[n, i1, i2, j]
+       - d_block4.attention_mixed_weights_sum_sum[n, i1, i2])*block4.attention_mixed_weights[n,
+       i1, i2, j]    adjoint of block4.attention_mixed_weights, block4.attention_mixed_weights_sum
+       (small_gpt.py:37)
    then d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
        0)*d_block4.attention_mixed_scores[n, i1, i2, j]    adjoint of
        block4.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block4_attention_mixed_scores(
-    ptrdiff_t rows, const float *restrict d_block4_attention_mixed_weights_sum,
-    const float *restrict block4_attention_mixed_weights_sum_max,
-    const float *restrict block4_attention_mixed_scores,
-    const float *restrict block4_attention_mixed_weights,
+    ptrdiff_t rows, const float *restrict d_block4_attention_mixed_weights_sum_sum,
     const float *restrict d_block4_attention_mixed_weights,
+    const float *restrict block4_attention_mixed_weights,
     float *restrict d_block4_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block4_attention_mixed_scores = d_block4_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block4_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block4_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block4_attention_mixed_scores = (d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block4_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
                     const float d_block4_attention_mixed_scores_sum_at = d_block4_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block4_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_scores_sum_at;
                 }
@@ -4466,8 +4953,7 @@ static void compute_d_block4_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -4481,18 +4967,16 @@ static void compute_d_block4_attention_k_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block4_attention_k_heads_at = value;
+                            const float d_block4_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_k_heads_at;
                         }
                     }
@@ -4512,8 +4996,7 @@ static void compute_d_block4_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -4527,18 +5010,16 @@ static void compute_d_block4_attention_q_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block4_attention_q_heads_at = value;
+                            const float d_block4_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_q_heads_at;
                         }
                     }
@@ -4570,23 +5051,17 @@ static void compute_d_block4_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block4_attention_v,
     float *restrict d_block4_attention_v_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block4_attention_v_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_attention_v_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block4_attention_v_b_row[j - j_chunk] += d_block4_attention_v[n*8192 + i1*128 + j];
-                }
+    float d_block4_attention_v_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block4_attention_v_b_row[j] += d_block4_attention_v[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block4_attention_v_b_at = d_block4_attention_v_b_row[j - j_chunk];
-            d_block4_attention_v_b[j] = d_block4_attention_v_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block4_attention_v_b_at = d_block4_attention_v_b_row[j];
+        d_block4_attention_v_b[j] = d_block4_attention_v_b_at;
     }
 }
 
@@ -4598,8 +5073,7 @@ static void compute_d_block4_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4613,18 +5087,16 @@ static void compute_d_block4_attention_v_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block4_attention_v_W_at = value;
+                    const float d_block4_attention_v_W_at = sum[r*width*GW_LANES + j - start];
                     d_block4_attention_v_W[k*128 + j] = d_block4_attention_v_W_at;
                 }
             }
@@ -4643,8 +5115,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4653,28 +5124,28 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block4_attention_v_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block4_attention_v_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block4_norm1_from_block4_attention_v_sum_at = value;
+                    const float d_block4_norm1_from_block4_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_v_sum_at;
                 }
             }
@@ -4704,23 +5175,17 @@ static void compute_d_block4_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block4_attention_k,
     float *restrict d_block4_attention_k_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block4_attention_k_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_attention_k_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block4_attention_k_b_row[j - j_chunk] += d_block4_attention_k[n*8192 + i1*128 + j];
-                }
+    float d_block4_attention_k_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block4_attention_k_b_row[j] += d_block4_attention_k[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block4_attention_k_b_at = d_block4_attention_k_b_row[j - j_chunk];
-            d_block4_attention_k_b[j] = d_block4_attention_k_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block4_attention_k_b_at = d_block4_attention_k_b_row[j];
+        d_block4_attention_k_b[j] = d_block4_attention_k_b_at;
     }
 }
 
@@ -4732,8 +5197,7 @@ static void compute_d_block4_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4747,18 +5211,16 @@ static void compute_d_block4_attention_k_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block4_attention_k_W_at = value;
+                    const float d_block4_attention_k_W_at = sum[r*width*GW_LANES + j - start];
                     d_block4_attention_k_W[k*128 + j] = d_block4_attention_k_W_at;
                 }
             }
@@ -4777,8 +5239,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4787,28 +5248,28 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block4_attention_k_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block4_attention_k_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block4_norm1_from_block4_attention_k_sum_at = value;
+                    const float d_block4_norm1_from_block4_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] = d_block4_norm1_from_block4_attention_k_sum_at;
                 }
             }
@@ -4838,23 +5299,17 @@ static void compute_d_block4_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block4_attention_q,
     float *restrict d_block4_attention_q_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block4_attention_q_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_attention_q_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block4_attention_q_b_row[j - j_chunk] += d_block4_attention_q[n*8192 + i1*128 + j];
-                }
+    float d_block4_attention_q_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block4_attention_q_b_row[j] += d_block4_attention_q[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block4_attention_q_b_at = d_block4_attention_q_b_row[j - j_chunk];
-            d_block4_attention_q_b[j] = d_block4_attention_q_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block4_attention_q_b_at = d_block4_attention_q_b_row[j];
+        d_block4_attention_q_b[j] = d_block4_attention_q_b_at;
     }
 }
 
@@ -4866,8 +5321,7 @@ static void compute_d_block4_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4881,18 +5335,16 @@ static void compute_d_block4_attention_q_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block4_attention_q_W_at = value;
+                    const float d_block4_attention_q_W_at = sum[r*width*GW_LANES + j - start];
                     d_block4_attention_q_W[k*128 + j] = d_block4_attention_q_W_at;
                 }
             }
@@ -4917,8 +5369,7 @@ static void compute_d_block4_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4927,28 +5378,28 @@ static void compute_d_block4_norm1(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block4_attention_q_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block4_attention_q_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block4_norm1_from_block4_attention_q_sum = value;
+                    const float d_block4_norm1_from_block4_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
                     const float d_block4_norm1_at = d_block4_norm1_from_block4_attention_q_sum + d_block4_norm1_from_block4_attention_k_sum[n*8192 + i1*128 + i2] + d_block4_norm1_from_block4_attention_v_sum[n*8192 + i1*128 + i2];
                     d_block4_norm1[n*8192 + i1*128 + i2] = d_block4_norm1_at;
                 }
@@ -4974,10 +5425,13 @@ static void compute_d_block4_norm1_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block4_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block4_norm1_var_sum += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*block4_norm1_W[i2]*d_block4_norm1[n*8192 + i1*128 + i2];
+            float d_block4_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block4_norm1_var_sum_lanes[i2 - i2_run] += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*block4_norm1_W[i2]*d_block4_norm1[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block4_norm1_var_sum = gw_total(d_block4_norm1_var_sum_lanes, 64);
             const float d_block4_norm1_var_at = -0.5f*d_block4_norm1_var_sum/gw_three_halves(1e-05f + block4_norm1_var[n*64 + i1]);
             const float d_block4_norm1_mean_from_block4_norm1_var_at = d_block4_norm1_var_at*d_block4_norm1_mean_from_block4_norm1_var_sum[n*64 + i1];
             d_block4_norm1_var[n*64 + i1] = d_block4_norm1_var_at;
@@ -5025,23 +5479,17 @@ static void compute_d_block4_norm1_W(
     const float *restrict block4_norm1_mean, const float *restrict add_3,
     const float *restrict d_block4_norm1, float *restrict d_block4_norm1_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block4_norm1_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_norm1_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block4_norm1_W_row[i2 - i2_chunk] += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*d_block4_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
-                }
+    float d_block4_norm1_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block4_norm1_W_row[i2] += (add_3[n*8192 + i1*128 + i2] - block4_norm1_mean[n*64 + i1])*d_block4_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block4_norm1_W_at = d_block4_norm1_W_row[i2 - i2_chunk];
-            d_block4_norm1_W[i2] = d_block4_norm1_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block4_norm1_W_at = d_block4_norm1_W_row[i2];
+        d_block4_norm1_W[i2] = d_block4_norm1_W_at;
     }
 }
 
@@ -5050,23 +5498,17 @@ static void compute_d_block4_norm1_W(
 static void compute_d_block4_norm1_b(
     ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block4_norm1_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block4_norm1_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block4_norm1_b_row[i2 - i2_chunk] += d_block4_norm1[n*8192 + i1*128 + i2];
-                }
+    float d_block4_norm1_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block4_norm1_b_row[i2] += d_block4_norm1[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block4_norm1_b_at = d_block4_norm1_b_row[i2 - i2_chunk];
-            d_block4_norm1_b[i2] = d_block4_norm1_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block4_norm1_b_at = d_block4_norm1_b_row[i2];
+        d_block4_norm1_b[i2] = d_block4_norm1_b_at;
     }
 }
 
@@ -5097,23 +5539,17 @@ static void compute_d_add_3(
 static void compute_d_block3_down_b(
     ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block3_down_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_down_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block3_down_b_row[j - j_chunk] += d_add_3[n*8192 + i1*128 + j];
-                }
+    float d_block3_down_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block3_down_b_row[j] += d_add_3[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block3_down_b_at = d_block3_down_b_row[j - j_chunk];
-            d_block3_down_b[j] = d_block3_down_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block3_down_b_at = d_block3_down_b_row[j];
+        d_block3_down_b[j] = d_block3_down_b_at;
     }
 }
 
@@ -5125,8 +5561,7 @@ static void compute_d_block3_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -5140,18 +5575,16 @@ static void compute_d_block3_down_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block3_down_W_at = value;
+                    const float d_block3_down_W_at = sum[r*width*GW_LANES + j - start];
                     d_block3_down_W[k*128 + j] = d_block3_down_W_at;
                 }
             }
@@ -5171,8 +5604,7 @@ static void compute_d_h_3(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5181,28 +5613,28 @@ static void compute_d_h_3(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block3_down_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block3_down_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_h_3 = value;
+                    const float d_h_3 = sum[r*width*GW_LANES + i2 - first];
                     const float d_block3_up_at = d_h_3*(0.5f + 0.5f*gw_erff(0.70710677f*block3_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block3_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block3_up[i0*32768 + i1*512 + i2]*block3_up[i0*32768 + i1*512 + i2])));
                     d_block3_up[i0*32768 + i1*512 + i2] = d_block3_up_at;
                 }
@@ -5216,12 +5648,9 @@ static void compute_d_h_3(
 static void compute_d_block3_up_b(
     ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
-        float d_block3_up_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_up_b_row[i] = 0.0f;
-        }
+    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 128) {
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 512);
+        float d_block3_up_b_row[128] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
                 for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
@@ -5244,8 +5673,7 @@ static void compute_d_block3_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5259,18 +5687,16 @@ static void compute_d_block3_up_W(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block3_up_W_at = value;
+                    const float d_block3_up_W_at = sum[r*width*GW_LANES + j - start];
                     d_block3_up_W[k*512 + j] = d_block3_up_W_at;
                 }
             }
@@ -5287,8 +5713,7 @@ static void compute_d_block3_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5297,28 +5722,28 @@ static void compute_d_block3_norm2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 512; j++) {
-                gw_right_panel[j*span + lane] = block3_up_W[i2*512 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 512; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block3_up_W[i2*512 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block3_norm2_at = value;
+                    const float d_block3_norm2_at = sum[r*width*GW_LANES + i2 - first];
                     d_block3_norm2[n*8192 + i1*128 + i2] = d_block3_norm2_at;
                 }
             }
@@ -5343,10 +5768,13 @@ static void compute_d_block3_norm2_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block3_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block3_norm2_var_sum += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*block3_norm2_W[i2]*d_block3_norm2[n*8192 + i1*128 + i2];
+            float d_block3_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block3_norm2_var_sum_lanes[i2 - i2_run] += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*block3_norm2_W[i2]*d_block3_norm2[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block3_norm2_var_sum = gw_total(d_block3_norm2_var_sum_lanes, 64);
             const float d_block3_norm2_var_at = -0.5f*d_block3_norm2_var_sum/gw_three_halves(1e-05f + block3_norm2_var[n*64 + i1]);
             const float d_block3_norm2_mean_from_block3_norm2_var_at = d_block3_norm2_var_at*d_block3_norm2_mean_from_block3_norm2_var_sum[n*64 + i1];
             d_block3_norm2_var[n*64 + i1] = d_block3_norm2_var_at;
@@ -5394,23 +5822,17 @@ static void compute_d_block3_norm2_W(
     const float *restrict block3_norm2_mean, const float *restrict x_4,
     const float *restrict d_block3_norm2, float *restrict d_block3_norm2_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block3_norm2_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_norm2_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block3_norm2_W_row[i2 - i2_chunk] += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*d_block3_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
-                }
+    float d_block3_norm2_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block3_norm2_W_row[i2] += (x_4[n*8192 + i1*128 + i2] - block3_norm2_mean[n*64 + i1])*d_block3_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block3_norm2_W_at = d_block3_norm2_W_row[i2 - i2_chunk];
-            d_block3_norm2_W[i2] = d_block3_norm2_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block3_norm2_W_at = d_block3_norm2_W_row[i2];
+        d_block3_norm2_W[i2] = d_block3_norm2_W_at;
     }
 }
 
@@ -5419,23 +5841,17 @@ static void compute_d_block3_norm2_W(
 static void compute_d_block3_norm2_b(
     ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block3_norm2_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_norm2_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block3_norm2_b_row[i2 - i2_chunk] += d_block3_norm2[n*8192 + i1*128 + i2];
-                }
+    float d_block3_norm2_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block3_norm2_b_row[i2] += d_block3_norm2[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block3_norm2_b_at = d_block3_norm2_b_row[i2 - i2_chunk];
-            d_block3_norm2_b[i2] = d_block3_norm2_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block3_norm2_b_at = d_block3_norm2_b_row[i2];
+        d_block3_norm2_b[i2] = d_block3_norm2_b_at;
     }
 }
 
@@ -5466,23 +5882,17 @@ static void compute_d_x_4(
 static void compute_d_block3_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_out_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block3_attention_out_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_attention_out_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block3_attention_out_b_row[j - j_chunk] += d_x_4[n*8192 + i1*128 + j];
-                }
+    float d_block3_attention_out_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block3_attention_out_b_row[j] += d_x_4[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block3_attention_out_b_at = d_block3_attention_out_b_row[j - j_chunk];
-            d_block3_attention_out_b[j] = d_block3_attention_out_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block3_attention_out_b_at = d_block3_attention_out_b_row[j];
+        d_block3_attention_out_b[j] = d_block3_attention_out_b_at;
     }
 }
 
@@ -5494,8 +5904,7 @@ static void compute_d_block3_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5509,18 +5918,16 @@ static void compute_d_block3_attention_out_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block3_attention_out_W_at = value;
+                    const float d_block3_attention_out_W_at = sum[r*width*GW_LANES + j - start];
                     d_block3_attention_out_W[k*128 + j] = d_block3_attention_out_W_at;
                 }
             }
@@ -5537,8 +5944,7 @@ static void compute_d_block3_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5547,28 +5953,28 @@ static void compute_d_block3_attention_joined(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block3_attention_out_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block3_attention_out_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block3_attention_joined_at = value;
+                    const float d_block3_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
                     d_block3_attention_joined[n*8192 + i1*128 + i2] = d_block3_attention_joined_at;
                 }
             }
@@ -5605,8 +6011,7 @@ static void compute_d_block3_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -5617,26 +6022,26 @@ static void compute_d_block3_attention_mixed_weights(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t e = 0; e < 32; e++) {
-                        gw_right_panel[e*span + lane] = block3_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                for (ptrdiff_t e_strip = 0; e_strip < 32; e_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t e = e_strip; e < e_strip + 16; e++) {
+                            gw_right_panel[e*span + lane] = block3_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float d_block3_attention_mixed_weights_at = value;
+                            const float d_block3_attention_mixed_weights_at = sum[r*width*GW_LANES + j - first];
                             d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_weights_at;
                         }
                     }
@@ -5655,8 +6060,7 @@ static void compute_d_block3_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -5670,18 +6074,16 @@ static void compute_d_block3_attention_v_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block3_attention_v_heads_at = value;
+                            const float d_block3_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block3_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_v_heads_at;
                         }
                     }
@@ -5693,54 +6095,46 @@ static void compute_d_block3_attention_v_heads(
 
 /* d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block3.attention_mixed_weights (small_gpt.py:37)
-   then d_block3.attention_mixed_weights_sum[n, i1, i2] =
-       -d_block3.attention_mixed_weights_sum_sum[n, i1, i2]/block3.attention_mixed_weights_sum[n,
-       i1, i2]    adjoint of block3.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block3_attention_mixed_weights_sum(
+       adjoint of block3.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block3_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
     const float *restrict d_block3_attention_mixed_weights,
-    const float *restrict block3_attention_mixed_weights_sum,
-    float *restrict d_block3_attention_mixed_weights_sum)
+    float *restrict d_block3_attention_mixed_weights_sum_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float d_block3_attention_mixed_weights_sum_sum = 0.0f;
+                float d_block3_attention_mixed_weights_sum_sum_at = 0.0f;
                 {
                     const ptrdiff_t j = 0, j_end = 64;
                     if (j < j_end) {
-                        d_block3_attention_mixed_weights_sum_sum += gw_dot(&block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                        d_block3_attention_mixed_weights_sum_sum_at += gw_dot(&block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
                     }
                 }
-                const float d_block3_attention_mixed_weights_sum_at = -d_block3_attention_mixed_weights_sum_sum/block3_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                d_block3_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block3_attention_mixed_weights_sum_at;
+                d_block3_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block3_attention_mixed_weights_sum_sum_at;
             }
         }
     }
 }
 
-/* d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
-       - block3.attention_mixed_weights_sum_max[n, i1,
-       i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
-       i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]    adjoint of
-       block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)
+/* d_block3.attention_mixed_scores[n, i1, i2, j] = (d_block3.attention_mixed_weights[n, i1, i2, j]
+       - d_block3.attention_mixed_weights_sum_sum[n, i1, i2])*block3.attention_mixed_weights[n,
+       i1, i2, j]    adjoint of block3.attention_mixed_weights, block3.attention_mixed_weights_sum
+       (small_gpt.py:37)
    then d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
        0)*d_block3.attention_mixed_scores[n, i1, i2, j]    adjoint of
        block3.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block3_attention_mixed_scores(
-    ptrdiff_t rows, const float *restrict d_block3_attention_mixed_weights_sum,
-    const float *restrict block3_attention_mixed_weights_sum_max,
-    const float *restrict block3_attention_mixed_scores,
-    const float *restrict block3_attention_mixed_weights,
+    ptrdiff_t rows, const float *restrict d_block3_attention_mixed_weights_sum_sum,
     const float *restrict d_block3_attention_mixed_weights,
+    const float *restrict block3_attention_mixed_weights,
     float *restrict d_block3_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block3_attention_mixed_scores = d_block3_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block3_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block3_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block3_attention_mixed_scores = (d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block3_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
                     const float d_block3_attention_mixed_scores_sum_at = d_block3_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block3_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_scores_sum_at;
                 }
@@ -5759,8 +6153,7 @@ static void compute_d_block3_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -5774,18 +6167,16 @@ static void compute_d_block3_attention_k_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block3_attention_k_heads_at = value;
+                            const float d_block3_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_k_heads_at;
                         }
                     }
@@ -5805,8 +6196,7 @@ static void compute_d_block3_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -5820,18 +6210,16 @@ static void compute_d_block3_attention_q_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block3_attention_q_heads_at = value;
+                            const float d_block3_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_q_heads_at;
                         }
                     }
@@ -5863,23 +6251,17 @@ static void compute_d_block3_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block3_attention_v,
     float *restrict d_block3_attention_v_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block3_attention_v_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_attention_v_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block3_attention_v_b_row[j - j_chunk] += d_block3_attention_v[n*8192 + i1*128 + j];
-                }
+    float d_block3_attention_v_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block3_attention_v_b_row[j] += d_block3_attention_v[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block3_attention_v_b_at = d_block3_attention_v_b_row[j - j_chunk];
-            d_block3_attention_v_b[j] = d_block3_attention_v_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block3_attention_v_b_at = d_block3_attention_v_b_row[j];
+        d_block3_attention_v_b[j] = d_block3_attention_v_b_at;
     }
 }
 
@@ -5891,8 +6273,7 @@ static void compute_d_block3_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5906,18 +6287,16 @@ static void compute_d_block3_attention_v_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block3_attention_v_W_at = value;
+                    const float d_block3_attention_v_W_at = sum[r*width*GW_LANES + j - start];
                     d_block3_attention_v_W[k*128 + j] = d_block3_attention_v_W_at;
                 }
             }
@@ -5936,8 +6315,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5946,28 +6324,28 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block3_attention_v_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block3_attention_v_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block3_norm1_from_block3_attention_v_sum_at = value;
+                    const float d_block3_norm1_from_block3_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_v_sum_at;
                 }
             }
@@ -5997,23 +6375,17 @@ static void compute_d_block3_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block3_attention_k,
     float *restrict d_block3_attention_k_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block3_attention_k_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_attention_k_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block3_attention_k_b_row[j - j_chunk] += d_block3_attention_k[n*8192 + i1*128 + j];
-                }
+    float d_block3_attention_k_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block3_attention_k_b_row[j] += d_block3_attention_k[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block3_attention_k_b_at = d_block3_attention_k_b_row[j - j_chunk];
-            d_block3_attention_k_b[j] = d_block3_attention_k_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block3_attention_k_b_at = d_block3_attention_k_b_row[j];
+        d_block3_attention_k_b[j] = d_block3_attention_k_b_at;
     }
 }
 
@@ -6025,8 +6397,7 @@ static void compute_d_block3_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6040,18 +6411,16 @@ static void compute_d_block3_attention_k_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block3_attention_k_W_at = value;
+                    const float d_block3_attention_k_W_at = sum[r*width*GW_LANES + j - start];
                     d_block3_attention_k_W[k*128 + j] = d_block3_attention_k_W_at;
                 }
             }
@@ -6070,8 +6439,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6080,28 +6448,28 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block3_attention_k_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block3_attention_k_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block3_norm1_from_block3_attention_k_sum_at = value;
+                    const float d_block3_norm1_from_block3_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] = d_block3_norm1_from_block3_attention_k_sum_at;
                 }
             }
@@ -6131,23 +6499,17 @@ static void compute_d_block3_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block3_attention_q,
     float *restrict d_block3_attention_q_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block3_attention_q_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_attention_q_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block3_attention_q_b_row[j - j_chunk] += d_block3_attention_q[n*8192 + i1*128 + j];
-                }
+    float d_block3_attention_q_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block3_attention_q_b_row[j] += d_block3_attention_q[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block3_attention_q_b_at = d_block3_attention_q_b_row[j - j_chunk];
-            d_block3_attention_q_b[j] = d_block3_attention_q_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block3_attention_q_b_at = d_block3_attention_q_b_row[j];
+        d_block3_attention_q_b[j] = d_block3_attention_q_b_at;
     }
 }
 
@@ -6159,8 +6521,7 @@ static void compute_d_block3_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6174,18 +6535,16 @@ static void compute_d_block3_attention_q_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block3_attention_q_W_at = value;
+                    const float d_block3_attention_q_W_at = sum[r*width*GW_LANES + j - start];
                     d_block3_attention_q_W[k*128 + j] = d_block3_attention_q_W_at;
                 }
             }
@@ -6210,8 +6569,7 @@ static void compute_d_block3_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6220,28 +6578,28 @@ static void compute_d_block3_norm1(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block3_attention_q_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block3_attention_q_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block3_norm1_from_block3_attention_q_sum = value;
+                    const float d_block3_norm1_from_block3_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
                     const float d_block3_norm1_at = d_block3_norm1_from_block3_attention_q_sum + d_block3_norm1_from_block3_attention_k_sum[n*8192 + i1*128 + i2] + d_block3_norm1_from_block3_attention_v_sum[n*8192 + i1*128 + i2];
                     d_block3_norm1[n*8192 + i1*128 + i2] = d_block3_norm1_at;
                 }
@@ -6267,10 +6625,13 @@ static void compute_d_block3_norm1_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block3_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block3_norm1_var_sum += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*block3_norm1_W[i2]*d_block3_norm1[n*8192 + i1*128 + i2];
+            float d_block3_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block3_norm1_var_sum_lanes[i2 - i2_run] += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*block3_norm1_W[i2]*d_block3_norm1[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block3_norm1_var_sum = gw_total(d_block3_norm1_var_sum_lanes, 64);
             const float d_block3_norm1_var_at = -0.5f*d_block3_norm1_var_sum/gw_three_halves(1e-05f + block3_norm1_var[n*64 + i1]);
             const float d_block3_norm1_mean_from_block3_norm1_var_at = d_block3_norm1_var_at*d_block3_norm1_mean_from_block3_norm1_var_sum[n*64 + i1];
             d_block3_norm1_var[n*64 + i1] = d_block3_norm1_var_at;
@@ -6318,23 +6679,17 @@ static void compute_d_block3_norm1_W(
     const float *restrict block3_norm1_mean, const float *restrict add_2,
     const float *restrict d_block3_norm1, float *restrict d_block3_norm1_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block3_norm1_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_norm1_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block3_norm1_W_row[i2 - i2_chunk] += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*d_block3_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
-                }
+    float d_block3_norm1_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block3_norm1_W_row[i2] += (add_2[n*8192 + i1*128 + i2] - block3_norm1_mean[n*64 + i1])*d_block3_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block3_norm1_W_at = d_block3_norm1_W_row[i2 - i2_chunk];
-            d_block3_norm1_W[i2] = d_block3_norm1_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block3_norm1_W_at = d_block3_norm1_W_row[i2];
+        d_block3_norm1_W[i2] = d_block3_norm1_W_at;
     }
 }
 
@@ -6343,23 +6698,17 @@ static void compute_d_block3_norm1_W(
 static void compute_d_block3_norm1_b(
     ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block3_norm1_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block3_norm1_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block3_norm1_b_row[i2 - i2_chunk] += d_block3_norm1[n*8192 + i1*128 + i2];
-                }
+    float d_block3_norm1_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block3_norm1_b_row[i2] += d_block3_norm1[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block3_norm1_b_at = d_block3_norm1_b_row[i2 - i2_chunk];
-            d_block3_norm1_b[i2] = d_block3_norm1_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block3_norm1_b_at = d_block3_norm1_b_row[i2];
+        d_block3_norm1_b[i2] = d_block3_norm1_b_at;
     }
 }
 
@@ -6390,23 +6739,17 @@ static void compute_d_add_2(
 static void compute_d_block2_down_b(
     ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block2_down_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_down_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block2_down_b_row[j - j_chunk] += d_add_2[n*8192 + i1*128 + j];
-                }
+    float d_block2_down_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block2_down_b_row[j] += d_add_2[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block2_down_b_at = d_block2_down_b_row[j - j_chunk];
-            d_block2_down_b[j] = d_block2_down_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block2_down_b_at = d_block2_down_b_row[j];
+        d_block2_down_b[j] = d_block2_down_b_at;
     }
 }
 
@@ -6418,8 +6761,7 @@ static void compute_d_block2_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -6433,18 +6775,16 @@ static void compute_d_block2_down_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block2_down_W_at = value;
+                    const float d_block2_down_W_at = sum[r*width*GW_LANES + j - start];
                     d_block2_down_W[k*128 + j] = d_block2_down_W_at;
                 }
             }
@@ -6464,8 +6804,7 @@ static void compute_d_h_2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6474,28 +6813,28 @@ static void compute_d_h_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block2_down_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block2_down_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_h_2 = value;
+                    const float d_h_2 = sum[r*width*GW_LANES + i2 - first];
                     const float d_block2_up_at = d_h_2*(0.5f + 0.5f*gw_erff(0.70710677f*block2_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block2_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block2_up[i0*32768 + i1*512 + i2]*block2_up[i0*32768 + i1*512 + i2])));
                     d_block2_up[i0*32768 + i1*512 + i2] = d_block2_up_at;
                 }
@@ -6509,12 +6848,9 @@ static void compute_d_h_2(
 static void compute_d_block2_up_b(
     ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
-        float d_block2_up_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_up_b_row[i] = 0.0f;
-        }
+    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 128) {
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 512);
+        float d_block2_up_b_row[128] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
                 for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
@@ -6537,8 +6873,7 @@ static void compute_d_block2_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6552,18 +6887,16 @@ static void compute_d_block2_up_W(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block2_up_W_at = value;
+                    const float d_block2_up_W_at = sum[r*width*GW_LANES + j - start];
                     d_block2_up_W[k*512 + j] = d_block2_up_W_at;
                 }
             }
@@ -6580,8 +6913,7 @@ static void compute_d_block2_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6590,28 +6922,28 @@ static void compute_d_block2_norm2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 512; j++) {
-                gw_right_panel[j*span + lane] = block2_up_W[i2*512 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 512; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block2_up_W[i2*512 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block2_norm2_at = value;
+                    const float d_block2_norm2_at = sum[r*width*GW_LANES + i2 - first];
                     d_block2_norm2[n*8192 + i1*128 + i2] = d_block2_norm2_at;
                 }
             }
@@ -6636,10 +6968,13 @@ static void compute_d_block2_norm2_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block2_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block2_norm2_var_sum += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*block2_norm2_W[i2]*d_block2_norm2[n*8192 + i1*128 + i2];
+            float d_block2_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block2_norm2_var_sum_lanes[i2 - i2_run] += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*block2_norm2_W[i2]*d_block2_norm2[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block2_norm2_var_sum = gw_total(d_block2_norm2_var_sum_lanes, 64);
             const float d_block2_norm2_var_at = -0.5f*d_block2_norm2_var_sum/gw_three_halves(1e-05f + block2_norm2_var[n*64 + i1]);
             const float d_block2_norm2_mean_from_block2_norm2_var_at = d_block2_norm2_var_at*d_block2_norm2_mean_from_block2_norm2_var_sum[n*64 + i1];
             d_block2_norm2_var[n*64 + i1] = d_block2_norm2_var_at;
@@ -6687,23 +7022,17 @@ static void compute_d_block2_norm2_W(
     const float *restrict block2_norm2_mean, const float *restrict x_3,
     const float *restrict d_block2_norm2, float *restrict d_block2_norm2_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block2_norm2_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_norm2_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block2_norm2_W_row[i2 - i2_chunk] += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*d_block2_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
-                }
+    float d_block2_norm2_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block2_norm2_W_row[i2] += (x_3[n*8192 + i1*128 + i2] - block2_norm2_mean[n*64 + i1])*d_block2_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block2_norm2_W_at = d_block2_norm2_W_row[i2 - i2_chunk];
-            d_block2_norm2_W[i2] = d_block2_norm2_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block2_norm2_W_at = d_block2_norm2_W_row[i2];
+        d_block2_norm2_W[i2] = d_block2_norm2_W_at;
     }
 }
 
@@ -6712,23 +7041,17 @@ static void compute_d_block2_norm2_W(
 static void compute_d_block2_norm2_b(
     ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block2_norm2_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_norm2_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block2_norm2_b_row[i2 - i2_chunk] += d_block2_norm2[n*8192 + i1*128 + i2];
-                }
+    float d_block2_norm2_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block2_norm2_b_row[i2] += d_block2_norm2[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block2_norm2_b_at = d_block2_norm2_b_row[i2 - i2_chunk];
-            d_block2_norm2_b[i2] = d_block2_norm2_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block2_norm2_b_at = d_block2_norm2_b_row[i2];
+        d_block2_norm2_b[i2] = d_block2_norm2_b_at;
     }
 }
 
@@ -6759,23 +7082,17 @@ static void compute_d_x_3(
 static void compute_d_block2_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_out_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block2_attention_out_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_attention_out_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block2_attention_out_b_row[j - j_chunk] += d_x_3[n*8192 + i1*128 + j];
-                }
+    float d_block2_attention_out_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block2_attention_out_b_row[j] += d_x_3[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block2_attention_out_b_at = d_block2_attention_out_b_row[j - j_chunk];
-            d_block2_attention_out_b[j] = d_block2_attention_out_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block2_attention_out_b_at = d_block2_attention_out_b_row[j];
+        d_block2_attention_out_b[j] = d_block2_attention_out_b_at;
     }
 }
 
@@ -6787,8 +7104,7 @@ static void compute_d_block2_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6802,18 +7118,16 @@ static void compute_d_block2_attention_out_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block2_attention_out_W_at = value;
+                    const float d_block2_attention_out_W_at = sum[r*width*GW_LANES + j - start];
                     d_block2_attention_out_W[k*128 + j] = d_block2_attention_out_W_at;
                 }
             }
@@ -6830,8 +7144,7 @@ static void compute_d_block2_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6840,28 +7153,28 @@ static void compute_d_block2_attention_joined(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block2_attention_out_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block2_attention_out_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block2_attention_joined_at = value;
+                    const float d_block2_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
                     d_block2_attention_joined[n*8192 + i1*128 + i2] = d_block2_attention_joined_at;
                 }
             }
@@ -6898,8 +7211,7 @@ static void compute_d_block2_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -6910,26 +7222,26 @@ static void compute_d_block2_attention_mixed_weights(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t e = 0; e < 32; e++) {
-                        gw_right_panel[e*span + lane] = block2_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                for (ptrdiff_t e_strip = 0; e_strip < 32; e_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t e = e_strip; e < e_strip + 16; e++) {
+                            gw_right_panel[e*span + lane] = block2_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float d_block2_attention_mixed_weights_at = value;
+                            const float d_block2_attention_mixed_weights_at = sum[r*width*GW_LANES + j - first];
                             d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_weights_at;
                         }
                     }
@@ -6948,8 +7260,7 @@ static void compute_d_block2_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -6963,18 +7274,16 @@ static void compute_d_block2_attention_v_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block2_attention_v_heads_at = value;
+                            const float d_block2_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block2_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_v_heads_at;
                         }
                     }
@@ -6986,54 +7295,46 @@ static void compute_d_block2_attention_v_heads(
 
 /* d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block2.attention_mixed_weights (small_gpt.py:37)
-   then d_block2.attention_mixed_weights_sum[n, i1, i2] =
-       -d_block2.attention_mixed_weights_sum_sum[n, i1, i2]/block2.attention_mixed_weights_sum[n,
-       i1, i2]    adjoint of block2.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block2_attention_mixed_weights_sum(
+       adjoint of block2.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block2_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
     const float *restrict d_block2_attention_mixed_weights,
-    const float *restrict block2_attention_mixed_weights_sum,
-    float *restrict d_block2_attention_mixed_weights_sum)
+    float *restrict d_block2_attention_mixed_weights_sum_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float d_block2_attention_mixed_weights_sum_sum = 0.0f;
+                float d_block2_attention_mixed_weights_sum_sum_at = 0.0f;
                 {
                     const ptrdiff_t j = 0, j_end = 64;
                     if (j < j_end) {
-                        d_block2_attention_mixed_weights_sum_sum += gw_dot(&block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                        d_block2_attention_mixed_weights_sum_sum_at += gw_dot(&block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
                     }
                 }
-                const float d_block2_attention_mixed_weights_sum_at = -d_block2_attention_mixed_weights_sum_sum/block2_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                d_block2_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block2_attention_mixed_weights_sum_at;
+                d_block2_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block2_attention_mixed_weights_sum_sum_at;
             }
         }
     }
 }
 
-/* d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
-       - block2.attention_mixed_weights_sum_max[n, i1,
-       i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
-       i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]    adjoint of
-       block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)
+/* d_block2.attention_mixed_scores[n, i1, i2, j] = (d_block2.attention_mixed_weights[n, i1, i2, j]
+       - d_block2.attention_mixed_weights_sum_sum[n, i1, i2])*block2.attention_mixed_weights[n,
+       i1, i2, j]    adjoint of block2.attention_mixed_weights, block2.attention_mixed_weights_sum
+       (small_gpt.py:37)
    then d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
        0)*d_block2.attention_mixed_scores[n, i1, i2, j]    adjoint of
        block2.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block2_attention_mixed_scores(
-    ptrdiff_t rows, const float *restrict d_block2_attention_mixed_weights_sum,
-    const float *restrict block2_attention_mixed_weights_sum_max,
-    const float *restrict block2_attention_mixed_scores,
-    const float *restrict block2_attention_mixed_weights,
+    ptrdiff_t rows, const float *restrict d_block2_attention_mixed_weights_sum_sum,
     const float *restrict d_block2_attention_mixed_weights,
+    const float *restrict block2_attention_mixed_weights,
     float *restrict d_block2_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block2_attention_mixed_scores = d_block2_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block2_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block2_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block2_attention_mixed_scores = (d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block2_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
                     const float d_block2_attention_mixed_scores_sum_at = d_block2_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block2_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_scores_sum_at;
                 }
@@ -7052,8 +7353,7 @@ static void compute_d_block2_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -7067,18 +7367,16 @@ static void compute_d_block2_attention_k_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block2_attention_k_heads_at = value;
+                            const float d_block2_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_k_heads_at;
                         }
                     }
@@ -7098,8 +7396,7 @@ static void compute_d_block2_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -7113,18 +7410,16 @@ static void compute_d_block2_attention_q_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block2_attention_q_heads_at = value;
+                            const float d_block2_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_q_heads_at;
                         }
                     }
@@ -7156,23 +7451,17 @@ static void compute_d_block2_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block2_attention_v,
     float *restrict d_block2_attention_v_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block2_attention_v_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_attention_v_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block2_attention_v_b_row[j - j_chunk] += d_block2_attention_v[n*8192 + i1*128 + j];
-                }
+    float d_block2_attention_v_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block2_attention_v_b_row[j] += d_block2_attention_v[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block2_attention_v_b_at = d_block2_attention_v_b_row[j - j_chunk];
-            d_block2_attention_v_b[j] = d_block2_attention_v_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block2_attention_v_b_at = d_block2_attention_v_b_row[j];
+        d_block2_attention_v_b[j] = d_block2_attention_v_b_at;
     }
 }
 
@@ -7184,8 +7473,7 @@ static void compute_d_block2_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7199,18 +7487,16 @@ static void compute_d_block2_attention_v_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block2_attention_v_W_at = value;
+                    const float d_block2_attention_v_W_at = sum[r*width*GW_LANES + j - start];
                     d_block2_attention_v_W[k*128 + j] = d_block2_attention_v_W_at;
                 }
             }
@@ -7229,8 +7515,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7239,28 +7524,28 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block2_attention_v_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block2_attention_v_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block2_norm1_from_block2_attention_v_sum_at = value;
+                    const float d_block2_norm1_from_block2_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_v_sum_at;
                 }
             }
@@ -7290,23 +7575,17 @@ static void compute_d_block2_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block2_attention_k,
     float *restrict d_block2_attention_k_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block2_attention_k_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_attention_k_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block2_attention_k_b_row[j - j_chunk] += d_block2_attention_k[n*8192 + i1*128 + j];
-                }
+    float d_block2_attention_k_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block2_attention_k_b_row[j] += d_block2_attention_k[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block2_attention_k_b_at = d_block2_attention_k_b_row[j - j_chunk];
-            d_block2_attention_k_b[j] = d_block2_attention_k_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block2_attention_k_b_at = d_block2_attention_k_b_row[j];
+        d_block2_attention_k_b[j] = d_block2_attention_k_b_at;
     }
 }
 
@@ -7318,8 +7597,7 @@ static void compute_d_block2_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7333,18 +7611,16 @@ static void compute_d_block2_attention_k_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block2_attention_k_W_at = value;
+                    const float d_block2_attention_k_W_at = sum[r*width*GW_LANES + j - start];
                     d_block2_attention_k_W[k*128 + j] = d_block2_attention_k_W_at;
                 }
             }
@@ -7363,8 +7639,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7373,28 +7648,28 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block2_attention_k_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block2_attention_k_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block2_norm1_from_block2_attention_k_sum_at = value;
+                    const float d_block2_norm1_from_block2_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] = d_block2_norm1_from_block2_attention_k_sum_at;
                 }
             }
@@ -7424,23 +7699,17 @@ static void compute_d_block2_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block2_attention_q,
     float *restrict d_block2_attention_q_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block2_attention_q_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_attention_q_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block2_attention_q_b_row[j - j_chunk] += d_block2_attention_q[n*8192 + i1*128 + j];
-                }
+    float d_block2_attention_q_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block2_attention_q_b_row[j] += d_block2_attention_q[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block2_attention_q_b_at = d_block2_attention_q_b_row[j - j_chunk];
-            d_block2_attention_q_b[j] = d_block2_attention_q_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block2_attention_q_b_at = d_block2_attention_q_b_row[j];
+        d_block2_attention_q_b[j] = d_block2_attention_q_b_at;
     }
 }
 
@@ -7452,8 +7721,7 @@ static void compute_d_block2_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7467,18 +7735,16 @@ static void compute_d_block2_attention_q_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block2_attention_q_W_at = value;
+                    const float d_block2_attention_q_W_at = sum[r*width*GW_LANES + j - start];
                     d_block2_attention_q_W[k*128 + j] = d_block2_attention_q_W_at;
                 }
             }
@@ -7503,8 +7769,7 @@ static void compute_d_block2_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7513,28 +7778,28 @@ static void compute_d_block2_norm1(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block2_attention_q_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block2_attention_q_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block2_norm1_from_block2_attention_q_sum = value;
+                    const float d_block2_norm1_from_block2_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
                     const float d_block2_norm1_at = d_block2_norm1_from_block2_attention_q_sum + d_block2_norm1_from_block2_attention_k_sum[n*8192 + i1*128 + i2] + d_block2_norm1_from_block2_attention_v_sum[n*8192 + i1*128 + i2];
                     d_block2_norm1[n*8192 + i1*128 + i2] = d_block2_norm1_at;
                 }
@@ -7560,10 +7825,13 @@ static void compute_d_block2_norm1_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block2_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block2_norm1_var_sum += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*block2_norm1_W[i2]*d_block2_norm1[n*8192 + i1*128 + i2];
+            float d_block2_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block2_norm1_var_sum_lanes[i2 - i2_run] += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*block2_norm1_W[i2]*d_block2_norm1[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block2_norm1_var_sum = gw_total(d_block2_norm1_var_sum_lanes, 64);
             const float d_block2_norm1_var_at = -0.5f*d_block2_norm1_var_sum/gw_three_halves(1e-05f + block2_norm1_var[n*64 + i1]);
             const float d_block2_norm1_mean_from_block2_norm1_var_at = d_block2_norm1_var_at*d_block2_norm1_mean_from_block2_norm1_var_sum[n*64 + i1];
             d_block2_norm1_var[n*64 + i1] = d_block2_norm1_var_at;
@@ -7611,23 +7879,17 @@ static void compute_d_block2_norm1_W(
     const float *restrict block2_norm1_mean, const float *restrict add,
     const float *restrict d_block2_norm1, float *restrict d_block2_norm1_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block2_norm1_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_norm1_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block2_norm1_W_row[i2 - i2_chunk] += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*d_block2_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
-                }
+    float d_block2_norm1_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block2_norm1_W_row[i2] += (add[n*8192 + i1*128 + i2] - block2_norm1_mean[n*64 + i1])*d_block2_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block2_norm1_W_at = d_block2_norm1_W_row[i2 - i2_chunk];
-            d_block2_norm1_W[i2] = d_block2_norm1_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block2_norm1_W_at = d_block2_norm1_W_row[i2];
+        d_block2_norm1_W[i2] = d_block2_norm1_W_at;
     }
 }
 
@@ -7636,23 +7898,17 @@ static void compute_d_block2_norm1_W(
 static void compute_d_block2_norm1_b(
     ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block2_norm1_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block2_norm1_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block2_norm1_b_row[i2 - i2_chunk] += d_block2_norm1[n*8192 + i1*128 + i2];
-                }
+    float d_block2_norm1_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block2_norm1_b_row[i2] += d_block2_norm1[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block2_norm1_b_at = d_block2_norm1_b_row[i2 - i2_chunk];
-            d_block2_norm1_b[i2] = d_block2_norm1_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block2_norm1_b_at = d_block2_norm1_b_row[i2];
+        d_block2_norm1_b[i2] = d_block2_norm1_b_at;
     }
 }
 
@@ -7683,23 +7939,17 @@ static void compute_d_add(
 static void compute_d_block1_down_b(
     ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block1_down_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_down_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block1_down_b_row[j - j_chunk] += d_add[n*8192 + i1*128 + j];
-                }
+    float d_block1_down_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block1_down_b_row[j] += d_add[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block1_down_b_at = d_block1_down_b_row[j - j_chunk];
-            d_block1_down_b[j] = d_block1_down_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block1_down_b_at = d_block1_down_b_row[j];
+        d_block1_down_b[j] = d_block1_down_b_at;
     }
 }
 
@@ -7711,8 +7961,7 @@ static void compute_d_block1_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -7726,18 +7975,16 @@ static void compute_d_block1_down_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block1_down_W_at = value;
+                    const float d_block1_down_W_at = sum[r*width*GW_LANES + j - start];
                     d_block1_down_W[k*128 + j] = d_block1_down_W_at;
                 }
             }
@@ -7757,8 +8004,7 @@ static void compute_d_h(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7767,28 +8013,28 @@ static void compute_d_h(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block1_down_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block1_down_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_h = value;
+                    const float d_h = sum[r*width*GW_LANES + i2 - first];
                     const float d_block1_up_at = d_h*(0.5f + 0.5f*gw_erff(0.70710677f*block1_up[i0*32768 + i1*512 + i2]) + 0.3989423f*block1_up[i0*32768 + i1*512 + i2]*gw_expf(-0.5f*(block1_up[i0*32768 + i1*512 + i2]*block1_up[i0*32768 + i1*512 + i2])));
                     d_block1_up[i0*32768 + i1*512 + i2] = d_block1_up_at;
                 }
@@ -7802,12 +8048,9 @@ static void compute_d_h(
 static void compute_d_block1_up_b(
     ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 512);
-        float d_block1_up_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_up_b_row[i] = 0.0f;
-        }
+    for (ptrdiff_t j_chunk = 0; j_chunk < 512; j_chunk += 128) {
+        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 128, 512);
+        float d_block1_up_b_row[128] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
                 for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
@@ -7830,8 +8073,7 @@ static void compute_d_block1_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7845,18 +8087,16 @@ static void compute_d_block1_up_W(
         const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block1_up_W_at = value;
+                    const float d_block1_up_W_at = sum[r*width*GW_LANES + j - start];
                     d_block1_up_W[k*512 + j] = d_block1_up_W_at;
                 }
             }
@@ -7873,8 +8113,7 @@ static void compute_d_block1_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[512], right_at[512];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7883,28 +8122,28 @@ static void compute_d_block1_norm2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 512; j++) {
-                gw_right_panel[j*span + lane] = block1_up_W[i2*512 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 512; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block1_up_W[i2*512 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block1_norm2_at = value;
+                    const float d_block1_norm2_at = sum[r*width*GW_LANES + i2 - first];
                     d_block1_norm2[n*8192 + i1*128 + i2] = d_block1_norm2_at;
                 }
             }
@@ -7929,10 +8168,13 @@ static void compute_d_block1_norm2_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block1_norm2_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block1_norm2_var_sum += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*block1_norm2_W[i2]*d_block1_norm2[n*8192 + i1*128 + i2];
+            float d_block1_norm2_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block1_norm2_var_sum_lanes[i2 - i2_run] += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*block1_norm2_W[i2]*d_block1_norm2[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block1_norm2_var_sum = gw_total(d_block1_norm2_var_sum_lanes, 64);
             const float d_block1_norm2_var_at = -0.5f*d_block1_norm2_var_sum/gw_three_halves(1e-05f + block1_norm2_var[n*64 + i1]);
             const float d_block1_norm2_mean_from_block1_norm2_var_at = d_block1_norm2_var_at*d_block1_norm2_mean_from_block1_norm2_var_sum[n*64 + i1];
             d_block1_norm2_var[n*64 + i1] = d_block1_norm2_var_at;
@@ -7980,23 +8222,17 @@ static void compute_d_block1_norm2_W(
     const float *restrict block1_norm2_mean, const float *restrict x_2,
     const float *restrict d_block1_norm2, float *restrict d_block1_norm2_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block1_norm2_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_norm2_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block1_norm2_W_row[i2 - i2_chunk] += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*d_block1_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
-                }
+    float d_block1_norm2_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block1_norm2_W_row[i2] += (x_2[n*8192 + i1*128 + i2] - block1_norm2_mean[n*64 + i1])*d_block1_norm2[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block1_norm2_W_at = d_block1_norm2_W_row[i2 - i2_chunk];
-            d_block1_norm2_W[i2] = d_block1_norm2_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block1_norm2_W_at = d_block1_norm2_W_row[i2];
+        d_block1_norm2_W[i2] = d_block1_norm2_W_at;
     }
 }
 
@@ -8005,23 +8241,17 @@ static void compute_d_block1_norm2_W(
 static void compute_d_block1_norm2_b(
     ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block1_norm2_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_norm2_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block1_norm2_b_row[i2 - i2_chunk] += d_block1_norm2[n*8192 + i1*128 + i2];
-                }
+    float d_block1_norm2_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block1_norm2_b_row[i2] += d_block1_norm2[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block1_norm2_b_at = d_block1_norm2_b_row[i2 - i2_chunk];
-            d_block1_norm2_b[i2] = d_block1_norm2_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block1_norm2_b_at = d_block1_norm2_b_row[i2];
+        d_block1_norm2_b[i2] = d_block1_norm2_b_at;
     }
 }
 
@@ -8052,23 +8282,17 @@ static void compute_d_x_2(
 static void compute_d_block1_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_out_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block1_attention_out_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_attention_out_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block1_attention_out_b_row[j - j_chunk] += d_x_2[n*8192 + i1*128 + j];
-                }
+    float d_block1_attention_out_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block1_attention_out_b_row[j] += d_x_2[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block1_attention_out_b_at = d_block1_attention_out_b_row[j - j_chunk];
-            d_block1_attention_out_b[j] = d_block1_attention_out_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block1_attention_out_b_at = d_block1_attention_out_b_row[j];
+        d_block1_attention_out_b[j] = d_block1_attention_out_b_at;
     }
 }
 
@@ -8080,8 +8304,7 @@ static void compute_d_block1_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8095,18 +8318,16 @@ static void compute_d_block1_attention_out_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block1_attention_out_W_at = value;
+                    const float d_block1_attention_out_W_at = sum[r*width*GW_LANES + j - start];
                     d_block1_attention_out_W[k*128 + j] = d_block1_attention_out_W_at;
                 }
             }
@@ -8123,8 +8344,7 @@ static void compute_d_block1_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8133,28 +8353,28 @@ static void compute_d_block1_attention_joined(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block1_attention_out_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block1_attention_out_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block1_attention_joined_at = value;
+                    const float d_block1_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
                     d_block1_attention_joined[n*8192 + i1*128 + i2] = d_block1_attention_joined_at;
                 }
             }
@@ -8191,8 +8411,7 @@ static void compute_d_block1_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[32], right_at[32];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -8203,26 +8422,26 @@ static void compute_d_block1_attention_mixed_weights(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
-                for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                    const ptrdiff_t j = first + lane;
-                    for (ptrdiff_t e = 0; e < 32; e++) {
-                        gw_right_panel[e*span + lane] = block1_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                for (ptrdiff_t e_strip = 0; e_strip < 32; e_strip += 16) {
+                    for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                        const ptrdiff_t j = first + lane;
+                        for (ptrdiff_t e = e_strip; e < e_strip + 16; e++) {
+                            gw_right_panel[e*span + lane] = block1_attention_v_heads[n*8192 + i1*2048 + j*32 + e];
+                        }
                     }
                 }
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*32;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
-                            const float value = sum[r*width*GW_LANES + j - first];
-                            const float d_block1_attention_mixed_weights_at = value;
+                            const float d_block1_attention_mixed_weights_at = sum[r*width*GW_LANES + j - first];
                             d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_weights_at;
                         }
                     }
@@ -8241,8 +8460,7 @@ static void compute_d_block1_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -8256,18 +8474,16 @@ static void compute_d_block1_attention_v_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block1_attention_v_heads_at = value;
+                            const float d_block1_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block1_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_v_heads_at;
                         }
                     }
@@ -8279,54 +8495,46 @@ static void compute_d_block1_attention_v_heads(
 
 /* d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block1.attention_mixed_weights (small_gpt.py:37)
-   then d_block1.attention_mixed_weights_sum[n, i1, i2] =
-       -d_block1.attention_mixed_weights_sum_sum[n, i1, i2]/block1.attention_mixed_weights_sum[n,
-       i1, i2]    adjoint of block1.attention_mixed_weights (small_gpt.py:37) */
-static void compute_d_block1_attention_mixed_weights_sum(
+       adjoint of block1.attention_mixed_weights (small_gpt.py:37) */
+static void compute_d_block1_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
     const float *restrict d_block1_attention_mixed_weights,
-    const float *restrict block1_attention_mixed_weights_sum,
-    float *restrict d_block1_attention_mixed_weights_sum)
+    float *restrict d_block1_attention_mixed_weights_sum_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
-                float d_block1_attention_mixed_weights_sum_sum = 0.0f;
+                float d_block1_attention_mixed_weights_sum_sum_at = 0.0f;
                 {
                     const ptrdiff_t j = 0, j_end = 64;
                     if (j < j_end) {
-                        d_block1_attention_mixed_weights_sum_sum += gw_dot(&block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
+                        d_block1_attention_mixed_weights_sum_sum_at += gw_dot(&block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
                     }
                 }
-                const float d_block1_attention_mixed_weights_sum_at = -d_block1_attention_mixed_weights_sum_sum/block1_attention_mixed_weights_sum[n*256 + i1*64 + i2];
-                d_block1_attention_mixed_weights_sum[n*256 + i1*64 + i2] = d_block1_attention_mixed_weights_sum_at;
+                d_block1_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block1_attention_mixed_weights_sum_sum_at;
             }
         }
     }
 }
 
-/* d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
-       - block1.attention_mixed_weights_sum_max[n, i1,
-       i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
-       i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]    adjoint of
-       block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)
+/* d_block1.attention_mixed_scores[n, i1, i2, j] = (d_block1.attention_mixed_weights[n, i1, i2, j]
+       - d_block1.attention_mixed_weights_sum_sum[n, i1, i2])*block1.attention_mixed_weights[n,
+       i1, i2, j]    adjoint of block1.attention_mixed_weights, block1.attention_mixed_weights_sum
+       (small_gpt.py:37)
    then d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
        0)*d_block1.attention_mixed_scores[n, i1, i2, j]    adjoint of
        block1.attention_mixed_scores (small_gpt.py:37) */
 static void compute_d_block1_attention_mixed_scores(
-    ptrdiff_t rows, const float *restrict d_block1_attention_mixed_weights_sum,
-    const float *restrict block1_attention_mixed_weights_sum_max,
-    const float *restrict block1_attention_mixed_scores,
-    const float *restrict block1_attention_mixed_weights,
+    ptrdiff_t rows, const float *restrict d_block1_attention_mixed_weights_sum_sum,
     const float *restrict d_block1_attention_mixed_weights,
+    const float *restrict block1_attention_mixed_weights,
     float *restrict d_block1_attention_mixed_scores_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
-                    const float d_block1_attention_mixed_scores = d_block1_attention_mixed_weights_sum[n*256 + i1*64 + i2]*gw_expf(block1_attention_mixed_scores[n*16384 + i1*4096 + i2*64 + j] - block1_attention_mixed_weights_sum_max[n*256 + i1*64 + i2]) + block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j]*d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
+                    const float d_block1_attention_mixed_scores = (d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block1_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
                     const float d_block1_attention_mixed_scores_sum_at = d_block1_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
                     d_block1_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_scores_sum_at;
                 }
@@ -8345,8 +8553,7 @@ static void compute_d_block1_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -8360,18 +8567,16 @@ static void compute_d_block1_attention_k_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block1_attention_k_heads_at = value;
+                            const float d_block1_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_k_heads_at;
                         }
                     }
@@ -8391,8 +8596,7 @@ static void compute_d_block1_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[64], right_at[64];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -8406,18 +8610,16 @@ static void compute_d_block1_attention_q_heads(
                 const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
-                    ptrdiff_t row_at[GW_ROWS];
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         row_at[r] = i2*64;
                     }
-                    float sum[GW_SUMS * GW_LANES];
+                    float sum[GW_SUMS];
                     gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float value = sum[r*width*GW_LANES + i3 - start];
-                            const float d_block1_attention_q_heads_at = value;
+                            const float d_block1_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
                             d_block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_q_heads_at;
                         }
                     }
@@ -8449,23 +8651,17 @@ static void compute_d_block1_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block1_attention_v,
     float *restrict d_block1_attention_v_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block1_attention_v_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_attention_v_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block1_attention_v_b_row[j - j_chunk] += d_block1_attention_v[n*8192 + i1*128 + j];
-                }
+    float d_block1_attention_v_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block1_attention_v_b_row[j] += d_block1_attention_v[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block1_attention_v_b_at = d_block1_attention_v_b_row[j - j_chunk];
-            d_block1_attention_v_b[j] = d_block1_attention_v_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block1_attention_v_b_at = d_block1_attention_v_b_row[j];
+        d_block1_attention_v_b[j] = d_block1_attention_v_b_at;
     }
 }
 
@@ -8477,8 +8673,7 @@ static void compute_d_block1_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8492,18 +8687,16 @@ static void compute_d_block1_attention_v_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block1_attention_v_W_at = value;
+                    const float d_block1_attention_v_W_at = sum[r*width*GW_LANES + j - start];
                     d_block1_attention_v_W[k*128 + j] = d_block1_attention_v_W_at;
                 }
             }
@@ -8522,8 +8715,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8532,28 +8724,28 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block1_attention_v_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block1_attention_v_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block1_norm1_from_block1_attention_v_sum_at = value;
+                    const float d_block1_norm1_from_block1_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_v_sum_at;
                 }
             }
@@ -8583,23 +8775,17 @@ static void compute_d_block1_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block1_attention_k,
     float *restrict d_block1_attention_k_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block1_attention_k_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_attention_k_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block1_attention_k_b_row[j - j_chunk] += d_block1_attention_k[n*8192 + i1*128 + j];
-                }
+    float d_block1_attention_k_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block1_attention_k_b_row[j] += d_block1_attention_k[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block1_attention_k_b_at = d_block1_attention_k_b_row[j - j_chunk];
-            d_block1_attention_k_b[j] = d_block1_attention_k_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block1_attention_k_b_at = d_block1_attention_k_b_row[j];
+        d_block1_attention_k_b[j] = d_block1_attention_k_b_at;
     }
 }
 
@@ -8611,8 +8797,7 @@ static void compute_d_block1_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8626,18 +8811,16 @@ static void compute_d_block1_attention_k_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block1_attention_k_W_at = value;
+                    const float d_block1_attention_k_W_at = sum[r*width*GW_LANES + j - start];
                     d_block1_attention_k_W[k*128 + j] = d_block1_attention_k_W_at;
                 }
             }
@@ -8656,8 +8839,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8666,28 +8848,28 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block1_attention_k_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block1_attention_k_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block1_norm1_from_block1_attention_k_sum_at = value;
+                    const float d_block1_norm1_from_block1_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
                     d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] = d_block1_norm1_from_block1_attention_k_sum_at;
                 }
             }
@@ -8717,23 +8899,17 @@ static void compute_d_block1_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block1_attention_q,
     float *restrict d_block1_attention_q_b)
 {
-    for (ptrdiff_t j_chunk = 0; j_chunk < 128; j_chunk += 64) {
-        const ptrdiff_t j_chunk_end = gw_least(j_chunk + 64, 128);
-        float d_block1_attention_q_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_attention_q_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-                    d_block1_attention_q_b_row[j - j_chunk] += d_block1_attention_q[n*8192 + i1*128 + j];
-                }
+    float d_block1_attention_q_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t j = 0; j < 128; j++) {
+                d_block1_attention_q_b_row[j] += d_block1_attention_q[n*8192 + i1*128 + j];
             }
         }
-        for (ptrdiff_t j = j_chunk; j < j_chunk_end; j++) {
-            const float d_block1_attention_q_b_at = d_block1_attention_q_b_row[j - j_chunk];
-            d_block1_attention_q_b[j] = d_block1_attention_q_b_at;
-        }
+    }
+    for (ptrdiff_t j = 0; j < 128; j++) {
+        const float d_block1_attention_q_b_at = d_block1_attention_q_b_row[j];
+        d_block1_attention_q_b[j] = d_block1_attention_q_b_at;
     }
 }
 
@@ -8745,8 +8921,7 @@ static void compute_d_block1_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[1024], right_at[1024];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8760,18 +8935,16 @@ static void compute_d_block1_attention_q_W(
         const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float value = sum[r*width*GW_LANES + j - start];
-                    const float d_block1_attention_q_W_at = value;
+                    const float d_block1_attention_q_W_at = sum[r*width*GW_LANES + j - start];
                     d_block1_attention_q_W[k*128 + j] = d_block1_attention_q_W_at;
                 }
             }
@@ -8796,8 +8969,7 @@ static void compute_d_block1_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = widest * GW_LANES;
-    /* Where each term of a sum lies in both operands. */
-    ptrdiff_t left_at[128], right_at[128];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8806,28 +8978,28 @@ static void compute_d_block1_norm1(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t i2 = first + lane;
-            for (ptrdiff_t j = 0; j < 128; j++) {
-                gw_right_panel[j*span + lane] = block1_attention_q_W[i2*128 + j];
+        for (ptrdiff_t j_strip = 0; j_strip < 128; j_strip += 16) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                const ptrdiff_t i2 = first + lane;
+                for (ptrdiff_t j = j_strip; j < j_strip + 16; j++) {
+                    gw_right_panel[j*span + lane] = block1_attention_q_W[i2*128 + j];
+                }
             }
         }
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
-            ptrdiff_t row_at[GW_ROWS];
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
-            float sum[GW_SUMS * GW_LANES];
+            float sum[GW_SUMS];
             gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
-                    const float value = sum[r*width*GW_LANES + i2 - first];
-                    const float d_block1_norm1_from_block1_attention_q_sum = value;
+                    const float d_block1_norm1_from_block1_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
                     const float d_block1_norm1_at = d_block1_norm1_from_block1_attention_q_sum + d_block1_norm1_from_block1_attention_k_sum[n*8192 + i1*128 + i2] + d_block1_norm1_from_block1_attention_v_sum[n*8192 + i1*128 + i2];
                     d_block1_norm1[n*8192 + i1*128 + i2] = d_block1_norm1_at;
                 }
@@ -8853,10 +9025,13 @@ static void compute_d_block1_norm1_var(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block1_norm1_var_sum = 0.0f;
-            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-                d_block1_norm1_var_sum += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*block1_norm1_W[i2]*d_block1_norm1[n*8192 + i1*128 + i2];
+            float d_block1_norm1_var_sum_lanes[64] = {0};
+            for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+                for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                    d_block1_norm1_var_sum_lanes[i2 - i2_run] += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*block1_norm1_W[i2]*d_block1_norm1[n*8192 + i1*128 + i2];
+                }
             }
+            const float d_block1_norm1_var_sum = gw_total(d_block1_norm1_var_sum_lanes, 64);
             const float d_block1_norm1_var_at = -0.5f*d_block1_norm1_var_sum/gw_three_halves(1e-05f + block1_norm1_var[n*64 + i1]);
             const float d_block1_norm1_mean_from_block1_norm1_var_at = d_block1_norm1_var_at*d_block1_norm1_mean_from_block1_norm1_var_sum[n*64 + i1];
             d_block1_norm1_var[n*64 + i1] = d_block1_norm1_var_at;
@@ -8904,23 +9079,17 @@ static void compute_d_block1_norm1_W(
     const float *restrict block1_norm1_mean, const float *restrict x,
     const float *restrict d_block1_norm1, float *restrict d_block1_norm1_W)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block1_norm1_W_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_norm1_W_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block1_norm1_W_row[i2 - i2_chunk] += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*d_block1_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
-                }
+    float d_block1_norm1_W_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block1_norm1_W_row[i2] += (x[n*8192 + i1*128 + i2] - block1_norm1_mean[n*64 + i1])*d_block1_norm1[n*8192 + i1*128 + i2]/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block1_norm1_W_at = d_block1_norm1_W_row[i2 - i2_chunk];
-            d_block1_norm1_W[i2] = d_block1_norm1_W_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block1_norm1_W_at = d_block1_norm1_W_row[i2];
+        d_block1_norm1_W[i2] = d_block1_norm1_W_at;
     }
 }
 
@@ -8929,23 +9098,17 @@ static void compute_d_block1_norm1_W(
 static void compute_d_block1_norm1_b(
     ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
 {
-    for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-        const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-        float d_block1_norm1_b_row[64];
-        for (ptrdiff_t i = 0; i < 64; i++) {
-            d_block1_norm1_b_row[i] = 0.0f;
-        }
-        for (ptrdiff_t n = 0; n < rows; n++) {
-            for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_block1_norm1_b_row[i2 - i2_chunk] += d_block1_norm1[n*8192 + i1*128 + i2];
-                }
+    float d_block1_norm1_b_row[128] = {0};
+    for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_block1_norm1_b_row[i2] += d_block1_norm1[n*8192 + i1*128 + i2];
             }
         }
-        for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-            const float d_block1_norm1_b_at = d_block1_norm1_b_row[i2 - i2_chunk];
-            d_block1_norm1_b[i2] = d_block1_norm1_b_at;
-        }
+    }
+    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+        const float d_block1_norm1_b_at = d_block1_norm1_b_row[i2];
+        d_block1_norm1_b[i2] = d_block1_norm1_b_at;
     }
 }
 
@@ -8977,21 +9140,15 @@ static void compute_d_position(
     ptrdiff_t rows, const float *restrict d_x, float *restrict d_position)
 {
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        for (ptrdiff_t i2_chunk = 0; i2_chunk < 128; i2_chunk += 64) {
-            const ptrdiff_t i2_chunk_end = gw_least(i2_chunk + 64, 128);
-            float d_position_row[64];
-            for (ptrdiff_t i = 0; i < 64; i++) {
-                d_position_row[i] = 0.0f;
+        float d_position_row[128] = {0};
+        for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
+            for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+                d_position_row[i2] += d_x[i0*8192 + i1*128 + i2];
             }
-            for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
-                for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                    d_position_row[i2 - i2_chunk] += d_x[i0*8192 + i1*128 + i2];
-                }
-            }
-            for (ptrdiff_t i2 = i2_chunk; i2 < i2_chunk_end; i2++) {
-                const float d_position_at = d_position_row[i2 - i2_chunk];
-                d_position[i1*128 + i2] = d_position_at;
-            }
+        }
+        for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
+            const float d_position_at = d_position_row[i2];
+            d_position[i1*128 + i2] = d_position_at;
         }
     }
 }
@@ -9034,12 +9191,15 @@ static void compute_unbiased(float beta2, const int64_t *restrict step, float *r
 /* token.W_square = sum over i0 < 96, i1 < 128 of d_token.W[i0, i1]**2    for the norm */
 static void compute_token_W_square(const float *restrict d_token_W, float *restrict token_W_square)
 {
-    float token_W_square_at = 0.0f;
+    float token_W_square_lanes[64] = {0};
     for (ptrdiff_t i0 = 0; i0 < 96; i0++) {
-        for (ptrdiff_t i1 = 0; i1 < 128; i1++) {
-            token_W_square_at += (d_token_W[i0*128 + i1]*d_token_W[i0*128 + i1]);
+        for (ptrdiff_t i1_run = 0; i1_run < 128; i1_run += 64) {
+            for (ptrdiff_t i1 = i1_run; i1 < i1_run + 64; i1++) {
+                token_W_square_lanes[i1 - i1_run] += (d_token_W[i0*128 + i1]*d_token_W[i0*128 + i1]);
+            }
         }
     }
+    const float token_W_square_at = gw_total(token_W_square_lanes, 64);
     token_W_square[0] = token_W_square_at;
 }
 
@@ -9047,12 +9207,15 @@ static void compute_token_W_square(const float *restrict d_token_W, float *restr
 static void compute_position_square(
     const float *restrict d_position, float *restrict position_square)
 {
-    float position_square_at = 0.0f;
+    float position_square_lanes[64] = {0};
     for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-        for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-            position_square_at += (d_position[i1*128 + i2]*d_position[i1*128 + i2]);
+        for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+            for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+                position_square_lanes[i2 - i2_run] += (d_position[i1*128 + i2]*d_position[i1*128 + i2]);
+            }
         }
     }
+    const float position_square_at = gw_total(position_square_lanes, 64);
     position_square[0] = position_square_at;
 }
 
@@ -9060,10 +9223,13 @@ static void compute_position_square(
 static void compute_block1_norm1_W_square(
     const float *restrict d_block1_norm1_W, float *restrict block1_norm1_W_square)
 {
-    float block1_norm1_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block1_norm1_W_square_at += (d_block1_norm1_W[i2]*d_block1_norm1_W[i2]);
+    float block1_norm1_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block1_norm1_W_square_lanes[i2 - i2_run] += (d_block1_norm1_W[i2]*d_block1_norm1_W[i2]);
+        }
     }
+    const float block1_norm1_W_square_at = gw_total(block1_norm1_W_square_lanes, 64);
     block1_norm1_W_square[0] = block1_norm1_W_square_at;
 }
 
@@ -9071,10 +9237,13 @@ static void compute_block1_norm1_W_square(
 static void compute_block1_norm1_b_square(
     const float *restrict d_block1_norm1_b, float *restrict block1_norm1_b_square)
 {
-    float block1_norm1_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block1_norm1_b_square_at += (d_block1_norm1_b[i2]*d_block1_norm1_b[i2]);
+    float block1_norm1_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block1_norm1_b_square_lanes[i2 - i2_run] += (d_block1_norm1_b[i2]*d_block1_norm1_b[i2]);
+        }
     }
+    const float block1_norm1_b_square_at = gw_total(block1_norm1_b_square_lanes, 64);
     block1_norm1_b_square[0] = block1_norm1_b_square_at;
 }
 
@@ -9083,12 +9252,15 @@ static void compute_block1_norm1_b_square(
 static void compute_block1_attention_q_W_square(
     const float *restrict d_block1_attention_q_W, float *restrict block1_attention_q_W_square)
 {
-    float block1_attention_q_W_square_at = 0.0f;
+    float block1_attention_q_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block1_attention_q_W_square_at += (d_block1_attention_q_W[k*128 + j]*d_block1_attention_q_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block1_attention_q_W_square_lanes[j - j_run] += (d_block1_attention_q_W[k*128 + j]*d_block1_attention_q_W[k*128 + j]);
+            }
         }
     }
+    const float block1_attention_q_W_square_at = gw_total(block1_attention_q_W_square_lanes, 64);
     block1_attention_q_W_square[0] = block1_attention_q_W_square_at;
 }
 
@@ -9097,10 +9269,13 @@ static void compute_block1_attention_q_W_square(
 static void compute_block1_attention_q_b_square(
     const float *restrict d_block1_attention_q_b, float *restrict block1_attention_q_b_square)
 {
-    float block1_attention_q_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block1_attention_q_b_square_at += (d_block1_attention_q_b[j]*d_block1_attention_q_b[j]);
+    float block1_attention_q_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block1_attention_q_b_square_lanes[j - j_run] += (d_block1_attention_q_b[j]*d_block1_attention_q_b[j]);
+        }
     }
+    const float block1_attention_q_b_square_at = gw_total(block1_attention_q_b_square_lanes, 64);
     block1_attention_q_b_square[0] = block1_attention_q_b_square_at;
 }
 
@@ -9109,12 +9284,15 @@ static void compute_block1_attention_q_b_square(
 static void compute_block1_attention_k_W_square(
     const float *restrict d_block1_attention_k_W, float *restrict block1_attention_k_W_square)
 {
-    float block1_attention_k_W_square_at = 0.0f;
+    float block1_attention_k_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block1_attention_k_W_square_at += (d_block1_attention_k_W[k*128 + j]*d_block1_attention_k_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block1_attention_k_W_square_lanes[j - j_run] += (d_block1_attention_k_W[k*128 + j]*d_block1_attention_k_W[k*128 + j]);
+            }
         }
     }
+    const float block1_attention_k_W_square_at = gw_total(block1_attention_k_W_square_lanes, 64);
     block1_attention_k_W_square[0] = block1_attention_k_W_square_at;
 }
 
@@ -9123,10 +9301,13 @@ static void compute_block1_attention_k_W_square(
 static void compute_block1_attention_k_b_square(
     const float *restrict d_block1_attention_k_b, float *restrict block1_attention_k_b_square)
 {
-    float block1_attention_k_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block1_attention_k_b_square_at += (d_block1_attention_k_b[j]*d_block1_attention_k_b[j]);
+    float block1_attention_k_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block1_attention_k_b_square_lanes[j - j_run] += (d_block1_attention_k_b[j]*d_block1_attention_k_b[j]);
+        }
     }
+    const float block1_attention_k_b_square_at = gw_total(block1_attention_k_b_square_lanes, 64);
     block1_attention_k_b_square[0] = block1_attention_k_b_square_at;
 }
 
@@ -9135,12 +9316,15 @@ static void compute_block1_attention_k_b_square(
 static void compute_block1_attention_v_W_square(
     const float *restrict d_block1_attention_v_W, float *restrict block1_attention_v_W_square)
 {
-    float block1_attention_v_W_square_at = 0.0f;
+    float block1_attention_v_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block1_attention_v_W_square_at += (d_block1_attention_v_W[k*128 + j]*d_block1_attention_v_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block1_attention_v_W_square_lanes[j - j_run] += (d_block1_attention_v_W[k*128 + j]*d_block1_attention_v_W[k*128 + j]);
+            }
         }
     }
+    const float block1_attention_v_W_square_at = gw_total(block1_attention_v_W_square_lanes, 64);
     block1_attention_v_W_square[0] = block1_attention_v_W_square_at;
 }
 
@@ -9149,10 +9333,13 @@ static void compute_block1_attention_v_W_square(
 static void compute_block1_attention_v_b_square(
     const float *restrict d_block1_attention_v_b, float *restrict block1_attention_v_b_square)
 {
-    float block1_attention_v_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block1_attention_v_b_square_at += (d_block1_attention_v_b[j]*d_block1_attention_v_b[j]);
+    float block1_attention_v_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block1_attention_v_b_square_lanes[j - j_run] += (d_block1_attention_v_b[j]*d_block1_attention_v_b[j]);
+        }
     }
+    const float block1_attention_v_b_square_at = gw_total(block1_attention_v_b_square_lanes, 64);
     block1_attention_v_b_square[0] = block1_attention_v_b_square_at;
 }
 
@@ -9161,12 +9348,15 @@ static void compute_block1_attention_v_b_square(
 static void compute_block1_attention_out_W_square(
     const float *restrict d_block1_attention_out_W, float *restrict block1_attention_out_W_square)
 {
-    float block1_attention_out_W_square_at = 0.0f;
+    float block1_attention_out_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block1_attention_out_W_square_at += (d_block1_attention_out_W[k*128 + j]*d_block1_attention_out_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block1_attention_out_W_square_lanes[j - j_run] += (d_block1_attention_out_W[k*128 + j]*d_block1_attention_out_W[k*128 + j]);
+            }
         }
     }
+    const float block1_attention_out_W_square_at = gw_total(block1_attention_out_W_square_lanes, 64);
     block1_attention_out_W_square[0] = block1_attention_out_W_square_at;
 }
 
@@ -9175,10 +9365,13 @@ static void compute_block1_attention_out_W_square(
 static void compute_block1_attention_out_b_square(
     const float *restrict d_block1_attention_out_b, float *restrict block1_attention_out_b_square)
 {
-    float block1_attention_out_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block1_attention_out_b_square_at += (d_block1_attention_out_b[j]*d_block1_attention_out_b[j]);
+    float block1_attention_out_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block1_attention_out_b_square_lanes[j - j_run] += (d_block1_attention_out_b[j]*d_block1_attention_out_b[j]);
+        }
     }
+    const float block1_attention_out_b_square_at = gw_total(block1_attention_out_b_square_lanes, 64);
     block1_attention_out_b_square[0] = block1_attention_out_b_square_at;
 }
 
@@ -9186,10 +9379,13 @@ static void compute_block1_attention_out_b_square(
 static void compute_block1_norm2_W_square(
     const float *restrict d_block1_norm2_W, float *restrict block1_norm2_W_square)
 {
-    float block1_norm2_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block1_norm2_W_square_at += (d_block1_norm2_W[i2]*d_block1_norm2_W[i2]);
+    float block1_norm2_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block1_norm2_W_square_lanes[i2 - i2_run] += (d_block1_norm2_W[i2]*d_block1_norm2_W[i2]);
+        }
     }
+    const float block1_norm2_W_square_at = gw_total(block1_norm2_W_square_lanes, 64);
     block1_norm2_W_square[0] = block1_norm2_W_square_at;
 }
 
@@ -9197,10 +9393,13 @@ static void compute_block1_norm2_W_square(
 static void compute_block1_norm2_b_square(
     const float *restrict d_block1_norm2_b, float *restrict block1_norm2_b_square)
 {
-    float block1_norm2_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block1_norm2_b_square_at += (d_block1_norm2_b[i2]*d_block1_norm2_b[i2]);
+    float block1_norm2_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block1_norm2_b_square_lanes[i2 - i2_run] += (d_block1_norm2_b[i2]*d_block1_norm2_b[i2]);
+        }
     }
+    const float block1_norm2_b_square_at = gw_total(block1_norm2_b_square_lanes, 64);
     block1_norm2_b_square[0] = block1_norm2_b_square_at;
 }
 
@@ -9209,12 +9408,15 @@ static void compute_block1_norm2_b_square(
 static void compute_block1_up_W_square(
     const float *restrict d_block1_up_W, float *restrict block1_up_W_square)
 {
-    float block1_up_W_square_at = 0.0f;
+    float block1_up_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 512; j++) {
-            block1_up_W_square_at += (d_block1_up_W[k*512 + j]*d_block1_up_W[k*512 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block1_up_W_square_lanes[j - j_run] += (d_block1_up_W[k*512 + j]*d_block1_up_W[k*512 + j]);
+            }
         }
     }
+    const float block1_up_W_square_at = gw_total(block1_up_W_square_lanes, 64);
     block1_up_W_square[0] = block1_up_W_square_at;
 }
 
@@ -9222,10 +9424,13 @@ static void compute_block1_up_W_square(
 static void compute_block1_up_b_square(
     const float *restrict d_block1_up_b, float *restrict block1_up_b_square)
 {
-    float block1_up_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        block1_up_b_square_at += (d_block1_up_b[j]*d_block1_up_b[j]);
+    float block1_up_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block1_up_b_square_lanes[j - j_run] += (d_block1_up_b[j]*d_block1_up_b[j]);
+        }
     }
+    const float block1_up_b_square_at = gw_total(block1_up_b_square_lanes, 64);
     block1_up_b_square[0] = block1_up_b_square_at;
 }
 
@@ -9234,12 +9439,15 @@ static void compute_block1_up_b_square(
 static void compute_block1_down_W_square(
     const float *restrict d_block1_down_W, float *restrict block1_down_W_square)
 {
-    float block1_down_W_square_at = 0.0f;
+    float block1_down_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block1_down_W_square_at += (d_block1_down_W[k*128 + j]*d_block1_down_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block1_down_W_square_lanes[j - j_run] += (d_block1_down_W[k*128 + j]*d_block1_down_W[k*128 + j]);
+            }
         }
     }
+    const float block1_down_W_square_at = gw_total(block1_down_W_square_lanes, 64);
     block1_down_W_square[0] = block1_down_W_square_at;
 }
 
@@ -9247,10 +9455,13 @@ static void compute_block1_down_W_square(
 static void compute_block1_down_b_square(
     const float *restrict d_block1_down_b, float *restrict block1_down_b_square)
 {
-    float block1_down_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block1_down_b_square_at += (d_block1_down_b[j]*d_block1_down_b[j]);
+    float block1_down_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block1_down_b_square_lanes[j - j_run] += (d_block1_down_b[j]*d_block1_down_b[j]);
+        }
     }
+    const float block1_down_b_square_at = gw_total(block1_down_b_square_lanes, 64);
     block1_down_b_square[0] = block1_down_b_square_at;
 }
 
@@ -9258,10 +9469,13 @@ static void compute_block1_down_b_square(
 static void compute_block2_norm1_W_square(
     const float *restrict d_block2_norm1_W, float *restrict block2_norm1_W_square)
 {
-    float block2_norm1_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block2_norm1_W_square_at += (d_block2_norm1_W[i2]*d_block2_norm1_W[i2]);
+    float block2_norm1_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block2_norm1_W_square_lanes[i2 - i2_run] += (d_block2_norm1_W[i2]*d_block2_norm1_W[i2]);
+        }
     }
+    const float block2_norm1_W_square_at = gw_total(block2_norm1_W_square_lanes, 64);
     block2_norm1_W_square[0] = block2_norm1_W_square_at;
 }
 
@@ -9269,10 +9483,13 @@ static void compute_block2_norm1_W_square(
 static void compute_block2_norm1_b_square(
     const float *restrict d_block2_norm1_b, float *restrict block2_norm1_b_square)
 {
-    float block2_norm1_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block2_norm1_b_square_at += (d_block2_norm1_b[i2]*d_block2_norm1_b[i2]);
+    float block2_norm1_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block2_norm1_b_square_lanes[i2 - i2_run] += (d_block2_norm1_b[i2]*d_block2_norm1_b[i2]);
+        }
     }
+    const float block2_norm1_b_square_at = gw_total(block2_norm1_b_square_lanes, 64);
     block2_norm1_b_square[0] = block2_norm1_b_square_at;
 }
 
@@ -9281,12 +9498,15 @@ static void compute_block2_norm1_b_square(
 static void compute_block2_attention_q_W_square(
     const float *restrict d_block2_attention_q_W, float *restrict block2_attention_q_W_square)
 {
-    float block2_attention_q_W_square_at = 0.0f;
+    float block2_attention_q_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block2_attention_q_W_square_at += (d_block2_attention_q_W[k*128 + j]*d_block2_attention_q_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block2_attention_q_W_square_lanes[j - j_run] += (d_block2_attention_q_W[k*128 + j]*d_block2_attention_q_W[k*128 + j]);
+            }
         }
     }
+    const float block2_attention_q_W_square_at = gw_total(block2_attention_q_W_square_lanes, 64);
     block2_attention_q_W_square[0] = block2_attention_q_W_square_at;
 }
 
@@ -9295,10 +9515,13 @@ static void compute_block2_attention_q_W_square(
 static void compute_block2_attention_q_b_square(
     const float *restrict d_block2_attention_q_b, float *restrict block2_attention_q_b_square)
 {
-    float block2_attention_q_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block2_attention_q_b_square_at += (d_block2_attention_q_b[j]*d_block2_attention_q_b[j]);
+    float block2_attention_q_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block2_attention_q_b_square_lanes[j - j_run] += (d_block2_attention_q_b[j]*d_block2_attention_q_b[j]);
+        }
     }
+    const float block2_attention_q_b_square_at = gw_total(block2_attention_q_b_square_lanes, 64);
     block2_attention_q_b_square[0] = block2_attention_q_b_square_at;
 }
 
@@ -9307,12 +9530,15 @@ static void compute_block2_attention_q_b_square(
 static void compute_block2_attention_k_W_square(
     const float *restrict d_block2_attention_k_W, float *restrict block2_attention_k_W_square)
 {
-    float block2_attention_k_W_square_at = 0.0f;
+    float block2_attention_k_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block2_attention_k_W_square_at += (d_block2_attention_k_W[k*128 + j]*d_block2_attention_k_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block2_attention_k_W_square_lanes[j - j_run] += (d_block2_attention_k_W[k*128 + j]*d_block2_attention_k_W[k*128 + j]);
+            }
         }
     }
+    const float block2_attention_k_W_square_at = gw_total(block2_attention_k_W_square_lanes, 64);
     block2_attention_k_W_square[0] = block2_attention_k_W_square_at;
 }
 
@@ -9321,10 +9547,13 @@ static void compute_block2_attention_k_W_square(
 static void compute_block2_attention_k_b_square(
     const float *restrict d_block2_attention_k_b, float *restrict block2_attention_k_b_square)
 {
-    float block2_attention_k_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block2_attention_k_b_square_at += (d_block2_attention_k_b[j]*d_block2_attention_k_b[j]);
+    float block2_attention_k_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block2_attention_k_b_square_lanes[j - j_run] += (d_block2_attention_k_b[j]*d_block2_attention_k_b[j]);
+        }
     }
+    const float block2_attention_k_b_square_at = gw_total(block2_attention_k_b_square_lanes, 64);
     block2_attention_k_b_square[0] = block2_attention_k_b_square_at;
 }
 
@@ -9333,12 +9562,15 @@ static void compute_block2_attention_k_b_square(
 static void compute_block2_attention_v_W_square(
     const float *restrict d_block2_attention_v_W, float *restrict block2_attention_v_W_square)
 {
-    float block2_attention_v_W_square_at = 0.0f;
+    float block2_attention_v_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block2_attention_v_W_square_at += (d_block2_attention_v_W[k*128 + j]*d_block2_attention_v_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block2_attention_v_W_square_lanes[j - j_run] += (d_block2_attention_v_W[k*128 + j]*d_block2_attention_v_W[k*128 + j]);
+            }
         }
     }
+    const float block2_attention_v_W_square_at = gw_total(block2_attention_v_W_square_lanes, 64);
     block2_attention_v_W_square[0] = block2_attention_v_W_square_at;
 }
 
@@ -9347,10 +9579,13 @@ static void compute_block2_attention_v_W_square(
 static void compute_block2_attention_v_b_square(
     const float *restrict d_block2_attention_v_b, float *restrict block2_attention_v_b_square)
 {
-    float block2_attention_v_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block2_attention_v_b_square_at += (d_block2_attention_v_b[j]*d_block2_attention_v_b[j]);
+    float block2_attention_v_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block2_attention_v_b_square_lanes[j - j_run] += (d_block2_attention_v_b[j]*d_block2_attention_v_b[j]);
+        }
     }
+    const float block2_attention_v_b_square_at = gw_total(block2_attention_v_b_square_lanes, 64);
     block2_attention_v_b_square[0] = block2_attention_v_b_square_at;
 }
 
@@ -9359,12 +9594,15 @@ static void compute_block2_attention_v_b_square(
 static void compute_block2_attention_out_W_square(
     const float *restrict d_block2_attention_out_W, float *restrict block2_attention_out_W_square)
 {
-    float block2_attention_out_W_square_at = 0.0f;
+    float block2_attention_out_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block2_attention_out_W_square_at += (d_block2_attention_out_W[k*128 + j]*d_block2_attention_out_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block2_attention_out_W_square_lanes[j - j_run] += (d_block2_attention_out_W[k*128 + j]*d_block2_attention_out_W[k*128 + j]);
+            }
         }
     }
+    const float block2_attention_out_W_square_at = gw_total(block2_attention_out_W_square_lanes, 64);
     block2_attention_out_W_square[0] = block2_attention_out_W_square_at;
 }
 
@@ -9373,10 +9611,13 @@ static void compute_block2_attention_out_W_square(
 static void compute_block2_attention_out_b_square(
     const float *restrict d_block2_attention_out_b, float *restrict block2_attention_out_b_square)
 {
-    float block2_attention_out_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block2_attention_out_b_square_at += (d_block2_attention_out_b[j]*d_block2_attention_out_b[j]);
+    float block2_attention_out_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block2_attention_out_b_square_lanes[j - j_run] += (d_block2_attention_out_b[j]*d_block2_attention_out_b[j]);
+        }
     }
+    const float block2_attention_out_b_square_at = gw_total(block2_attention_out_b_square_lanes, 64);
     block2_attention_out_b_square[0] = block2_attention_out_b_square_at;
 }
 
@@ -9384,10 +9625,13 @@ static void compute_block2_attention_out_b_square(
 static void compute_block2_norm2_W_square(
     const float *restrict d_block2_norm2_W, float *restrict block2_norm2_W_square)
 {
-    float block2_norm2_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block2_norm2_W_square_at += (d_block2_norm2_W[i2]*d_block2_norm2_W[i2]);
+    float block2_norm2_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block2_norm2_W_square_lanes[i2 - i2_run] += (d_block2_norm2_W[i2]*d_block2_norm2_W[i2]);
+        }
     }
+    const float block2_norm2_W_square_at = gw_total(block2_norm2_W_square_lanes, 64);
     block2_norm2_W_square[0] = block2_norm2_W_square_at;
 }
 
@@ -9395,10 +9639,13 @@ static void compute_block2_norm2_W_square(
 static void compute_block2_norm2_b_square(
     const float *restrict d_block2_norm2_b, float *restrict block2_norm2_b_square)
 {
-    float block2_norm2_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block2_norm2_b_square_at += (d_block2_norm2_b[i2]*d_block2_norm2_b[i2]);
+    float block2_norm2_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block2_norm2_b_square_lanes[i2 - i2_run] += (d_block2_norm2_b[i2]*d_block2_norm2_b[i2]);
+        }
     }
+    const float block2_norm2_b_square_at = gw_total(block2_norm2_b_square_lanes, 64);
     block2_norm2_b_square[0] = block2_norm2_b_square_at;
 }
 
@@ -9407,12 +9654,15 @@ static void compute_block2_norm2_b_square(
 static void compute_block2_up_W_square(
     const float *restrict d_block2_up_W, float *restrict block2_up_W_square)
 {
-    float block2_up_W_square_at = 0.0f;
+    float block2_up_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 512; j++) {
-            block2_up_W_square_at += (d_block2_up_W[k*512 + j]*d_block2_up_W[k*512 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block2_up_W_square_lanes[j - j_run] += (d_block2_up_W[k*512 + j]*d_block2_up_W[k*512 + j]);
+            }
         }
     }
+    const float block2_up_W_square_at = gw_total(block2_up_W_square_lanes, 64);
     block2_up_W_square[0] = block2_up_W_square_at;
 }
 
@@ -9420,10 +9670,13 @@ static void compute_block2_up_W_square(
 static void compute_block2_up_b_square(
     const float *restrict d_block2_up_b, float *restrict block2_up_b_square)
 {
-    float block2_up_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        block2_up_b_square_at += (d_block2_up_b[j]*d_block2_up_b[j]);
+    float block2_up_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block2_up_b_square_lanes[j - j_run] += (d_block2_up_b[j]*d_block2_up_b[j]);
+        }
     }
+    const float block2_up_b_square_at = gw_total(block2_up_b_square_lanes, 64);
     block2_up_b_square[0] = block2_up_b_square_at;
 }
 
@@ -9432,12 +9685,15 @@ static void compute_block2_up_b_square(
 static void compute_block2_down_W_square(
     const float *restrict d_block2_down_W, float *restrict block2_down_W_square)
 {
-    float block2_down_W_square_at = 0.0f;
+    float block2_down_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block2_down_W_square_at += (d_block2_down_W[k*128 + j]*d_block2_down_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block2_down_W_square_lanes[j - j_run] += (d_block2_down_W[k*128 + j]*d_block2_down_W[k*128 + j]);
+            }
         }
     }
+    const float block2_down_W_square_at = gw_total(block2_down_W_square_lanes, 64);
     block2_down_W_square[0] = block2_down_W_square_at;
 }
 
@@ -9445,10 +9701,13 @@ static void compute_block2_down_W_square(
 static void compute_block2_down_b_square(
     const float *restrict d_block2_down_b, float *restrict block2_down_b_square)
 {
-    float block2_down_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block2_down_b_square_at += (d_block2_down_b[j]*d_block2_down_b[j]);
+    float block2_down_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block2_down_b_square_lanes[j - j_run] += (d_block2_down_b[j]*d_block2_down_b[j]);
+        }
     }
+    const float block2_down_b_square_at = gw_total(block2_down_b_square_lanes, 64);
     block2_down_b_square[0] = block2_down_b_square_at;
 }
 
@@ -9456,10 +9715,13 @@ static void compute_block2_down_b_square(
 static void compute_block3_norm1_W_square(
     const float *restrict d_block3_norm1_W, float *restrict block3_norm1_W_square)
 {
-    float block3_norm1_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block3_norm1_W_square_at += (d_block3_norm1_W[i2]*d_block3_norm1_W[i2]);
+    float block3_norm1_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block3_norm1_W_square_lanes[i2 - i2_run] += (d_block3_norm1_W[i2]*d_block3_norm1_W[i2]);
+        }
     }
+    const float block3_norm1_W_square_at = gw_total(block3_norm1_W_square_lanes, 64);
     block3_norm1_W_square[0] = block3_norm1_W_square_at;
 }
 
@@ -9467,10 +9729,13 @@ static void compute_block3_norm1_W_square(
 static void compute_block3_norm1_b_square(
     const float *restrict d_block3_norm1_b, float *restrict block3_norm1_b_square)
 {
-    float block3_norm1_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block3_norm1_b_square_at += (d_block3_norm1_b[i2]*d_block3_norm1_b[i2]);
+    float block3_norm1_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block3_norm1_b_square_lanes[i2 - i2_run] += (d_block3_norm1_b[i2]*d_block3_norm1_b[i2]);
+        }
     }
+    const float block3_norm1_b_square_at = gw_total(block3_norm1_b_square_lanes, 64);
     block3_norm1_b_square[0] = block3_norm1_b_square_at;
 }
 
@@ -9479,12 +9744,15 @@ static void compute_block3_norm1_b_square(
 static void compute_block3_attention_q_W_square(
     const float *restrict d_block3_attention_q_W, float *restrict block3_attention_q_W_square)
 {
-    float block3_attention_q_W_square_at = 0.0f;
+    float block3_attention_q_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block3_attention_q_W_square_at += (d_block3_attention_q_W[k*128 + j]*d_block3_attention_q_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block3_attention_q_W_square_lanes[j - j_run] += (d_block3_attention_q_W[k*128 + j]*d_block3_attention_q_W[k*128 + j]);
+            }
         }
     }
+    const float block3_attention_q_W_square_at = gw_total(block3_attention_q_W_square_lanes, 64);
     block3_attention_q_W_square[0] = block3_attention_q_W_square_at;
 }
 
@@ -9493,10 +9761,13 @@ static void compute_block3_attention_q_W_square(
 static void compute_block3_attention_q_b_square(
     const float *restrict d_block3_attention_q_b, float *restrict block3_attention_q_b_square)
 {
-    float block3_attention_q_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block3_attention_q_b_square_at += (d_block3_attention_q_b[j]*d_block3_attention_q_b[j]);
+    float block3_attention_q_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block3_attention_q_b_square_lanes[j - j_run] += (d_block3_attention_q_b[j]*d_block3_attention_q_b[j]);
+        }
     }
+    const float block3_attention_q_b_square_at = gw_total(block3_attention_q_b_square_lanes, 64);
     block3_attention_q_b_square[0] = block3_attention_q_b_square_at;
 }
 
@@ -9505,12 +9776,15 @@ static void compute_block3_attention_q_b_square(
 static void compute_block3_attention_k_W_square(
     const float *restrict d_block3_attention_k_W, float *restrict block3_attention_k_W_square)
 {
-    float block3_attention_k_W_square_at = 0.0f;
+    float block3_attention_k_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block3_attention_k_W_square_at += (d_block3_attention_k_W[k*128 + j]*d_block3_attention_k_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block3_attention_k_W_square_lanes[j - j_run] += (d_block3_attention_k_W[k*128 + j]*d_block3_attention_k_W[k*128 + j]);
+            }
         }
     }
+    const float block3_attention_k_W_square_at = gw_total(block3_attention_k_W_square_lanes, 64);
     block3_attention_k_W_square[0] = block3_attention_k_W_square_at;
 }
 
@@ -9519,10 +9793,13 @@ static void compute_block3_attention_k_W_square(
 static void compute_block3_attention_k_b_square(
     const float *restrict d_block3_attention_k_b, float *restrict block3_attention_k_b_square)
 {
-    float block3_attention_k_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block3_attention_k_b_square_at += (d_block3_attention_k_b[j]*d_block3_attention_k_b[j]);
+    float block3_attention_k_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block3_attention_k_b_square_lanes[j - j_run] += (d_block3_attention_k_b[j]*d_block3_attention_k_b[j]);
+        }
     }
+    const float block3_attention_k_b_square_at = gw_total(block3_attention_k_b_square_lanes, 64);
     block3_attention_k_b_square[0] = block3_attention_k_b_square_at;
 }
 
@@ -9531,12 +9808,15 @@ static void compute_block3_attention_k_b_square(
 static void compute_block3_attention_v_W_square(
     const float *restrict d_block3_attention_v_W, float *restrict block3_attention_v_W_square)
 {
-    float block3_attention_v_W_square_at = 0.0f;
+    float block3_attention_v_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block3_attention_v_W_square_at += (d_block3_attention_v_W[k*128 + j]*d_block3_attention_v_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block3_attention_v_W_square_lanes[j - j_run] += (d_block3_attention_v_W[k*128 + j]*d_block3_attention_v_W[k*128 + j]);
+            }
         }
     }
+    const float block3_attention_v_W_square_at = gw_total(block3_attention_v_W_square_lanes, 64);
     block3_attention_v_W_square[0] = block3_attention_v_W_square_at;
 }
 
@@ -9545,10 +9825,13 @@ static void compute_block3_attention_v_W_square(
 static void compute_block3_attention_v_b_square(
     const float *restrict d_block3_attention_v_b, float *restrict block3_attention_v_b_square)
 {
-    float block3_attention_v_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block3_attention_v_b_square_at += (d_block3_attention_v_b[j]*d_block3_attention_v_b[j]);
+    float block3_attention_v_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block3_attention_v_b_square_lanes[j - j_run] += (d_block3_attention_v_b[j]*d_block3_attention_v_b[j]);
+        }
     }
+    const float block3_attention_v_b_square_at = gw_total(block3_attention_v_b_square_lanes, 64);
     block3_attention_v_b_square[0] = block3_attention_v_b_square_at;
 }
 
@@ -9557,12 +9840,15 @@ static void compute_block3_attention_v_b_square(
 static void compute_block3_attention_out_W_square(
     const float *restrict d_block3_attention_out_W, float *restrict block3_attention_out_W_square)
 {
-    float block3_attention_out_W_square_at = 0.0f;
+    float block3_attention_out_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block3_attention_out_W_square_at += (d_block3_attention_out_W[k*128 + j]*d_block3_attention_out_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block3_attention_out_W_square_lanes[j - j_run] += (d_block3_attention_out_W[k*128 + j]*d_block3_attention_out_W[k*128 + j]);
+            }
         }
     }
+    const float block3_attention_out_W_square_at = gw_total(block3_attention_out_W_square_lanes, 64);
     block3_attention_out_W_square[0] = block3_attention_out_W_square_at;
 }
 
@@ -9571,10 +9857,13 @@ static void compute_block3_attention_out_W_square(
 static void compute_block3_attention_out_b_square(
     const float *restrict d_block3_attention_out_b, float *restrict block3_attention_out_b_square)
 {
-    float block3_attention_out_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block3_attention_out_b_square_at += (d_block3_attention_out_b[j]*d_block3_attention_out_b[j]);
+    float block3_attention_out_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block3_attention_out_b_square_lanes[j - j_run] += (d_block3_attention_out_b[j]*d_block3_attention_out_b[j]);
+        }
     }
+    const float block3_attention_out_b_square_at = gw_total(block3_attention_out_b_square_lanes, 64);
     block3_attention_out_b_square[0] = block3_attention_out_b_square_at;
 }
 
@@ -9582,10 +9871,13 @@ static void compute_block3_attention_out_b_square(
 static void compute_block3_norm2_W_square(
     const float *restrict d_block3_norm2_W, float *restrict block3_norm2_W_square)
 {
-    float block3_norm2_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block3_norm2_W_square_at += (d_block3_norm2_W[i2]*d_block3_norm2_W[i2]);
+    float block3_norm2_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block3_norm2_W_square_lanes[i2 - i2_run] += (d_block3_norm2_W[i2]*d_block3_norm2_W[i2]);
+        }
     }
+    const float block3_norm2_W_square_at = gw_total(block3_norm2_W_square_lanes, 64);
     block3_norm2_W_square[0] = block3_norm2_W_square_at;
 }
 
@@ -9593,10 +9885,13 @@ static void compute_block3_norm2_W_square(
 static void compute_block3_norm2_b_square(
     const float *restrict d_block3_norm2_b, float *restrict block3_norm2_b_square)
 {
-    float block3_norm2_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block3_norm2_b_square_at += (d_block3_norm2_b[i2]*d_block3_norm2_b[i2]);
+    float block3_norm2_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block3_norm2_b_square_lanes[i2 - i2_run] += (d_block3_norm2_b[i2]*d_block3_norm2_b[i2]);
+        }
     }
+    const float block3_norm2_b_square_at = gw_total(block3_norm2_b_square_lanes, 64);
     block3_norm2_b_square[0] = block3_norm2_b_square_at;
 }
 
@@ -9605,12 +9900,15 @@ static void compute_block3_norm2_b_square(
 static void compute_block3_up_W_square(
     const float *restrict d_block3_up_W, float *restrict block3_up_W_square)
 {
-    float block3_up_W_square_at = 0.0f;
+    float block3_up_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 512; j++) {
-            block3_up_W_square_at += (d_block3_up_W[k*512 + j]*d_block3_up_W[k*512 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block3_up_W_square_lanes[j - j_run] += (d_block3_up_W[k*512 + j]*d_block3_up_W[k*512 + j]);
+            }
         }
     }
+    const float block3_up_W_square_at = gw_total(block3_up_W_square_lanes, 64);
     block3_up_W_square[0] = block3_up_W_square_at;
 }
 
@@ -9618,10 +9916,13 @@ static void compute_block3_up_W_square(
 static void compute_block3_up_b_square(
     const float *restrict d_block3_up_b, float *restrict block3_up_b_square)
 {
-    float block3_up_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        block3_up_b_square_at += (d_block3_up_b[j]*d_block3_up_b[j]);
+    float block3_up_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block3_up_b_square_lanes[j - j_run] += (d_block3_up_b[j]*d_block3_up_b[j]);
+        }
     }
+    const float block3_up_b_square_at = gw_total(block3_up_b_square_lanes, 64);
     block3_up_b_square[0] = block3_up_b_square_at;
 }
 
@@ -9630,12 +9931,15 @@ static void compute_block3_up_b_square(
 static void compute_block3_down_W_square(
     const float *restrict d_block3_down_W, float *restrict block3_down_W_square)
 {
-    float block3_down_W_square_at = 0.0f;
+    float block3_down_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block3_down_W_square_at += (d_block3_down_W[k*128 + j]*d_block3_down_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block3_down_W_square_lanes[j - j_run] += (d_block3_down_W[k*128 + j]*d_block3_down_W[k*128 + j]);
+            }
         }
     }
+    const float block3_down_W_square_at = gw_total(block3_down_W_square_lanes, 64);
     block3_down_W_square[0] = block3_down_W_square_at;
 }
 
@@ -9643,10 +9947,13 @@ static void compute_block3_down_W_square(
 static void compute_block3_down_b_square(
     const float *restrict d_block3_down_b, float *restrict block3_down_b_square)
 {
-    float block3_down_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block3_down_b_square_at += (d_block3_down_b[j]*d_block3_down_b[j]);
+    float block3_down_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block3_down_b_square_lanes[j - j_run] += (d_block3_down_b[j]*d_block3_down_b[j]);
+        }
     }
+    const float block3_down_b_square_at = gw_total(block3_down_b_square_lanes, 64);
     block3_down_b_square[0] = block3_down_b_square_at;
 }
 
@@ -9654,10 +9961,13 @@ static void compute_block3_down_b_square(
 static void compute_block4_norm1_W_square(
     const float *restrict d_block4_norm1_W, float *restrict block4_norm1_W_square)
 {
-    float block4_norm1_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block4_norm1_W_square_at += (d_block4_norm1_W[i2]*d_block4_norm1_W[i2]);
+    float block4_norm1_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block4_norm1_W_square_lanes[i2 - i2_run] += (d_block4_norm1_W[i2]*d_block4_norm1_W[i2]);
+        }
     }
+    const float block4_norm1_W_square_at = gw_total(block4_norm1_W_square_lanes, 64);
     block4_norm1_W_square[0] = block4_norm1_W_square_at;
 }
 
@@ -9665,10 +9975,13 @@ static void compute_block4_norm1_W_square(
 static void compute_block4_norm1_b_square(
     const float *restrict d_block4_norm1_b, float *restrict block4_norm1_b_square)
 {
-    float block4_norm1_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block4_norm1_b_square_at += (d_block4_norm1_b[i2]*d_block4_norm1_b[i2]);
+    float block4_norm1_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block4_norm1_b_square_lanes[i2 - i2_run] += (d_block4_norm1_b[i2]*d_block4_norm1_b[i2]);
+        }
     }
+    const float block4_norm1_b_square_at = gw_total(block4_norm1_b_square_lanes, 64);
     block4_norm1_b_square[0] = block4_norm1_b_square_at;
 }
 
@@ -9677,12 +9990,15 @@ static void compute_block4_norm1_b_square(
 static void compute_block4_attention_q_W_square(
     const float *restrict d_block4_attention_q_W, float *restrict block4_attention_q_W_square)
 {
-    float block4_attention_q_W_square_at = 0.0f;
+    float block4_attention_q_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block4_attention_q_W_square_at += (d_block4_attention_q_W[k*128 + j]*d_block4_attention_q_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block4_attention_q_W_square_lanes[j - j_run] += (d_block4_attention_q_W[k*128 + j]*d_block4_attention_q_W[k*128 + j]);
+            }
         }
     }
+    const float block4_attention_q_W_square_at = gw_total(block4_attention_q_W_square_lanes, 64);
     block4_attention_q_W_square[0] = block4_attention_q_W_square_at;
 }
 
@@ -9691,10 +10007,13 @@ static void compute_block4_attention_q_W_square(
 static void compute_block4_attention_q_b_square(
     const float *restrict d_block4_attention_q_b, float *restrict block4_attention_q_b_square)
 {
-    float block4_attention_q_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block4_attention_q_b_square_at += (d_block4_attention_q_b[j]*d_block4_attention_q_b[j]);
+    float block4_attention_q_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block4_attention_q_b_square_lanes[j - j_run] += (d_block4_attention_q_b[j]*d_block4_attention_q_b[j]);
+        }
     }
+    const float block4_attention_q_b_square_at = gw_total(block4_attention_q_b_square_lanes, 64);
     block4_attention_q_b_square[0] = block4_attention_q_b_square_at;
 }
 
@@ -9703,12 +10022,15 @@ static void compute_block4_attention_q_b_square(
 static void compute_block4_attention_k_W_square(
     const float *restrict d_block4_attention_k_W, float *restrict block4_attention_k_W_square)
 {
-    float block4_attention_k_W_square_at = 0.0f;
+    float block4_attention_k_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block4_attention_k_W_square_at += (d_block4_attention_k_W[k*128 + j]*d_block4_attention_k_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block4_attention_k_W_square_lanes[j - j_run] += (d_block4_attention_k_W[k*128 + j]*d_block4_attention_k_W[k*128 + j]);
+            }
         }
     }
+    const float block4_attention_k_W_square_at = gw_total(block4_attention_k_W_square_lanes, 64);
     block4_attention_k_W_square[0] = block4_attention_k_W_square_at;
 }
 
@@ -9717,10 +10039,13 @@ static void compute_block4_attention_k_W_square(
 static void compute_block4_attention_k_b_square(
     const float *restrict d_block4_attention_k_b, float *restrict block4_attention_k_b_square)
 {
-    float block4_attention_k_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block4_attention_k_b_square_at += (d_block4_attention_k_b[j]*d_block4_attention_k_b[j]);
+    float block4_attention_k_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block4_attention_k_b_square_lanes[j - j_run] += (d_block4_attention_k_b[j]*d_block4_attention_k_b[j]);
+        }
     }
+    const float block4_attention_k_b_square_at = gw_total(block4_attention_k_b_square_lanes, 64);
     block4_attention_k_b_square[0] = block4_attention_k_b_square_at;
 }
 
@@ -9729,12 +10054,15 @@ static void compute_block4_attention_k_b_square(
 static void compute_block4_attention_v_W_square(
     const float *restrict d_block4_attention_v_W, float *restrict block4_attention_v_W_square)
 {
-    float block4_attention_v_W_square_at = 0.0f;
+    float block4_attention_v_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block4_attention_v_W_square_at += (d_block4_attention_v_W[k*128 + j]*d_block4_attention_v_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block4_attention_v_W_square_lanes[j - j_run] += (d_block4_attention_v_W[k*128 + j]*d_block4_attention_v_W[k*128 + j]);
+            }
         }
     }
+    const float block4_attention_v_W_square_at = gw_total(block4_attention_v_W_square_lanes, 64);
     block4_attention_v_W_square[0] = block4_attention_v_W_square_at;
 }
 
@@ -9743,10 +10071,13 @@ static void compute_block4_attention_v_W_square(
 static void compute_block4_attention_v_b_square(
     const float *restrict d_block4_attention_v_b, float *restrict block4_attention_v_b_square)
 {
-    float block4_attention_v_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block4_attention_v_b_square_at += (d_block4_attention_v_b[j]*d_block4_attention_v_b[j]);
+    float block4_attention_v_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block4_attention_v_b_square_lanes[j - j_run] += (d_block4_attention_v_b[j]*d_block4_attention_v_b[j]);
+        }
     }
+    const float block4_attention_v_b_square_at = gw_total(block4_attention_v_b_square_lanes, 64);
     block4_attention_v_b_square[0] = block4_attention_v_b_square_at;
 }
 
@@ -9755,12 +10086,15 @@ static void compute_block4_attention_v_b_square(
 static void compute_block4_attention_out_W_square(
     const float *restrict d_block4_attention_out_W, float *restrict block4_attention_out_W_square)
 {
-    float block4_attention_out_W_square_at = 0.0f;
+    float block4_attention_out_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block4_attention_out_W_square_at += (d_block4_attention_out_W[k*128 + j]*d_block4_attention_out_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block4_attention_out_W_square_lanes[j - j_run] += (d_block4_attention_out_W[k*128 + j]*d_block4_attention_out_W[k*128 + j]);
+            }
         }
     }
+    const float block4_attention_out_W_square_at = gw_total(block4_attention_out_W_square_lanes, 64);
     block4_attention_out_W_square[0] = block4_attention_out_W_square_at;
 }
 
@@ -9769,10 +10103,13 @@ static void compute_block4_attention_out_W_square(
 static void compute_block4_attention_out_b_square(
     const float *restrict d_block4_attention_out_b, float *restrict block4_attention_out_b_square)
 {
-    float block4_attention_out_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block4_attention_out_b_square_at += (d_block4_attention_out_b[j]*d_block4_attention_out_b[j]);
+    float block4_attention_out_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block4_attention_out_b_square_lanes[j - j_run] += (d_block4_attention_out_b[j]*d_block4_attention_out_b[j]);
+        }
     }
+    const float block4_attention_out_b_square_at = gw_total(block4_attention_out_b_square_lanes, 64);
     block4_attention_out_b_square[0] = block4_attention_out_b_square_at;
 }
 
@@ -9780,10 +10117,13 @@ static void compute_block4_attention_out_b_square(
 static void compute_block4_norm2_W_square(
     const float *restrict d_block4_norm2_W, float *restrict block4_norm2_W_square)
 {
-    float block4_norm2_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block4_norm2_W_square_at += (d_block4_norm2_W[i2]*d_block4_norm2_W[i2]);
+    float block4_norm2_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block4_norm2_W_square_lanes[i2 - i2_run] += (d_block4_norm2_W[i2]*d_block4_norm2_W[i2]);
+        }
     }
+    const float block4_norm2_W_square_at = gw_total(block4_norm2_W_square_lanes, 64);
     block4_norm2_W_square[0] = block4_norm2_W_square_at;
 }
 
@@ -9791,10 +10131,13 @@ static void compute_block4_norm2_W_square(
 static void compute_block4_norm2_b_square(
     const float *restrict d_block4_norm2_b, float *restrict block4_norm2_b_square)
 {
-    float block4_norm2_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        block4_norm2_b_square_at += (d_block4_norm2_b[i2]*d_block4_norm2_b[i2]);
+    float block4_norm2_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            block4_norm2_b_square_lanes[i2 - i2_run] += (d_block4_norm2_b[i2]*d_block4_norm2_b[i2]);
+        }
     }
+    const float block4_norm2_b_square_at = gw_total(block4_norm2_b_square_lanes, 64);
     block4_norm2_b_square[0] = block4_norm2_b_square_at;
 }
 
@@ -9803,12 +10146,15 @@ static void compute_block4_norm2_b_square(
 static void compute_block4_up_W_square(
     const float *restrict d_block4_up_W, float *restrict block4_up_W_square)
 {
-    float block4_up_W_square_at = 0.0f;
+    float block4_up_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 512; j++) {
-            block4_up_W_square_at += (d_block4_up_W[k*512 + j]*d_block4_up_W[k*512 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block4_up_W_square_lanes[j - j_run] += (d_block4_up_W[k*512 + j]*d_block4_up_W[k*512 + j]);
+            }
         }
     }
+    const float block4_up_W_square_at = gw_total(block4_up_W_square_lanes, 64);
     block4_up_W_square[0] = block4_up_W_square_at;
 }
 
@@ -9816,10 +10162,13 @@ static void compute_block4_up_W_square(
 static void compute_block4_up_b_square(
     const float *restrict d_block4_up_b, float *restrict block4_up_b_square)
 {
-    float block4_up_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 512; j++) {
-        block4_up_b_square_at += (d_block4_up_b[j]*d_block4_up_b[j]);
+    float block4_up_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 512; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block4_up_b_square_lanes[j - j_run] += (d_block4_up_b[j]*d_block4_up_b[j]);
+        }
     }
+    const float block4_up_b_square_at = gw_total(block4_up_b_square_lanes, 64);
     block4_up_b_square[0] = block4_up_b_square_at;
 }
 
@@ -9828,12 +10177,15 @@ static void compute_block4_up_b_square(
 static void compute_block4_down_W_square(
     const float *restrict d_block4_down_W, float *restrict block4_down_W_square)
 {
-    float block4_down_W_square_at = 0.0f;
+    float block4_down_W_square_lanes[64] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
-        for (ptrdiff_t j = 0; j < 128; j++) {
-            block4_down_W_square_at += (d_block4_down_W[k*128 + j]*d_block4_down_W[k*128 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+            for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+                block4_down_W_square_lanes[j - j_run] += (d_block4_down_W[k*128 + j]*d_block4_down_W[k*128 + j]);
+            }
         }
     }
+    const float block4_down_W_square_at = gw_total(block4_down_W_square_lanes, 64);
     block4_down_W_square[0] = block4_down_W_square_at;
 }
 
@@ -9841,30 +10193,39 @@ static void compute_block4_down_W_square(
 static void compute_block4_down_b_square(
     const float *restrict d_block4_down_b, float *restrict block4_down_b_square)
 {
-    float block4_down_b_square_at = 0.0f;
-    for (ptrdiff_t j = 0; j < 128; j++) {
-        block4_down_b_square_at += (d_block4_down_b[j]*d_block4_down_b[j]);
+    float block4_down_b_square_lanes[64] = {0};
+    for (ptrdiff_t j_run = 0; j_run < 128; j_run += 64) {
+        for (ptrdiff_t j = j_run; j < j_run + 64; j++) {
+            block4_down_b_square_lanes[j - j_run] += (d_block4_down_b[j]*d_block4_down_b[j]);
+        }
     }
+    const float block4_down_b_square_at = gw_total(block4_down_b_square_lanes, 64);
     block4_down_b_square[0] = block4_down_b_square_at;
 }
 
 /* norm.W_square = sum over i2 < 128 of d_norm.W[i2]**2    for the norm */
 static void compute_norm_W_square(const float *restrict d_norm_W, float *restrict norm_W_square)
 {
-    float norm_W_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        norm_W_square_at += (d_norm_W[i2]*d_norm_W[i2]);
+    float norm_W_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            norm_W_square_lanes[i2 - i2_run] += (d_norm_W[i2]*d_norm_W[i2]);
+        }
     }
+    const float norm_W_square_at = gw_total(norm_W_square_lanes, 64);
     norm_W_square[0] = norm_W_square_at;
 }
 
 /* norm.b_square = sum over i2 < 128 of d_norm.b[i2]**2    for the norm */
 static void compute_norm_b_square(const float *restrict d_norm_b, float *restrict norm_b_square)
 {
-    float norm_b_square_at = 0.0f;
-    for (ptrdiff_t i2 = 0; i2 < 128; i2++) {
-        norm_b_square_at += (d_norm_b[i2]*d_norm_b[i2]);
+    float norm_b_square_lanes[64] = {0};
+    for (ptrdiff_t i2_run = 0; i2_run < 128; i2_run += 64) {
+        for (ptrdiff_t i2 = i2_run; i2 < i2_run + 64; i2++) {
+            norm_b_square_lanes[i2 - i2_run] += (d_norm_b[i2]*d_norm_b[i2]);
+        }
     }
+    const float norm_b_square_at = gw_total(norm_b_square_lanes, 64);
     norm_b_square[0] = norm_b_square_at;
 }
 
@@ -9942,12 +10303,15 @@ static void compute_head_W_square(
     const float *restrict norm_b_square, const float *restrict position_square,
     const float *restrict token_W_square, float clip_norm, float *restrict gradient_scale)
 {
-    float head_W_square = 0.0f;
+    float head_W_square_lanes[48] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
-        for (ptrdiff_t j = 0; j < 96; j++) {
-            head_W_square += (d_head_W[k*96 + j]*d_head_W[k*96 + j]);
+        for (ptrdiff_t j_run = 0; j_run < 96; j_run += 48) {
+            for (ptrdiff_t j = j_run; j < j_run + 48; j++) {
+                head_W_square_lanes[j - j_run] += (d_head_W[k*96 + j]*d_head_W[k*96 + j]);
+            }
         }
     }
+    const float head_W_square = gw_total(head_W_square_lanes, 48);
     const float gradient_norm = sqrtf(head_W_square + block1_attention_k_W_square[0] + block1_attention_k_b_square[0] + block1_attention_out_W_square[0] + block1_attention_out_b_square[0] + block1_attention_q_W_square[0] + block1_attention_q_b_square[0] + block1_attention_v_W_square[0] + block1_attention_v_b_square[0] + block1_down_W_square[0] + block1_down_b_square[0] + block1_norm1_W_square[0] + block1_norm1_b_square[0] + block1_norm2_W_square[0] + block1_norm2_b_square[0] + block1_up_W_square[0] + block1_up_b_square[0] + block2_attention_k_W_square[0] + block2_attention_k_b_square[0] + block2_attention_out_W_square[0] + block2_attention_out_b_square[0] + block2_attention_q_W_square[0] + block2_attention_q_b_square[0] + block2_attention_v_W_square[0] + block2_attention_v_b_square[0] + block2_down_W_square[0] + block2_down_b_square[0] + block2_norm1_W_square[0] + block2_norm1_b_square[0] + block2_norm2_W_square[0] + block2_norm2_b_square[0] + block2_up_W_square[0] + block2_up_b_square[0] + block3_attention_k_W_square[0] + block3_attention_k_b_square[0] + block3_attention_out_W_square[0] + block3_attention_out_b_square[0] + block3_attention_q_W_square[0] + block3_attention_q_b_square[0] + block3_attention_v_W_square[0] + block3_attention_v_b_square[0] + block3_down_W_square[0] + block3_down_b_square[0] + block3_norm1_W_square[0] + block3_norm1_b_square[0] + block3_norm2_W_square[0] + block3_norm2_b_square[0] + block3_up_W_square[0] + block3_up_b_square[0] + block4_attention_k_W_square[0] + block4_attention_k_b_square[0] + block4_attention_out_W_square[0] + block4_attention_out_b_square[0] + block4_attention_q_W_square[0] + block4_attention_q_b_square[0] + block4_attention_v_W_square[0] + block4_attention_v_b_square[0] + block4_down_W_square[0] + block4_down_b_square[0] + block4_norm1_W_square[0] + block4_norm1_b_square[0] + block4_norm2_W_square[0] + block4_norm2_b_square[0] + block4_up_W_square[0] + block4_up_b_square[0] + norm_W_square[0] + norm_b_square[0] + position_square[0] + token_W_square[0]);
     const float gradient_scale_at = (clip_norm/(1e-06f + gradient_norm) < 1.0f ? clip_norm/(1e-06f + gradient_norm) : 1.0f);
     gradient_scale[0] = gradient_scale_at;
@@ -11853,7 +12217,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "8161fe3415adb3938a6b200b07b685a1";
+    return "7cff0a369fa4680801d6dede20ffd2f2";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -12593,97 +12957,97 @@ int small_gpt_forward(
             return SMALL_GPT_BAD_INDEX;
         }
     }
-    /* Temporaries: 4194304 bytes, 39002112 saved by reuse. */
+    /* Temporaries: 3670016 bytes, 39526400 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_norm1 = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block1_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const block1_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
+    float *const block1_attention_joined = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block1_norm2_mean = (float *)(void *)(base + 0); /* [rows][64] */
     float *const h = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const block2_norm1 = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block2_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const block2_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
+    float *const block2_attention_joined = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block2_norm2_mean = (float *)(void *)(base + 0); /* [rows][64] */
     float *const h_2 = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const block3_norm1 = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block3_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const block3_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
+    float *const block3_attention_joined = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block3_norm2_mean = (float *)(void *)(base + 0); /* [rows][64] */
     float *const h_3 = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const block4_norm1 = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block4_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const block4_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
+    float *const block4_attention_joined = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block4_norm2_mean = (float *)(void *)(base + 0); /* [rows][64] */
     float *const h_4 = (float *)(void *)(base + 0); /* [rows][64][512] */
-    float *const norm = (float *)(void *)(base + 0); /* [rows][64][128] */
+    float *const norm_mean = (float *)(void *)(base + 0); /* [rows][64] */
     float *const block1_norm2_var = (float *)(void *)(base + 4096); /* [rows][64] */
     float *const block2_norm2_var = (float *)(void *)(base + 4096); /* [rows][64] */
     float *const block3_norm2_var = (float *)(void *)(base + 4096); /* [rows][64] */
     float *const block4_norm2_var = (float *)(void *)(base + 4096); /* [rows][64] */
+    float *const norm_var = (float *)(void *)(base + 4096); /* [rows][64] */
     float *const block1_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block1_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block1_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block2_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block2_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block2_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block3_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block3_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block3_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const block4_norm1_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block4_attention_q = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const block4_attention_joined = (float *)(void *)(base + 524288); /* [rows][64][128] */
-    float *const norm_mean = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const block1_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const block2_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const block3_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const block4_norm1_var = (float *)(void *)(base + 528384); /* [rows][64] */
-    float *const norm_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const block1_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
-    float *const block1_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
+    float *const block1_attention_v_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const block2_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
-    float *const block2_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
+    float *const block2_attention_v_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const block3_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
-    float *const block3_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
+    float *const block3_attention_v_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const block4_attention_k = (float *)(void *)(base + 1048576); /* [rows][64][128] */
-    float *const block4_attention_mixed_weights = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
+    float *const block4_attention_v_heads = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const block1_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 1572864); /* [rows][4][64] */
+    float *const block1_attention_mixed = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
     float *const block2_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 1572864); /* [rows][4][64] */
+    float *const block2_attention_mixed = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
     float *const block3_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 1572864); /* [rows][4][64] */
+    float *const block3_attention_mixed = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
     float *const block4_attention_v = (float *)(void *)(base + 1572864); /* [rows][64][128] */
+    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 1572864); /* [rows][4][64] */
+    float *const block4_attention_mixed = (float *)(void *)(base + 1572864); /* [rows][4][64][32] */
+    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 1589248); /* [rows][4][64] */
+    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 1589248); /* [rows][4][64] */
+    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 1589248); /* [rows][4][64] */
+    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 1589248); /* [rows][4][64] */
     float *const x = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block1_norm2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block2_norm2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add_2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block3_norm2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add_3 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block4_norm2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add_4 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
     float *const block1_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
-    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
-    float *const x_2 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
+    float *const block1_norm2 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
     float *const block2_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
-    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
-    float *const x_3 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
+    float *const block2_norm2 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
     float *const block3_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
-    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
-    float *const x_4 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
+    float *const block3_norm2 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
     float *const block4_attention_q_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
-    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 2621440); /* [rows][4][64] */
-    float *const x_5 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
-    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 2637824); /* [rows][4][64] */
+    float *const block4_norm2 = (float *)(void *)(base + 2621440); /* [rows][64][128] */
     float *const block1_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
     float *const block2_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
     float *const block3_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
     float *const block4_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
-    float *const block1_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
-    float *const block2_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
-    float *const block3_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
-    float *const block4_attention_v_heads = (float *)(void *)(base + 3670016); /* [rows][4][64][32] */
-    float *const gw_right_panel = (float *)(void *)(base + 4194304); /* [4096] */
+    float *const block1_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
+    float *const x_2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const add = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const block2_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
+    float *const x_3 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const add_2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const block3_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
+    float *const x_4 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const add_3 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const block4_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
+    float *const x_5 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const add_4 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const norm = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const gw_right_panel = (float *)(void *)(base + 3670016); /* [4096] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean(rows, x, block1_norm1_mean, block1_norm1_var);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -12695,14 +13059,14 @@ int small_gpt_forward(
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
-    compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
+    compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
     compute_block1_attention_joined(rows, block1_attention_mixed, block1_attention_joined);
-    compute_block1_attention_out(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
+    compute_block1_attention_out(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x);
     compute_block1_norm2_mean(rows, x_2, block1_norm2_mean, block1_norm2_var);
     compute_block1_norm2(rows, block1_norm2_var, block1_norm2_mean, x_2, params->block1_norm2_W, params->block1_norm2_b, block1_norm2);
     compute_block1_up(rows, params->block1_up_W, block1_norm2, params->block1_up_b, h);
-    compute_block1_down(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
+    compute_block1_down(rows, params->block1_down_W, h, params->block1_down_b, x_2);
     compute_block2_norm1_mean(rows, add, block2_norm1_mean, block2_norm1_var);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
@@ -12713,14 +13077,14 @@ int small_gpt_forward(
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
-    compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
+    compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
     compute_block2_attention_joined(rows, block2_attention_mixed, block2_attention_joined);
-    compute_block2_attention_out(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
+    compute_block2_attention_out(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add);
     compute_block2_norm2_mean(rows, x_3, block2_norm2_mean, block2_norm2_var);
     compute_block2_norm2(rows, block2_norm2_var, block2_norm2_mean, x_3, params->block2_norm2_W, params->block2_norm2_b, block2_norm2);
     compute_block2_up(rows, params->block2_up_W, block2_norm2, params->block2_up_b, h_2);
-    compute_block2_down(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
+    compute_block2_down(rows, params->block2_down_W, h_2, params->block2_down_b, x_3);
     compute_block3_norm1_mean(rows, add_2, block3_norm1_mean, block3_norm1_var);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
@@ -12731,14 +13095,14 @@ int small_gpt_forward(
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
-    compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
+    compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
     compute_block3_attention_joined(rows, block3_attention_mixed, block3_attention_joined);
-    compute_block3_attention_out(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
+    compute_block3_attention_out(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2);
     compute_block3_norm2_mean(rows, x_4, block3_norm2_mean, block3_norm2_var);
     compute_block3_norm2(rows, block3_norm2_var, block3_norm2_mean, x_4, params->block3_norm2_W, params->block3_norm2_b, block3_norm2);
     compute_block3_up(rows, params->block3_up_W, block3_norm2, params->block3_up_b, h_3);
-    compute_block3_down(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
+    compute_block3_down(rows, params->block3_down_W, h_3, params->block3_down_b, x_4);
     compute_block4_norm1_mean(rows, add_3, block4_norm1_mean, block4_norm1_var);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
@@ -12749,16 +13113,16 @@ int small_gpt_forward(
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
-    compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
+    compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
     compute_block4_attention_joined(rows, block4_attention_mixed, block4_attention_joined);
-    compute_block4_attention_out(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
+    compute_block4_attention_out(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3);
     compute_block4_norm2_mean(rows, x_5, block4_norm2_mean, block4_norm2_var);
     compute_block4_norm2(rows, block4_norm2_var, block4_norm2_mean, x_5, params->block4_norm2_W, params->block4_norm2_b, block4_norm2);
     compute_block4_up(rows, params->block4_up_W, block4_norm2, params->block4_up_b, h_4);
-    compute_block4_down(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
+    compute_block4_down(rows, params->block4_down_W, h_4, params->block4_down_b, x_5);
     compute_norm_mean(rows, add_4, norm_mean, norm_var);
-    compute_norm(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
+    compute_norm(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b);
     compute_head(rows, params->head_W, norm, logits);
     return SMALL_GPT_OK;
 }
@@ -12782,9 +13146,10 @@ int small_gpt_value_and_grad(
             return SMALL_GPT_BAD_INDEX;
         }
     }
-    /* Temporaries: 44027904 bytes, 55754752 saved by reuse. */
+    /* Temporaries: 39313408 bytes, 60469248 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_attention_q = (float *)(void *)(base + 0); /* [rows][64][128] */
+    float *const block1_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
     float *const block1_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
     float *const block1_up = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const d_block1_norm2 = (float *)(void *)(base + 0); /* [rows][64][128] */
@@ -12801,6 +13166,7 @@ int small_gpt_value_and_grad(
     float *const d_block1_norm2_var = (float *)(void *)(base + 528384); /* [rows][64] */
     float *const d_block1_norm2_mean = (float *)(void *)(base + 532480); /* [rows][64] */
     float *const block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
+    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 1048576); /* [rows][4][64] */
     float *const d_block1_attention_mixed = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const d_block1_attention_mixed_scores_sum = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
     float *const d_block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
@@ -12808,13 +13174,15 @@ int small_gpt_value_and_grad(
     float *const d_block1_attention_q = (float *)(void *)(base + 1048576); /* [rows][64][128] */
     float *const d_block1_norm1_var = (float *)(void *)(base + 1048576); /* [rows][64] */
     float *const d_block1_norm1_mean = (float *)(void *)(base + 1052672); /* [rows][64] */
+    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 1064960); /* [rows][4][64] */
     float *const d_block1_norm1_from_block1_attention_v_sum = (float *)(void *)(base + 1572864); /* [rows][64][128] */
     float *const h = (float *)(void *)(base + 2097152); /* [rows][64][512] */
     float *const d_block1_up = (float *)(void *)(base + 2097152); /* [rows][64][512] */
     float *const d_x_2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
     float *const d_block1_attention_v_heads = (float *)(void *)(base + 2621440); /* [rows][4][64][32] */
-    float *const d_block1_attention_mixed_weights_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
+    float *const d_block1_attention_mixed_weights_sum_sum = (float *)(void *)(base + 3145728); /* [rows][4][64] */
     float *const block2_attention_q = (float *)(void *)(base + 4194304); /* [rows][64][128] */
+    float *const block2_attention_mixed_scores = (float *)(void *)(base + 4194304); /* [rows][4][64][64] */
     float *const block2_attention_mixed = (float *)(void *)(base + 4194304); /* [rows][4][64][32] */
     float *const block2_up = (float *)(void *)(base + 4194304); /* [rows][64][512] */
     float *const d_block2_norm2 = (float *)(void *)(base + 4194304); /* [rows][64][128] */
@@ -12831,6 +13199,7 @@ int small_gpt_value_and_grad(
     float *const d_block2_norm2_var = (float *)(void *)(base + 4722688); /* [rows][64] */
     float *const d_block2_norm2_mean = (float *)(void *)(base + 4726784); /* [rows][64] */
     float *const block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
+    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 5242880); /* [rows][4][64] */
     float *const d_block2_attention_mixed = (float *)(void *)(base + 5242880); /* [rows][4][64][32] */
     float *const d_block2_attention_mixed_scores_sum = (float *)(void *)(base + 5242880); /* [rows][4][64][64] */
     float *const d_block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
@@ -12838,13 +13207,15 @@ int small_gpt_value_and_grad(
     float *const d_block2_attention_q = (float *)(void *)(base + 5242880); /* [rows][64][128] */
     float *const d_block2_norm1_var = (float *)(void *)(base + 5242880); /* [rows][64] */
     float *const d_block2_norm1_mean = (float *)(void *)(base + 5246976); /* [rows][64] */
+    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 5259264); /* [rows][4][64] */
     float *const d_block2_norm1_from_block2_attention_v_sum = (float *)(void *)(base + 5767168); /* [rows][64][128] */
     float *const h_2 = (float *)(void *)(base + 6291456); /* [rows][64][512] */
     float *const d_block2_up = (float *)(void *)(base + 6291456); /* [rows][64][512] */
     float *const d_x_3 = (float *)(void *)(base + 6291456); /* [rows][64][128] */
     float *const d_block2_attention_v_heads = (float *)(void *)(base + 6815744); /* [rows][4][64][32] */
-    float *const d_block2_attention_mixed_weights_sum = (float *)(void *)(base + 7340032); /* [rows][4][64] */
+    float *const d_block2_attention_mixed_weights_sum_sum = (float *)(void *)(base + 7340032); /* [rows][4][64] */
     float *const block3_attention_q = (float *)(void *)(base + 8388608); /* [rows][64][128] */
+    float *const block3_attention_mixed_scores = (float *)(void *)(base + 8388608); /* [rows][4][64][64] */
     float *const block3_attention_mixed = (float *)(void *)(base + 8388608); /* [rows][4][64][32] */
     float *const block3_up = (float *)(void *)(base + 8388608); /* [rows][64][512] */
     float *const d_block3_norm2 = (float *)(void *)(base + 8388608); /* [rows][64][128] */
@@ -12861,6 +13232,7 @@ int small_gpt_value_and_grad(
     float *const d_block3_norm2_var = (float *)(void *)(base + 8916992); /* [rows][64] */
     float *const d_block3_norm2_mean = (float *)(void *)(base + 8921088); /* [rows][64] */
     float *const block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
+    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 9437184); /* [rows][4][64] */
     float *const d_block3_attention_mixed = (float *)(void *)(base + 9437184); /* [rows][4][64][32] */
     float *const d_block3_attention_mixed_scores_sum = (float *)(void *)(base + 9437184); /* [rows][4][64][64] */
     float *const d_block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
@@ -12868,13 +13240,15 @@ int small_gpt_value_and_grad(
     float *const d_block3_attention_q = (float *)(void *)(base + 9437184); /* [rows][64][128] */
     float *const d_block3_norm1_var = (float *)(void *)(base + 9437184); /* [rows][64] */
     float *const d_block3_norm1_mean = (float *)(void *)(base + 9441280); /* [rows][64] */
+    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 9453568); /* [rows][4][64] */
     float *const d_block3_norm1_from_block3_attention_v_sum = (float *)(void *)(base + 9961472); /* [rows][64][128] */
     float *const h_3 = (float *)(void *)(base + 10485760); /* [rows][64][512] */
     float *const d_block3_up = (float *)(void *)(base + 10485760); /* [rows][64][512] */
     float *const d_x_4 = (float *)(void *)(base + 10485760); /* [rows][64][128] */
     float *const d_block3_attention_v_heads = (float *)(void *)(base + 11010048); /* [rows][4][64][32] */
-    float *const d_block3_attention_mixed_weights_sum = (float *)(void *)(base + 11534336); /* [rows][4][64] */
+    float *const d_block3_attention_mixed_weights_sum_sum = (float *)(void *)(base + 11534336); /* [rows][4][64] */
     float *const block4_attention_q = (float *)(void *)(base + 12582912); /* [rows][64][128] */
+    float *const block4_attention_mixed_scores = (float *)(void *)(base + 12582912); /* [rows][4][64][64] */
     float *const block4_attention_mixed = (float *)(void *)(base + 12582912); /* [rows][4][64][32] */
     float *const block4_up = (float *)(void *)(base + 12582912); /* [rows][64][512] */
     float *const d_block4_norm2 = (float *)(void *)(base + 12582912); /* [rows][64][128] */
@@ -12891,6 +13265,7 @@ int small_gpt_value_and_grad(
     float *const d_block4_norm2_var = (float *)(void *)(base + 13111296); /* [rows][64] */
     float *const d_block4_norm2_mean = (float *)(void *)(base + 13115392); /* [rows][64] */
     float *const block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
+    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 13631488); /* [rows][4][64] */
     float *const d_block4_attention_mixed = (float *)(void *)(base + 13631488); /* [rows][4][64][32] */
     float *const d_block4_attention_mixed_scores_sum = (float *)(void *)(base + 13631488); /* [rows][4][64][64] */
     float *const d_block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
@@ -12898,100 +13273,89 @@ int small_gpt_value_and_grad(
     float *const d_block4_attention_q = (float *)(void *)(base + 13631488); /* [rows][64][128] */
     float *const d_block4_norm1_var = (float *)(void *)(base + 13631488); /* [rows][64] */
     float *const d_block4_norm1_mean = (float *)(void *)(base + 13635584); /* [rows][64] */
+    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 13647872); /* [rows][4][64] */
     float *const d_block4_norm1_from_block4_attention_v_sum = (float *)(void *)(base + 14155776); /* [rows][64][128] */
     float *const h_4 = (float *)(void *)(base + 14680064); /* [rows][64][512] */
     float *const d_block4_up = (float *)(void *)(base + 14680064); /* [rows][64][512] */
     float *const d_x_5 = (float *)(void *)(base + 14680064); /* [rows][64][128] */
     float *const d_block4_attention_v_heads = (float *)(void *)(base + 15204352); /* [rows][4][64][32] */
-    float *const d_block4_attention_mixed_weights_sum = (float *)(void *)(base + 15728640); /* [rows][4][64] */
-    float *const block1_attention_mixed_scores = (float *)(void *)(base + 16777216); /* [rows][4][64][64] */
-    float *const block1_attention_mixed_weights = (float *)(void *)(base + 17825792); /* [rows][4][64][64] */
-    float *const block2_attention_mixed_scores = (float *)(void *)(base + 18874368); /* [rows][4][64][64] */
-    float *const block2_attention_mixed_weights = (float *)(void *)(base + 19922944); /* [rows][4][64][64] */
-    float *const block3_attention_mixed_scores = (float *)(void *)(base + 20971520); /* [rows][4][64][64] */
-    float *const block3_attention_mixed_weights = (float *)(void *)(base + 22020096); /* [rows][4][64][64] */
-    float *const block4_attention_mixed_scores = (float *)(void *)(base + 23068672); /* [rows][4][64][64] */
-    float *const block4_attention_mixed_weights = (float *)(void *)(base + 24117248); /* [rows][4][64][64] */
-    float *const x = (float *)(void *)(base + 25165824); /* [rows][64][128] */
-    float *const block1_norm1 = (float *)(void *)(base + 25690112); /* [rows][64][128] */
-    float *const block1_attention_q_heads = (float *)(void *)(base + 26214400); /* [rows][4][64][32] */
-    float *const block1_attention_k_heads = (float *)(void *)(base + 26738688); /* [rows][4][64][32] */
-    float *const block1_attention_v_heads = (float *)(void *)(base + 27262976); /* [rows][4][64][32] */
-    float *const block1_attention_joined = (float *)(void *)(base + 27787264); /* [rows][64][128] */
-    float *const x_2 = (float *)(void *)(base + 28311552); /* [rows][64][128] */
-    float *const block1_norm2 = (float *)(void *)(base + 28835840); /* [rows][64][128] */
-    float *const add = (float *)(void *)(base + 29360128); /* [rows][64][128] */
-    float *const block2_norm1 = (float *)(void *)(base + 29884416); /* [rows][64][128] */
-    float *const block2_attention_q_heads = (float *)(void *)(base + 30408704); /* [rows][4][64][32] */
-    float *const block2_attention_k_heads = (float *)(void *)(base + 30932992); /* [rows][4][64][32] */
-    float *const block2_attention_v_heads = (float *)(void *)(base + 31457280); /* [rows][4][64][32] */
-    float *const block2_attention_joined = (float *)(void *)(base + 31981568); /* [rows][64][128] */
-    float *const x_3 = (float *)(void *)(base + 32505856); /* [rows][64][128] */
-    float *const block2_norm2 = (float *)(void *)(base + 33030144); /* [rows][64][128] */
-    float *const add_2 = (float *)(void *)(base + 33554432); /* [rows][64][128] */
-    float *const block3_norm1 = (float *)(void *)(base + 34078720); /* [rows][64][128] */
-    float *const block3_attention_q_heads = (float *)(void *)(base + 34603008); /* [rows][4][64][32] */
-    float *const block3_attention_k_heads = (float *)(void *)(base + 35127296); /* [rows][4][64][32] */
-    float *const block3_attention_v_heads = (float *)(void *)(base + 35651584); /* [rows][4][64][32] */
-    float *const block3_attention_joined = (float *)(void *)(base + 36175872); /* [rows][64][128] */
-    float *const x_4 = (float *)(void *)(base + 36700160); /* [rows][64][128] */
-    float *const block3_norm2 = (float *)(void *)(base + 37224448); /* [rows][64][128] */
-    float *const add_3 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
-    float *const block4_norm1 = (float *)(void *)(base + 38273024); /* [rows][64][128] */
-    float *const block4_attention_q_heads = (float *)(void *)(base + 38797312); /* [rows][4][64][32] */
-    float *const block4_attention_k_heads = (float *)(void *)(base + 39321600); /* [rows][4][64][32] */
-    float *const block4_attention_v_heads = (float *)(void *)(base + 39845888); /* [rows][4][64][32] */
-    float *const block4_attention_joined = (float *)(void *)(base + 40370176); /* [rows][64][128] */
-    float *const x_5 = (float *)(void *)(base + 40894464); /* [rows][64][128] */
-    float *const block4_norm2 = (float *)(void *)(base + 41418752); /* [rows][64][128] */
-    float *const add_4 = (float *)(void *)(base + 41943040); /* [rows][64][128] */
-    float *const norm = (float *)(void *)(base + 42467328); /* [rows][64][128] */
-    float *const d_norm = (float *)(void *)(base + 42467328); /* [rows][64][128] */
-    float *const head = (float *)(void *)(base + 42991616); /* [rows][64][96] */
-    float *const d_norm_mean_from_norm_var = (float *)(void *)(base + 42991616); /* [rows][64] */
-    float *const d_add_4 = (float *)(void *)(base + 42991616); /* [rows][64][128] */
-    float *const cross_entropy_sum = (float *)(void *)(base + 43384832); /* [rows][64] */
-    float *const d_head = (float *)(void *)(base + 43384832); /* [rows][64][96] */
-    float *const d_norm_var = (float *)(void *)(base + 43515904); /* [rows][64] */
-    float *const d_norm_mean = (float *)(void *)(base + 43520000); /* [rows][64] */
-    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 43778048); /* [rows][4][64] */
-    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 43794432); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 43810816); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 43827200); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 43843584); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 43859968); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 43876352); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 43892736); /* [rows][4][64] */
-    float *const block1_norm1_mean = (float *)(void *)(base + 43909120); /* [rows][64] */
-    float *const block1_norm1_var = (float *)(void *)(base + 43913216); /* [rows][64] */
-    float *const d_block1_norm1_mean_from_block1_norm1_var_sum = (float *)(void *)(base + 43917312); /* [rows][64] */
-    float *const block1_norm2_mean = (float *)(void *)(base + 43921408); /* [rows][64] */
-    float *const block1_norm2_var = (float *)(void *)(base + 43925504); /* [rows][64] */
-    float *const d_block1_norm2_mean_from_block1_norm2_var_sum = (float *)(void *)(base + 43929600); /* [rows][64] */
-    float *const block2_norm1_mean = (float *)(void *)(base + 43933696); /* [rows][64] */
-    float *const block2_norm1_var = (float *)(void *)(base + 43937792); /* [rows][64] */
-    float *const d_block2_norm1_mean_from_block2_norm1_var_sum = (float *)(void *)(base + 43941888); /* [rows][64] */
-    float *const block2_norm2_mean = (float *)(void *)(base + 43945984); /* [rows][64] */
-    float *const block2_norm2_var = (float *)(void *)(base + 43950080); /* [rows][64] */
-    float *const d_block2_norm2_mean_from_block2_norm2_var_sum = (float *)(void *)(base + 43954176); /* [rows][64] */
-    float *const block3_norm1_mean = (float *)(void *)(base + 43958272); /* [rows][64] */
-    float *const block3_norm1_var = (float *)(void *)(base + 43962368); /* [rows][64] */
-    float *const d_block3_norm1_mean_from_block3_norm1_var_sum = (float *)(void *)(base + 43966464); /* [rows][64] */
-    float *const block3_norm2_mean = (float *)(void *)(base + 43970560); /* [rows][64] */
-    float *const block3_norm2_var = (float *)(void *)(base + 43974656); /* [rows][64] */
-    float *const d_block3_norm2_mean_from_block3_norm2_var_sum = (float *)(void *)(base + 43978752); /* [rows][64] */
-    float *const block4_norm1_mean = (float *)(void *)(base + 43982848); /* [rows][64] */
-    float *const block4_norm1_var = (float *)(void *)(base + 43986944); /* [rows][64] */
-    float *const d_block4_norm1_mean_from_block4_norm1_var_sum = (float *)(void *)(base + 43991040); /* [rows][64] */
-    float *const block4_norm2_mean = (float *)(void *)(base + 43995136); /* [rows][64] */
-    float *const block4_norm2_var = (float *)(void *)(base + 43999232); /* [rows][64] */
-    float *const d_block4_norm2_mean_from_block4_norm2_var_sum = (float *)(void *)(base + 44003328); /* [rows][64] */
-    float *const d_norm_mean_from_norm_var_sum = (float *)(void *)(base + 44007424); /* [rows][64] */
-    float *const norm_mean = (float *)(void *)(base + 44011520); /* [rows][64] */
-    float *const norm_var = (float *)(void *)(base + 44015616); /* [rows][64] */
-    float *const cross_entropy_sum_max = (float *)(void *)(base + 44019712); /* [rows][64] */
-    float *const d_cross_entropy_sum = (float *)(void *)(base + 44023808); /* [rows][64] */
-    float *const gw_right_panel = (float *)(void *)(base + 44027904); /* [65536] */
+    float *const d_block4_attention_mixed_weights_sum_sum = (float *)(void *)(base + 15728640); /* [rows][4][64] */
+    float *const block1_attention_mixed_weights = (float *)(void *)(base + 16777216); /* [rows][4][64][64] */
+    float *const block2_attention_mixed_weights = (float *)(void *)(base + 17825792); /* [rows][4][64][64] */
+    float *const block3_attention_mixed_weights = (float *)(void *)(base + 18874368); /* [rows][4][64][64] */
+    float *const block4_attention_mixed_weights = (float *)(void *)(base + 19922944); /* [rows][4][64][64] */
+    float *const x = (float *)(void *)(base + 20971520); /* [rows][64][128] */
+    float *const block1_norm1 = (float *)(void *)(base + 21495808); /* [rows][64][128] */
+    float *const block1_attention_q_heads = (float *)(void *)(base + 22020096); /* [rows][4][64][32] */
+    float *const block1_attention_k_heads = (float *)(void *)(base + 22544384); /* [rows][4][64][32] */
+    float *const block1_attention_v_heads = (float *)(void *)(base + 23068672); /* [rows][4][64][32] */
+    float *const block1_attention_joined = (float *)(void *)(base + 23592960); /* [rows][64][128] */
+    float *const x_2 = (float *)(void *)(base + 24117248); /* [rows][64][128] */
+    float *const block1_norm2 = (float *)(void *)(base + 24641536); /* [rows][64][128] */
+    float *const add = (float *)(void *)(base + 25165824); /* [rows][64][128] */
+    float *const block2_norm1 = (float *)(void *)(base + 25690112); /* [rows][64][128] */
+    float *const block2_attention_q_heads = (float *)(void *)(base + 26214400); /* [rows][4][64][32] */
+    float *const block2_attention_k_heads = (float *)(void *)(base + 26738688); /* [rows][4][64][32] */
+    float *const block2_attention_v_heads = (float *)(void *)(base + 27262976); /* [rows][4][64][32] */
+    float *const block2_attention_joined = (float *)(void *)(base + 27787264); /* [rows][64][128] */
+    float *const x_3 = (float *)(void *)(base + 28311552); /* [rows][64][128] */
+    float *const block2_norm2 = (float *)(void *)(base + 28835840); /* [rows][64][128] */
+    float *const add_2 = (float *)(void *)(base + 29360128); /* [rows][64][128] */
+    float *const block3_norm1 = (float *)(void *)(base + 29884416); /* [rows][64][128] */
+    float *const block3_attention_q_heads = (float *)(void *)(base + 30408704); /* [rows][4][64][32] */
+    float *const block3_attention_k_heads = (float *)(void *)(base + 30932992); /* [rows][4][64][32] */
+    float *const block3_attention_v_heads = (float *)(void *)(base + 31457280); /* [rows][4][64][32] */
+    float *const block3_attention_joined = (float *)(void *)(base + 31981568); /* [rows][64][128] */
+    float *const x_4 = (float *)(void *)(base + 32505856); /* [rows][64][128] */
+    float *const block3_norm2 = (float *)(void *)(base + 33030144); /* [rows][64][128] */
+    float *const add_3 = (float *)(void *)(base + 33554432); /* [rows][64][128] */
+    float *const block4_norm1 = (float *)(void *)(base + 34078720); /* [rows][64][128] */
+    float *const block4_attention_q_heads = (float *)(void *)(base + 34603008); /* [rows][4][64][32] */
+    float *const block4_attention_k_heads = (float *)(void *)(base + 35127296); /* [rows][4][64][32] */
+    float *const block4_attention_v_heads = (float *)(void *)(base + 35651584); /* [rows][4][64][32] */
+    float *const block4_attention_joined = (float *)(void *)(base + 36175872); /* [rows][64][128] */
+    float *const x_5 = (float *)(void *)(base + 36700160); /* [rows][64][128] */
+    float *const block4_norm2 = (float *)(void *)(base + 37224448); /* [rows][64][128] */
+    float *const add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
+    float *const norm = (float *)(void *)(base + 38273024); /* [rows][64][128] */
+    float *const d_norm = (float *)(void *)(base + 38273024); /* [rows][64][128] */
+    float *const head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
+    float *const d_norm_mean_from_norm_var = (float *)(void *)(base + 38797312); /* [rows][64] */
+    float *const d_norm_var = (float *)(void *)(base + 38801408); /* [rows][64] */
+    float *const d_norm_mean = (float *)(void *)(base + 38805504); /* [rows][64] */
+    float *const block1_norm1_mean = (float *)(void *)(base + 39190528); /* [rows][64] */
+    float *const block1_norm1_var = (float *)(void *)(base + 39194624); /* [rows][64] */
+    float *const d_block1_norm1_mean_from_block1_norm1_var_sum = (float *)(void *)(base + 39198720); /* [rows][64] */
+    float *const block1_norm2_mean = (float *)(void *)(base + 39202816); /* [rows][64] */
+    float *const block1_norm2_var = (float *)(void *)(base + 39206912); /* [rows][64] */
+    float *const d_block1_norm2_mean_from_block1_norm2_var_sum = (float *)(void *)(base + 39211008); /* [rows][64] */
+    float *const block2_norm1_mean = (float *)(void *)(base + 39215104); /* [rows][64] */
+    float *const block2_norm1_var = (float *)(void *)(base + 39219200); /* [rows][64] */
+    float *const d_block2_norm1_mean_from_block2_norm1_var_sum = (float *)(void *)(base + 39223296); /* [rows][64] */
+    float *const block2_norm2_mean = (float *)(void *)(base + 39227392); /* [rows][64] */
+    float *const block2_norm2_var = (float *)(void *)(base + 39231488); /* [rows][64] */
+    float *const d_block2_norm2_mean_from_block2_norm2_var_sum = (float *)(void *)(base + 39235584); /* [rows][64] */
+    float *const block3_norm1_mean = (float *)(void *)(base + 39239680); /* [rows][64] */
+    float *const block3_norm1_var = (float *)(void *)(base + 39243776); /* [rows][64] */
+    float *const d_block3_norm1_mean_from_block3_norm1_var_sum = (float *)(void *)(base + 39247872); /* [rows][64] */
+    float *const block3_norm2_mean = (float *)(void *)(base + 39251968); /* [rows][64] */
+    float *const block3_norm2_var = (float *)(void *)(base + 39256064); /* [rows][64] */
+    float *const d_block3_norm2_mean_from_block3_norm2_var_sum = (float *)(void *)(base + 39260160); /* [rows][64] */
+    float *const block4_norm1_mean = (float *)(void *)(base + 39264256); /* [rows][64] */
+    float *const block4_norm1_var = (float *)(void *)(base + 39268352); /* [rows][64] */
+    float *const d_block4_norm1_mean_from_block4_norm1_var_sum = (float *)(void *)(base + 39272448); /* [rows][64] */
+    float *const block4_norm2_mean = (float *)(void *)(base + 39276544); /* [rows][64] */
+    float *const block4_norm2_var = (float *)(void *)(base + 39280640); /* [rows][64] */
+    float *const d_block4_norm2_mean_from_block4_norm2_var_sum = (float *)(void *)(base + 39284736); /* [rows][64] */
+    float *const d_norm_mean_from_norm_var_sum = (float *)(void *)(base + 39288832); /* [rows][64] */
+    float *const norm_mean = (float *)(void *)(base + 39292928); /* [rows][64] */
+    float *const norm_var = (float *)(void *)(base + 39297024); /* [rows][64] */
+    float *const cross_entropy_sum = (float *)(void *)(base + 39301120); /* [rows][64] */
+    float *const cross_entropy_sum_max = (float *)(void *)(base + 39305216); /* [rows][64] */
+    float *const d_cross_entropy_sum = (float *)(void *)(base + 39309312); /* [rows][64] */
+    float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
+    float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
+    float *const gw_right_panel = (float *)(void *)(base + 39313408); /* [65536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -13003,14 +13367,14 @@ int small_gpt_value_and_grad(
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
-    compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
+    compute_block1_attention_mixed_weights_2(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
     compute_block1_attention_joined(rows, block1_attention_mixed, block1_attention_joined);
-    compute_block1_attention_out(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
+    compute_block1_attention_out_2(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
     compute_block1_norm2_mean_2(rows, x_2, block1_norm2_mean, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum);
     compute_block1_norm2(rows, block1_norm2_var, block1_norm2_mean, x_2, params->block1_norm2_W, params->block1_norm2_b, block1_norm2);
     compute_block1_up_2(rows, params->block1_up_W, block1_norm2, params->block1_up_b, block1_up, h);
-    compute_block1_down(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
+    compute_block1_down_2(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
     compute_block2_norm1_mean_2(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
@@ -13021,14 +13385,14 @@ int small_gpt_value_and_grad(
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
-    compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
+    compute_block2_attention_mixed_weights_2(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
     compute_block2_attention_joined(rows, block2_attention_mixed, block2_attention_joined);
-    compute_block2_attention_out(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
+    compute_block2_attention_out_2(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
     compute_block2_norm2_mean_2(rows, x_3, block2_norm2_mean, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum);
     compute_block2_norm2(rows, block2_norm2_var, block2_norm2_mean, x_3, params->block2_norm2_W, params->block2_norm2_b, block2_norm2);
     compute_block2_up_2(rows, params->block2_up_W, block2_norm2, params->block2_up_b, block2_up, h_2);
-    compute_block2_down(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
+    compute_block2_down_2(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
     compute_block3_norm1_mean_2(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
@@ -13039,14 +13403,14 @@ int small_gpt_value_and_grad(
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
-    compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
+    compute_block3_attention_mixed_weights_2(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
     compute_block3_attention_joined(rows, block3_attention_mixed, block3_attention_joined);
-    compute_block3_attention_out(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
+    compute_block3_attention_out_2(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
     compute_block3_norm2_mean_2(rows, x_4, block3_norm2_mean, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum);
     compute_block3_norm2(rows, block3_norm2_var, block3_norm2_mean, x_4, params->block3_norm2_W, params->block3_norm2_b, block3_norm2);
     compute_block3_up_2(rows, params->block3_up_W, block3_norm2, params->block3_up_b, block3_up, h_3);
-    compute_block3_down(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
+    compute_block3_down_2(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
     compute_block4_norm1_mean_2(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
@@ -13057,27 +13421,27 @@ int small_gpt_value_and_grad(
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
-    compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
+    compute_block4_attention_mixed_weights_2(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
     compute_block4_attention_joined(rows, block4_attention_mixed, block4_attention_joined);
-    compute_block4_attention_out(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
+    compute_block4_attention_out_2(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
     compute_block4_norm2_mean_2(rows, x_5, block4_norm2_mean, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum);
     compute_block4_norm2(rows, block4_norm2_var, block4_norm2_mean, x_5, params->block4_norm2_W, params->block4_norm2_b, block4_norm2);
     compute_block4_up_2(rows, params->block4_up_W, block4_norm2, params->block4_up_b, block4_up, h_4);
-    compute_block4_down(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
+    compute_block4_down_2(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
     compute_norm_mean_2(rows, add_4, norm_mean, norm_var, d_norm_mean_from_norm_var_sum);
-    compute_norm(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
+    compute_norm_2(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
     compute_head(rows, params->head_W, norm, head);
     compute_cross_entropy_sum(rows, head, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, head, targets, cross_entropy_sum_max, cross_entropy_sum, loss);
-    compute_d_head(rows, d_cross_entropy_sum, cross_entropy_sum_max, head, targets, d_head);
+    compute_d_head(rows, d_cross_entropy_sum, cross_entropy_sum_max, head, targets);
     compute_d_head_W(rows, d_head, norm, grads->head_W);
     compute_d_norm(rows, params->head_W, d_head, d_norm, gw_right_panel);
     compute_d_norm_var(rows, norm_mean, add_4, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var_sum, d_norm_var, d_norm_mean_from_norm_var);
     compute_d_norm_mean_from_norm(rows, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
     compute_d_norm_W(rows, norm_var, norm_mean, add_4, d_norm, grads->norm_W);
     compute_d_norm_b(rows, d_norm, grads->norm_b);
-    compute_d_add_4(rows, d_norm_mean, norm_mean, add_4, d_norm_var, norm_var, params->norm_W, d_norm, d_add_4);
+    compute_d_add_4(rows, d_norm_mean, norm_mean, add_4, d_norm_var, norm_var, params->norm_W, d_norm);
     compute_d_block4_down_b(rows, d_add_4, grads->block4_down_b);
     compute_d_block4_down_W(rows, d_add_4, h_4, grads->block4_down_W);
     compute_d_h_4(rows, params->block4_down_W, d_add_4, block4_up, d_block4_up, gw_right_panel);
@@ -13095,8 +13459,8 @@ int small_gpt_value_and_grad(
     compute_d_block4_attention_mixed(rows, d_block4_attention_joined, d_block4_attention_mixed);
     compute_d_block4_attention_mixed_weights(rows, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_right_panel);
     compute_d_block4_attention_v_heads(rows, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
-    compute_d_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_weights, d_block4_attention_mixed_weights, block4_attention_mixed_weights_sum, d_block4_attention_mixed_weights_sum);
-    compute_d_block4_attention_mixed_scores(rows, d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights, d_block4_attention_mixed_weights, d_block4_attention_mixed_scores_sum);
+    compute_d_block4_attention_mixed_weights_sum_sum(rows, block4_attention_mixed_weights, d_block4_attention_mixed_weights, d_block4_attention_mixed_weights_sum_sum);
+    compute_d_block4_attention_mixed_scores(rows, d_block4_attention_mixed_weights_sum_sum, d_block4_attention_mixed_weights, block4_attention_mixed_weights, d_block4_attention_mixed_scores_sum);
     compute_d_block4_attention_k_heads(rows, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
     compute_d_block4_attention_q_heads(rows, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
     compute_d_block4_attention_v(rows, d_block4_attention_v_heads, d_block4_attention_v);
@@ -13133,8 +13497,8 @@ int small_gpt_value_and_grad(
     compute_d_block3_attention_mixed(rows, d_block3_attention_joined, d_block3_attention_mixed);
     compute_d_block3_attention_mixed_weights(rows, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_right_panel);
     compute_d_block3_attention_v_heads(rows, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
-    compute_d_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_weights, d_block3_attention_mixed_weights, block3_attention_mixed_weights_sum, d_block3_attention_mixed_weights_sum);
-    compute_d_block3_attention_mixed_scores(rows, d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights, d_block3_attention_mixed_weights, d_block3_attention_mixed_scores_sum);
+    compute_d_block3_attention_mixed_weights_sum_sum(rows, block3_attention_mixed_weights, d_block3_attention_mixed_weights, d_block3_attention_mixed_weights_sum_sum);
+    compute_d_block3_attention_mixed_scores(rows, d_block3_attention_mixed_weights_sum_sum, d_block3_attention_mixed_weights, block3_attention_mixed_weights, d_block3_attention_mixed_scores_sum);
     compute_d_block3_attention_k_heads(rows, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
     compute_d_block3_attention_q_heads(rows, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
     compute_d_block3_attention_v(rows, d_block3_attention_v_heads, d_block3_attention_v);
@@ -13171,8 +13535,8 @@ int small_gpt_value_and_grad(
     compute_d_block2_attention_mixed(rows, d_block2_attention_joined, d_block2_attention_mixed);
     compute_d_block2_attention_mixed_weights(rows, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_right_panel);
     compute_d_block2_attention_v_heads(rows, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
-    compute_d_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_weights, d_block2_attention_mixed_weights, block2_attention_mixed_weights_sum, d_block2_attention_mixed_weights_sum);
-    compute_d_block2_attention_mixed_scores(rows, d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights, d_block2_attention_mixed_weights, d_block2_attention_mixed_scores_sum);
+    compute_d_block2_attention_mixed_weights_sum_sum(rows, block2_attention_mixed_weights, d_block2_attention_mixed_weights, d_block2_attention_mixed_weights_sum_sum);
+    compute_d_block2_attention_mixed_scores(rows, d_block2_attention_mixed_weights_sum_sum, d_block2_attention_mixed_weights, block2_attention_mixed_weights, d_block2_attention_mixed_scores_sum);
     compute_d_block2_attention_k_heads(rows, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
     compute_d_block2_attention_q_heads(rows, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
     compute_d_block2_attention_v(rows, d_block2_attention_v_heads, d_block2_attention_v);
@@ -13209,8 +13573,8 @@ int small_gpt_value_and_grad(
     compute_d_block1_attention_mixed(rows, d_block1_attention_joined, d_block1_attention_mixed);
     compute_d_block1_attention_mixed_weights(rows, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_right_panel);
     compute_d_block1_attention_v_heads(rows, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
-    compute_d_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_weights, d_block1_attention_mixed_weights, block1_attention_mixed_weights_sum, d_block1_attention_mixed_weights_sum);
-    compute_d_block1_attention_mixed_scores(rows, d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights, d_block1_attention_mixed_weights, d_block1_attention_mixed_scores_sum);
+    compute_d_block1_attention_mixed_weights_sum_sum(rows, block1_attention_mixed_weights, d_block1_attention_mixed_weights, d_block1_attention_mixed_weights_sum_sum);
+    compute_d_block1_attention_mixed_scores(rows, d_block1_attention_mixed_weights_sum_sum, d_block1_attention_mixed_weights, block1_attention_mixed_weights, d_block1_attention_mixed_scores_sum);
     compute_d_block1_attention_k_heads(rows, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
     compute_d_block1_attention_q_heads(rows, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
     compute_d_block1_attention_v(rows, d_block1_attention_v_heads, d_block1_attention_v);
@@ -13260,9 +13624,10 @@ int small_gpt_train_step(
             return SMALL_GPT_BAD_INDEX;
         }
     }
-    /* Temporaries: 44068864 bytes, 59022784 saved by reuse. */
+    /* Temporaries: 39350272 bytes, 63741376 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_attention_q = (float *)(void *)(base + 0); /* [rows][64][128] */
+    float *const block1_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
     float *const block1_attention_mixed = (float *)(void *)(base + 0); /* [rows][4][64][32] */
     float *const block1_up = (float *)(void *)(base + 0); /* [rows][64][512] */
     float *const d_block1_norm2 = (float *)(void *)(base + 0); /* [rows][64][128] */
@@ -13352,6 +13717,7 @@ int small_gpt_train_step(
     float *const d_block1_norm2_mean = (float *)(void *)(base + 532480); /* [rows][64] */
     float *const d_position = (float *)(void *)(base + 573440); /* [64][128] */
     float *const block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
+    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 1048576); /* [rows][4][64] */
     float *const d_block1_attention_mixed = (float *)(void *)(base + 1048576); /* [rows][4][64][32] */
     float *const d_block1_attention_mixed_scores_sum = (float *)(void *)(base + 1048576); /* [rows][4][64][64] */
     float *const d_block1_attention_v = (float *)(void *)(base + 1048576); /* [rows][64][128] */
@@ -13361,6 +13727,7 @@ int small_gpt_train_step(
     float *const d_block1_norm1_mean = (float *)(void *)(base + 1052672); /* [rows][64] */
     float *const d_block1_norm1_W = (float *)(void *)(base + 1056768); /* [128] */
     float *const d_block1_norm1_b = (float *)(void *)(base + 1057280); /* [128] */
+    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 1064960); /* [rows][4][64] */
     float *const d_block1_norm1_from_block1_attention_v_sum = (float *)(void *)(base + 1572864); /* [rows][64][128] */
     float *const h = (float *)(void *)(base + 2097152); /* [rows][64][512] */
     float *const d_block1_up = (float *)(void *)(base + 2097152); /* [rows][64][512] */
@@ -13373,11 +13740,12 @@ int small_gpt_train_step(
     float *const d_block1_attention_k_b = (float *)(void *)(base + 2818560); /* [128] */
     float *const d_block1_attention_q_b = (float *)(void *)(base + 2819072); /* [128] */
     float *const d_block1_attention_out_W = (float *)(void *)(base + 3145728); /* [128][128] */
-    float *const d_block1_attention_mixed_weights_sum = (float *)(void *)(base + 3211264); /* [rows][4][64] */
+    float *const d_block1_attention_mixed_weights_sum_sum = (float *)(void *)(base + 3211264); /* [rows][4][64] */
     float *const d_block1_norm2_W = (float *)(void *)(base + 3227648); /* [128] */
     float *const d_block1_norm2_b = (float *)(void *)(base + 3228160); /* [128] */
     float *const d_block1_attention_out_b = (float *)(void *)(base + 3228672); /* [128] */
     float *const block2_attention_q = (float *)(void *)(base + 4194304); /* [rows][64][128] */
+    float *const block2_attention_mixed_scores = (float *)(void *)(base + 4194304); /* [rows][4][64][64] */
     float *const block2_attention_mixed = (float *)(void *)(base + 4194304); /* [rows][4][64][32] */
     float *const block2_up = (float *)(void *)(base + 4194304); /* [rows][64][512] */
     float *const d_block2_norm2 = (float *)(void *)(base + 4194304); /* [rows][64][128] */
@@ -13396,6 +13764,7 @@ int small_gpt_train_step(
     float *const d_block2_norm2_mean = (float *)(void *)(base + 4726784); /* [rows][64] */
     float *const d_block1_up_W = (float *)(void *)(base + 4980736); /* [128][512] */
     float *const block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
+    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 5242880); /* [rows][4][64] */
     float *const d_block2_attention_mixed = (float *)(void *)(base + 5242880); /* [rows][4][64][32] */
     float *const d_block2_attention_mixed_scores_sum = (float *)(void *)(base + 5242880); /* [rows][4][64][64] */
     float *const d_block2_attention_v = (float *)(void *)(base + 5242880); /* [rows][64][128] */
@@ -13407,6 +13776,7 @@ int small_gpt_train_step(
     float *const d_block2_norm1_mean = (float *)(void *)(base + 5246976); /* [rows][64] */
     float *const d_block2_norm1_W = (float *)(void *)(base + 5251072); /* [128] */
     float *const d_block2_norm1_b = (float *)(void *)(base + 5251584); /* [128] */
+    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 5259264); /* [rows][4][64] */
     float *const d_block2_norm1_from_block2_attention_v_sum = (float *)(void *)(base + 5767168); /* [rows][64][128] */
     float *const h_2 = (float *)(void *)(base + 6291456); /* [rows][64][512] */
     float *const d_block2_up = (float *)(void *)(base + 6291456); /* [rows][64][512] */
@@ -13419,11 +13789,12 @@ int small_gpt_train_step(
     float *const d_block2_attention_k_b = (float *)(void *)(base + 7012864); /* [128] */
     float *const d_block2_attention_q_b = (float *)(void *)(base + 7013376); /* [128] */
     float *const d_block2_attention_out_W = (float *)(void *)(base + 7340032); /* [128][128] */
-    float *const d_block2_attention_mixed_weights_sum = (float *)(void *)(base + 7405568); /* [rows][4][64] */
+    float *const d_block2_attention_mixed_weights_sum_sum = (float *)(void *)(base + 7405568); /* [rows][4][64] */
     float *const d_block2_norm2_W = (float *)(void *)(base + 7421952); /* [128] */
     float *const d_block2_norm2_b = (float *)(void *)(base + 7422464); /* [128] */
     float *const d_block2_attention_out_b = (float *)(void *)(base + 7422976); /* [128] */
     float *const block3_attention_q = (float *)(void *)(base + 8388608); /* [rows][64][128] */
+    float *const block3_attention_mixed_scores = (float *)(void *)(base + 8388608); /* [rows][4][64][64] */
     float *const block3_attention_mixed = (float *)(void *)(base + 8388608); /* [rows][4][64][32] */
     float *const block3_up = (float *)(void *)(base + 8388608); /* [rows][64][512] */
     float *const d_block3_norm2 = (float *)(void *)(base + 8388608); /* [rows][64][128] */
@@ -13442,6 +13813,7 @@ int small_gpt_train_step(
     float *const d_block3_norm2_mean = (float *)(void *)(base + 8921088); /* [rows][64] */
     float *const d_block2_up_W = (float *)(void *)(base + 9175040); /* [128][512] */
     float *const block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
+    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 9437184); /* [rows][4][64] */
     float *const d_block3_attention_mixed = (float *)(void *)(base + 9437184); /* [rows][4][64][32] */
     float *const d_block3_attention_mixed_scores_sum = (float *)(void *)(base + 9437184); /* [rows][4][64][64] */
     float *const d_block3_attention_v = (float *)(void *)(base + 9437184); /* [rows][64][128] */
@@ -13453,6 +13825,7 @@ int small_gpt_train_step(
     float *const d_block3_norm1_mean = (float *)(void *)(base + 9441280); /* [rows][64] */
     float *const d_block3_norm1_W = (float *)(void *)(base + 9445376); /* [128] */
     float *const d_block3_norm1_b = (float *)(void *)(base + 9445888); /* [128] */
+    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 9453568); /* [rows][4][64] */
     float *const d_block3_norm1_from_block3_attention_v_sum = (float *)(void *)(base + 9961472); /* [rows][64][128] */
     float *const h_3 = (float *)(void *)(base + 10485760); /* [rows][64][512] */
     float *const d_block3_up = (float *)(void *)(base + 10485760); /* [rows][64][512] */
@@ -13465,11 +13838,12 @@ int small_gpt_train_step(
     float *const d_block3_attention_k_b = (float *)(void *)(base + 11207168); /* [128] */
     float *const d_block3_attention_q_b = (float *)(void *)(base + 11207680); /* [128] */
     float *const d_block3_attention_out_W = (float *)(void *)(base + 11534336); /* [128][128] */
-    float *const d_block3_attention_mixed_weights_sum = (float *)(void *)(base + 11599872); /* [rows][4][64] */
+    float *const d_block3_attention_mixed_weights_sum_sum = (float *)(void *)(base + 11599872); /* [rows][4][64] */
     float *const d_block3_norm2_W = (float *)(void *)(base + 11616256); /* [128] */
     float *const d_block3_norm2_b = (float *)(void *)(base + 11616768); /* [128] */
     float *const d_block3_attention_out_b = (float *)(void *)(base + 11617280); /* [128] */
     float *const block4_attention_q = (float *)(void *)(base + 12582912); /* [rows][64][128] */
+    float *const block4_attention_mixed_scores = (float *)(void *)(base + 12582912); /* [rows][4][64][64] */
     float *const block4_attention_mixed = (float *)(void *)(base + 12582912); /* [rows][4][64][32] */
     float *const block4_up = (float *)(void *)(base + 12582912); /* [rows][64][512] */
     float *const d_block4_norm2 = (float *)(void *)(base + 12582912); /* [rows][64][128] */
@@ -13488,6 +13862,7 @@ int small_gpt_train_step(
     float *const d_block4_norm2_mean = (float *)(void *)(base + 13115392); /* [rows][64] */
     float *const d_block3_up_W = (float *)(void *)(base + 13369344); /* [128][512] */
     float *const block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
+    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 13631488); /* [rows][4][64] */
     float *const d_block4_attention_mixed = (float *)(void *)(base + 13631488); /* [rows][4][64][32] */
     float *const d_block4_attention_mixed_scores_sum = (float *)(void *)(base + 13631488); /* [rows][4][64][64] */
     float *const d_block4_attention_v = (float *)(void *)(base + 13631488); /* [rows][64][128] */
@@ -13499,6 +13874,7 @@ int small_gpt_train_step(
     float *const d_block4_norm1_mean = (float *)(void *)(base + 13635584); /* [rows][64] */
     float *const d_block4_norm1_W = (float *)(void *)(base + 13639680); /* [128] */
     float *const d_block4_norm1_b = (float *)(void *)(base + 13640192); /* [128] */
+    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 13647872); /* [rows][4][64] */
     float *const d_block4_norm1_from_block4_attention_v_sum = (float *)(void *)(base + 14155776); /* [rows][64][128] */
     float *const h_4 = (float *)(void *)(base + 14680064); /* [rows][64][512] */
     float *const d_block4_up = (float *)(void *)(base + 14680064); /* [rows][64][512] */
@@ -13511,105 +13887,93 @@ int small_gpt_train_step(
     float *const d_block4_attention_k_b = (float *)(void *)(base + 15401472); /* [128] */
     float *const d_block4_attention_q_b = (float *)(void *)(base + 15401984); /* [128] */
     float *const d_block4_attention_out_W = (float *)(void *)(base + 15728640); /* [128][128] */
-    float *const d_block4_attention_mixed_weights_sum = (float *)(void *)(base + 15794176); /* [rows][4][64] */
+    float *const d_block4_attention_mixed_weights_sum_sum = (float *)(void *)(base + 15794176); /* [rows][4][64] */
     float *const d_block4_norm2_W = (float *)(void *)(base + 15810560); /* [128] */
     float *const d_block4_norm2_b = (float *)(void *)(base + 15811072); /* [128] */
     float *const d_block4_attention_out_b = (float *)(void *)(base + 15811584); /* [128] */
-    float *const block1_attention_mixed_scores = (float *)(void *)(base + 16777216); /* [rows][4][64][64] */
-    float *const block1_attention_mixed_weights = (float *)(void *)(base + 17825792); /* [rows][4][64][64] */
-    float *const block2_attention_mixed_scores = (float *)(void *)(base + 18874368); /* [rows][4][64][64] */
-    float *const block2_attention_mixed_weights = (float *)(void *)(base + 19922944); /* [rows][4][64][64] */
-    float *const block3_attention_mixed_scores = (float *)(void *)(base + 20971520); /* [rows][4][64][64] */
-    float *const block3_attention_mixed_weights = (float *)(void *)(base + 22020096); /* [rows][4][64][64] */
-    float *const block4_attention_mixed_scores = (float *)(void *)(base + 23068672); /* [rows][4][64][64] */
-    float *const block4_attention_mixed_weights = (float *)(void *)(base + 24117248); /* [rows][4][64][64] */
-    float *const x = (float *)(void *)(base + 25165824); /* [rows][64][128] */
-    float *const block1_norm1 = (float *)(void *)(base + 25690112); /* [rows][64][128] */
-    float *const block1_attention_q_heads = (float *)(void *)(base + 26214400); /* [rows][4][64][32] */
-    float *const block1_attention_k_heads = (float *)(void *)(base + 26738688); /* [rows][4][64][32] */
-    float *const block1_attention_v_heads = (float *)(void *)(base + 27262976); /* [rows][4][64][32] */
-    float *const block1_attention_joined = (float *)(void *)(base + 27787264); /* [rows][64][128] */
-    float *const x_2 = (float *)(void *)(base + 28311552); /* [rows][64][128] */
-    float *const block1_norm2 = (float *)(void *)(base + 28835840); /* [rows][64][128] */
-    float *const add = (float *)(void *)(base + 29360128); /* [rows][64][128] */
-    float *const block2_norm1 = (float *)(void *)(base + 29884416); /* [rows][64][128] */
-    float *const block2_attention_q_heads = (float *)(void *)(base + 30408704); /* [rows][4][64][32] */
-    float *const block2_attention_k_heads = (float *)(void *)(base + 30932992); /* [rows][4][64][32] */
-    float *const block2_attention_v_heads = (float *)(void *)(base + 31457280); /* [rows][4][64][32] */
-    float *const block2_attention_joined = (float *)(void *)(base + 31981568); /* [rows][64][128] */
-    float *const x_3 = (float *)(void *)(base + 32505856); /* [rows][64][128] */
-    float *const block2_norm2 = (float *)(void *)(base + 33030144); /* [rows][64][128] */
-    float *const add_2 = (float *)(void *)(base + 33554432); /* [rows][64][128] */
-    float *const block3_norm1 = (float *)(void *)(base + 34078720); /* [rows][64][128] */
-    float *const block3_attention_q_heads = (float *)(void *)(base + 34603008); /* [rows][4][64][32] */
-    float *const block3_attention_k_heads = (float *)(void *)(base + 35127296); /* [rows][4][64][32] */
-    float *const block3_attention_v_heads = (float *)(void *)(base + 35651584); /* [rows][4][64][32] */
-    float *const block3_attention_joined = (float *)(void *)(base + 36175872); /* [rows][64][128] */
-    float *const x_4 = (float *)(void *)(base + 36700160); /* [rows][64][128] */
-    float *const block3_norm2 = (float *)(void *)(base + 37224448); /* [rows][64][128] */
-    float *const add_3 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
-    float *const block4_norm1 = (float *)(void *)(base + 38273024); /* [rows][64][128] */
-    float *const block4_attention_q_heads = (float *)(void *)(base + 38797312); /* [rows][4][64][32] */
-    float *const block4_attention_k_heads = (float *)(void *)(base + 39321600); /* [rows][4][64][32] */
-    float *const block4_attention_v_heads = (float *)(void *)(base + 39845888); /* [rows][4][64][32] */
-    float *const block4_attention_joined = (float *)(void *)(base + 40370176); /* [rows][64][128] */
-    float *const x_5 = (float *)(void *)(base + 40894464); /* [rows][64][128] */
-    float *const block4_norm2 = (float *)(void *)(base + 41418752); /* [rows][64][128] */
-    float *const add_4 = (float *)(void *)(base + 41943040); /* [rows][64][128] */
-    float *const d_block4_down_W = (float *)(void *)(base + 41943040); /* [512][128] */
-    float *const d_block4_up_W = (float *)(void *)(base + 42205184); /* [128][512] */
-    float *const norm = (float *)(void *)(base + 42467328); /* [rows][64][128] */
-    float *const d_norm = (float *)(void *)(base + 42467328); /* [rows][64][128] */
-    float *const d_block4_up_b = (float *)(void *)(base + 42467328); /* [512] */
-    float *const d_block4_down_b = (float *)(void *)(base + 42469376); /* [128] */
-    float *const head = (float *)(void *)(base + 42991616); /* [rows][64][96] */
-    float *const d_norm_mean_from_norm_var = (float *)(void *)(base + 42991616); /* [rows][64] */
-    float *const d_add_4 = (float *)(void *)(base + 42991616); /* [rows][64][128] */
-    float *const cross_entropy_sum = (float *)(void *)(base + 43384832); /* [rows][64] */
-    float *const d_head = (float *)(void *)(base + 43384832); /* [rows][64][96] */
-    float *const d_norm_var = (float *)(void *)(base + 43515904); /* [rows][64] */
-    float *const d_norm_mean = (float *)(void *)(base + 43520000); /* [rows][64] */
-    float *const d_norm_W = (float *)(void *)(base + 43524096); /* [128] */
-    float *const d_norm_b = (float *)(void *)(base + 43524608); /* [128] */
-    float *const cross_entropy_sum_max = (float *)(void *)(base + 43778048); /* [rows][64] */
-    float *const d_head_W = (float *)(void *)(base + 43778048); /* [128][96] */
-    float *const d_cross_entropy_sum = (float *)(void *)(base + 43782144); /* [rows][64] */
-    float *const block1_attention_mixed_weights_sum = (float *)(void *)(base + 43827200); /* [rows][4][64] */
-    float *const block1_attention_mixed_weights_sum_max = (float *)(void *)(base + 43843584); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum = (float *)(void *)(base + 43859968); /* [rows][4][64] */
-    float *const block2_attention_mixed_weights_sum_max = (float *)(void *)(base + 43876352); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum = (float *)(void *)(base + 43892736); /* [rows][4][64] */
-    float *const block3_attention_mixed_weights_sum_max = (float *)(void *)(base + 43909120); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum = (float *)(void *)(base + 43925504); /* [rows][4][64] */
-    float *const block4_attention_mixed_weights_sum_max = (float *)(void *)(base + 43941888); /* [rows][4][64] */
-    float *const block1_norm1_mean = (float *)(void *)(base + 43958272); /* [rows][64] */
-    float *const block1_norm1_var = (float *)(void *)(base + 43962368); /* [rows][64] */
-    float *const d_block1_norm1_mean_from_block1_norm1_var_sum = (float *)(void *)(base + 43966464); /* [rows][64] */
-    float *const block1_norm2_mean = (float *)(void *)(base + 43970560); /* [rows][64] */
-    float *const block1_norm2_var = (float *)(void *)(base + 43974656); /* [rows][64] */
-    float *const d_block1_norm2_mean_from_block1_norm2_var_sum = (float *)(void *)(base + 43978752); /* [rows][64] */
-    float *const block2_norm1_mean = (float *)(void *)(base + 43982848); /* [rows][64] */
-    float *const block2_norm1_var = (float *)(void *)(base + 43986944); /* [rows][64] */
-    float *const d_block2_norm1_mean_from_block2_norm1_var_sum = (float *)(void *)(base + 43991040); /* [rows][64] */
-    float *const block2_norm2_mean = (float *)(void *)(base + 43995136); /* [rows][64] */
-    float *const block2_norm2_var = (float *)(void *)(base + 43999232); /* [rows][64] */
-    float *const d_block2_norm2_mean_from_block2_norm2_var_sum = (float *)(void *)(base + 44003328); /* [rows][64] */
-    float *const block3_norm1_mean = (float *)(void *)(base + 44007424); /* [rows][64] */
-    float *const block3_norm1_var = (float *)(void *)(base + 44011520); /* [rows][64] */
-    float *const d_block3_norm1_mean_from_block3_norm1_var_sum = (float *)(void *)(base + 44015616); /* [rows][64] */
-    float *const block3_norm2_mean = (float *)(void *)(base + 44019712); /* [rows][64] */
-    float *const block3_norm2_var = (float *)(void *)(base + 44023808); /* [rows][64] */
-    float *const d_block3_norm2_mean_from_block3_norm2_var_sum = (float *)(void *)(base + 44027904); /* [rows][64] */
-    float *const block4_norm1_mean = (float *)(void *)(base + 44032000); /* [rows][64] */
-    float *const block4_norm1_var = (float *)(void *)(base + 44036096); /* [rows][64] */
-    float *const d_block4_norm1_mean_from_block4_norm1_var_sum = (float *)(void *)(base + 44040192); /* [rows][64] */
-    float *const block4_norm2_mean = (float *)(void *)(base + 44044288); /* [rows][64] */
-    float *const block4_norm2_var = (float *)(void *)(base + 44048384); /* [rows][64] */
-    float *const d_block4_norm2_mean_from_block4_norm2_var_sum = (float *)(void *)(base + 44052480); /* [rows][64] */
-    float *const d_norm_mean_from_norm_var_sum = (float *)(void *)(base + 44056576); /* [rows][64] */
-    float *const norm_mean = (float *)(void *)(base + 44060672); /* [rows][64] */
-    float *const norm_var = (float *)(void *)(base + 44064768); /* [rows][64] */
-    float *const gw_right_panel = (float *)(void *)(base + 44068864); /* [65536] */
+    float *const block1_attention_mixed_weights = (float *)(void *)(base + 16777216); /* [rows][4][64][64] */
+    float *const block2_attention_mixed_weights = (float *)(void *)(base + 17825792); /* [rows][4][64][64] */
+    float *const block3_attention_mixed_weights = (float *)(void *)(base + 18874368); /* [rows][4][64][64] */
+    float *const block4_attention_mixed_weights = (float *)(void *)(base + 19922944); /* [rows][4][64][64] */
+    float *const x = (float *)(void *)(base + 20971520); /* [rows][64][128] */
+    float *const block1_norm1 = (float *)(void *)(base + 21495808); /* [rows][64][128] */
+    float *const block1_attention_q_heads = (float *)(void *)(base + 22020096); /* [rows][4][64][32] */
+    float *const block1_attention_k_heads = (float *)(void *)(base + 22544384); /* [rows][4][64][32] */
+    float *const block1_attention_v_heads = (float *)(void *)(base + 23068672); /* [rows][4][64][32] */
+    float *const block1_attention_joined = (float *)(void *)(base + 23592960); /* [rows][64][128] */
+    float *const x_2 = (float *)(void *)(base + 24117248); /* [rows][64][128] */
+    float *const block1_norm2 = (float *)(void *)(base + 24641536); /* [rows][64][128] */
+    float *const add = (float *)(void *)(base + 25165824); /* [rows][64][128] */
+    float *const block2_norm1 = (float *)(void *)(base + 25690112); /* [rows][64][128] */
+    float *const block2_attention_q_heads = (float *)(void *)(base + 26214400); /* [rows][4][64][32] */
+    float *const block2_attention_k_heads = (float *)(void *)(base + 26738688); /* [rows][4][64][32] */
+    float *const block2_attention_v_heads = (float *)(void *)(base + 27262976); /* [rows][4][64][32] */
+    float *const block2_attention_joined = (float *)(void *)(base + 27787264); /* [rows][64][128] */
+    float *const x_3 = (float *)(void *)(base + 28311552); /* [rows][64][128] */
+    float *const block2_norm2 = (float *)(void *)(base + 28835840); /* [rows][64][128] */
+    float *const add_2 = (float *)(void *)(base + 29360128); /* [rows][64][128] */
+    float *const block3_norm1 = (float *)(void *)(base + 29884416); /* [rows][64][128] */
+    float *const block3_attention_q_heads = (float *)(void *)(base + 30408704); /* [rows][4][64][32] */
+    float *const block3_attention_k_heads = (float *)(void *)(base + 30932992); /* [rows][4][64][32] */
+    float *const block3_attention_v_heads = (float *)(void *)(base + 31457280); /* [rows][4][64][32] */
+    float *const block3_attention_joined = (float *)(void *)(base + 31981568); /* [rows][64][128] */
+    float *const x_4 = (float *)(void *)(base + 32505856); /* [rows][64][128] */
+    float *const block3_norm2 = (float *)(void *)(base + 33030144); /* [rows][64][128] */
+    float *const add_3 = (float *)(void *)(base + 33554432); /* [rows][64][128] */
+    float *const block4_norm1 = (float *)(void *)(base + 34078720); /* [rows][64][128] */
+    float *const block4_attention_q_heads = (float *)(void *)(base + 34603008); /* [rows][4][64][32] */
+    float *const block4_attention_k_heads = (float *)(void *)(base + 35127296); /* [rows][4][64][32] */
+    float *const block4_attention_v_heads = (float *)(void *)(base + 35651584); /* [rows][4][64][32] */
+    float *const block4_attention_joined = (float *)(void *)(base + 36175872); /* [rows][64][128] */
+    float *const x_5 = (float *)(void *)(base + 36700160); /* [rows][64][128] */
+    float *const block4_norm2 = (float *)(void *)(base + 37224448); /* [rows][64][128] */
+    float *const add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
+    float *const norm = (float *)(void *)(base + 38273024); /* [rows][64][128] */
+    float *const d_norm = (float *)(void *)(base + 38273024); /* [rows][64][128] */
+    float *const d_block4_down_W = (float *)(void *)(base + 38273024); /* [512][128] */
+    float *const d_block4_up_W = (float *)(void *)(base + 38535168); /* [128][512] */
+    float *const head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
+    float *const d_norm_mean_from_norm_var = (float *)(void *)(base + 38797312); /* [rows][64] */
+    float *const d_block4_up_b = (float *)(void *)(base + 38797312); /* [512] */
+    float *const d_norm_W = (float *)(void *)(base + 38799360); /* [128] */
+    float *const d_norm_b = (float *)(void *)(base + 38799872); /* [128] */
+    float *const d_block4_down_b = (float *)(void *)(base + 38800384); /* [128] */
+    float *const d_norm_var = (float *)(void *)(base + 38801408); /* [rows][64] */
+    float *const d_norm_mean = (float *)(void *)(base + 38805504); /* [rows][64] */
+    float *const cross_entropy_sum = (float *)(void *)(base + 39190528); /* [rows][64] */
+    float *const d_head_W = (float *)(void *)(base + 39190528); /* [128][96] */
+    float *const cross_entropy_sum_max = (float *)(void *)(base + 39194624); /* [rows][64] */
+    float *const d_cross_entropy_sum = (float *)(void *)(base + 39198720); /* [rows][64] */
+    float *const block1_norm1_mean = (float *)(void *)(base + 39239680); /* [rows][64] */
+    float *const block1_norm1_var = (float *)(void *)(base + 39243776); /* [rows][64] */
+    float *const d_block1_norm1_mean_from_block1_norm1_var_sum = (float *)(void *)(base + 39247872); /* [rows][64] */
+    float *const block1_norm2_mean = (float *)(void *)(base + 39251968); /* [rows][64] */
+    float *const block1_norm2_var = (float *)(void *)(base + 39256064); /* [rows][64] */
+    float *const d_block1_norm2_mean_from_block1_norm2_var_sum = (float *)(void *)(base + 39260160); /* [rows][64] */
+    float *const block2_norm1_mean = (float *)(void *)(base + 39264256); /* [rows][64] */
+    float *const block2_norm1_var = (float *)(void *)(base + 39268352); /* [rows][64] */
+    float *const d_block2_norm1_mean_from_block2_norm1_var_sum = (float *)(void *)(base + 39272448); /* [rows][64] */
+    float *const block2_norm2_mean = (float *)(void *)(base + 39276544); /* [rows][64] */
+    float *const block2_norm2_var = (float *)(void *)(base + 39280640); /* [rows][64] */
+    float *const d_block2_norm2_mean_from_block2_norm2_var_sum = (float *)(void *)(base + 39284736); /* [rows][64] */
+    float *const block3_norm1_mean = (float *)(void *)(base + 39288832); /* [rows][64] */
+    float *const block3_norm1_var = (float *)(void *)(base + 39292928); /* [rows][64] */
+    float *const d_block3_norm1_mean_from_block3_norm1_var_sum = (float *)(void *)(base + 39297024); /* [rows][64] */
+    float *const block3_norm2_mean = (float *)(void *)(base + 39301120); /* [rows][64] */
+    float *const block3_norm2_var = (float *)(void *)(base + 39305216); /* [rows][64] */
+    float *const d_block3_norm2_mean_from_block3_norm2_var_sum = (float *)(void *)(base + 39309312); /* [rows][64] */
+    float *const block4_norm1_mean = (float *)(void *)(base + 39313408); /* [rows][64] */
+    float *const block4_norm1_var = (float *)(void *)(base + 39317504); /* [rows][64] */
+    float *const d_block4_norm1_mean_from_block4_norm1_var_sum = (float *)(void *)(base + 39321600); /* [rows][64] */
+    float *const block4_norm2_mean = (float *)(void *)(base + 39325696); /* [rows][64] */
+    float *const block4_norm2_var = (float *)(void *)(base + 39329792); /* [rows][64] */
+    float *const d_block4_norm2_mean_from_block4_norm2_var_sum = (float *)(void *)(base + 39333888); /* [rows][64] */
+    float *const d_norm_mean_from_norm_var_sum = (float *)(void *)(base + 39337984); /* [rows][64] */
+    float *const norm_mean = (float *)(void *)(base + 39342080); /* [rows][64] */
+    float *const norm_var = (float *)(void *)(base + 39346176); /* [rows][64] */
+    float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
+    float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
+    float *const gw_right_panel = (float *)(void *)(base + 39350272); /* [65536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -13621,14 +13985,14 @@ int small_gpt_train_step(
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
-    compute_block1_attention_mixed_weights(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
+    compute_block1_attention_mixed_weights_2(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
     compute_block1_attention_joined(rows, block1_attention_mixed, block1_attention_joined);
-    compute_block1_attention_out(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
+    compute_block1_attention_out_2(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
     compute_block1_norm2_mean_2(rows, x_2, block1_norm2_mean, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum);
     compute_block1_norm2(rows, block1_norm2_var, block1_norm2_mean, x_2, params->block1_norm2_W, params->block1_norm2_b, block1_norm2);
     compute_block1_up_2(rows, params->block1_up_W, block1_norm2, params->block1_up_b, block1_up, h);
-    compute_block1_down(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
+    compute_block1_down_2(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
     compute_block2_norm1_mean_2(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
@@ -13639,14 +14003,14 @@ int small_gpt_train_step(
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
-    compute_block2_attention_mixed_weights(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
+    compute_block2_attention_mixed_weights_2(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
     compute_block2_attention_joined(rows, block2_attention_mixed, block2_attention_joined);
-    compute_block2_attention_out(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
+    compute_block2_attention_out_2(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
     compute_block2_norm2_mean_2(rows, x_3, block2_norm2_mean, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum);
     compute_block2_norm2(rows, block2_norm2_var, block2_norm2_mean, x_3, params->block2_norm2_W, params->block2_norm2_b, block2_norm2);
     compute_block2_up_2(rows, params->block2_up_W, block2_norm2, params->block2_up_b, block2_up, h_2);
-    compute_block2_down(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
+    compute_block2_down_2(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
     compute_block3_norm1_mean_2(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
@@ -13657,14 +14021,14 @@ int small_gpt_train_step(
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
-    compute_block3_attention_mixed_weights(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
+    compute_block3_attention_mixed_weights_2(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
     compute_block3_attention_joined(rows, block3_attention_mixed, block3_attention_joined);
-    compute_block3_attention_out(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
+    compute_block3_attention_out_2(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
     compute_block3_norm2_mean_2(rows, x_4, block3_norm2_mean, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum);
     compute_block3_norm2(rows, block3_norm2_var, block3_norm2_mean, x_4, params->block3_norm2_W, params->block3_norm2_b, block3_norm2);
     compute_block3_up_2(rows, params->block3_up_W, block3_norm2, params->block3_up_b, block3_up, h_3);
-    compute_block3_down(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
+    compute_block3_down_2(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
     compute_block4_norm1_mean_2(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
@@ -13675,27 +14039,27 @@ int small_gpt_train_step(
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
-    compute_block4_attention_mixed_weights(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
+    compute_block4_attention_mixed_weights_2(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
     compute_block4_attention_joined(rows, block4_attention_mixed, block4_attention_joined);
-    compute_block4_attention_out(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
+    compute_block4_attention_out_2(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
     compute_block4_norm2_mean_2(rows, x_5, block4_norm2_mean, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum);
     compute_block4_norm2(rows, block4_norm2_var, block4_norm2_mean, x_5, params->block4_norm2_W, params->block4_norm2_b, block4_norm2);
     compute_block4_up_2(rows, params->block4_up_W, block4_norm2, params->block4_up_b, block4_up, h_4);
-    compute_block4_down(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
+    compute_block4_down_2(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
     compute_norm_mean_2(rows, add_4, norm_mean, norm_var, d_norm_mean_from_norm_var_sum);
-    compute_norm(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
+    compute_norm_2(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
     compute_head(rows, params->head_W, norm, head);
     compute_cross_entropy_sum(rows, head, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, head, targets, cross_entropy_sum_max, cross_entropy_sum, loss);
-    compute_d_head(rows, d_cross_entropy_sum, cross_entropy_sum_max, head, targets, d_head);
+    compute_d_head(rows, d_cross_entropy_sum, cross_entropy_sum_max, head, targets);
     compute_d_head_W(rows, d_head, norm, d_head_W);
     compute_d_norm(rows, params->head_W, d_head, d_norm, gw_right_panel);
     compute_d_norm_var(rows, norm_mean, add_4, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var_sum, d_norm_var, d_norm_mean_from_norm_var);
     compute_d_norm_mean_from_norm(rows, params->norm_W, d_norm, norm_var, d_norm_mean_from_norm_var, d_norm_mean);
     compute_d_norm_W(rows, norm_var, norm_mean, add_4, d_norm, d_norm_W);
     compute_d_norm_b(rows, d_norm, d_norm_b);
-    compute_d_add_4(rows, d_norm_mean, norm_mean, add_4, d_norm_var, norm_var, params->norm_W, d_norm, d_add_4);
+    compute_d_add_4(rows, d_norm_mean, norm_mean, add_4, d_norm_var, norm_var, params->norm_W, d_norm);
     compute_d_block4_down_b(rows, d_add_4, d_block4_down_b);
     compute_d_block4_down_W(rows, d_add_4, h_4, d_block4_down_W);
     compute_d_h_4(rows, params->block4_down_W, d_add_4, block4_up, d_block4_up, gw_right_panel);
@@ -13713,8 +14077,8 @@ int small_gpt_train_step(
     compute_d_block4_attention_mixed(rows, d_block4_attention_joined, d_block4_attention_mixed);
     compute_d_block4_attention_mixed_weights(rows, block4_attention_v_heads, d_block4_attention_mixed, d_block4_attention_mixed_weights, gw_right_panel);
     compute_d_block4_attention_v_heads(rows, block4_attention_mixed_weights, d_block4_attention_mixed, d_block4_attention_v_heads);
-    compute_d_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_weights, d_block4_attention_mixed_weights, block4_attention_mixed_weights_sum, d_block4_attention_mixed_weights_sum);
-    compute_d_block4_attention_mixed_scores(rows, d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights, d_block4_attention_mixed_weights, d_block4_attention_mixed_scores_sum);
+    compute_d_block4_attention_mixed_weights_sum_sum(rows, block4_attention_mixed_weights, d_block4_attention_mixed_weights, d_block4_attention_mixed_weights_sum_sum);
+    compute_d_block4_attention_mixed_scores(rows, d_block4_attention_mixed_weights_sum_sum, d_block4_attention_mixed_weights, block4_attention_mixed_weights, d_block4_attention_mixed_scores_sum);
     compute_d_block4_attention_k_heads(rows, block4_attention_q_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_k_heads);
     compute_d_block4_attention_q_heads(rows, block4_attention_k_heads, d_block4_attention_mixed_scores_sum, d_block4_attention_q_heads);
     compute_d_block4_attention_v(rows, d_block4_attention_v_heads, d_block4_attention_v);
@@ -13751,8 +14115,8 @@ int small_gpt_train_step(
     compute_d_block3_attention_mixed(rows, d_block3_attention_joined, d_block3_attention_mixed);
     compute_d_block3_attention_mixed_weights(rows, block3_attention_v_heads, d_block3_attention_mixed, d_block3_attention_mixed_weights, gw_right_panel);
     compute_d_block3_attention_v_heads(rows, block3_attention_mixed_weights, d_block3_attention_mixed, d_block3_attention_v_heads);
-    compute_d_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_weights, d_block3_attention_mixed_weights, block3_attention_mixed_weights_sum, d_block3_attention_mixed_weights_sum);
-    compute_d_block3_attention_mixed_scores(rows, d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights, d_block3_attention_mixed_weights, d_block3_attention_mixed_scores_sum);
+    compute_d_block3_attention_mixed_weights_sum_sum(rows, block3_attention_mixed_weights, d_block3_attention_mixed_weights, d_block3_attention_mixed_weights_sum_sum);
+    compute_d_block3_attention_mixed_scores(rows, d_block3_attention_mixed_weights_sum_sum, d_block3_attention_mixed_weights, block3_attention_mixed_weights, d_block3_attention_mixed_scores_sum);
     compute_d_block3_attention_k_heads(rows, block3_attention_q_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_k_heads);
     compute_d_block3_attention_q_heads(rows, block3_attention_k_heads, d_block3_attention_mixed_scores_sum, d_block3_attention_q_heads);
     compute_d_block3_attention_v(rows, d_block3_attention_v_heads, d_block3_attention_v);
@@ -13789,8 +14153,8 @@ int small_gpt_train_step(
     compute_d_block2_attention_mixed(rows, d_block2_attention_joined, d_block2_attention_mixed);
     compute_d_block2_attention_mixed_weights(rows, block2_attention_v_heads, d_block2_attention_mixed, d_block2_attention_mixed_weights, gw_right_panel);
     compute_d_block2_attention_v_heads(rows, block2_attention_mixed_weights, d_block2_attention_mixed, d_block2_attention_v_heads);
-    compute_d_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_weights, d_block2_attention_mixed_weights, block2_attention_mixed_weights_sum, d_block2_attention_mixed_weights_sum);
-    compute_d_block2_attention_mixed_scores(rows, d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights, d_block2_attention_mixed_weights, d_block2_attention_mixed_scores_sum);
+    compute_d_block2_attention_mixed_weights_sum_sum(rows, block2_attention_mixed_weights, d_block2_attention_mixed_weights, d_block2_attention_mixed_weights_sum_sum);
+    compute_d_block2_attention_mixed_scores(rows, d_block2_attention_mixed_weights_sum_sum, d_block2_attention_mixed_weights, block2_attention_mixed_weights, d_block2_attention_mixed_scores_sum);
     compute_d_block2_attention_k_heads(rows, block2_attention_q_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_k_heads);
     compute_d_block2_attention_q_heads(rows, block2_attention_k_heads, d_block2_attention_mixed_scores_sum, d_block2_attention_q_heads);
     compute_d_block2_attention_v(rows, d_block2_attention_v_heads, d_block2_attention_v);
@@ -13827,8 +14191,8 @@ int small_gpt_train_step(
     compute_d_block1_attention_mixed(rows, d_block1_attention_joined, d_block1_attention_mixed);
     compute_d_block1_attention_mixed_weights(rows, block1_attention_v_heads, d_block1_attention_mixed, d_block1_attention_mixed_weights, gw_right_panel);
     compute_d_block1_attention_v_heads(rows, block1_attention_mixed_weights, d_block1_attention_mixed, d_block1_attention_v_heads);
-    compute_d_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_weights, d_block1_attention_mixed_weights, block1_attention_mixed_weights_sum, d_block1_attention_mixed_weights_sum);
-    compute_d_block1_attention_mixed_scores(rows, d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights, d_block1_attention_mixed_weights, d_block1_attention_mixed_scores_sum);
+    compute_d_block1_attention_mixed_weights_sum_sum(rows, block1_attention_mixed_weights, d_block1_attention_mixed_weights, d_block1_attention_mixed_weights_sum_sum);
+    compute_d_block1_attention_mixed_scores(rows, d_block1_attention_mixed_weights_sum_sum, d_block1_attention_mixed_weights, block1_attention_mixed_weights, d_block1_attention_mixed_scores_sum);
     compute_d_block1_attention_k_heads(rows, block1_attention_q_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_k_heads);
     compute_d_block1_attention_q_heads(rows, block1_attention_k_heads, d_block1_attention_mixed_scores_sum, d_block1_attention_q_heads);
     compute_d_block1_attention_v(rows, d_block1_attention_v_heads, d_block1_attention_v);
@@ -14038,8 +14402,8 @@ int small_gpt_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    int32_t *const tokens_rows = (int32_t *)(void *)(base + 44331008);
-    int32_t *const targets_rows = (int32_t *)(void *)(base + 44335104);
+    int32_t *const tokens_rows = (int32_t *)(void *)(base + 39612416);
+    int32_t *const targets_rows = (int32_t *)(void *)(base + 39616512);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(tokens, tokens_rows, 1, total, 64 * sizeof *tokens, order + first, rows);

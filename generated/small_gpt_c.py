@@ -12,6 +12,9 @@ declared dtype; nothing is converted or copied behind your back. NaN in an input
 the loss. Functions may be called from several threads, each on parameters of its own.
 """
 
+# mypy: ignore-errors
+# The public functions are typed for whoever calls them; what stands below them is not.
+
 from __future__ import annotations
 
 import ctypes
@@ -259,11 +262,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.1, "clip_norm": 1.0}
 INDEX_LIMITS = {"tokens": 96, "targets": 96}
-WORKSPACE_BYTES = 44339264
-FLOPS_PER_STEP = 5464660314
+WORKSPACE_BYTES = 39620672
+FLOPS_PER_STEP = 5461481818
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "8161fe3415adb3938a6b200b07b685a1"
+BUILD_ID = "7cff0a369fa4680801d6dede20ffd2f2"
 
 
 Array = np.ndarray
@@ -314,7 +317,7 @@ def forward(params: Arrays, tokens: Array) -> Outputs:
 
 
 def value_and_grad(
-    params: Arrays, tokens: Array, targets: Array
+    params: Arrays, tokens: Array, targets: Array,
 ) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = [("tokens", tokens), ("targets", targets)]
@@ -331,7 +334,13 @@ def value_and_grad(
 
 
 def train_step(
-    params: Arrays, state: Arrays, tokens: Array, targets: Array, lr: float | None = None, beta1: float | None = None, beta2: float | None = None, eps: float | None = None, weight_decay: float | None = None, clip_norm: float | None = None
+    params: Arrays, state: Arrays, tokens: Array, targets: Array,
+    lr: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    eps: float | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
 ) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = [("tokens", tokens), ("targets", targets)]
@@ -354,7 +363,13 @@ def train_step(
 
 def train_epoch(
     params: Arrays, state: Arrays, tokens: Array, targets: Array,
-    order: Array, batch: int | None = None, lr: float | None = None, beta1: float | None = None, beta2: float | None = None, eps: float | None = None, weight_decay: float | None = None, clip_norm: float | None = None
+    order: Array, batch: int | None = None,
+    lr: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    eps: float | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
 ) -> Array:
     """The losses (float64) of one epoch: batches of the rows that `order` (int64) names, in its order."""
     _given = [("tokens", tokens), ("targets", targets)]
@@ -524,15 +539,22 @@ def _folder():
     folder = Path(base) / "kernels"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        found, above = folder.lstat(), folder.parent.stat()
     except OSError as error:
         raise BuildError(f"cannot use the cache folder {folder}: {error.strerror}\n"
                          "  fix: set GRADWRIGHT_CACHE to a folder you can write to") from None
-    ours = not hasattr(os, "getuid") or found.st_uid == os.getuid()
-    if not stat.S_ISDIR(found.st_mode) or not ours or stat.S_IMODE(found.st_mode) & 0o022:
+    # Whoever may write above it may put another folder in its place, unless the sticky bit forbids.
+    open_above = above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX
+    if not stat.S_ISDIR(found.st_mode) or not _ours(found) or open_above:
         raise BuildError(f"others could write to the cache folder {folder}\n"
                          "  fix: chmod 700 on it, or set GRADWRIGHT_CACHE to a folder of your own")
     return folder
+
+
+def _ours(found):
+    """Whether nobody else can have written it."""
+    mine = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    return mine and not stat.S_IMODE(found.st_mode) & 0o022
 
 
 def _processor():
@@ -564,7 +586,9 @@ def _build():
     library = _folder() / f"{NAME}-{key}.so"
     record = library.with_suffix(".sha256")
     try:
-        if record.read_text(encoding="ascii").strip() == _digest(library):
+        found = library.lstat()
+        known = stat.S_ISREG(found.st_mode) and _ours(found)
+        if known and record.read_text(encoding="ascii").strip() == _digest(library):
             return library
     except OSError:
         pass
@@ -585,6 +609,7 @@ def _compile(command, source, library, record):
             raise BuildError(f"the C compiler refused {source.name}:\n{done.stderr.strip()}\n"
                              f"  command: {shlex.join(tried)}\n"
                              "  fix: try another compiler with CC=..., or --target numpy")
+        made.chmod(0o700)
         note.write_text(_digest(made) + "\n", encoding="ascii")
         os.replace(made, library)
         os.replace(note, record)

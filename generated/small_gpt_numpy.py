@@ -76,7 +76,7 @@ Parameters:
     norm.W       float32 (128,)
     norm.b       float32 (128,)
     head.W       float32 (128, 96)
-Operations of one training step with 16 rows: 5464660314.
+Operations of one training step with 16 rows: 5461481818.
 Content: 34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754
 
 Every section of a program opens with its equations, in index notation, indices from 0. Arrays
@@ -85,7 +85,13 @@ input goes through to the loss; nothing warns. Functions may be called from seve
 on parameters of its own.
 """
 
+# mypy: ignore-errors
+# The public functions are typed for whoever calls them; what stands below them is not.
+
 import numpy as np
+
+Array = np.ndarray
+Arrays = dict[str, np.ndarray]
 
 NAME = "small_gpt"
 TARGET = "numpy"
@@ -385,22 +391,22 @@ STATE_SHAPES = {
 }
 HYPERPARAMETERS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.1, "clip_norm": 1.0}
 INDEX_LIMITS = {"tokens": 96, "targets": 96}
-WORKSPACE_BYTES = 51406336
-FLOPS_PER_STEP = 5464660314
+WORKSPACE_BYTES = 47080960
+FLOPS_PER_STEP = 5461481818
 
 
-def _field(position):
-    return property(lambda outputs: outputs[position])
-
-
-class Outputs(tuple):
+class Outputs(tuple[Array, ...]):
     """What `forward` returns: a tuple whose parts have names."""
 
     __slots__ = ()
     _fields = ("logits",)
-    logits = _field(0)
 
-    def __repr__(self):
+    @property
+    def logits(self) -> Array:
+        """float32 ("batch", 64, 96)"""
+        return self[0]
+
+    def __repr__(self) -> str:
         parts = (f"{name}={value!r}" for name, value in zip(self._fields, self))
         return f"Outputs({', '.join(parts)})"
 
@@ -408,7 +414,7 @@ class Outputs(tuple):
 # ------------------------------------------------------------ the public functions
 
 
-def init_params(seed=0):
+def init_params(seed: int = 0) -> Arrays:
     """New parameters, by name; the same seed gives the same bits in C and in NumPy."""
     seed = int(seed) % 2**64
     return {
@@ -484,7 +490,7 @@ def init_params(seed=0):
     }
 
 
-def init_state(params, seed=0):
+def init_state(params: Arrays, seed: int = 0) -> Arrays:
     """New state, by name: the optimizer's, none for plain descent; the seed of random draws."""
     return {
         "step": np.zeros((), np.int64),
@@ -629,14 +635,16 @@ def init_state(params, seed=0):
     }
 
 
-def forward(params, tokens):
+def forward(params: Arrays, tokens: Array) -> Outputs:
     """The outputs of the network, as a named tuple of new arrays."""
     _given = _rows(("tokens", tokens))
     _owned = _arrays(params, PARAM_SHAPES, "params")
     return Outputs(np.asarray(a, order="C") for a in _run(_forward, _given, tokens, *_owned))
 
 
-def value_and_grad(params, tokens, targets):
+def value_and_grad(
+    params: Arrays, tokens: Array, targets: Array,
+) -> tuple[float, Arrays]:
     """The loss, and its gradient by parameter name, in new arrays."""
     _given = _rows(("tokens", tokens), ("targets", targets))
     _owned = _arrays(params, PARAM_SHAPES, "params")
@@ -644,7 +652,15 @@ def value_and_grad(params, tokens, targets):
     return float(_loss), {_of: np.asarray(_grad, order="C") for _of, _grad in _grads.items()}
 
 
-def train_step(params, state, tokens, targets, lr=None, beta1=None, beta2=None, eps=None, weight_decay=None, clip_norm=None):
+def train_step(
+    params: Arrays, state: Arrays, tokens: Array, targets: Array,
+    lr: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    eps: float | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
+) -> float:
     """One step: the loss before it; parameters and state are updated in place."""
     _given = _rows(("tokens", tokens), ("targets", targets))
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
@@ -653,7 +669,16 @@ def train_step(params, state, tokens, targets, lr=None, beta1=None, beta2=None, 
     return float(_run(_step, _given, tokens, targets, *_owned, *_settings))
 
 
-def train_epoch(params, state, tokens, targets, order, batch=None, lr=None, beta1=None, beta2=None, eps=None, weight_decay=None, clip_norm=None):
+def train_epoch(
+    params: Arrays, state: Arrays, tokens: Array, targets: Array,
+    order: Array, batch: int | None = None,
+    lr: float | None = None,
+    beta1: float | None = None,
+    beta2: float | None = None,
+    eps: float | None = None,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
+) -> Array:
     """The losses (float64) of one epoch, one a batch of the rows that `order` (int64) names."""
     _total = _rows(("tokens", tokens), ("targets", targets), largest=None)
     _owned = _arrays(params, PARAM_SHAPES, "params", True)
@@ -825,9 +850,11 @@ def _forward(rows, space):
     t_47 = np.ndarray((rows, 64, 1), np.float32, space, 1052672)
     norm = np.ndarray((rows, 64, 128), np.float32, space, 524288)
     t_48 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    ones = np.ones(128, np.float32)
     i2 = np.arange(64)[:, None]
     j = np.arange(64)
     where = i2 >= j
+    ones_2 = np.ones(64, np.float32)
 
     @np.errstate(all="ignore")
     def run(tokens, token_W, position, block1_norm1_W, block1_norm1_b, block1_attention_q_W,
@@ -856,11 +883,11 @@ def _forward(rows, space):
         # block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
         #     i1])**2  [small_gpt.py:36]
         # block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
-        np.add.reduce(x, axis=2, out=block1_norm1_mean)
+        np.dot(x.reshape(rows*64, 128), ones, out=block1_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block1_norm1_mean, out=block1_norm1_mean)
         np.subtract(x, block1_norm1_mean[:, :, None], out=t_2)
         np.square(t_2, out=t_2)
-        np.add.reduce(t_2, axis=2, out=block1_norm1_var)
+        np.dot(t_2.reshape(rows*64, 128), ones, out=block1_norm1_var.reshape(-1))
         np.multiply(0.0078125, block1_norm1_var, out=block1_norm1_var)
 
         # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
@@ -937,7 +964,8 @@ def _forward(rows, space):
         np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_5)
         np.exp(t_5, out=t_5)
-        np.add.reduce(t_5, axis=3, out=block1_attention_mixed_weights_sum)
+        np.dot(t_5.reshape(rows*256, 64), ones_2,
+            out=block1_attention_mixed_weights_sum.reshape(-1))
 
         # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
         #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
@@ -973,11 +1001,11 @@ def _forward(rows, space):
         # block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
         #     i1])**2  [small_gpt.py:39]
         # block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
-        np.add.reduce(x_2, axis=2, out=block1_norm2_mean)
+        np.dot(x_2.reshape(rows*64, 128), ones, out=block1_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block1_norm2_mean, out=block1_norm2_mean)
         np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_7)
         np.square(t_7, out=t_7)
-        np.add.reduce(t_7, axis=2, out=block1_norm2_var)
+        np.dot(t_7.reshape(rows*64, 128), ones, out=block1_norm2_var.reshape(-1))
         np.multiply(0.0078125, block1_norm2_var, out=block1_norm2_var)
 
         # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
@@ -1018,11 +1046,11 @@ def _forward(rows, space):
         # block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
         #     i1])**2  [small_gpt.py:36]
         # block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
-        np.add.reduce(block1_down, axis=2, out=block2_norm1_mean)
+        np.dot(block1_down.reshape(rows*64, 128), ones, out=block2_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block2_norm1_mean, out=block2_norm1_mean)
         np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_13)
         np.square(t_13, out=t_13)
-        np.add.reduce(t_13, axis=2, out=block2_norm1_var)
+        np.dot(t_13.reshape(rows*64, 128), ones, out=block2_norm1_var.reshape(-1))
         np.multiply(0.0078125, block2_norm1_var, out=block2_norm1_var)
 
         # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
@@ -1099,7 +1127,8 @@ def _forward(rows, space):
         np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_16)
         np.exp(t_16, out=t_16)
-        np.add.reduce(t_16, axis=3, out=block2_attention_mixed_weights_sum)
+        np.dot(t_16.reshape(rows*256, 64), ones_2,
+            out=block2_attention_mixed_weights_sum.reshape(-1))
 
         # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
         #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
@@ -1135,11 +1164,11 @@ def _forward(rows, space):
         # block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
         #     i1])**2  [small_gpt.py:39]
         # block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
-        np.add.reduce(x_3, axis=2, out=block2_norm2_mean)
+        np.dot(x_3.reshape(rows*64, 128), ones, out=block2_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block2_norm2_mean, out=block2_norm2_mean)
         np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_18)
         np.square(t_18, out=t_18)
-        np.add.reduce(t_18, axis=2, out=block2_norm2_var)
+        np.dot(t_18.reshape(rows*64, 128), ones, out=block2_norm2_var.reshape(-1))
         np.multiply(0.0078125, block2_norm2_var, out=block2_norm2_var)
 
         # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
@@ -1179,11 +1208,11 @@ def _forward(rows, space):
         # block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
         #     i1])**2  [small_gpt.py:36]
         # block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
-        np.add.reduce(add_2, axis=2, out=block3_norm1_mean)
+        np.dot(add_2.reshape(rows*64, 128), ones, out=block3_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block3_norm1_mean, out=block3_norm1_mean)
         np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_24)
         np.square(t_24, out=t_24)
-        np.add.reduce(t_24, axis=2, out=block3_norm1_var)
+        np.dot(t_24.reshape(rows*64, 128), ones, out=block3_norm1_var.reshape(-1))
         np.multiply(0.0078125, block3_norm1_var, out=block3_norm1_var)
 
         # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
@@ -1260,7 +1289,8 @@ def _forward(rows, space):
         np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_27)
         np.exp(t_27, out=t_27)
-        np.add.reduce(t_27, axis=3, out=block3_attention_mixed_weights_sum)
+        np.dot(t_27.reshape(rows*256, 64), ones_2,
+            out=block3_attention_mixed_weights_sum.reshape(-1))
 
         # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
         #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
@@ -1296,11 +1326,11 @@ def _forward(rows, space):
         # block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
         #     i1])**2  [small_gpt.py:39]
         # block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
-        np.add.reduce(x_4, axis=2, out=block3_norm2_mean)
+        np.dot(x_4.reshape(rows*64, 128), ones, out=block3_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block3_norm2_mean, out=block3_norm2_mean)
         np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_29)
         np.square(t_29, out=t_29)
-        np.add.reduce(t_29, axis=2, out=block3_norm2_var)
+        np.dot(t_29.reshape(rows*64, 128), ones, out=block3_norm2_var.reshape(-1))
         np.multiply(0.0078125, block3_norm2_var, out=block3_norm2_var)
 
         # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
@@ -1340,11 +1370,11 @@ def _forward(rows, space):
         # block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
         #     i1])**2  [small_gpt.py:36]
         # block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
-        np.add.reduce(add_3, axis=2, out=block4_norm1_mean)
+        np.dot(add_3.reshape(rows*64, 128), ones, out=block4_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block4_norm1_mean, out=block4_norm1_mean)
         np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_35)
         np.square(t_35, out=t_35)
-        np.add.reduce(t_35, axis=2, out=block4_norm1_var)
+        np.dot(t_35.reshape(rows*64, 128), ones, out=block4_norm1_var.reshape(-1))
         np.multiply(0.0078125, block4_norm1_var, out=block4_norm1_var)
 
         # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
@@ -1421,7 +1451,8 @@ def _forward(rows, space):
         np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_38)
         np.exp(t_38, out=t_38)
-        np.add.reduce(t_38, axis=3, out=block4_attention_mixed_weights_sum)
+        np.dot(t_38.reshape(rows*256, 64), ones_2,
+            out=block4_attention_mixed_weights_sum.reshape(-1))
 
         # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
         #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
@@ -1457,11 +1488,11 @@ def _forward(rows, space):
         # block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
         #     i1])**2  [small_gpt.py:39]
         # block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
-        np.add.reduce(x_5, axis=2, out=block4_norm2_mean)
+        np.dot(x_5.reshape(rows*64, 128), ones, out=block4_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block4_norm2_mean, out=block4_norm2_mean)
         np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_40)
         np.square(t_40, out=t_40)
-        np.add.reduce(t_40, axis=2, out=block4_norm2_var)
+        np.dot(t_40.reshape(rows*64, 128), ones, out=block4_norm2_var.reshape(-1))
         np.multiply(0.0078125, block4_norm2_var, out=block4_norm2_var)
 
         # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
@@ -1501,11 +1532,11 @@ def _forward(rows, space):
         # norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
         #     [small_gpt.py:49]
         # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
-        np.add.reduce(add_4, axis=2, out=norm_mean)
+        np.dot(add_4.reshape(rows*64, 128), ones, out=norm_mean.reshape(-1))
         np.multiply(0.0078125, norm_mean, out=norm_mean)
         np.subtract(add_4, norm_mean[:, :, None], out=t_46)
         np.square(t_46, out=t_46)
-        np.add.reduce(t_46, axis=2, out=norm_var)
+        np.dot(t_46.reshape(rows*64, 128), ones, out=norm_var.reshape(-1))
         np.multiply(0.0078125, norm_var, out=norm_var)
 
         # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
@@ -1528,173 +1559,173 @@ def _forward(rows, space):
 
 def _gradient(rows, space):
     """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
-    at = np.ndarray((rows, 64), np.intp, space, 50987008)
-    x = np.ndarray((rows, 64, 128), np.float32, space, 33554432)
-    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 50995200)
+    at = np.ndarray((rows, 64), np.intp, space, 46661632)
+    x = np.ndarray((rows, 64, 128), np.float32, space, 29360128)
+    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46669824)
     t_2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 50999296)
+    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 46673920)
     t_3 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
     t_4 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     d_block1_norm1_mean_from_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51003392)
+        46678016)
     t_5 = np.ndarray((rows, 64, 1), np.float32, space, 0)
-    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 34078720)
+    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 29884416)
     t_6 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 34603008)
-    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 35127296)
-    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 35651584)
+    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 30408704)
+    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 30932992)
+    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 31457280)
     block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         0)
     block1_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        25165824)
+        1048576)
     block1_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        50855936)
+        2097152)
     t_7 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
     block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        50872320)
+        2113536)
     block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        26214400)
+        25165824)
     block1_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
-    t_8 = np.ndarray((rows, 64, 4, 32), np.float32, space, 36175872)
-    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 36700160)
-    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51007488)
+    t_8 = np.ndarray((rows, 64, 4, 32), np.float32, space, 31981568)
+    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 32505856)
+    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 46682112)
     t_9 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 51011584)
+    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 46686208)
     t_10 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
     t_11 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     d_block1_norm2_mean_from_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51015680)
+        46690304)
     t_12 = np.ndarray((rows, 64, 1), np.float32, space, 0)
-    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 37224448)
+    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 33030144)
     t_13 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     block1_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
     h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
     t_14 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
     t_15 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     t_16 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 37748736)
-    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51019776)
+    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 33554432)
+    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46694400)
     t_17 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 51023872)
+    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 46698496)
     t_18 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
     t_19 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block2_norm1_mean_from_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51027968)
+        46702592)
     t_20 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
-    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 38273024)
+    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 34078720)
     t_21 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 38797312)
-    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 39321600)
-    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 39845888)
+    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 34603008)
+    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 35127296)
+    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 35651584)
     block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         2097152)
     block2_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        27262976)
+        3145728)
     block2_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        50888704)
+        6291456)
     t_22 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
     block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        50905088)
+        6307840)
     block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        28311552)
+        26214400)
     block2_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
-    t_23 = np.ndarray((rows, 64, 4, 32), np.float32, space, 40370176)
-    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 40894464)
-    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51032064)
+    t_23 = np.ndarray((rows, 64, 4, 32), np.float32, space, 36175872)
+    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 36700160)
+    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 46706688)
     t_24 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 51036160)
+    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 46710784)
     t_25 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
     t_26 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block2_norm2_mean_from_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51040256)
+        46714880)
     t_27 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
-    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 41418752)
+    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 37224448)
     t_28 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     block2_up = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
     h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     t_29 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
     t_30 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     t_31 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 41943040)
-    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51044352)
+    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 37748736)
+    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46718976)
     t_32 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 51048448)
+    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 46723072)
     t_33 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
     t_34 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block3_norm1_mean_from_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51052544)
+        46727168)
     t_35 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
-    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 42467328)
+    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 38273024)
     t_36 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 42991616)
-    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 43515904)
-    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 44040192)
+    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 38797312)
+    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 39321600)
+    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 39845888)
     block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         6291456)
     block3_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        29360128)
+        7340032)
     block3_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        50921472)
+        10485760)
     t_37 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
     block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        50937856)
+        10502144)
     block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        30408704)
+        27262976)
     block3_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
-    t_38 = np.ndarray((rows, 64, 4, 32), np.float32, space, 44564480)
-    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 45088768)
-    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51056640)
+    t_38 = np.ndarray((rows, 64, 4, 32), np.float32, space, 40370176)
+    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 40894464)
+    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 46731264)
     t_39 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 51060736)
+    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 46735360)
     t_40 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
     t_41 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block3_norm2_mean_from_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51064832)
+        46739456)
     t_42 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
-    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 45613056)
+    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 41418752)
     t_43 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     block3_up = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     t_44 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
     t_45 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
     t_46 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
-    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 46137344)
-    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51068928)
+    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 41943040)
+    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46743552)
     t_47 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 51073024)
+    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 46747648)
     t_48 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
     t_49 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block4_norm1_mean_from_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51077120)
+        46751744)
     t_50 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
-    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 46661632)
+    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 42467328)
     t_51 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 47185920)
-    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 47710208)
-    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 48234496)
+    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 42991616)
+    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 43515904)
+    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 44040192)
     block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         10485760)
     block4_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        31457280)
+        11534336)
     block4_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        50954240)
+        14680064)
     t_52 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
     block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        50970624)
+        14696448)
     block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        32505856)
+        28311552)
     block4_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 10485760)
-    t_53 = np.ndarray((rows, 64, 4, 32), np.float32, space, 48758784)
-    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 49283072)
-    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51081216)
+    t_53 = np.ndarray((rows, 64, 4, 32), np.float32, space, 44564480)
+    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 45088768)
+    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 46755840)
     t_54 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 51085312)
+    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 46759936)
     t_55 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
     t_56 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block4_norm2_mean_from_block4_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51089408)
+        46764032)
     t_57 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
-    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 49807360)
+    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 45613056)
     t_58 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     block4_up = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
@@ -1731,7 +1762,7 @@ def _gradient(rows, space):
     t_72 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
     t_73 = np.ndarray((rows, 64, 1), np.float32, space, 16261120)
     t_74 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
-    d_add_4 = np.ndarray((rows, 64, 128), np.float32, space, 50331648)
+    d_add_4 = np.ndarray((rows, 64, 128), np.float32, space, 46137344)
     t_75 = np.ndarray((rows, 64, 1), np.float32, space, 14680064)
     t_76 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
     t_77 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
@@ -1754,7 +1785,7 @@ def _gradient(rows, space):
     t_84 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
     t_85 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
     t_86 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
-    d_x_5 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    d_x_5 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
     t_87 = np.ndarray((rows, 64, 1), np.float32, space, 11014144)
     t_88 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
     t_89 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
@@ -1762,25 +1793,24 @@ def _gradient(rows, space):
     d_block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         10485760)
     d_block4_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
-        16252928)
-    d_block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        14680064)
-    t_90 = np.ndarray((rows, 4, 64, 64), np.float32, space, 14680064)
+        15204352)
+    d_block4_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        15728640)
     d_block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 11534336)
     d_block4_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
         10485760)
     d_block4_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
         11010048)
-    t_91 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    t_90 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
     d_block4_norm1_from_block4_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 12058624)
-    t_92 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    t_91 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
     d_block4_norm1_from_block4_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 10485760)
-    t_93 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    t_92 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
     d_block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
-    t_94 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_93 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 11534336)
     d_block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 11538432)
     d_block4_norm1_mean_from_block4_norm1_var = np.ndarray((rows, 64), np.float32, space,
@@ -1788,22 +1818,22 @@ def _gradient(rows, space):
     d_block4_norm1_mean_from_block4_norm1_sum = np.ndarray((rows, 64), np.float32, space,
         10489856)
     d_block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 11534336)
-    t_95 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    t_96 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
-    t_97 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    t_94 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_95 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
+    t_96 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
     d_add_3 = np.ndarray((rows, 64, 128), np.float32, space, 20971520)
-    t_98 = np.ndarray((rows, 64, 1), np.float32, space, 10489856)
-    t_99 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
-    t_100 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_97 = np.ndarray((rows, 64, 1), np.float32, space, 10489856)
+    t_98 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
+    t_99 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     d_block3_up = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    t_101 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
-    t_102 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
-    t_103 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
-    t_104 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    t_105 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_100 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_101 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_102 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_103 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_104 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
     d_block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    t_106 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_105 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
     d_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
     d_block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 7344128)
     d_block3_norm2_mean_from_block3_norm2_var = np.ndarray((rows, 64), np.float32, space,
@@ -1811,34 +1841,33 @@ def _gradient(rows, space):
     d_block3_norm2_mean_from_block3_norm2_sum = np.ndarray((rows, 64), np.float32, space,
         6819840)
     d_block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
-    t_107 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
-    t_108 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
-    t_109 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
-    d_x_4 = np.ndarray((rows, 64, 128), np.float32, space, 11534336)
-    t_110 = np.ndarray((rows, 64, 1), np.float32, space, 6819840)
-    t_111 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
-    t_112 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_106 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_107 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    t_108 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    d_x_4 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_109 = np.ndarray((rows, 64, 1), np.float32, space, 6819840)
+    t_110 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_111 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
     d_block3_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
     d_block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         6291456)
     d_block3_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
-        12058624)
-    d_block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        10485760)
-    t_113 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
+        11010048)
+    d_block3_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        11534336)
     d_block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 7340032)
     d_block3_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
     d_block3_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6815744)
-    t_114 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    t_112 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
     d_block3_norm1_from_block3_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 7864320)
-    t_115 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    t_113 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
     d_block3_norm1_from_block3_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 6291456)
-    t_116 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    t_114 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
     d_block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
-    t_117 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_115 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
     d_block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 7344128)
     d_block3_norm1_mean_from_block3_norm1_var = np.ndarray((rows, 64), np.float32, space,
@@ -1846,22 +1875,22 @@ def _gradient(rows, space):
     d_block3_norm1_mean_from_block3_norm1_sum = np.ndarray((rows, 64), np.float32, space,
         6295552)
     d_block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
-    t_118 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    t_119 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
-    t_120 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    t_116 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_117 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    t_118 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
     d_add_2 = np.ndarray((rows, 64, 128), np.float32, space, 16777216)
-    t_121 = np.ndarray((rows, 64, 1), np.float32, space, 6295552)
-    t_122 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
-    t_123 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_119 = np.ndarray((rows, 64, 1), np.float32, space, 6295552)
+    t_120 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_121 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     d_block2_up = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    t_124 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
-    t_125 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    t_126 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
-    t_127 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    t_128 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_122 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_123 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_124 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_125 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_126 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
     d_block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    t_129 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_127 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
     d_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
     d_block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 3149824)
     d_block2_norm2_mean_from_block2_norm2_var = np.ndarray((rows, 64), np.float32, space,
@@ -1869,33 +1898,32 @@ def _gradient(rows, space):
     d_block2_norm2_mean_from_block2_norm2_sum = np.ndarray((rows, 64), np.float32, space,
         2625536)
     d_block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
-    t_130 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
-    t_131 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
-    t_132 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
-    d_x_3 = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
-    t_133 = np.ndarray((rows, 64, 1), np.float32, space, 2625536)
-    t_134 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
-    t_135 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_128 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_129 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    t_130 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    d_x_3 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_131 = np.ndarray((rows, 64, 1), np.float32, space, 2625536)
+    t_132 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_133 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
     d_block2_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
     d_block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         2097152)
-    d_block2_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 7864320)
-    d_block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        6291456)
-    t_136 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
+    d_block2_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6815744)
+    d_block2_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        7340032)
     d_block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 3145728)
     d_block2_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
     d_block2_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2621440)
-    t_137 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    t_134 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
     d_block2_norm1_from_block2_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 3670016)
-    t_138 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    t_135 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
     d_block2_norm1_from_block2_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 2097152)
-    t_139 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    t_136 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
     d_block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
-    t_140 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_137 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
     d_block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 3149824)
     d_block2_norm1_mean_from_block2_norm1_var = np.ndarray((rows, 64), np.float32, space,
@@ -1903,80 +1931,82 @@ def _gradient(rows, space):
     d_block2_norm1_mean_from_block2_norm1_sum = np.ndarray((rows, 64), np.float32, space,
         2101248)
     d_block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
-    t_141 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    t_142 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
-    t_143 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    t_138 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_139 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    t_140 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
     d_add = np.ndarray((rows, 64, 128), np.float32, space, 12582912)
-    t_144 = np.ndarray((rows, 64, 1), np.float32, space, 2101248)
-    t_145 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
-    t_146 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_141 = np.ndarray((rows, 64, 1), np.float32, space, 2101248)
+    t_142 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_143 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
     d_block1_up = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
-    t_147 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_144 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_145 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_146 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_147 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
     t_148 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    t_149 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
-    t_150 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
-    t_151 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
     d_block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    t_152 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_149 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
     d_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
     d_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 1052672)
     d_block1_norm2_mean_from_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 524288)
     d_block1_norm2_mean_from_block1_norm2_sum = np.ndarray((rows, 64), np.float32, space, 528384)
     d_block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
-    t_153 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
-    t_154 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
-    t_155 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
-    d_x_2 = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
-    t_156 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
-    t_157 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
-    t_158 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_150 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_151 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_152 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    d_x_2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_153 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    t_154 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_155 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
     d_block1_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
     d_block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         0)
-    d_block1_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 3670016)
-    d_block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        2097152)
-    t_159 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
+    d_block1_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2621440)
+    d_block1_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        3145728)
     d_block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 1048576)
     d_block1_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
     d_block1_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 524288)
-    t_160 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    t_156 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
     d_block1_norm1_from_block1_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 1572864)
-    t_161 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    t_157 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
     d_block1_norm1_from_block1_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 0)
-    t_162 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    t_158 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
     d_block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
-    t_163 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_159 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     d_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
     d_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 1052672)
     d_block1_norm1_mean_from_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 0)
     d_block1_norm1_mean_from_block1_norm1_sum = np.ndarray((rows, 64), np.float32, space, 4096)
     d_block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
-    t_164 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    t_165 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
-    t_166 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_160 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_161 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_162 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
     d_x = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    t_167 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
-    t_168 = np.ndarray((rows, 64, 1), np.float32, space, 1572864)
-    t_169 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    t_163 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_164 = np.ndarray((rows, 64, 1), np.float32, space, 1572864)
+    t_165 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
     at_3 = np.ndarray((rows, 64), np.intp, space, 1048576)
-    t_170 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_166 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    ones = np.ones(128, np.float32)
     i2 = np.arange(64)[:, None]
     j = np.arange(64)
     where = i2 >= j
+    ones_2 = np.ones(64, np.float32)
+    ones_3 = np.ones(96, np.float32)
     scale = 0.015625 / np.float32(rows)
     n = np.arange(rows)[:, None]
     base = n*6144 + j*96
     head_flat = head.reshape(-1)
     scale_2 = -0.015625 / np.float32(rows)
     d_head_flat = d_head.reshape(-1)
-    ones = np.ones(rows*64, np.float32)
+    ones_4 = np.ones(rows*64, np.float32)
     fixed = np.where(where, np.float32(0.1767766952966369), 0.0)
-    ones_2 = np.ones(rows, np.float32)
+    ones_5 = np.ones(rows, np.float32)
 
     @np.errstate(all="ignore")
     def run(tokens, targets, token_W, position, block1_norm1_W, block1_norm1_b,
@@ -2008,16 +2038,17 @@ def _gradient(rows, space):
         # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(x, axis=2, out=block1_norm1_mean)
+        np.dot(x.reshape(rows*64, 128), ones, out=block1_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block1_norm1_mean, out=block1_norm1_mean)
         np.subtract(x, block1_norm1_mean[:, :, None], out=t_2)
         np.square(t_2, out=t_2)
-        np.add.reduce(t_2, axis=2, out=block1_norm1_var)
+        np.dot(t_2.reshape(rows*64, 128), ones, out=block1_norm1_var.reshape(-1))
         np.multiply(0.0078125, block1_norm1_var, out=block1_norm1_var)
         np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_3)
         np.multiply(0.015625, x, out=t_4)
         np.subtract(t_3, t_4, out=t_4)
-        np.add.reduce(t_4, axis=2, out=d_block1_norm1_mean_from_block1_norm1_var_sum)
+        np.dot(t_4.reshape(rows*64, 128), ones,
+            out=d_block1_norm1_mean_from_block1_norm1_var_sum.reshape(-1))
 
         # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
         #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
@@ -2093,7 +2124,8 @@ def _gradient(rows, space):
         np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_7)
         np.exp(t_7, out=t_7)
-        np.add.reduce(t_7, axis=3, out=block1_attention_mixed_weights_sum)
+        np.dot(t_7.reshape(rows*256, 64), ones_2,
+            out=block1_attention_mixed_weights_sum.reshape(-1))
 
         # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
         #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
@@ -2132,16 +2164,17 @@ def _gradient(rows, space):
         # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_2, axis=2, out=block1_norm2_mean)
+        np.dot(x_2.reshape(rows*64, 128), ones, out=block1_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block1_norm2_mean, out=block1_norm2_mean)
         np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_9)
         np.square(t_9, out=t_9)
-        np.add.reduce(t_9, axis=2, out=block1_norm2_var)
+        np.dot(t_9.reshape(rows*64, 128), ones, out=block1_norm2_var.reshape(-1))
         np.multiply(0.0078125, block1_norm2_var, out=block1_norm2_var)
         np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_10)
         np.multiply(0.015625, x_2, out=t_11)
         np.subtract(t_10, t_11, out=t_11)
-        np.add.reduce(t_11, axis=2, out=d_block1_norm2_mean_from_block1_norm2_var_sum)
+        np.dot(t_11.reshape(rows*64, 128), ones,
+            out=d_block1_norm2_mean_from_block1_norm2_var_sum.reshape(-1))
 
         # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
         #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
@@ -2184,16 +2217,17 @@ def _gradient(rows, space):
         # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(block1_down, axis=2, out=block2_norm1_mean)
+        np.dot(block1_down.reshape(rows*64, 128), ones, out=block2_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block2_norm1_mean, out=block2_norm1_mean)
         np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_17)
         np.square(t_17, out=t_17)
-        np.add.reduce(t_17, axis=2, out=block2_norm1_var)
+        np.dot(t_17.reshape(rows*64, 128), ones, out=block2_norm1_var.reshape(-1))
         np.multiply(0.0078125, block2_norm1_var, out=block2_norm1_var)
         np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_18)
         np.multiply(0.015625, block1_down, out=t_19)
         np.subtract(t_18, t_19, out=t_19)
-        np.add.reduce(t_19, axis=2, out=d_block2_norm1_mean_from_block2_norm1_var_sum)
+        np.dot(t_19.reshape(rows*64, 128), ones,
+            out=d_block2_norm1_mean_from_block2_norm1_var_sum.reshape(-1))
 
         # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
         #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
@@ -2269,7 +2303,8 @@ def _gradient(rows, space):
         np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_22)
         np.exp(t_22, out=t_22)
-        np.add.reduce(t_22, axis=3, out=block2_attention_mixed_weights_sum)
+        np.dot(t_22.reshape(rows*256, 64), ones_2,
+            out=block2_attention_mixed_weights_sum.reshape(-1))
 
         # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
         #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
@@ -2308,16 +2343,17 @@ def _gradient(rows, space):
         # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_3, axis=2, out=block2_norm2_mean)
+        np.dot(x_3.reshape(rows*64, 128), ones, out=block2_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block2_norm2_mean, out=block2_norm2_mean)
         np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_24)
         np.square(t_24, out=t_24)
-        np.add.reduce(t_24, axis=2, out=block2_norm2_var)
+        np.dot(t_24.reshape(rows*64, 128), ones, out=block2_norm2_var.reshape(-1))
         np.multiply(0.0078125, block2_norm2_var, out=block2_norm2_var)
         np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_25)
         np.multiply(0.015625, x_3, out=t_26)
         np.subtract(t_25, t_26, out=t_26)
-        np.add.reduce(t_26, axis=2, out=d_block2_norm2_mean_from_block2_norm2_var_sum)
+        np.dot(t_26.reshape(rows*64, 128), ones,
+            out=d_block2_norm2_mean_from_block2_norm2_var_sum.reshape(-1))
 
         # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
         #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
@@ -2359,16 +2395,17 @@ def _gradient(rows, space):
         # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(add_2, axis=2, out=block3_norm1_mean)
+        np.dot(add_2.reshape(rows*64, 128), ones, out=block3_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block3_norm1_mean, out=block3_norm1_mean)
         np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_32)
         np.square(t_32, out=t_32)
-        np.add.reduce(t_32, axis=2, out=block3_norm1_var)
+        np.dot(t_32.reshape(rows*64, 128), ones, out=block3_norm1_var.reshape(-1))
         np.multiply(0.0078125, block3_norm1_var, out=block3_norm1_var)
         np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_33)
         np.multiply(0.015625, add_2, out=t_34)
         np.subtract(t_33, t_34, out=t_34)
-        np.add.reduce(t_34, axis=2, out=d_block3_norm1_mean_from_block3_norm1_var_sum)
+        np.dot(t_34.reshape(rows*64, 128), ones,
+            out=d_block3_norm1_mean_from_block3_norm1_var_sum.reshape(-1))
 
         # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
         #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
@@ -2444,7 +2481,8 @@ def _gradient(rows, space):
         np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_37)
         np.exp(t_37, out=t_37)
-        np.add.reduce(t_37, axis=3, out=block3_attention_mixed_weights_sum)
+        np.dot(t_37.reshape(rows*256, 64), ones_2,
+            out=block3_attention_mixed_weights_sum.reshape(-1))
 
         # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
         #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
@@ -2483,16 +2521,17 @@ def _gradient(rows, space):
         # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_4, axis=2, out=block3_norm2_mean)
+        np.dot(x_4.reshape(rows*64, 128), ones, out=block3_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block3_norm2_mean, out=block3_norm2_mean)
         np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_39)
         np.square(t_39, out=t_39)
-        np.add.reduce(t_39, axis=2, out=block3_norm2_var)
+        np.dot(t_39.reshape(rows*64, 128), ones, out=block3_norm2_var.reshape(-1))
         np.multiply(0.0078125, block3_norm2_var, out=block3_norm2_var)
         np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_40)
         np.multiply(0.015625, x_4, out=t_41)
         np.subtract(t_40, t_41, out=t_41)
-        np.add.reduce(t_41, axis=2, out=d_block3_norm2_mean_from_block3_norm2_var_sum)
+        np.dot(t_41.reshape(rows*64, 128), ones,
+            out=d_block3_norm2_mean_from_block3_norm2_var_sum.reshape(-1))
 
         # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
         #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
@@ -2534,16 +2573,17 @@ def _gradient(rows, space):
         # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(add_3, axis=2, out=block4_norm1_mean)
+        np.dot(add_3.reshape(rows*64, 128), ones, out=block4_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block4_norm1_mean, out=block4_norm1_mean)
         np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_47)
         np.square(t_47, out=t_47)
-        np.add.reduce(t_47, axis=2, out=block4_norm1_var)
+        np.dot(t_47.reshape(rows*64, 128), ones, out=block4_norm1_var.reshape(-1))
         np.multiply(0.0078125, block4_norm1_var, out=block4_norm1_var)
         np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_48)
         np.multiply(0.015625, add_3, out=t_49)
         np.subtract(t_48, t_49, out=t_49)
-        np.add.reduce(t_49, axis=2, out=d_block4_norm1_mean_from_block4_norm1_var_sum)
+        np.dot(t_49.reshape(rows*64, 128), ones,
+            out=d_block4_norm1_mean_from_block4_norm1_var_sum.reshape(-1))
 
         # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
         #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
@@ -2619,7 +2659,8 @@ def _gradient(rows, space):
         np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_52)
         np.exp(t_52, out=t_52)
-        np.add.reduce(t_52, axis=3, out=block4_attention_mixed_weights_sum)
+        np.dot(t_52.reshape(rows*256, 64), ones_2,
+            out=block4_attention_mixed_weights_sum.reshape(-1))
 
         # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
         #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
@@ -2658,16 +2699,17 @@ def _gradient(rows, space):
         # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_5, axis=2, out=block4_norm2_mean)
+        np.dot(x_5.reshape(rows*64, 128), ones, out=block4_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block4_norm2_mean, out=block4_norm2_mean)
         np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_54)
         np.square(t_54, out=t_54)
-        np.add.reduce(t_54, axis=2, out=block4_norm2_var)
+        np.dot(t_54.reshape(rows*64, 128), ones, out=block4_norm2_var.reshape(-1))
         np.multiply(0.0078125, block4_norm2_var, out=block4_norm2_var)
         np.multiply(0.015625, block4_norm2_mean[:, :, None], out=t_55)
         np.multiply(0.015625, x_5, out=t_56)
         np.subtract(t_55, t_56, out=t_56)
-        np.add.reduce(t_56, axis=2, out=d_block4_norm2_mean_from_block4_norm2_var_sum)
+        np.dot(t_56.reshape(rows*64, 128), ones,
+            out=d_block4_norm2_mean_from_block4_norm2_var_sum.reshape(-1))
 
         # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
         #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
@@ -2708,16 +2750,17 @@ def _gradient(rows, space):
         # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
         # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
         #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
-        np.add.reduce(add_4, axis=2, out=norm_mean)
+        np.dot(add_4.reshape(rows*64, 128), ones, out=norm_mean.reshape(-1))
         np.multiply(0.0078125, norm_mean, out=norm_mean)
         np.subtract(add_4, norm_mean[:, :, None], out=t_62)
         np.square(t_62, out=t_62)
-        np.add.reduce(t_62, axis=2, out=norm_var)
+        np.dot(t_62.reshape(rows*64, 128), ones, out=norm_var.reshape(-1))
         np.multiply(0.0078125, norm_var, out=norm_var)
         np.multiply(0.015625, norm_mean[:, :, None], out=t_63)
         np.multiply(0.015625, add_4, out=t_64)
         np.subtract(t_63, t_64, out=t_64)
-        np.add.reduce(t_64, axis=2, out=d_norm_mean_from_norm_var_sum)
+        np.dot(t_64.reshape(rows*64, 128), ones,
+            out=d_norm_mean_from_norm_var_sum.reshape(-1))
 
         # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
         #     1e-05) + norm.b[i2]  [small_gpt.py:49]
@@ -2740,7 +2783,7 @@ def _gradient(rows, space):
         np.maximum.reduce(head, axis=2, out=cross_entropy_sum_max)
         np.subtract(head, cross_entropy_sum_max[:, :, None], out=t_67)
         np.exp(t_67, out=t_67)
-        np.add.reduce(t_67, axis=2, out=cross_entropy_sum)
+        np.dot(t_67.reshape(rows*64, 96), ones_3, out=cross_entropy_sum.reshape(-1))
         np.divide(scale, cross_entropy_sum, out=d_cross_entropy_sum)
 
         # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
@@ -2783,7 +2826,7 @@ def _gradient(rows, space):
         np.subtract(add_4, norm_mean[:, :, None], out=t_71)
         np.multiply(norm_W, t_71, out=t_71)
         np.multiply(t_71, d_norm, out=t_71)
-        np.add.reduce(t_71, axis=2, out=d_norm_var_sum)
+        np.dot(t_71.reshape(rows*64, 128), ones, out=d_norm_var_sum.reshape(-1))
         np.add(1e-05, norm_var, out=d_norm_var)
         np.power(d_norm_var, 1.5, out=d_norm_var)
         np.divide(-0.5, d_norm_var, out=d_norm_var)
@@ -2812,12 +2855,12 @@ def _gradient(rows, space):
         np.divide(t_72, t_73, out=t_72)
         np.multiply(t_72, d_norm, out=t_72)
         d_norm_W = np.empty((128,), np.float32)
-        np.dot(ones, t_72.reshape(rows*64, 128), out=d_norm_W)
+        np.dot(ones_4, t_72.reshape(rows*64, 128), out=d_norm_W)
 
         # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
         #     (small_gpt.py:49)]
         d_norm_b = np.empty((128,), np.float32)
-        np.dot(ones, d_norm.reshape(rows*64, 128), out=d_norm_b)
+        np.dot(ones_4, d_norm.reshape(rows*64, 128), out=d_norm_b)
 
         # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
         #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
@@ -2837,7 +2880,7 @@ def _gradient(rows, space):
         # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
         #     block4.down (small_gpt.py:41)]
         d_block4_down_b = np.empty((128,), np.float32)
-        np.dot(ones, d_add_4.reshape(rows*64, 128), out=d_block4_down_b)
+        np.dot(ones_4, d_add_4.reshape(rows*64, 128), out=d_block4_down_b)
 
         # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
         #     [adjoint of block4.down_sum (small_gpt.py:41)]
@@ -2867,7 +2910,7 @@ def _gradient(rows, space):
         # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
         #     block4.up (small_gpt.py:40)]
         d_block4_up_b = np.empty((512,), np.float32)
-        np.dot(ones, t_78.reshape(rows*64, 512), out=d_block4_up_b)
+        np.dot(ones_4, t_78.reshape(rows*64, 512), out=d_block4_up_b)
 
         # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
         #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
@@ -2891,7 +2934,7 @@ def _gradient(rows, space):
         np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_83)
         np.multiply(block4_norm2_W, t_83, out=t_83)
         np.multiply(t_83, d_block4_norm2, out=t_83)
-        np.add.reduce(t_83, axis=2, out=d_block4_norm2_var_sum)
+        np.dot(t_83.reshape(rows*64, 128), ones, out=d_block4_norm2_var_sum.reshape(-1))
         np.add(1e-05, block4_norm2_var, out=d_block4_norm2_var)
         np.power(d_block4_norm2_var, 1.5, out=d_block4_norm2_var)
         np.divide(-0.5, d_block4_norm2_var, out=d_block4_norm2_var)
@@ -2925,12 +2968,12 @@ def _gradient(rows, space):
         np.divide(t_84, t_85, out=t_84)
         np.multiply(t_84, d_block4_norm2, out=t_84)
         d_block4_norm2_W = np.empty((128,), np.float32)
-        np.dot(ones, t_84.reshape(rows*64, 128), out=d_block4_norm2_W)
+        np.dot(ones_4, t_84.reshape(rows*64, 128), out=d_block4_norm2_W)
 
         # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
         #     of block4.norm2 (small_gpt.py:39)]
         d_block4_norm2_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block4_norm2.reshape(rows*64, 128), out=d_block4_norm2_b)
+        np.dot(ones_4, d_block4_norm2.reshape(rows*64, 128), out=d_block4_norm2_b)
 
         # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
         #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
@@ -2953,7 +2996,7 @@ def _gradient(rows, space):
         # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
         #     block4.attention.out (small_gpt.py:37)]
         d_block4_attention_out_b = np.empty((128,), np.float32)
-        np.dot(ones, d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_b)
+        np.dot(ones_4, d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_b)
 
         # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
         #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
@@ -2986,30 +3029,20 @@ def _gradient(rows, space):
         # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
-        # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block4.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block4_attention_mixed_weights,
-            d_block4_attention_mixed_weights, out=d_block4_attention_mixed_weights_sum)
-        np.divide(d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum,
-            out=d_block4_attention_mixed_weights_sum)
-        np.negative(d_block4_attention_mixed_weights_sum, out=d_block4_attention_mixed_weights_sum)
+            d_block4_attention_mixed_weights, out=d_block4_attention_mixed_weights_sum_sum)
 
-        # d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2,
-        #     j] - block4.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block4.attention_mixed_scores[n, i1, i2, j] = (d_block4.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block4.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block4.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block4_attention_mixed_scores_sum)
-        np.exp(d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
-        np.multiply(d_block4_attention_mixed_weights_sum[:, :, :, None],
-            d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
-        np.multiply(block4_attention_mixed_weights, d_block4_attention_mixed_weights, out=t_90)
-        np.add(d_block4_attention_mixed_scores_sum, t_90, out=d_block4_attention_mixed_scores_sum)
+        np.subtract(d_block4_attention_mixed_weights, d_block4_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block4_attention_mixed_scores_sum)
+        np.multiply(d_block4_attention_mixed_scores_sum, block4_attention_mixed_weights,
+            out=d_block4_attention_mixed_scores_sum)
         np.multiply(fixed, d_block4_attention_mixed_scores_sum,
             out=d_block4_attention_mixed_scores_sum)
 
@@ -3027,13 +3060,13 @@ def _gradient(rows, space):
 
         # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_91, d_block4_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block4_attention_v = t_91.reshape(rows, 64, 128)
+        np.copyto(t_90, d_block4_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_v = t_90.reshape(rows, 64, 128)
 
         # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
         #     [adjoint of block4.attention.v (small_gpt.py:37)]
         d_block4_attention_v_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_b)
+        np.dot(ones_4, d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_b)
 
         # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
         #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
@@ -3049,13 +3082,13 @@ def _gradient(rows, space):
 
         # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_92, d_block4_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block4_attention_k = t_92.reshape(rows, 64, 128)
+        np.copyto(t_91, d_block4_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_k = t_91.reshape(rows, 64, 128)
 
         # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
         #     [adjoint of block4.attention.k (small_gpt.py:37)]
         d_block4_attention_k_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_b)
+        np.dot(ones_4, d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_b)
 
         # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
         #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
@@ -3071,13 +3104,13 @@ def _gradient(rows, space):
 
         # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_93, d_block4_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block4_attention_q = t_93.reshape(rows, 64, 128)
+        np.copyto(t_92, d_block4_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_q = t_92.reshape(rows, 64, 128)
 
         # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
         #     [adjoint of block4.attention.q (small_gpt.py:37)]
         d_block4_attention_q_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_b)
+        np.dot(ones_4, d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_b)
 
         # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
         #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
@@ -3105,10 +3138,10 @@ def _gradient(rows, space):
         # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
         #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
         #     of block4.norm1_var (small_gpt.py:36)]
-        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_94)
-        np.multiply(block4_norm1_W, t_94, out=t_94)
-        np.multiply(t_94, d_block4_norm1, out=t_94)
-        np.add.reduce(t_94, axis=2, out=d_block4_norm1_var_sum)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_93)
+        np.multiply(block4_norm1_W, t_93, out=t_93)
+        np.multiply(t_93, d_block4_norm1, out=t_93)
+        np.dot(t_93.reshape(rows*64, 128), ones, out=d_block4_norm1_var_sum.reshape(-1))
         np.add(1e-05, block4_norm1_var, out=d_block4_norm1_var)
         np.power(d_block4_norm1_var, 1.5, out=d_block4_norm1_var)
         np.divide(-0.5, d_block4_norm1_var, out=d_block4_norm1_var)
@@ -3136,41 +3169,41 @@ def _gradient(rows, space):
         # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
         #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
         #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
-        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_95)
-        np.add(1e-05, block4_norm1_var[:, :, None], out=t_96)
-        np.sqrt(t_96, out=t_96)
-        np.divide(t_95, t_96, out=t_95)
-        np.multiply(t_95, d_block4_norm1, out=t_95)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_94)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_95)
+        np.sqrt(t_95, out=t_95)
+        np.divide(t_94, t_95, out=t_94)
+        np.multiply(t_94, d_block4_norm1, out=t_94)
         d_block4_norm1_W = np.empty((128,), np.float32)
-        np.dot(ones, t_95.reshape(rows*64, 128), out=d_block4_norm1_W)
+        np.dot(ones_4, t_94.reshape(rows*64, 128), out=d_block4_norm1_W)
 
         # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
         #     of block4.norm1 (small_gpt.py:36)]
         d_block4_norm1_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block4_norm1.reshape(rows*64, 128), out=d_block4_norm1_b)
+        np.dot(ones_4, d_block4_norm1.reshape(rows*64, 128), out=d_block4_norm1_b)
 
         # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
         #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
         #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block4_norm1_mean[:, :, None], out=t_97)
+        np.multiply(0.0078125, d_block4_norm1_mean[:, :, None], out=t_96)
         np.multiply(0.015625, add_3, out=d_add_3)
-        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_98)
-        np.subtract(d_add_3, t_98, out=d_add_3)
+        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_97)
+        np.subtract(d_add_3, t_97, out=d_add_3)
         np.multiply(d_block4_norm1_var[:, :, None], d_add_3, out=d_add_3)
-        np.add(t_97, d_add_3, out=d_add_3)
-        np.add(1e-05, block4_norm1_var[:, :, None], out=t_99)
-        np.sqrt(t_99, out=t_99)
-        np.divide(block4_norm1_W, t_99, out=t_100)
-        np.multiply(t_100, d_block4_norm1, out=t_100)
-        np.add(d_add_3, t_100, out=d_add_3)
+        np.add(t_96, d_add_3, out=d_add_3)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_98)
+        np.sqrt(t_98, out=t_98)
+        np.divide(block4_norm1_W, t_98, out=t_99)
+        np.multiply(t_99, d_block4_norm1, out=t_99)
+        np.add(d_add_3, t_99, out=d_add_3)
         np.add(d_add_3, d_x_5, out=d_add_3)
 
         # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
         #     block3.down (small_gpt.py:41)]
         d_block3_down_b = np.empty((128,), np.float32)
-        np.dot(ones, d_add_3.reshape(rows*64, 128), out=d_block3_down_b)
+        np.dot(ones_4, d_add_3.reshape(rows*64, 128), out=d_block3_down_b)
 
         # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
         #     [adjoint of block3.down_sum (small_gpt.py:41)]
@@ -3186,31 +3219,31 @@ def _gradient(rows, space):
         np.dot(d_add_3.reshape(rows*64, 128), block3_down_W.T,
             out=d_h_3.reshape(rows*64, 512))
         np.multiply(0.7071067811865476, block3_up, out=d_block3_up)
-        _erf(d_block3_up, out=t_101, work=(t_102, t_103))
-        np.multiply(0.5, t_101, out=t_101)
-        np.add(0.5, t_101, out=t_101)
-        np.multiply(0.3989422804014327, block3_up, out=t_104)
-        np.square(block3_up, out=t_105)
-        np.multiply(-0.5, t_105, out=t_105)
-        np.exp(t_105, out=t_105)
-        np.multiply(t_104, t_105, out=t_104)
-        np.add(t_101, t_104, out=t_101)
-        np.multiply(t_101, d_h_3, out=t_101)
+        _erf(d_block3_up, out=t_100, work=(t_101, t_102))
+        np.multiply(0.5, t_100, out=t_100)
+        np.add(0.5, t_100, out=t_100)
+        np.multiply(0.3989422804014327, block3_up, out=t_103)
+        np.square(block3_up, out=t_104)
+        np.multiply(-0.5, t_104, out=t_104)
+        np.exp(t_104, out=t_104)
+        np.multiply(t_103, t_104, out=t_103)
+        np.add(t_100, t_103, out=t_100)
+        np.multiply(t_100, d_h_3, out=t_100)
 
         # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
         #     block3.up (small_gpt.py:40)]
         d_block3_up_b = np.empty((512,), np.float32)
-        np.dot(ones, t_101.reshape(rows*64, 512), out=d_block3_up_b)
+        np.dot(ones_4, t_100.reshape(rows*64, 512), out=d_block3_up_b)
 
         # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
         #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
         d_block3_up_W = np.empty((128, 512), np.float32)
         np.dot(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-            t_101.reshape(rows*64, 512), out=d_block3_up_W)
+            t_100.reshape(rows*64, 512), out=d_block3_up_W)
 
         # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
         #     [adjoint of block3.up_sum (small_gpt.py:40)]
-        np.dot(t_101.reshape(rows*64, 512), block3_up_W.T,
+        np.dot(t_100.reshape(rows*64, 512), block3_up_W.T,
             out=d_block3_norm2.reshape(rows*64, 128))
 
         # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
@@ -3221,10 +3254,10 @@ def _gradient(rows, space):
         # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
         #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
         #     of block3.norm2_var (small_gpt.py:39)]
-        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_106)
-        np.multiply(block3_norm2_W, t_106, out=t_106)
-        np.multiply(t_106, d_block3_norm2, out=t_106)
-        np.add.reduce(t_106, axis=2, out=d_block3_norm2_var_sum)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_105)
+        np.multiply(block3_norm2_W, t_105, out=t_105)
+        np.multiply(t_105, d_block3_norm2, out=t_105)
+        np.dot(t_105.reshape(rows*64, 128), ones, out=d_block3_norm2_var_sum.reshape(-1))
         np.add(1e-05, block3_norm2_var, out=d_block3_norm2_var)
         np.power(d_block3_norm2_var, 1.5, out=d_block3_norm2_var)
         np.divide(-0.5, d_block3_norm2_var, out=d_block3_norm2_var)
@@ -3252,41 +3285,41 @@ def _gradient(rows, space):
         # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
         #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
         #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
-        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_107)
-        np.add(1e-05, block3_norm2_var[:, :, None], out=t_108)
-        np.sqrt(t_108, out=t_108)
-        np.divide(t_107, t_108, out=t_107)
-        np.multiply(t_107, d_block3_norm2, out=t_107)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_106)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_107)
+        np.sqrt(t_107, out=t_107)
+        np.divide(t_106, t_107, out=t_106)
+        np.multiply(t_106, d_block3_norm2, out=t_106)
         d_block3_norm2_W = np.empty((128,), np.float32)
-        np.dot(ones, t_107.reshape(rows*64, 128), out=d_block3_norm2_W)
+        np.dot(ones_4, t_106.reshape(rows*64, 128), out=d_block3_norm2_W)
 
         # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
         #     of block3.norm2 (small_gpt.py:39)]
         d_block3_norm2_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block3_norm2.reshape(rows*64, 128), out=d_block3_norm2_b)
+        np.dot(ones_4, d_block3_norm2.reshape(rows*64, 128), out=d_block3_norm2_b)
 
         # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
         #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
         #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
         #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
         #     (small_gpt.py:41)]
-        np.multiply(0.0078125, d_block3_norm2_mean[:, :, None], out=t_109)
+        np.multiply(0.0078125, d_block3_norm2_mean[:, :, None], out=t_108)
         np.multiply(0.015625, x_4, out=d_x_4)
-        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_110)
-        np.subtract(d_x_4, t_110, out=d_x_4)
+        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_109)
+        np.subtract(d_x_4, t_109, out=d_x_4)
         np.multiply(d_block3_norm2_var[:, :, None], d_x_4, out=d_x_4)
-        np.add(t_109, d_x_4, out=d_x_4)
-        np.add(1e-05, block3_norm2_var[:, :, None], out=t_111)
-        np.sqrt(t_111, out=t_111)
-        np.divide(block3_norm2_W, t_111, out=t_112)
-        np.multiply(t_112, d_block3_norm2, out=t_112)
-        np.add(d_x_4, t_112, out=d_x_4)
+        np.add(t_108, d_x_4, out=d_x_4)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_110)
+        np.sqrt(t_110, out=t_110)
+        np.divide(block3_norm2_W, t_110, out=t_111)
+        np.multiply(t_111, d_block3_norm2, out=t_111)
+        np.add(d_x_4, t_111, out=d_x_4)
         np.add(d_x_4, d_add_3, out=d_x_4)
 
         # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
         #     block3.attention.out (small_gpt.py:37)]
         d_block3_attention_out_b = np.empty((128,), np.float32)
-        np.dot(ones, d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_b)
+        np.dot(ones_4, d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_b)
 
         # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
         #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
@@ -3319,30 +3352,20 @@ def _gradient(rows, space):
         # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
-        # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block3.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block3_attention_mixed_weights,
-            d_block3_attention_mixed_weights, out=d_block3_attention_mixed_weights_sum)
-        np.divide(d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum,
-            out=d_block3_attention_mixed_weights_sum)
-        np.negative(d_block3_attention_mixed_weights_sum, out=d_block3_attention_mixed_weights_sum)
+            d_block3_attention_mixed_weights, out=d_block3_attention_mixed_weights_sum_sum)
 
-        # d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2,
-        #     j] - block3.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block3.attention_mixed_scores[n, i1, i2, j] = (d_block3.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block3.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block3.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block3_attention_mixed_scores_sum)
-        np.exp(d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
-        np.multiply(d_block3_attention_mixed_weights_sum[:, :, :, None],
-            d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
-        np.multiply(block3_attention_mixed_weights, d_block3_attention_mixed_weights, out=t_113)
-        np.add(d_block3_attention_mixed_scores_sum, t_113, out=d_block3_attention_mixed_scores_sum)
+        np.subtract(d_block3_attention_mixed_weights, d_block3_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block3_attention_mixed_scores_sum)
+        np.multiply(d_block3_attention_mixed_scores_sum, block3_attention_mixed_weights,
+            out=d_block3_attention_mixed_scores_sum)
         np.multiply(fixed, d_block3_attention_mixed_scores_sum,
             out=d_block3_attention_mixed_scores_sum)
 
@@ -3360,13 +3383,13 @@ def _gradient(rows, space):
 
         # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_114, d_block3_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block3_attention_v = t_114.reshape(rows, 64, 128)
+        np.copyto(t_112, d_block3_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_v = t_112.reshape(rows, 64, 128)
 
         # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
         #     [adjoint of block3.attention.v (small_gpt.py:37)]
         d_block3_attention_v_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_b)
+        np.dot(ones_4, d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_b)
 
         # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
         #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
@@ -3382,13 +3405,13 @@ def _gradient(rows, space):
 
         # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_115, d_block3_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block3_attention_k = t_115.reshape(rows, 64, 128)
+        np.copyto(t_113, d_block3_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_k = t_113.reshape(rows, 64, 128)
 
         # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
         #     [adjoint of block3.attention.k (small_gpt.py:37)]
         d_block3_attention_k_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_b)
+        np.dot(ones_4, d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_b)
 
         # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
         #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
@@ -3404,13 +3427,13 @@ def _gradient(rows, space):
 
         # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_116, d_block3_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block3_attention_q = t_116.reshape(rows, 64, 128)
+        np.copyto(t_114, d_block3_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_q = t_114.reshape(rows, 64, 128)
 
         # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
         #     [adjoint of block3.attention.q (small_gpt.py:37)]
         d_block3_attention_q_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_b)
+        np.dot(ones_4, d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_b)
 
         # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
         #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
@@ -3438,10 +3461,10 @@ def _gradient(rows, space):
         # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
         #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
         #     of block3.norm1_var (small_gpt.py:36)]
-        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_117)
-        np.multiply(block3_norm1_W, t_117, out=t_117)
-        np.multiply(t_117, d_block3_norm1, out=t_117)
-        np.add.reduce(t_117, axis=2, out=d_block3_norm1_var_sum)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_115)
+        np.multiply(block3_norm1_W, t_115, out=t_115)
+        np.multiply(t_115, d_block3_norm1, out=t_115)
+        np.dot(t_115.reshape(rows*64, 128), ones, out=d_block3_norm1_var_sum.reshape(-1))
         np.add(1e-05, block3_norm1_var, out=d_block3_norm1_var)
         np.power(d_block3_norm1_var, 1.5, out=d_block3_norm1_var)
         np.divide(-0.5, d_block3_norm1_var, out=d_block3_norm1_var)
@@ -3469,41 +3492,41 @@ def _gradient(rows, space):
         # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
         #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
         #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
-        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_118)
-        np.add(1e-05, block3_norm1_var[:, :, None], out=t_119)
-        np.sqrt(t_119, out=t_119)
-        np.divide(t_118, t_119, out=t_118)
-        np.multiply(t_118, d_block3_norm1, out=t_118)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_116)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_117)
+        np.sqrt(t_117, out=t_117)
+        np.divide(t_116, t_117, out=t_116)
+        np.multiply(t_116, d_block3_norm1, out=t_116)
         d_block3_norm1_W = np.empty((128,), np.float32)
-        np.dot(ones, t_118.reshape(rows*64, 128), out=d_block3_norm1_W)
+        np.dot(ones_4, t_116.reshape(rows*64, 128), out=d_block3_norm1_W)
 
         # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
         #     of block3.norm1 (small_gpt.py:36)]
         d_block3_norm1_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block3_norm1.reshape(rows*64, 128), out=d_block3_norm1_b)
+        np.dot(ones_4, d_block3_norm1.reshape(rows*64, 128), out=d_block3_norm1_b)
 
         # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
         #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
         #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block3_norm1_mean[:, :, None], out=t_120)
+        np.multiply(0.0078125, d_block3_norm1_mean[:, :, None], out=t_118)
         np.multiply(0.015625, add_2, out=d_add_2)
-        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_121)
-        np.subtract(d_add_2, t_121, out=d_add_2)
+        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_119)
+        np.subtract(d_add_2, t_119, out=d_add_2)
         np.multiply(d_block3_norm1_var[:, :, None], d_add_2, out=d_add_2)
-        np.add(t_120, d_add_2, out=d_add_2)
-        np.add(1e-05, block3_norm1_var[:, :, None], out=t_122)
-        np.sqrt(t_122, out=t_122)
-        np.divide(block3_norm1_W, t_122, out=t_123)
-        np.multiply(t_123, d_block3_norm1, out=t_123)
-        np.add(d_add_2, t_123, out=d_add_2)
+        np.add(t_118, d_add_2, out=d_add_2)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_120)
+        np.sqrt(t_120, out=t_120)
+        np.divide(block3_norm1_W, t_120, out=t_121)
+        np.multiply(t_121, d_block3_norm1, out=t_121)
+        np.add(d_add_2, t_121, out=d_add_2)
         np.add(d_add_2, d_x_4, out=d_add_2)
 
         # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
         #     block2.down (small_gpt.py:41)]
         d_block2_down_b = np.empty((128,), np.float32)
-        np.dot(ones, d_add_2.reshape(rows*64, 128), out=d_block2_down_b)
+        np.dot(ones_4, d_add_2.reshape(rows*64, 128), out=d_block2_down_b)
 
         # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
         #     [adjoint of block2.down_sum (small_gpt.py:41)]
@@ -3519,31 +3542,31 @@ def _gradient(rows, space):
         np.dot(d_add_2.reshape(rows*64, 128), block2_down_W.T,
             out=d_h_2.reshape(rows*64, 512))
         np.multiply(0.7071067811865476, block2_up, out=d_block2_up)
-        _erf(d_block2_up, out=t_124, work=(t_125, t_126))
-        np.multiply(0.5, t_124, out=t_124)
-        np.add(0.5, t_124, out=t_124)
-        np.multiply(0.3989422804014327, block2_up, out=t_127)
-        np.square(block2_up, out=t_128)
-        np.multiply(-0.5, t_128, out=t_128)
-        np.exp(t_128, out=t_128)
-        np.multiply(t_127, t_128, out=t_127)
-        np.add(t_124, t_127, out=t_124)
-        np.multiply(t_124, d_h_2, out=t_124)
+        _erf(d_block2_up, out=t_122, work=(t_123, t_124))
+        np.multiply(0.5, t_122, out=t_122)
+        np.add(0.5, t_122, out=t_122)
+        np.multiply(0.3989422804014327, block2_up, out=t_125)
+        np.square(block2_up, out=t_126)
+        np.multiply(-0.5, t_126, out=t_126)
+        np.exp(t_126, out=t_126)
+        np.multiply(t_125, t_126, out=t_125)
+        np.add(t_122, t_125, out=t_122)
+        np.multiply(t_122, d_h_2, out=t_122)
 
         # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
         #     block2.up (small_gpt.py:40)]
         d_block2_up_b = np.empty((512,), np.float32)
-        np.dot(ones, t_124.reshape(rows*64, 512), out=d_block2_up_b)
+        np.dot(ones_4, t_122.reshape(rows*64, 512), out=d_block2_up_b)
 
         # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
         #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
         d_block2_up_W = np.empty((128, 512), np.float32)
         np.dot(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-            t_124.reshape(rows*64, 512), out=d_block2_up_W)
+            t_122.reshape(rows*64, 512), out=d_block2_up_W)
 
         # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
         #     [adjoint of block2.up_sum (small_gpt.py:40)]
-        np.dot(t_124.reshape(rows*64, 512), block2_up_W.T,
+        np.dot(t_122.reshape(rows*64, 512), block2_up_W.T,
             out=d_block2_norm2.reshape(rows*64, 128))
 
         # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
@@ -3554,10 +3577,10 @@ def _gradient(rows, space):
         # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
         #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
         #     of block2.norm2_var (small_gpt.py:39)]
-        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_129)
-        np.multiply(block2_norm2_W, t_129, out=t_129)
-        np.multiply(t_129, d_block2_norm2, out=t_129)
-        np.add.reduce(t_129, axis=2, out=d_block2_norm2_var_sum)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_127)
+        np.multiply(block2_norm2_W, t_127, out=t_127)
+        np.multiply(t_127, d_block2_norm2, out=t_127)
+        np.dot(t_127.reshape(rows*64, 128), ones, out=d_block2_norm2_var_sum.reshape(-1))
         np.add(1e-05, block2_norm2_var, out=d_block2_norm2_var)
         np.power(d_block2_norm2_var, 1.5, out=d_block2_norm2_var)
         np.divide(-0.5, d_block2_norm2_var, out=d_block2_norm2_var)
@@ -3585,41 +3608,41 @@ def _gradient(rows, space):
         # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
         #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
         #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
-        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_130)
-        np.add(1e-05, block2_norm2_var[:, :, None], out=t_131)
-        np.sqrt(t_131, out=t_131)
-        np.divide(t_130, t_131, out=t_130)
-        np.multiply(t_130, d_block2_norm2, out=t_130)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_128)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_129)
+        np.sqrt(t_129, out=t_129)
+        np.divide(t_128, t_129, out=t_128)
+        np.multiply(t_128, d_block2_norm2, out=t_128)
         d_block2_norm2_W = np.empty((128,), np.float32)
-        np.dot(ones, t_130.reshape(rows*64, 128), out=d_block2_norm2_W)
+        np.dot(ones_4, t_128.reshape(rows*64, 128), out=d_block2_norm2_W)
 
         # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
         #     of block2.norm2 (small_gpt.py:39)]
         d_block2_norm2_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block2_norm2.reshape(rows*64, 128), out=d_block2_norm2_b)
+        np.dot(ones_4, d_block2_norm2.reshape(rows*64, 128), out=d_block2_norm2_b)
 
         # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
         #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
         #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
         #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
         #     (small_gpt.py:41)]
-        np.multiply(0.0078125, d_block2_norm2_mean[:, :, None], out=t_132)
+        np.multiply(0.0078125, d_block2_norm2_mean[:, :, None], out=t_130)
         np.multiply(0.015625, x_3, out=d_x_3)
-        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_133)
-        np.subtract(d_x_3, t_133, out=d_x_3)
+        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_131)
+        np.subtract(d_x_3, t_131, out=d_x_3)
         np.multiply(d_block2_norm2_var[:, :, None], d_x_3, out=d_x_3)
-        np.add(t_132, d_x_3, out=d_x_3)
-        np.add(1e-05, block2_norm2_var[:, :, None], out=t_134)
-        np.sqrt(t_134, out=t_134)
-        np.divide(block2_norm2_W, t_134, out=t_135)
-        np.multiply(t_135, d_block2_norm2, out=t_135)
-        np.add(d_x_3, t_135, out=d_x_3)
+        np.add(t_130, d_x_3, out=d_x_3)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_132)
+        np.sqrt(t_132, out=t_132)
+        np.divide(block2_norm2_W, t_132, out=t_133)
+        np.multiply(t_133, d_block2_norm2, out=t_133)
+        np.add(d_x_3, t_133, out=d_x_3)
         np.add(d_x_3, d_add_2, out=d_x_3)
 
         # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
         #     block2.attention.out (small_gpt.py:37)]
         d_block2_attention_out_b = np.empty((128,), np.float32)
-        np.dot(ones, d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_b)
+        np.dot(ones_4, d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_b)
 
         # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
         #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
@@ -3652,30 +3675,20 @@ def _gradient(rows, space):
         # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
-        # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block2.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block2_attention_mixed_weights,
-            d_block2_attention_mixed_weights, out=d_block2_attention_mixed_weights_sum)
-        np.divide(d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum,
-            out=d_block2_attention_mixed_weights_sum)
-        np.negative(d_block2_attention_mixed_weights_sum, out=d_block2_attention_mixed_weights_sum)
+            d_block2_attention_mixed_weights, out=d_block2_attention_mixed_weights_sum_sum)
 
-        # d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2,
-        #     j] - block2.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block2.attention_mixed_scores[n, i1, i2, j] = (d_block2.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block2.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block2.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block2_attention_mixed_scores_sum)
-        np.exp(d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
-        np.multiply(d_block2_attention_mixed_weights_sum[:, :, :, None],
-            d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
-        np.multiply(block2_attention_mixed_weights, d_block2_attention_mixed_weights, out=t_136)
-        np.add(d_block2_attention_mixed_scores_sum, t_136, out=d_block2_attention_mixed_scores_sum)
+        np.subtract(d_block2_attention_mixed_weights, d_block2_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block2_attention_mixed_scores_sum)
+        np.multiply(d_block2_attention_mixed_scores_sum, block2_attention_mixed_weights,
+            out=d_block2_attention_mixed_scores_sum)
         np.multiply(fixed, d_block2_attention_mixed_scores_sum,
             out=d_block2_attention_mixed_scores_sum)
 
@@ -3693,13 +3706,13 @@ def _gradient(rows, space):
 
         # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_137, d_block2_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block2_attention_v = t_137.reshape(rows, 64, 128)
+        np.copyto(t_134, d_block2_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_v = t_134.reshape(rows, 64, 128)
 
         # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
         #     [adjoint of block2.attention.v (small_gpt.py:37)]
         d_block2_attention_v_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_b)
+        np.dot(ones_4, d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_b)
 
         # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
         #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
@@ -3715,13 +3728,13 @@ def _gradient(rows, space):
 
         # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_138, d_block2_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block2_attention_k = t_138.reshape(rows, 64, 128)
+        np.copyto(t_135, d_block2_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_k = t_135.reshape(rows, 64, 128)
 
         # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
         #     [adjoint of block2.attention.k (small_gpt.py:37)]
         d_block2_attention_k_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_b)
+        np.dot(ones_4, d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_b)
 
         # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
         #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
@@ -3737,13 +3750,13 @@ def _gradient(rows, space):
 
         # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_139, d_block2_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block2_attention_q = t_139.reshape(rows, 64, 128)
+        np.copyto(t_136, d_block2_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_q = t_136.reshape(rows, 64, 128)
 
         # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
         #     [adjoint of block2.attention.q (small_gpt.py:37)]
         d_block2_attention_q_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_b)
+        np.dot(ones_4, d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_b)
 
         # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
         #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
@@ -3771,10 +3784,10 @@ def _gradient(rows, space):
         # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
         #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
         #     of block2.norm1_var (small_gpt.py:36)]
-        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_140)
-        np.multiply(block2_norm1_W, t_140, out=t_140)
-        np.multiply(t_140, d_block2_norm1, out=t_140)
-        np.add.reduce(t_140, axis=2, out=d_block2_norm1_var_sum)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_137)
+        np.multiply(block2_norm1_W, t_137, out=t_137)
+        np.multiply(t_137, d_block2_norm1, out=t_137)
+        np.dot(t_137.reshape(rows*64, 128), ones, out=d_block2_norm1_var_sum.reshape(-1))
         np.add(1e-05, block2_norm1_var, out=d_block2_norm1_var)
         np.power(d_block2_norm1_var, 1.5, out=d_block2_norm1_var)
         np.divide(-0.5, d_block2_norm1_var, out=d_block2_norm1_var)
@@ -3802,41 +3815,41 @@ def _gradient(rows, space):
         # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
         #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
         #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
-        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_141)
-        np.add(1e-05, block2_norm1_var[:, :, None], out=t_142)
-        np.sqrt(t_142, out=t_142)
-        np.divide(t_141, t_142, out=t_141)
-        np.multiply(t_141, d_block2_norm1, out=t_141)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_138)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_139)
+        np.sqrt(t_139, out=t_139)
+        np.divide(t_138, t_139, out=t_138)
+        np.multiply(t_138, d_block2_norm1, out=t_138)
         d_block2_norm1_W = np.empty((128,), np.float32)
-        np.dot(ones, t_141.reshape(rows*64, 128), out=d_block2_norm1_W)
+        np.dot(ones_4, t_138.reshape(rows*64, 128), out=d_block2_norm1_W)
 
         # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
         #     of block2.norm1 (small_gpt.py:36)]
         d_block2_norm1_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block2_norm1.reshape(rows*64, 128), out=d_block2_norm1_b)
+        np.dot(ones_4, d_block2_norm1.reshape(rows*64, 128), out=d_block2_norm1_b)
 
         # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
         #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
         #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block2_norm1_mean[:, :, None], out=t_143)
+        np.multiply(0.0078125, d_block2_norm1_mean[:, :, None], out=t_140)
         np.multiply(0.015625, block1_down, out=d_add)
-        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_144)
-        np.subtract(d_add, t_144, out=d_add)
+        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_141)
+        np.subtract(d_add, t_141, out=d_add)
         np.multiply(d_block2_norm1_var[:, :, None], d_add, out=d_add)
-        np.add(t_143, d_add, out=d_add)
-        np.add(1e-05, block2_norm1_var[:, :, None], out=t_145)
-        np.sqrt(t_145, out=t_145)
-        np.divide(block2_norm1_W, t_145, out=t_146)
-        np.multiply(t_146, d_block2_norm1, out=t_146)
-        np.add(d_add, t_146, out=d_add)
+        np.add(t_140, d_add, out=d_add)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_142)
+        np.sqrt(t_142, out=t_142)
+        np.divide(block2_norm1_W, t_142, out=t_143)
+        np.multiply(t_143, d_block2_norm1, out=t_143)
+        np.add(d_add, t_143, out=d_add)
         np.add(d_add, d_x_3, out=d_add)
 
         # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
         #     block1.down (small_gpt.py:41)]
         d_block1_down_b = np.empty((128,), np.float32)
-        np.dot(ones, d_add.reshape(rows*64, 128), out=d_block1_down_b)
+        np.dot(ones_4, d_add.reshape(rows*64, 128), out=d_block1_down_b)
 
         # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
         #     [adjoint of block1.down_sum (small_gpt.py:41)]
@@ -3852,31 +3865,31 @@ def _gradient(rows, space):
         np.dot(d_add.reshape(rows*64, 128), block1_down_W.T,
             out=d_h.reshape(rows*64, 512))
         np.multiply(0.7071067811865476, block1_up, out=d_block1_up)
-        _erf(d_block1_up, out=t_147, work=(t_148, t_149))
-        np.multiply(0.5, t_147, out=t_147)
-        np.add(0.5, t_147, out=t_147)
-        np.multiply(0.3989422804014327, block1_up, out=t_150)
-        np.square(block1_up, out=t_151)
-        np.multiply(-0.5, t_151, out=t_151)
-        np.exp(t_151, out=t_151)
-        np.multiply(t_150, t_151, out=t_150)
-        np.add(t_147, t_150, out=t_147)
-        np.multiply(t_147, d_h, out=t_147)
+        _erf(d_block1_up, out=t_144, work=(t_145, t_146))
+        np.multiply(0.5, t_144, out=t_144)
+        np.add(0.5, t_144, out=t_144)
+        np.multiply(0.3989422804014327, block1_up, out=t_147)
+        np.square(block1_up, out=t_148)
+        np.multiply(-0.5, t_148, out=t_148)
+        np.exp(t_148, out=t_148)
+        np.multiply(t_147, t_148, out=t_147)
+        np.add(t_144, t_147, out=t_144)
+        np.multiply(t_144, d_h, out=t_144)
 
         # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
         #     block1.up (small_gpt.py:40)]
         d_block1_up_b = np.empty((512,), np.float32)
-        np.dot(ones, t_147.reshape(rows*64, 512), out=d_block1_up_b)
+        np.dot(ones_4, t_144.reshape(rows*64, 512), out=d_block1_up_b)
 
         # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
         #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
         d_block1_up_W = np.empty((128, 512), np.float32)
         np.dot(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-            t_147.reshape(rows*64, 512), out=d_block1_up_W)
+            t_144.reshape(rows*64, 512), out=d_block1_up_W)
 
         # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
         #     [adjoint of block1.up_sum (small_gpt.py:40)]
-        np.dot(t_147.reshape(rows*64, 512), block1_up_W.T,
+        np.dot(t_144.reshape(rows*64, 512), block1_up_W.T,
             out=d_block1_norm2.reshape(rows*64, 128))
 
         # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
@@ -3887,10 +3900,10 @@ def _gradient(rows, space):
         # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
         #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
         #     of block1.norm2_var (small_gpt.py:39)]
-        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_152)
-        np.multiply(block1_norm2_W, t_152, out=t_152)
-        np.multiply(t_152, d_block1_norm2, out=t_152)
-        np.add.reduce(t_152, axis=2, out=d_block1_norm2_var_sum)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_149)
+        np.multiply(block1_norm2_W, t_149, out=t_149)
+        np.multiply(t_149, d_block1_norm2, out=t_149)
+        np.dot(t_149.reshape(rows*64, 128), ones, out=d_block1_norm2_var_sum.reshape(-1))
         np.add(1e-05, block1_norm2_var, out=d_block1_norm2_var)
         np.power(d_block1_norm2_var, 1.5, out=d_block1_norm2_var)
         np.divide(-0.5, d_block1_norm2_var, out=d_block1_norm2_var)
@@ -3918,41 +3931,41 @@ def _gradient(rows, space):
         # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
         #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
         #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
-        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_153)
-        np.add(1e-05, block1_norm2_var[:, :, None], out=t_154)
-        np.sqrt(t_154, out=t_154)
-        np.divide(t_153, t_154, out=t_153)
-        np.multiply(t_153, d_block1_norm2, out=t_153)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_150)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_151)
+        np.sqrt(t_151, out=t_151)
+        np.divide(t_150, t_151, out=t_150)
+        np.multiply(t_150, d_block1_norm2, out=t_150)
         d_block1_norm2_W = np.empty((128,), np.float32)
-        np.dot(ones, t_153.reshape(rows*64, 128), out=d_block1_norm2_W)
+        np.dot(ones_4, t_150.reshape(rows*64, 128), out=d_block1_norm2_W)
 
         # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
         #     of block1.norm2 (small_gpt.py:39)]
         d_block1_norm2_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block1_norm2.reshape(rows*64, 128), out=d_block1_norm2_b)
+        np.dot(ones_4, d_block1_norm2.reshape(rows*64, 128), out=d_block1_norm2_b)
 
         # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
         #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
         #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
         #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
         #     (small_gpt.py:41)]
-        np.multiply(0.0078125, d_block1_norm2_mean[:, :, None], out=t_155)
+        np.multiply(0.0078125, d_block1_norm2_mean[:, :, None], out=t_152)
         np.multiply(0.015625, x_2, out=d_x_2)
-        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_156)
-        np.subtract(d_x_2, t_156, out=d_x_2)
+        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_153)
+        np.subtract(d_x_2, t_153, out=d_x_2)
         np.multiply(d_block1_norm2_var[:, :, None], d_x_2, out=d_x_2)
-        np.add(t_155, d_x_2, out=d_x_2)
-        np.add(1e-05, block1_norm2_var[:, :, None], out=t_157)
-        np.sqrt(t_157, out=t_157)
-        np.divide(block1_norm2_W, t_157, out=t_158)
-        np.multiply(t_158, d_block1_norm2, out=t_158)
-        np.add(d_x_2, t_158, out=d_x_2)
+        np.add(t_152, d_x_2, out=d_x_2)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_154)
+        np.sqrt(t_154, out=t_154)
+        np.divide(block1_norm2_W, t_154, out=t_155)
+        np.multiply(t_155, d_block1_norm2, out=t_155)
+        np.add(d_x_2, t_155, out=d_x_2)
         np.add(d_x_2, d_add, out=d_x_2)
 
         # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
         #     block1.attention.out (small_gpt.py:37)]
         d_block1_attention_out_b = np.empty((128,), np.float32)
-        np.dot(ones, d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_b)
+        np.dot(ones_4, d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_b)
 
         # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
         #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
@@ -3985,30 +3998,20 @@ def _gradient(rows, space):
         # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
-        # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block1.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block1_attention_mixed_weights,
-            d_block1_attention_mixed_weights, out=d_block1_attention_mixed_weights_sum)
-        np.divide(d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum,
-            out=d_block1_attention_mixed_weights_sum)
-        np.negative(d_block1_attention_mixed_weights_sum, out=d_block1_attention_mixed_weights_sum)
+            d_block1_attention_mixed_weights, out=d_block1_attention_mixed_weights_sum_sum)
 
-        # d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2,
-        #     j] - block1.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block1.attention_mixed_scores[n, i1, i2, j] = (d_block1.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block1.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block1.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block1_attention_mixed_scores_sum)
-        np.exp(d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
-        np.multiply(d_block1_attention_mixed_weights_sum[:, :, :, None],
-            d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
-        np.multiply(block1_attention_mixed_weights, d_block1_attention_mixed_weights, out=t_159)
-        np.add(d_block1_attention_mixed_scores_sum, t_159, out=d_block1_attention_mixed_scores_sum)
+        np.subtract(d_block1_attention_mixed_weights, d_block1_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block1_attention_mixed_scores_sum)
+        np.multiply(d_block1_attention_mixed_scores_sum, block1_attention_mixed_weights,
+            out=d_block1_attention_mixed_scores_sum)
         np.multiply(fixed, d_block1_attention_mixed_scores_sum,
             out=d_block1_attention_mixed_scores_sum)
 
@@ -4026,13 +4029,13 @@ def _gradient(rows, space):
 
         # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_160, d_block1_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block1_attention_v = t_160.reshape(rows, 64, 128)
+        np.copyto(t_156, d_block1_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_v = t_156.reshape(rows, 64, 128)
 
         # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
         #     [adjoint of block1.attention.v (small_gpt.py:37)]
         d_block1_attention_v_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_b)
+        np.dot(ones_4, d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_b)
 
         # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
         #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
@@ -4048,13 +4051,13 @@ def _gradient(rows, space):
 
         # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_161, d_block1_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block1_attention_k = t_161.reshape(rows, 64, 128)
+        np.copyto(t_157, d_block1_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_k = t_157.reshape(rows, 64, 128)
 
         # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
         #     [adjoint of block1.attention.k (small_gpt.py:37)]
         d_block1_attention_k_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_b)
+        np.dot(ones_4, d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_b)
 
         # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
         #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
@@ -4070,13 +4073,13 @@ def _gradient(rows, space):
 
         # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_162, d_block1_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block1_attention_q = t_162.reshape(rows, 64, 128)
+        np.copyto(t_158, d_block1_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_q = t_158.reshape(rows, 64, 128)
 
         # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
         #     [adjoint of block1.attention.q (small_gpt.py:37)]
         d_block1_attention_q_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_b)
+        np.dot(ones_4, d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_b)
 
         # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
         #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
@@ -4104,10 +4107,10 @@ def _gradient(rows, space):
         # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
         #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
         #     of block1.norm1_var (small_gpt.py:36)]
-        np.subtract(x, block1_norm1_mean[:, :, None], out=t_163)
-        np.multiply(block1_norm1_W, t_163, out=t_163)
-        np.multiply(t_163, d_block1_norm1, out=t_163)
-        np.add.reduce(t_163, axis=2, out=d_block1_norm1_var_sum)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_159)
+        np.multiply(block1_norm1_W, t_159, out=t_159)
+        np.multiply(t_159, d_block1_norm1, out=t_159)
+        np.dot(t_159.reshape(rows*64, 128), ones, out=d_block1_norm1_var_sum.reshape(-1))
         np.add(1e-05, block1_norm1_var, out=d_block1_norm1_var)
         np.power(d_block1_norm1_var, 1.5, out=d_block1_norm1_var)
         np.divide(-0.5, d_block1_norm1_var, out=d_block1_norm1_var)
@@ -4135,48 +4138,48 @@ def _gradient(rows, space):
         # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
         #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
         #     block1.norm1 (small_gpt.py:36)]
-        np.subtract(x, block1_norm1_mean[:, :, None], out=t_164)
-        np.add(1e-05, block1_norm1_var[:, :, None], out=t_165)
-        np.sqrt(t_165, out=t_165)
-        np.divide(t_164, t_165, out=t_164)
-        np.multiply(t_164, d_block1_norm1, out=t_164)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_160)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_161)
+        np.sqrt(t_161, out=t_161)
+        np.divide(t_160, t_161, out=t_160)
+        np.multiply(t_160, d_block1_norm1, out=t_160)
         d_block1_norm1_W = np.empty((128,), np.float32)
-        np.dot(ones, t_164.reshape(rows*64, 128), out=d_block1_norm1_W)
+        np.dot(ones_4, t_160.reshape(rows*64, 128), out=d_block1_norm1_W)
 
         # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
         #     of block1.norm1 (small_gpt.py:36)]
         d_block1_norm1_b = np.empty((128,), np.float32)
-        np.dot(ones, d_block1_norm1.reshape(rows*64, 128), out=d_block1_norm1_b)
+        np.dot(ones_4, d_block1_norm1.reshape(rows*64, 128), out=d_block1_norm1_b)
 
         # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
         #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
         #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block1_norm1_mean[:, :, None], out=t_166)
+        np.multiply(0.0078125, d_block1_norm1_mean[:, :, None], out=t_162)
         np.multiply(0.015625, x, out=d_x)
-        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_167)
-        np.subtract(d_x, t_167, out=d_x)
+        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_163)
+        np.subtract(d_x, t_163, out=d_x)
         np.multiply(d_block1_norm1_var[:, :, None], d_x, out=d_x)
-        np.add(t_166, d_x, out=d_x)
-        np.add(1e-05, block1_norm1_var[:, :, None], out=t_168)
-        np.sqrt(t_168, out=t_168)
-        np.divide(block1_norm1_W, t_168, out=t_169)
-        np.multiply(t_169, d_block1_norm1, out=t_169)
-        np.add(d_x, t_169, out=d_x)
+        np.add(t_162, d_x, out=d_x)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_164)
+        np.sqrt(t_164, out=t_164)
+        np.divide(block1_norm1_W, t_164, out=t_165)
+        np.multiply(t_165, d_block1_norm1, out=t_165)
+        np.add(d_x, t_165, out=d_x)
         np.add(d_x, d_x_2, out=d_x)
 
         # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
         d_position = np.empty((64, 128), np.float32)
-        np.dot(ones_2, d_x.reshape(rows, 8192), out=d_position.reshape(-1))
+        np.dot(ones_5, d_x.reshape(rows, 8192), out=d_position.reshape(-1))
 
         # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
         #     of token (small_gpt.py:45)]
         d_token_W = np.empty((96, 128), np.float32)
         d_token_W.fill(0)
         np.copyto(at_3, tokens)
-        np.copyto(t_170, d_x)
-        np.add.at(d_token_W, at_3.reshape(-1), t_170.reshape(-1, 128))
+        np.copyto(t_166, d_x)
+        np.add.at(d_token_W, at_3.reshape(-1), t_166.reshape(-1, 128))
 
         return cross_entropy, {"token.W": d_token_W, "position": d_position, "block1.norm1.W":
             d_block1_norm1_W, "block1.norm1.b": d_block1_norm1_b, "block1.attention.q.W":
@@ -4221,173 +4224,173 @@ def _gradient(rows, space):
 
 def _step(rows, space):
     """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
-    at = np.ndarray((rows, 64), np.intp, space, 51298304)
-    x = np.ndarray((rows, 64, 128), np.float32, space, 33554432)
-    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51306496)
+    at = np.ndarray((rows, 64), np.intp, space, 46972928)
+    x = np.ndarray((rows, 64, 128), np.float32, space, 29360128)
+    block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46981120)
     t_2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 51310592)
+    block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 46985216)
     t_3 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
     t_4 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     d_block1_norm1_mean_from_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51314688)
+        46989312)
     t_5 = np.ndarray((rows, 64, 1), np.float32, space, 0)
-    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 34078720)
+    block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 29884416)
     t_6 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 34603008)
-    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 35127296)
-    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 35651584)
+    block1_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 30408704)
+    block1_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 30932992)
+    block1_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 31457280)
     block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         0)
     block1_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        25165824)
+        1048576)
     block1_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        51167232)
+        2097152)
     t_7 = np.ndarray((rows, 4, 64, 64), np.float32, space, 0)
     block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        51183616)
+        2113536)
     block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        26214400)
+        25165824)
     block1_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
-    t_8 = np.ndarray((rows, 64, 4, 32), np.float32, space, 36175872)
-    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 36700160)
-    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51318784)
+    t_8 = np.ndarray((rows, 64, 4, 32), np.float32, space, 31981568)
+    x_2 = np.ndarray((rows, 64, 128), np.float32, space, 32505856)
+    block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 46993408)
     t_9 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 51322880)
+    block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 46997504)
     t_10 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
     t_11 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     d_block1_norm2_mean_from_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51326976)
+        47001600)
     t_12 = np.ndarray((rows, 64, 1), np.float32, space, 0)
-    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 37224448)
+    block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 33030144)
     t_13 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     block1_up = np.ndarray((rows, 64, 512), np.float32, space, 0)
     h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
     t_14 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
     t_15 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     t_16 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 37748736)
-    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51331072)
+    block1_down = np.ndarray((rows, 64, 128), np.float32, space, 33554432)
+    block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 47005696)
     t_17 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 51335168)
+    block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 47009792)
     t_18 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
     t_19 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block2_norm1_mean_from_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51339264)
+        47013888)
     t_20 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
-    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 38273024)
+    block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 34078720)
     t_21 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 38797312)
-    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 39321600)
-    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 39845888)
+    block2_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 34603008)
+    block2_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 35127296)
+    block2_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 35651584)
     block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         2097152)
     block2_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        27262976)
+        3145728)
     block2_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        51200000)
+        6291456)
     t_22 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
     block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        51216384)
+        6307840)
     block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        28311552)
+        26214400)
     block2_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
-    t_23 = np.ndarray((rows, 64, 4, 32), np.float32, space, 40370176)
-    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 40894464)
-    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51343360)
+    t_23 = np.ndarray((rows, 64, 4, 32), np.float32, space, 36175872)
+    x_3 = np.ndarray((rows, 64, 128), np.float32, space, 36700160)
+    block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 47017984)
     t_24 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 51347456)
+    block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 47022080)
     t_25 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
     t_26 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block2_norm2_mean_from_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51351552)
+        47026176)
     t_27 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
-    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 41418752)
+    block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 37224448)
     t_28 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     block2_up = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
     h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     t_29 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
     t_30 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     t_31 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 41943040)
-    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51355648)
+    add_2 = np.ndarray((rows, 64, 128), np.float32, space, 37748736)
+    block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 47030272)
     t_32 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 51359744)
+    block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 47034368)
     t_33 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
     t_34 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block3_norm1_mean_from_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51363840)
+        47038464)
     t_35 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
-    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 42467328)
+    block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 38273024)
     t_36 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 42991616)
-    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 43515904)
-    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 44040192)
+    block3_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 38797312)
+    block3_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 39321600)
+    block3_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 39845888)
     block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         6291456)
     block3_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        29360128)
+        7340032)
     block3_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        51232768)
+        10485760)
     t_37 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
     block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        51249152)
+        10502144)
     block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        30408704)
+        27262976)
     block3_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
-    t_38 = np.ndarray((rows, 64, 4, 32), np.float32, space, 44564480)
-    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 45088768)
-    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51367936)
+    t_38 = np.ndarray((rows, 64, 4, 32), np.float32, space, 40370176)
+    x_4 = np.ndarray((rows, 64, 128), np.float32, space, 40894464)
+    block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 47042560)
     t_39 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 51372032)
+    block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 47046656)
     t_40 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
     t_41 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block3_norm2_mean_from_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51376128)
+        47050752)
     t_42 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
-    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 45613056)
+    block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 41418752)
     t_43 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     block3_up = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     t_44 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
     t_45 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
     t_46 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
-    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 46137344)
-    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 51380224)
+    add_3 = np.ndarray((rows, 64, 128), np.float32, space, 41943040)
+    block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 47054848)
     t_47 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 51384320)
+    block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 47058944)
     t_48 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
     t_49 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block4_norm1_mean_from_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51388416)
+        47063040)
     t_50 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
-    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 46661632)
+    block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 42467328)
     t_51 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 47185920)
-    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 47710208)
-    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 48234496)
+    block4_attention_q = np.ndarray((rows, 64, 128), np.float32, space, 42991616)
+    block4_attention_k = np.ndarray((rows, 64, 128), np.float32, space, 43515904)
+    block4_attention_v = np.ndarray((rows, 64, 128), np.float32, space, 44040192)
     block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32, space,
         10485760)
     block4_attention_mixed_scores = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        31457280)
+        11534336)
     block4_attention_mixed_weights_sum_max = np.ndarray((rows, 4, 64), np.float32, space,
-        51265536)
+        14680064)
     t_52 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
     block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        51281920)
+        14696448)
     block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
-        32505856)
+        28311552)
     block4_attention_mixed = np.ndarray((rows, 4, 64, 32), np.float32, space, 10485760)
-    t_53 = np.ndarray((rows, 64, 4, 32), np.float32, space, 48758784)
-    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 49283072)
-    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 51392512)
+    t_53 = np.ndarray((rows, 64, 4, 32), np.float32, space, 44564480)
+    x_5 = np.ndarray((rows, 64, 128), np.float32, space, 45088768)
+    block4_norm2_mean = np.ndarray((rows, 64), np.float32, space, 47067136)
     t_54 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 51396608)
+    block4_norm2_var = np.ndarray((rows, 64), np.float32, space, 47071232)
     t_55 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
     t_56 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block4_norm2_mean_from_block4_norm2_var_sum = np.ndarray((rows, 64), np.float32, space,
-        51400704)
+        47075328)
     t_57 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
-    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 49807360)
+    block4_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 45613056)
     t_58 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     block4_up = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
@@ -4414,7 +4417,7 @@ def _step(rows, space):
     t_69 = np.ndarray((rows, 64), np.float32, space, 16125952)
     d_head = np.ndarray((rows, 64, 96), np.float32, space, 16121856)
     t_70 = np.ndarray((rows, 64), np.float32, space, 15728640)
-    d_head_W = np.ndarray((128, 96), np.float32, space, 51118080)
+    d_head_W = np.ndarray((128, 96), np.float32, space, 46923776)
     d_norm = np.ndarray((rows, 64, 128), np.float32, space, 15204352)
     t_71 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
     d_norm_var_sum = np.ndarray((rows, 64), np.float32, space, 16252928)
@@ -4424,15 +4427,15 @@ def _step(rows, space):
     d_norm_mean = np.ndarray((rows, 64), np.float32, space, 16252928)
     t_72 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
     t_73 = np.ndarray((rows, 64, 1), np.float32, space, 16261120)
-    d_norm_W = np.ndarray((128,), np.float32, space, 51404800)
-    d_norm_b = np.ndarray((128,), np.float32, space, 51405312)
+    d_norm_W = np.ndarray((128,), np.float32, space, 47079424)
+    d_norm_b = np.ndarray((128,), np.float32, space, 47079936)
     t_74 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
-    d_add_4 = np.ndarray((rows, 64, 128), np.float32, space, 50331648)
+    d_add_4 = np.ndarray((rows, 64, 128), np.float32, space, 46137344)
     t_75 = np.ndarray((rows, 64, 1), np.float32, space, 14680064)
     t_76 = np.ndarray((rows, 64, 1), np.float32, space, 15728640)
     t_77 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
-    d_block4_down_b = np.ndarray((128,), np.float32, space, 51405824)
-    d_block4_down_W = np.ndarray((512, 128), np.float32, space, 50855936)
+    d_block4_down_b = np.ndarray((128,), np.float32, space, 47080448)
+    d_block4_down_W = np.ndarray((512, 128), np.float32, space, 46661632)
     d_h_4 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
     d_block4_up = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
     t_78 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
@@ -4456,7 +4459,7 @@ def _step(rows, space):
     d_block4_norm2_W = np.ndarray((128,), np.float32, space, 22284288)
     d_block4_norm2_b = np.ndarray((128,), np.float32, space, 22284800)
     t_86 = np.ndarray((rows, 64, 1), np.float32, space, 11010048)
-    d_x_5 = np.ndarray((rows, 64, 128), np.float32, space, 15728640)
+    d_x_5 = np.ndarray((rows, 64, 128), np.float32, space, 14680064)
     t_87 = np.ndarray((rows, 64, 1), np.float32, space, 11014144)
     t_88 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
     t_89 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
@@ -4466,31 +4469,30 @@ def _step(rows, space):
     d_block4_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         10485760)
     d_block4_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
-        16252928)
-    d_block4_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        14680064)
-    t_90 = np.ndarray((rows, 4, 64, 64), np.float32, space, 14680064)
+        15204352)
+    d_block4_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        15728640)
     d_block4_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 11534336)
     d_block4_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
         10485760)
     d_block4_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
         11010048)
-    t_91 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    t_90 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
     d_block4_attention_v_b = np.ndarray((128,), np.float32, space, 22285824)
     d_block4_attention_v_W = np.ndarray((128, 128), np.float32, space, 22085632)
     d_block4_norm1_from_block4_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 12058624)
-    t_92 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    t_91 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
     d_block4_attention_k_b = np.ndarray((128,), np.float32, space, 22286336)
     d_block4_attention_k_W = np.ndarray((128, 128), np.float32, space, 22151168)
     d_block4_norm1_from_block4_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 10485760)
-    t_93 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
+    t_92 = np.ndarray((rows, 64, 4, 32), np.float32, space, 11534336)
     d_block4_attention_q_b = np.ndarray((128,), np.float32, space, 22286848)
     d_block4_attention_q_W = np.ndarray((128, 128), np.float32, space, 22216704)
     d_block4_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 11010048)
-    t_94 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_93 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block4_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 11534336)
     d_block4_norm1_var = np.ndarray((rows, 64), np.float32, space, 11538432)
     d_block4_norm1_mean_from_block4_norm1_var = np.ndarray((rows, 64), np.float32, space,
@@ -4498,28 +4500,28 @@ def _step(rows, space):
     d_block4_norm1_mean_from_block4_norm1_sum = np.ndarray((rows, 64), np.float32, space,
         10489856)
     d_block4_norm1_mean = np.ndarray((rows, 64), np.float32, space, 11534336)
-    t_95 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
-    t_96 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
+    t_94 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_95 = np.ndarray((rows, 64, 1), np.float32, space, 11542528)
     d_block4_norm1_W = np.ndarray((128,), np.float32, space, 22287360)
     d_block4_norm1_b = np.ndarray((128,), np.float32, space, 22287872)
-    t_97 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
+    t_96 = np.ndarray((rows, 64, 1), np.float32, space, 10485760)
     d_add_3 = np.ndarray((rows, 64, 128), np.float32, space, 20971520)
-    t_98 = np.ndarray((rows, 64, 1), np.float32, space, 10489856)
-    t_99 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
-    t_100 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_97 = np.ndarray((rows, 64, 1), np.float32, space, 10489856)
+    t_98 = np.ndarray((rows, 64, 1), np.float32, space, 11534336)
+    t_99 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
     d_block3_down_b = np.ndarray((128,), np.float32, space, 22288384)
     d_block3_down_W = np.ndarray((512, 128), np.float32, space, 21757952)
     d_h_3 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
     d_block3_up = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    t_101 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
-    t_102 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
-    t_103 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
-    t_104 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    t_105 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_100 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_101 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
+    t_102 = np.ndarray((rows, 64, 512), np.float32, space, 18874368)
+    t_103 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_104 = np.ndarray((rows, 64, 512), np.float32, space, 16777216)
     d_block3_up_b = np.ndarray((512,), np.float32, space, 18087936)
     d_block3_up_W = np.ndarray((128, 512), np.float32, space, 17301504)
     d_block3_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    t_106 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_105 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
     d_block3_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
     d_block3_norm2_var = np.ndarray((rows, 64), np.float32, space, 7344128)
     d_block3_norm2_mean_from_block3_norm2_var = np.ndarray((rows, 64), np.float32, space,
@@ -4527,44 +4529,43 @@ def _step(rows, space):
     d_block3_norm2_mean_from_block3_norm2_sum = np.ndarray((rows, 64), np.float32, space,
         6819840)
     d_block3_norm2_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
-    t_107 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
-    t_108 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    t_106 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_107 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
     d_block3_norm2_W = np.ndarray((128,), np.float32, space, 18089984)
     d_block3_norm2_b = np.ndarray((128,), np.float32, space, 18090496)
-    t_109 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
-    d_x_4 = np.ndarray((rows, 64, 128), np.float32, space, 11534336)
-    t_110 = np.ndarray((rows, 64, 1), np.float32, space, 6819840)
-    t_111 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
-    t_112 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
+    t_108 = np.ndarray((rows, 64, 1), np.float32, space, 6815744)
+    d_x_4 = np.ndarray((rows, 64, 128), np.float32, space, 10485760)
+    t_109 = np.ndarray((rows, 64, 1), np.float32, space, 6819840)
+    t_110 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_111 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
     d_block3_attention_out_b = np.ndarray((128,), np.float32, space, 18091008)
     d_block3_attention_out_W = np.ndarray((128, 128), np.float32, space, 17825792)
     d_block3_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
     d_block3_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         6291456)
     d_block3_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space,
-        12058624)
-    d_block3_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        10485760)
-    t_113 = np.ndarray((rows, 4, 64, 64), np.float32, space, 10485760)
+        11010048)
+    d_block3_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        11534336)
     d_block3_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 7340032)
     d_block3_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6291456)
     d_block3_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6815744)
-    t_114 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    t_112 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
     d_block3_attention_v_b = np.ndarray((128,), np.float32, space, 18091520)
     d_block3_attention_v_W = np.ndarray((128, 128), np.float32, space, 17891328)
     d_block3_norm1_from_block3_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 7864320)
-    t_115 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    t_113 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
     d_block3_attention_k_b = np.ndarray((128,), np.float32, space, 18092032)
     d_block3_attention_k_W = np.ndarray((128, 128), np.float32, space, 17956864)
     d_block3_norm1_from_block3_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 6291456)
-    t_116 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
+    t_114 = np.ndarray((rows, 64, 4, 32), np.float32, space, 7340032)
     d_block3_attention_q_b = np.ndarray((128,), np.float32, space, 18092544)
     d_block3_attention_q_W = np.ndarray((128, 128), np.float32, space, 18022400)
     d_block3_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 6815744)
-    t_117 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_115 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block3_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 7340032)
     d_block3_norm1_var = np.ndarray((rows, 64), np.float32, space, 7344128)
     d_block3_norm1_mean_from_block3_norm1_var = np.ndarray((rows, 64), np.float32, space,
@@ -4572,28 +4573,28 @@ def _step(rows, space):
     d_block3_norm1_mean_from_block3_norm1_sum = np.ndarray((rows, 64), np.float32, space,
         6295552)
     d_block3_norm1_mean = np.ndarray((rows, 64), np.float32, space, 7340032)
-    t_118 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
-    t_119 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
+    t_116 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_117 = np.ndarray((rows, 64, 1), np.float32, space, 7348224)
     d_block3_norm1_W = np.ndarray((128,), np.float32, space, 18093056)
     d_block3_norm1_b = np.ndarray((128,), np.float32, space, 18093568)
-    t_120 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
+    t_118 = np.ndarray((rows, 64, 1), np.float32, space, 6291456)
     d_add_2 = np.ndarray((rows, 64, 128), np.float32, space, 16777216)
-    t_121 = np.ndarray((rows, 64, 1), np.float32, space, 6295552)
-    t_122 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
-    t_123 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_119 = np.ndarray((rows, 64, 1), np.float32, space, 6295552)
+    t_120 = np.ndarray((rows, 64, 1), np.float32, space, 7340032)
+    t_121 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
     d_block2_down_b = np.ndarray((128,), np.float32, space, 18094080)
     d_block2_down_W = np.ndarray((512, 128), np.float32, space, 17563648)
     d_h_2 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
     d_block2_up = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    t_124 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
-    t_125 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
-    t_126 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
-    t_127 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    t_128 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_122 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_123 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
+    t_124 = np.ndarray((rows, 64, 512), np.float32, space, 14680064)
+    t_125 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_126 = np.ndarray((rows, 64, 512), np.float32, space, 12582912)
     d_block2_up_b = np.ndarray((512,), np.float32, space, 13893632)
     d_block2_up_W = np.ndarray((128, 512), np.float32, space, 13107200)
     d_block2_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    t_129 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_127 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
     d_block2_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
     d_block2_norm2_var = np.ndarray((rows, 64), np.float32, space, 3149824)
     d_block2_norm2_mean_from_block2_norm2_var = np.ndarray((rows, 64), np.float32, space,
@@ -4601,43 +4602,42 @@ def _step(rows, space):
     d_block2_norm2_mean_from_block2_norm2_sum = np.ndarray((rows, 64), np.float32, space,
         2625536)
     d_block2_norm2_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
-    t_130 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
-    t_131 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    t_128 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_129 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
     d_block2_norm2_W = np.ndarray((128,), np.float32, space, 13895680)
     d_block2_norm2_b = np.ndarray((128,), np.float32, space, 13896192)
-    t_132 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
-    d_x_3 = np.ndarray((rows, 64, 128), np.float32, space, 7340032)
-    t_133 = np.ndarray((rows, 64, 1), np.float32, space, 2625536)
-    t_134 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
-    t_135 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
+    t_130 = np.ndarray((rows, 64, 1), np.float32, space, 2621440)
+    d_x_3 = np.ndarray((rows, 64, 128), np.float32, space, 6291456)
+    t_131 = np.ndarray((rows, 64, 1), np.float32, space, 2625536)
+    t_132 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_133 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
     d_block2_attention_out_b = np.ndarray((128,), np.float32, space, 13896704)
     d_block2_attention_out_W = np.ndarray((128, 128), np.float32, space, 13631488)
     d_block2_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
     d_block2_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         2097152)
-    d_block2_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 7864320)
-    d_block2_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        6291456)
-    t_136 = np.ndarray((rows, 4, 64, 64), np.float32, space, 6291456)
+    d_block2_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 6815744)
+    d_block2_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        7340032)
     d_block2_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 3145728)
     d_block2_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2097152)
     d_block2_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2621440)
-    t_137 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    t_134 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
     d_block2_attention_v_b = np.ndarray((128,), np.float32, space, 13897216)
     d_block2_attention_v_W = np.ndarray((128, 128), np.float32, space, 13697024)
     d_block2_norm1_from_block2_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 3670016)
-    t_138 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    t_135 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
     d_block2_attention_k_b = np.ndarray((128,), np.float32, space, 13897728)
     d_block2_attention_k_W = np.ndarray((128, 128), np.float32, space, 13762560)
     d_block2_norm1_from_block2_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 2097152)
-    t_139 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
+    t_136 = np.ndarray((rows, 64, 4, 32), np.float32, space, 3145728)
     d_block2_attention_q_b = np.ndarray((128,), np.float32, space, 13898240)
     d_block2_attention_q_W = np.ndarray((128, 128), np.float32, space, 13828096)
     d_block2_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 2621440)
-    t_140 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_137 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block2_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 3145728)
     d_block2_norm1_var = np.ndarray((rows, 64), np.float32, space, 3149824)
     d_block2_norm1_mean_from_block2_norm1_var = np.ndarray((rows, 64), np.float32, space,
@@ -4645,514 +4645,516 @@ def _step(rows, space):
     d_block2_norm1_mean_from_block2_norm1_sum = np.ndarray((rows, 64), np.float32, space,
         2101248)
     d_block2_norm1_mean = np.ndarray((rows, 64), np.float32, space, 3145728)
-    t_141 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
-    t_142 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
+    t_138 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_139 = np.ndarray((rows, 64, 1), np.float32, space, 3153920)
     d_block2_norm1_W = np.ndarray((128,), np.float32, space, 13898752)
     d_block2_norm1_b = np.ndarray((128,), np.float32, space, 13899264)
-    t_143 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
+    t_140 = np.ndarray((rows, 64, 1), np.float32, space, 2097152)
     d_add = np.ndarray((rows, 64, 128), np.float32, space, 12582912)
-    t_144 = np.ndarray((rows, 64, 1), np.float32, space, 2101248)
-    t_145 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
-    t_146 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_141 = np.ndarray((rows, 64, 1), np.float32, space, 2101248)
+    t_142 = np.ndarray((rows, 64, 1), np.float32, space, 3145728)
+    t_143 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     d_block1_down_b = np.ndarray((128,), np.float32, space, 13899776)
     d_block1_down_W = np.ndarray((512, 128), np.float32, space, 13369344)
     d_h = np.ndarray((rows, 64, 512), np.float32, space, 2097152)
     d_block1_up = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
-    t_147 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_144 = np.ndarray((rows, 64, 512), np.float32, space, 6291456)
+    t_145 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
+    t_146 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
+    t_147 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
     t_148 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    t_149 = np.ndarray((rows, 64, 512), np.float32, space, 10485760)
-    t_150 = np.ndarray((rows, 64, 512), np.float32, space, 4194304)
-    t_151 = np.ndarray((rows, 64, 512), np.float32, space, 8388608)
-    d_block1_up_b = np.ndarray((512,), np.float32, space, 4521984)
-    d_block1_up_W = np.ndarray((128, 512), np.float32, space, 4194304)
+    d_block1_up_b = np.ndarray((512,), np.float32, space, 3489792)
+    d_block1_up_W = np.ndarray((128, 512), np.float32, space, 3145728)
     d_block1_norm2 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    t_152 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_149 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
     d_block1_norm2_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
     d_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 1052672)
     d_block1_norm2_mean_from_block1_norm2_var = np.ndarray((rows, 64), np.float32, space, 524288)
     d_block1_norm2_mean_from_block1_norm2_sum = np.ndarray((rows, 64), np.float32, space, 528384)
     d_block1_norm2_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
-    t_153 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
-    t_154 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
-    d_block1_norm2_W = np.ndarray((128,), np.float32, space, 4524032)
-    d_block1_norm2_b = np.ndarray((128,), np.float32, space, 4524544)
-    t_155 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
-    d_x_2 = np.ndarray((rows, 64, 128), np.float32, space, 3145728)
-    t_156 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
-    t_157 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
-    t_158 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
-    d_block1_attention_out_b = np.ndarray((128,), np.float32, space, 4525056)
-    d_block1_attention_out_W = np.ndarray((128, 128), np.float32, space, 4456448)
+    t_150 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_151 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    d_block1_norm2_W = np.ndarray((128,), np.float32, space, 3491840)
+    d_block1_norm2_b = np.ndarray((128,), np.float32, space, 3492352)
+    t_152 = np.ndarray((rows, 64, 1), np.float32, space, 524288)
+    d_x_2 = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
+    t_153 = np.ndarray((rows, 64, 1), np.float32, space, 528384)
+    t_154 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_155 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    d_block1_attention_out_b = np.ndarray((128,), np.float32, space, 3492864)
+    d_block1_attention_out_W = np.ndarray((128, 128), np.float32, space, 3407872)
     d_block1_attention_joined = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
     d_block1_attention_mixed_weights = np.ndarray((rows, 4, 64, 64), np.float32, space,
         0)
-    d_block1_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 3670016)
-    d_block1_attention_mixed_weights_sum = np.ndarray((rows, 4, 64), np.float32, space,
-        2097152)
-    t_159 = np.ndarray((rows, 4, 64, 64), np.float32, space, 2097152)
+    d_block1_attention_v_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 2621440)
+    d_block1_attention_mixed_weights_sum_sum = np.ndarray((rows, 4, 64), np.float32, space,
+        3473408)
     d_block1_attention_mixed_scores_sum = np.ndarray((rows, 4, 64, 64), np.float32,
         space, 1048576)
     d_block1_attention_k_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 0)
     d_block1_attention_q_heads = np.ndarray((rows, 4, 64, 32), np.float32, space, 524288)
-    t_160 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
-    d_block1_attention_v_b = np.ndarray((128,), np.float32, space, 2293760)
-    d_block1_attention_v_W = np.ndarray((128, 128), np.float32, space, 2097152)
+    t_156 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_attention_v_b = np.ndarray((128,), np.float32, space, 2818048)
+    d_block1_attention_v_W = np.ndarray((128, 128), np.float32, space, 2621440)
     d_block1_norm1_from_block1_attention_v_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 1572864)
-    t_161 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
-    d_block1_attention_k_b = np.ndarray((128,), np.float32, space, 2294272)
-    d_block1_attention_k_W = np.ndarray((128, 128), np.float32, space, 2162688)
+    t_157 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_attention_k_b = np.ndarray((128,), np.float32, space, 2818560)
+    d_block1_attention_k_W = np.ndarray((128, 128), np.float32, space, 2686976)
     d_block1_norm1_from_block1_attention_k_sum = np.ndarray((rows, 64, 128), np.float32,
         space, 0)
-    t_162 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
-    d_block1_attention_q_b = np.ndarray((128,), np.float32, space, 2294784)
-    d_block1_attention_q_W = np.ndarray((128, 128), np.float32, space, 2228224)
+    t_158 = np.ndarray((rows, 64, 4, 32), np.float32, space, 1048576)
+    d_block1_attention_q_b = np.ndarray((128,), np.float32, space, 2819072)
+    d_block1_attention_q_W = np.ndarray((128, 128), np.float32, space, 2752512)
     d_block1_norm1 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
-    t_163 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_159 = np.ndarray((rows, 64, 128), np.float32, space, 0)
     d_block1_norm1_var_sum = np.ndarray((rows, 64), np.float32, space, 1048576)
     d_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 1052672)
     d_block1_norm1_mean_from_block1_norm1_var = np.ndarray((rows, 64), np.float32, space, 0)
     d_block1_norm1_mean_from_block1_norm1_sum = np.ndarray((rows, 64), np.float32, space, 4096)
     d_block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
-    t_164 = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    t_165 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_160 = np.ndarray((rows, 64, 128), np.float32, space, 0)
+    t_161 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
     d_block1_norm1_W = np.ndarray((128,), np.float32, space, 1576960)
     d_block1_norm1_b = np.ndarray((128,), np.float32, space, 1577472)
-    t_166 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
+    t_162 = np.ndarray((rows, 64, 1), np.float32, space, 1056768)
     d_x = np.ndarray((rows, 64, 128), np.float32, space, 0)
-    t_167 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
-    t_168 = np.ndarray((rows, 64, 1), np.float32, space, 1572864)
-    t_169 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
+    t_163 = np.ndarray((rows, 64, 1), np.float32, space, 1048576)
+    t_164 = np.ndarray((rows, 64, 1), np.float32, space, 1572864)
+    t_165 = np.ndarray((rows, 64, 128), np.float32, space, 1048576)
     d_position = np.ndarray((64, 128), np.float32, space, 1097728)
     d_token_W = np.ndarray((96, 128), np.float32, space, 1048576)
     at_3 = np.ndarray((rows, 64), np.intp, space, 1130496)
-    t_170 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
+    t_166 = np.ndarray((rows, 64, 128), np.float32, space, 524288)
     d_token_W_clipped = np.ndarray((96, 128), np.float32, space, 0)
     token_W_m_next = np.ndarray((96, 128), np.float32, space, 49152)
-    t_171 = np.ndarray((96, 128), np.float32, space, 98304)
+    t_167 = np.ndarray((96, 128), np.float32, space, 98304)
     token_W_v_next = np.ndarray((96, 128), np.float32, space, 49152)
     token_W_next = np.ndarray((96, 128), np.float32, space, 0)
-    t_172 = np.ndarray((96, 128), np.float32, space, 49152)
+    t_168 = np.ndarray((96, 128), np.float32, space, 49152)
     d_position_clipped = np.ndarray((64, 128), np.float32, space, 0)
     position_m_next = np.ndarray((64, 128), np.float32, space, 32768)
-    t_173 = np.ndarray((64, 128), np.float32, space, 65536)
+    t_169 = np.ndarray((64, 128), np.float32, space, 65536)
     position_v_next = np.ndarray((64, 128), np.float32, space, 32768)
     position_next = np.ndarray((64, 128), np.float32, space, 0)
-    t_174 = np.ndarray((64, 128), np.float32, space, 32768)
+    t_170 = np.ndarray((64, 128), np.float32, space, 32768)
     d_block1_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_175 = np.ndarray((128,), np.float32, space, 1024)
+    t_171 = np.ndarray((128,), np.float32, space, 1024)
     block1_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_176 = np.ndarray((128,), np.float32, space, 512)
+    t_172 = np.ndarray((128,), np.float32, space, 512)
     d_block1_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_177 = np.ndarray((128,), np.float32, space, 1024)
+    t_173 = np.ndarray((128,), np.float32, space, 1024)
     block1_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_178 = np.ndarray((128,), np.float32, space, 512)
+    t_174 = np.ndarray((128,), np.float32, space, 512)
     d_block1_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block1_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_179 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_175 = np.ndarray((128, 128), np.float32, space, 131072)
     block1_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block1_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_180 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_176 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block1_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_181 = np.ndarray((128,), np.float32, space, 1024)
+    t_177 = np.ndarray((128,), np.float32, space, 1024)
     block1_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_182 = np.ndarray((128,), np.float32, space, 512)
+    t_178 = np.ndarray((128,), np.float32, space, 512)
     d_block1_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block1_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_183 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_179 = np.ndarray((128, 128), np.float32, space, 131072)
     block1_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block1_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_184 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_180 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block1_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_185 = np.ndarray((128,), np.float32, space, 1024)
+    t_181 = np.ndarray((128,), np.float32, space, 1024)
     block1_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_186 = np.ndarray((128,), np.float32, space, 512)
+    t_182 = np.ndarray((128,), np.float32, space, 512)
     d_block1_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block1_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_187 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_183 = np.ndarray((128, 128), np.float32, space, 131072)
     block1_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block1_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_188 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_184 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block1_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_189 = np.ndarray((128,), np.float32, space, 1024)
+    t_185 = np.ndarray((128,), np.float32, space, 1024)
     block1_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_190 = np.ndarray((128,), np.float32, space, 512)
+    t_186 = np.ndarray((128,), np.float32, space, 512)
     d_block1_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block1_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_191 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_187 = np.ndarray((128, 128), np.float32, space, 131072)
     block1_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block1_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_192 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_188 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block1_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_193 = np.ndarray((128,), np.float32, space, 1024)
+    t_189 = np.ndarray((128,), np.float32, space, 1024)
     block1_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_194 = np.ndarray((128,), np.float32, space, 512)
+    t_190 = np.ndarray((128,), np.float32, space, 512)
     d_block1_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_195 = np.ndarray((128,), np.float32, space, 1024)
+    t_191 = np.ndarray((128,), np.float32, space, 1024)
     block1_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_196 = np.ndarray((128,), np.float32, space, 512)
+    t_192 = np.ndarray((128,), np.float32, space, 512)
     d_block1_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_197 = np.ndarray((128,), np.float32, space, 1024)
+    t_193 = np.ndarray((128,), np.float32, space, 1024)
     block1_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_198 = np.ndarray((128,), np.float32, space, 512)
+    t_194 = np.ndarray((128,), np.float32, space, 512)
     d_block1_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
     block1_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
-    t_199 = np.ndarray((128, 512), np.float32, space, 524288)
+    t_195 = np.ndarray((128, 512), np.float32, space, 524288)
     block1_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
     block1_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
-    t_200 = np.ndarray((128, 512), np.float32, space, 262144)
+    t_196 = np.ndarray((128, 512), np.float32, space, 262144)
     d_block1_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
     block1_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
-    t_201 = np.ndarray((512,), np.float32, space, 4096)
+    t_197 = np.ndarray((512,), np.float32, space, 4096)
     block1_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
     block1_up_b_next = np.ndarray((512,), np.float32, space, 0)
-    t_202 = np.ndarray((512,), np.float32, space, 2048)
+    t_198 = np.ndarray((512,), np.float32, space, 2048)
     d_block1_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
     block1_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
-    t_203 = np.ndarray((512, 128), np.float32, space, 524288)
+    t_199 = np.ndarray((512, 128), np.float32, space, 524288)
     block1_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
     block1_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
-    t_204 = np.ndarray((512, 128), np.float32, space, 262144)
+    t_200 = np.ndarray((512, 128), np.float32, space, 262144)
     d_block1_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block1_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_205 = np.ndarray((128,), np.float32, space, 1024)
+    t_201 = np.ndarray((128,), np.float32, space, 1024)
     block1_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block1_down_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_206 = np.ndarray((128,), np.float32, space, 512)
+    t_202 = np.ndarray((128,), np.float32, space, 512)
     d_block2_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_207 = np.ndarray((128,), np.float32, space, 1024)
+    t_203 = np.ndarray((128,), np.float32, space, 1024)
     block2_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_208 = np.ndarray((128,), np.float32, space, 512)
+    t_204 = np.ndarray((128,), np.float32, space, 512)
     d_block2_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_209 = np.ndarray((128,), np.float32, space, 1024)
+    t_205 = np.ndarray((128,), np.float32, space, 1024)
     block2_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_210 = np.ndarray((128,), np.float32, space, 512)
+    t_206 = np.ndarray((128,), np.float32, space, 512)
     d_block2_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block2_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_211 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_207 = np.ndarray((128, 128), np.float32, space, 131072)
     block2_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block2_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_212 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_208 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block2_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_213 = np.ndarray((128,), np.float32, space, 1024)
+    t_209 = np.ndarray((128,), np.float32, space, 1024)
     block2_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_214 = np.ndarray((128,), np.float32, space, 512)
+    t_210 = np.ndarray((128,), np.float32, space, 512)
     d_block2_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block2_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_215 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_211 = np.ndarray((128, 128), np.float32, space, 131072)
     block2_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block2_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_216 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_212 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block2_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_217 = np.ndarray((128,), np.float32, space, 1024)
+    t_213 = np.ndarray((128,), np.float32, space, 1024)
     block2_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_218 = np.ndarray((128,), np.float32, space, 512)
+    t_214 = np.ndarray((128,), np.float32, space, 512)
     d_block2_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block2_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_219 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_215 = np.ndarray((128, 128), np.float32, space, 131072)
     block2_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block2_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_220 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_216 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block2_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_221 = np.ndarray((128,), np.float32, space, 1024)
+    t_217 = np.ndarray((128,), np.float32, space, 1024)
     block2_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_222 = np.ndarray((128,), np.float32, space, 512)
+    t_218 = np.ndarray((128,), np.float32, space, 512)
     d_block2_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block2_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_223 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_219 = np.ndarray((128, 128), np.float32, space, 131072)
     block2_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block2_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_224 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_220 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block2_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_225 = np.ndarray((128,), np.float32, space, 1024)
+    t_221 = np.ndarray((128,), np.float32, space, 1024)
     block2_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_226 = np.ndarray((128,), np.float32, space, 512)
+    t_222 = np.ndarray((128,), np.float32, space, 512)
     d_block2_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_227 = np.ndarray((128,), np.float32, space, 1024)
+    t_223 = np.ndarray((128,), np.float32, space, 1024)
     block2_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_228 = np.ndarray((128,), np.float32, space, 512)
+    t_224 = np.ndarray((128,), np.float32, space, 512)
     d_block2_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_229 = np.ndarray((128,), np.float32, space, 1024)
+    t_225 = np.ndarray((128,), np.float32, space, 1024)
     block2_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_230 = np.ndarray((128,), np.float32, space, 512)
+    t_226 = np.ndarray((128,), np.float32, space, 512)
     d_block2_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
     block2_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
-    t_231 = np.ndarray((128, 512), np.float32, space, 524288)
+    t_227 = np.ndarray((128, 512), np.float32, space, 524288)
     block2_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
     block2_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
-    t_232 = np.ndarray((128, 512), np.float32, space, 262144)
+    t_228 = np.ndarray((128, 512), np.float32, space, 262144)
     d_block2_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
     block2_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
-    t_233 = np.ndarray((512,), np.float32, space, 4096)
+    t_229 = np.ndarray((512,), np.float32, space, 4096)
     block2_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
     block2_up_b_next = np.ndarray((512,), np.float32, space, 0)
-    t_234 = np.ndarray((512,), np.float32, space, 2048)
+    t_230 = np.ndarray((512,), np.float32, space, 2048)
     d_block2_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
     block2_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
-    t_235 = np.ndarray((512, 128), np.float32, space, 524288)
+    t_231 = np.ndarray((512, 128), np.float32, space, 524288)
     block2_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
     block2_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
-    t_236 = np.ndarray((512, 128), np.float32, space, 262144)
+    t_232 = np.ndarray((512, 128), np.float32, space, 262144)
     d_block2_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block2_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_237 = np.ndarray((128,), np.float32, space, 1024)
+    t_233 = np.ndarray((128,), np.float32, space, 1024)
     block2_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block2_down_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_238 = np.ndarray((128,), np.float32, space, 512)
+    t_234 = np.ndarray((128,), np.float32, space, 512)
     d_block3_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_239 = np.ndarray((128,), np.float32, space, 1024)
+    t_235 = np.ndarray((128,), np.float32, space, 1024)
     block3_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_240 = np.ndarray((128,), np.float32, space, 512)
+    t_236 = np.ndarray((128,), np.float32, space, 512)
     d_block3_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_241 = np.ndarray((128,), np.float32, space, 1024)
+    t_237 = np.ndarray((128,), np.float32, space, 1024)
     block3_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_242 = np.ndarray((128,), np.float32, space, 512)
+    t_238 = np.ndarray((128,), np.float32, space, 512)
     d_block3_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block3_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_243 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_239 = np.ndarray((128, 128), np.float32, space, 131072)
     block3_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block3_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_244 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_240 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block3_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_245 = np.ndarray((128,), np.float32, space, 1024)
+    t_241 = np.ndarray((128,), np.float32, space, 1024)
     block3_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_246 = np.ndarray((128,), np.float32, space, 512)
+    t_242 = np.ndarray((128,), np.float32, space, 512)
     d_block3_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block3_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_247 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_243 = np.ndarray((128, 128), np.float32, space, 131072)
     block3_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block3_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_248 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_244 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block3_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_249 = np.ndarray((128,), np.float32, space, 1024)
+    t_245 = np.ndarray((128,), np.float32, space, 1024)
     block3_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_250 = np.ndarray((128,), np.float32, space, 512)
+    t_246 = np.ndarray((128,), np.float32, space, 512)
     d_block3_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block3_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_251 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_247 = np.ndarray((128, 128), np.float32, space, 131072)
     block3_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block3_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_252 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_248 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block3_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_253 = np.ndarray((128,), np.float32, space, 1024)
+    t_249 = np.ndarray((128,), np.float32, space, 1024)
     block3_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_254 = np.ndarray((128,), np.float32, space, 512)
+    t_250 = np.ndarray((128,), np.float32, space, 512)
     d_block3_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block3_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_255 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_251 = np.ndarray((128, 128), np.float32, space, 131072)
     block3_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block3_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_256 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_252 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block3_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_257 = np.ndarray((128,), np.float32, space, 1024)
+    t_253 = np.ndarray((128,), np.float32, space, 1024)
     block3_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_258 = np.ndarray((128,), np.float32, space, 512)
+    t_254 = np.ndarray((128,), np.float32, space, 512)
     d_block3_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_259 = np.ndarray((128,), np.float32, space, 1024)
+    t_255 = np.ndarray((128,), np.float32, space, 1024)
     block3_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_260 = np.ndarray((128,), np.float32, space, 512)
+    t_256 = np.ndarray((128,), np.float32, space, 512)
     d_block3_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_261 = np.ndarray((128,), np.float32, space, 1024)
+    t_257 = np.ndarray((128,), np.float32, space, 1024)
     block3_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_262 = np.ndarray((128,), np.float32, space, 512)
+    t_258 = np.ndarray((128,), np.float32, space, 512)
     d_block3_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
     block3_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
-    t_263 = np.ndarray((128, 512), np.float32, space, 524288)
+    t_259 = np.ndarray((128, 512), np.float32, space, 524288)
     block3_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
     block3_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
-    t_264 = np.ndarray((128, 512), np.float32, space, 262144)
+    t_260 = np.ndarray((128, 512), np.float32, space, 262144)
     d_block3_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
     block3_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
-    t_265 = np.ndarray((512,), np.float32, space, 4096)
+    t_261 = np.ndarray((512,), np.float32, space, 4096)
     block3_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
     block3_up_b_next = np.ndarray((512,), np.float32, space, 0)
-    t_266 = np.ndarray((512,), np.float32, space, 2048)
+    t_262 = np.ndarray((512,), np.float32, space, 2048)
     d_block3_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
     block3_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
-    t_267 = np.ndarray((512, 128), np.float32, space, 524288)
+    t_263 = np.ndarray((512, 128), np.float32, space, 524288)
     block3_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
     block3_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
-    t_268 = np.ndarray((512, 128), np.float32, space, 262144)
+    t_264 = np.ndarray((512, 128), np.float32, space, 262144)
     d_block3_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block3_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_269 = np.ndarray((128,), np.float32, space, 1024)
+    t_265 = np.ndarray((128,), np.float32, space, 1024)
     block3_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block3_down_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_270 = np.ndarray((128,), np.float32, space, 512)
+    t_266 = np.ndarray((128,), np.float32, space, 512)
     d_block4_norm1_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_norm1_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_271 = np.ndarray((128,), np.float32, space, 1024)
+    t_267 = np.ndarray((128,), np.float32, space, 1024)
     block4_norm1_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_norm1_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_272 = np.ndarray((128,), np.float32, space, 512)
+    t_268 = np.ndarray((128,), np.float32, space, 512)
     d_block4_norm1_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_norm1_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_273 = np.ndarray((128,), np.float32, space, 1024)
+    t_269 = np.ndarray((128,), np.float32, space, 1024)
     block4_norm1_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_norm1_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_274 = np.ndarray((128,), np.float32, space, 512)
+    t_270 = np.ndarray((128,), np.float32, space, 512)
     d_block4_attention_q_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block4_attention_q_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_275 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_271 = np.ndarray((128, 128), np.float32, space, 131072)
     block4_attention_q_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block4_attention_q_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_276 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_272 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block4_attention_q_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_attention_q_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_277 = np.ndarray((128,), np.float32, space, 1024)
+    t_273 = np.ndarray((128,), np.float32, space, 1024)
     block4_attention_q_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_attention_q_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_278 = np.ndarray((128,), np.float32, space, 512)
+    t_274 = np.ndarray((128,), np.float32, space, 512)
     d_block4_attention_k_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block4_attention_k_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_279 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_275 = np.ndarray((128, 128), np.float32, space, 131072)
     block4_attention_k_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block4_attention_k_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_280 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_276 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block4_attention_k_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_attention_k_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_281 = np.ndarray((128,), np.float32, space, 1024)
+    t_277 = np.ndarray((128,), np.float32, space, 1024)
     block4_attention_k_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_attention_k_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_282 = np.ndarray((128,), np.float32, space, 512)
+    t_278 = np.ndarray((128,), np.float32, space, 512)
     d_block4_attention_v_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block4_attention_v_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_283 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_279 = np.ndarray((128, 128), np.float32, space, 131072)
     block4_attention_v_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block4_attention_v_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_284 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_280 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block4_attention_v_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_attention_v_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_285 = np.ndarray((128,), np.float32, space, 1024)
+    t_281 = np.ndarray((128,), np.float32, space, 1024)
     block4_attention_v_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_attention_v_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_286 = np.ndarray((128,), np.float32, space, 512)
+    t_282 = np.ndarray((128,), np.float32, space, 512)
     d_block4_attention_out_W_clipped = np.ndarray((128, 128), np.float32, space, 0)
     block4_attention_out_W_m_next = np.ndarray((128, 128), np.float32, space, 65536)
-    t_287 = np.ndarray((128, 128), np.float32, space, 131072)
+    t_283 = np.ndarray((128, 128), np.float32, space, 131072)
     block4_attention_out_W_v_next = np.ndarray((128, 128), np.float32, space, 65536)
     block4_attention_out_W_next = np.ndarray((128, 128), np.float32, space, 0)
-    t_288 = np.ndarray((128, 128), np.float32, space, 65536)
+    t_284 = np.ndarray((128, 128), np.float32, space, 65536)
     d_block4_attention_out_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_attention_out_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_289 = np.ndarray((128,), np.float32, space, 1024)
+    t_285 = np.ndarray((128,), np.float32, space, 1024)
     block4_attention_out_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_attention_out_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_290 = np.ndarray((128,), np.float32, space, 512)
+    t_286 = np.ndarray((128,), np.float32, space, 512)
     d_block4_norm2_W_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_norm2_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_291 = np.ndarray((128,), np.float32, space, 1024)
+    t_287 = np.ndarray((128,), np.float32, space, 1024)
     block4_norm2_W_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_norm2_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_292 = np.ndarray((128,), np.float32, space, 512)
+    t_288 = np.ndarray((128,), np.float32, space, 512)
     d_block4_norm2_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_norm2_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_293 = np.ndarray((128,), np.float32, space, 1024)
+    t_289 = np.ndarray((128,), np.float32, space, 1024)
     block4_norm2_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_norm2_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_294 = np.ndarray((128,), np.float32, space, 512)
+    t_290 = np.ndarray((128,), np.float32, space, 512)
     d_block4_up_W_clipped = np.ndarray((128, 512), np.float32, space, 0)
     block4_up_W_m_next = np.ndarray((128, 512), np.float32, space, 262144)
-    t_295 = np.ndarray((128, 512), np.float32, space, 524288)
+    t_291 = np.ndarray((128, 512), np.float32, space, 524288)
     block4_up_W_v_next = np.ndarray((128, 512), np.float32, space, 262144)
     block4_up_W_next = np.ndarray((128, 512), np.float32, space, 0)
-    t_296 = np.ndarray((128, 512), np.float32, space, 262144)
+    t_292 = np.ndarray((128, 512), np.float32, space, 262144)
     d_block4_up_b_clipped = np.ndarray((512,), np.float32, space, 0)
     block4_up_b_m_next = np.ndarray((512,), np.float32, space, 2048)
-    t_297 = np.ndarray((512,), np.float32, space, 4096)
+    t_293 = np.ndarray((512,), np.float32, space, 4096)
     block4_up_b_v_next = np.ndarray((512,), np.float32, space, 2048)
     block4_up_b_next = np.ndarray((512,), np.float32, space, 0)
-    t_298 = np.ndarray((512,), np.float32, space, 2048)
+    t_294 = np.ndarray((512,), np.float32, space, 2048)
     d_block4_down_W_clipped = np.ndarray((512, 128), np.float32, space, 0)
     block4_down_W_m_next = np.ndarray((512, 128), np.float32, space, 262144)
-    t_299 = np.ndarray((512, 128), np.float32, space, 524288)
+    t_295 = np.ndarray((512, 128), np.float32, space, 524288)
     block4_down_W_v_next = np.ndarray((512, 128), np.float32, space, 262144)
     block4_down_W_next = np.ndarray((512, 128), np.float32, space, 0)
-    t_300 = np.ndarray((512, 128), np.float32, space, 262144)
+    t_296 = np.ndarray((512, 128), np.float32, space, 262144)
     d_block4_down_b_clipped = np.ndarray((128,), np.float32, space, 0)
     block4_down_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_301 = np.ndarray((128,), np.float32, space, 1024)
+    t_297 = np.ndarray((128,), np.float32, space, 1024)
     block4_down_b_v_next = np.ndarray((128,), np.float32, space, 512)
     block4_down_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_302 = np.ndarray((128,), np.float32, space, 512)
+    t_298 = np.ndarray((128,), np.float32, space, 512)
     d_norm_W_clipped = np.ndarray((128,), np.float32, space, 0)
     norm_W_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_303 = np.ndarray((128,), np.float32, space, 1024)
+    t_299 = np.ndarray((128,), np.float32, space, 1024)
     norm_W_v_next = np.ndarray((128,), np.float32, space, 512)
     norm_W_next = np.ndarray((128,), np.float32, space, 0)
-    t_304 = np.ndarray((128,), np.float32, space, 512)
+    t_300 = np.ndarray((128,), np.float32, space, 512)
     d_norm_b_clipped = np.ndarray((128,), np.float32, space, 0)
     norm_b_m_next = np.ndarray((128,), np.float32, space, 512)
-    t_305 = np.ndarray((128,), np.float32, space, 1024)
+    t_301 = np.ndarray((128,), np.float32, space, 1024)
     norm_b_v_next = np.ndarray((128,), np.float32, space, 512)
     norm_b_next = np.ndarray((128,), np.float32, space, 0)
-    t_306 = np.ndarray((128,), np.float32, space, 512)
+    t_302 = np.ndarray((128,), np.float32, space, 512)
     d_head_W_clipped = np.ndarray((128, 96), np.float32, space, 0)
     head_W_m_next = np.ndarray((128, 96), np.float32, space, 49152)
-    t_307 = np.ndarray((128, 96), np.float32, space, 98304)
+    t_303 = np.ndarray((128, 96), np.float32, space, 98304)
     head_W_v_next = np.ndarray((128, 96), np.float32, space, 49152)
     head_W_next = np.ndarray((128, 96), np.float32, space, 0)
-    t_308 = np.ndarray((128, 96), np.float32, space, 49152)
+    t_304 = np.ndarray((128, 96), np.float32, space, 49152)
+    ones = np.ones(128, np.float32)
     i2 = np.arange(64)[:, None]
     j = np.arange(64)
     where = i2 >= j
+    ones_2 = np.ones(64, np.float32)
+    ones_3 = np.ones(96, np.float32)
     scale = 0.015625 / np.float32(rows)
     n = np.arange(rows)[:, None]
     base = n*6144 + j*96
     head_flat = head.reshape(-1)
     scale_2 = -0.015625 / np.float32(rows)
     d_head_flat = d_head.reshape(-1)
-    ones = np.ones(rows*64, np.float32)
+    ones_4 = np.ones(rows*64, np.float32)
     fixed = np.where(where, np.float32(0.1767766952966369), 0.0)
-    ones_2 = np.ones(rows, np.float32)
+    ones_5 = np.ones(rows, np.float32)
 
     @np.errstate(all="ignore")
     def run(tokens, targets, token_W, position, block1_norm1_W, block1_norm1_b,
@@ -5220,16 +5222,17 @@ def _step(rows, space):
         # d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(x, axis=2, out=block1_norm1_mean)
+        np.dot(x.reshape(rows*64, 128), ones, out=block1_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block1_norm1_mean, out=block1_norm1_mean)
         np.subtract(x, block1_norm1_mean[:, :, None], out=t_2)
         np.square(t_2, out=t_2)
-        np.add.reduce(t_2, axis=2, out=block1_norm1_var)
+        np.dot(t_2.reshape(rows*64, 128), ones, out=block1_norm1_var.reshape(-1))
         np.multiply(0.0078125, block1_norm1_var, out=block1_norm1_var)
         np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_3)
         np.multiply(0.015625, x, out=t_4)
         np.subtract(t_3, t_4, out=t_4)
-        np.add.reduce(t_4, axis=2, out=d_block1_norm1_mean_from_block1_norm1_var_sum)
+        np.dot(t_4.reshape(rows*64, 128), ones,
+            out=d_block1_norm1_mean_from_block1_norm1_var_sum.reshape(-1))
 
         # block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
         #     i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
@@ -5305,7 +5308,8 @@ def _step(rows, space):
         np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_7)
         np.exp(t_7, out=t_7)
-        np.add.reduce(t_7, axis=3, out=block1_attention_mixed_weights_sum)
+        np.dot(t_7.reshape(rows*256, 64), ones_2,
+            out=block1_attention_mixed_weights_sum.reshape(-1))
 
         # block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
         #     - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
@@ -5344,16 +5348,17 @@ def _step(rows, space):
         # d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_2, axis=2, out=block1_norm2_mean)
+        np.dot(x_2.reshape(rows*64, 128), ones, out=block1_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block1_norm2_mean, out=block1_norm2_mean)
         np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_9)
         np.square(t_9, out=t_9)
-        np.add.reduce(t_9, axis=2, out=block1_norm2_var)
+        np.dot(t_9.reshape(rows*64, 128), ones, out=block1_norm2_var.reshape(-1))
         np.multiply(0.0078125, block1_norm2_var, out=block1_norm2_var)
         np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_10)
         np.multiply(0.015625, x_2, out=t_11)
         np.subtract(t_10, t_11, out=t_11)
-        np.add.reduce(t_11, axis=2, out=d_block1_norm2_mean_from_block1_norm2_var_sum)
+        np.dot(t_11.reshape(rows*64, 128), ones,
+            out=d_block1_norm2_mean_from_block1_norm2_var_sum.reshape(-1))
 
         # block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
         #     i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
@@ -5396,16 +5401,17 @@ def _step(rows, space):
         # d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(block1_down, axis=2, out=block2_norm1_mean)
+        np.dot(block1_down.reshape(rows*64, 128), ones, out=block2_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block2_norm1_mean, out=block2_norm1_mean)
         np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_17)
         np.square(t_17, out=t_17)
-        np.add.reduce(t_17, axis=2, out=block2_norm1_var)
+        np.dot(t_17.reshape(rows*64, 128), ones, out=block2_norm1_var.reshape(-1))
         np.multiply(0.0078125, block2_norm1_var, out=block2_norm1_var)
         np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_18)
         np.multiply(0.015625, block1_down, out=t_19)
         np.subtract(t_18, t_19, out=t_19)
-        np.add.reduce(t_19, axis=2, out=d_block2_norm1_mean_from_block2_norm1_var_sum)
+        np.dot(t_19.reshape(rows*64, 128), ones,
+            out=d_block2_norm1_mean_from_block2_norm1_var_sum.reshape(-1))
 
         # block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
         #     i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
@@ -5481,7 +5487,8 @@ def _step(rows, space):
         np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_22)
         np.exp(t_22, out=t_22)
-        np.add.reduce(t_22, axis=3, out=block2_attention_mixed_weights_sum)
+        np.dot(t_22.reshape(rows*256, 64), ones_2,
+            out=block2_attention_mixed_weights_sum.reshape(-1))
 
         # block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
         #     - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
@@ -5520,16 +5527,17 @@ def _step(rows, space):
         # d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_3, axis=2, out=block2_norm2_mean)
+        np.dot(x_3.reshape(rows*64, 128), ones, out=block2_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block2_norm2_mean, out=block2_norm2_mean)
         np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_24)
         np.square(t_24, out=t_24)
-        np.add.reduce(t_24, axis=2, out=block2_norm2_var)
+        np.dot(t_24.reshape(rows*64, 128), ones, out=block2_norm2_var.reshape(-1))
         np.multiply(0.0078125, block2_norm2_var, out=block2_norm2_var)
         np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_25)
         np.multiply(0.015625, x_3, out=t_26)
         np.subtract(t_25, t_26, out=t_26)
-        np.add.reduce(t_26, axis=2, out=d_block2_norm2_mean_from_block2_norm2_var_sum)
+        np.dot(t_26.reshape(rows*64, 128), ones,
+            out=d_block2_norm2_mean_from_block2_norm2_var_sum.reshape(-1))
 
         # block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
         #     i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
@@ -5571,16 +5579,17 @@ def _step(rows, space):
         # d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(add_2, axis=2, out=block3_norm1_mean)
+        np.dot(add_2.reshape(rows*64, 128), ones, out=block3_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block3_norm1_mean, out=block3_norm1_mean)
         np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_32)
         np.square(t_32, out=t_32)
-        np.add.reduce(t_32, axis=2, out=block3_norm1_var)
+        np.dot(t_32.reshape(rows*64, 128), ones, out=block3_norm1_var.reshape(-1))
         np.multiply(0.0078125, block3_norm1_var, out=block3_norm1_var)
         np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_33)
         np.multiply(0.015625, add_2, out=t_34)
         np.subtract(t_33, t_34, out=t_34)
-        np.add.reduce(t_34, axis=2, out=d_block3_norm1_mean_from_block3_norm1_var_sum)
+        np.dot(t_34.reshape(rows*64, 128), ones,
+            out=d_block3_norm1_mean_from_block3_norm1_var_sum.reshape(-1))
 
         # block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
         #     i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
@@ -5656,7 +5665,8 @@ def _step(rows, space):
         np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_37)
         np.exp(t_37, out=t_37)
-        np.add.reduce(t_37, axis=3, out=block3_attention_mixed_weights_sum)
+        np.dot(t_37.reshape(rows*256, 64), ones_2,
+            out=block3_attention_mixed_weights_sum.reshape(-1))
 
         # block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
         #     - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
@@ -5695,16 +5705,17 @@ def _step(rows, space):
         # d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_4, axis=2, out=block3_norm2_mean)
+        np.dot(x_4.reshape(rows*64, 128), ones, out=block3_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block3_norm2_mean, out=block3_norm2_mean)
         np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_39)
         np.square(t_39, out=t_39)
-        np.add.reduce(t_39, axis=2, out=block3_norm2_var)
+        np.dot(t_39.reshape(rows*64, 128), ones, out=block3_norm2_var.reshape(-1))
         np.multiply(0.0078125, block3_norm2_var, out=block3_norm2_var)
         np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_40)
         np.multiply(0.015625, x_4, out=t_41)
         np.subtract(t_40, t_41, out=t_41)
-        np.add.reduce(t_41, axis=2, out=d_block3_norm2_mean_from_block3_norm2_var_sum)
+        np.dot(t_41.reshape(rows*64, 128), ones,
+            out=d_block3_norm2_mean_from_block3_norm2_var_sum.reshape(-1))
 
         # block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
         #     i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
@@ -5746,16 +5757,17 @@ def _step(rows, space):
         # d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
         #     block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
         #     (small_gpt.py:36)]
-        np.add.reduce(add_3, axis=2, out=block4_norm1_mean)
+        np.dot(add_3.reshape(rows*64, 128), ones, out=block4_norm1_mean.reshape(-1))
         np.multiply(0.0078125, block4_norm1_mean, out=block4_norm1_mean)
         np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_47)
         np.square(t_47, out=t_47)
-        np.add.reduce(t_47, axis=2, out=block4_norm1_var)
+        np.dot(t_47.reshape(rows*64, 128), ones, out=block4_norm1_var.reshape(-1))
         np.multiply(0.0078125, block4_norm1_var, out=block4_norm1_var)
         np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_48)
         np.multiply(0.015625, add_3, out=t_49)
         np.subtract(t_48, t_49, out=t_49)
-        np.add.reduce(t_49, axis=2, out=d_block4_norm1_mean_from_block4_norm1_var_sum)
+        np.dot(t_49.reshape(rows*64, 128), ones,
+            out=d_block4_norm1_mean_from_block4_norm1_var_sum.reshape(-1))
 
         # block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
         #     i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
@@ -5831,7 +5843,8 @@ def _step(rows, space):
         np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
             None], out=t_52)
         np.exp(t_52, out=t_52)
-        np.add.reduce(t_52, axis=3, out=block4_attention_mixed_weights_sum)
+        np.dot(t_52.reshape(rows*256, 64), ones_2,
+            out=block4_attention_mixed_weights_sum.reshape(-1))
 
         # block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
         #     - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
@@ -5870,16 +5883,17 @@ def _step(rows, space):
         # d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
         #     block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
         #     (small_gpt.py:39)]
-        np.add.reduce(x_5, axis=2, out=block4_norm2_mean)
+        np.dot(x_5.reshape(rows*64, 128), ones, out=block4_norm2_mean.reshape(-1))
         np.multiply(0.0078125, block4_norm2_mean, out=block4_norm2_mean)
         np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_54)
         np.square(t_54, out=t_54)
-        np.add.reduce(t_54, axis=2, out=block4_norm2_var)
+        np.dot(t_54.reshape(rows*64, 128), ones, out=block4_norm2_var.reshape(-1))
         np.multiply(0.0078125, block4_norm2_var, out=block4_norm2_var)
         np.multiply(0.015625, block4_norm2_mean[:, :, None], out=t_55)
         np.multiply(0.015625, x_5, out=t_56)
         np.subtract(t_55, t_56, out=t_56)
-        np.add.reduce(t_56, axis=2, out=d_block4_norm2_mean_from_block4_norm2_var_sum)
+        np.dot(t_56.reshape(rows*64, 128), ones,
+            out=d_block4_norm2_mean_from_block4_norm2_var_sum.reshape(-1))
 
         # block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
         #     i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
@@ -5920,16 +5934,17 @@ def _step(rows, space):
         # norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
         # d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
         #     add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)]
-        np.add.reduce(add_4, axis=2, out=norm_mean)
+        np.dot(add_4.reshape(rows*64, 128), ones, out=norm_mean.reshape(-1))
         np.multiply(0.0078125, norm_mean, out=norm_mean)
         np.subtract(add_4, norm_mean[:, :, None], out=t_62)
         np.square(t_62, out=t_62)
-        np.add.reduce(t_62, axis=2, out=norm_var)
+        np.dot(t_62.reshape(rows*64, 128), ones, out=norm_var.reshape(-1))
         np.multiply(0.0078125, norm_var, out=norm_var)
         np.multiply(0.015625, norm_mean[:, :, None], out=t_63)
         np.multiply(0.015625, add_4, out=t_64)
         np.subtract(t_63, t_64, out=t_64)
-        np.add.reduce(t_64, axis=2, out=d_norm_mean_from_norm_var_sum)
+        np.dot(t_64.reshape(rows*64, 128), ones,
+            out=d_norm_mean_from_norm_var_sum.reshape(-1))
 
         # norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
         #     1e-05) + norm.b[i2]  [small_gpt.py:49]
@@ -5952,7 +5967,7 @@ def _step(rows, space):
         np.maximum.reduce(head, axis=2, out=cross_entropy_sum_max)
         np.subtract(head, cross_entropy_sum_max[:, :, None], out=t_67)
         np.exp(t_67, out=t_67)
-        np.add.reduce(t_67, axis=2, out=cross_entropy_sum)
+        np.dot(t_67.reshape(rows*64, 96), ones_3, out=cross_entropy_sum.reshape(-1))
         np.divide(scale, cross_entropy_sum, out=d_cross_entropy_sum)
 
         # cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
@@ -5994,7 +6009,7 @@ def _step(rows, space):
         np.subtract(add_4, norm_mean[:, :, None], out=t_71)
         np.multiply(norm_W, t_71, out=t_71)
         np.multiply(t_71, d_norm, out=t_71)
-        np.add.reduce(t_71, axis=2, out=d_norm_var_sum)
+        np.dot(t_71.reshape(rows*64, 128), ones, out=d_norm_var_sum.reshape(-1))
         np.add(1e-05, norm_var, out=d_norm_var)
         np.power(d_norm_var, 1.5, out=d_norm_var)
         np.divide(-0.5, d_norm_var, out=d_norm_var)
@@ -6022,11 +6037,11 @@ def _step(rows, space):
         np.sqrt(t_73, out=t_73)
         np.divide(t_72, t_73, out=t_72)
         np.multiply(t_72, d_norm, out=t_72)
-        np.dot(ones, t_72.reshape(rows*64, 128), out=d_norm_W)
+        np.dot(ones_4, t_72.reshape(rows*64, 128), out=d_norm_W)
 
         # d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
         #     (small_gpt.py:49)]
-        np.dot(ones, d_norm.reshape(rows*64, 128), out=d_norm_b)
+        np.dot(ones_4, d_norm.reshape(rows*64, 128), out=d_norm_b)
 
         # d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
         #     d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] +
@@ -6045,7 +6060,7 @@ def _step(rows, space):
 
         # d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
         #     block4.down (small_gpt.py:41)]
-        np.dot(ones, d_add_4.reshape(rows*64, 128), out=d_block4_down_b)
+        np.dot(ones_4, d_add_4.reshape(rows*64, 128), out=d_block4_down_b)
 
         # d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
         #     [adjoint of block4.down_sum (small_gpt.py:41)]
@@ -6073,7 +6088,7 @@ def _step(rows, space):
 
         # d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
         #     block4.up (small_gpt.py:40)]
-        np.dot(ones, t_78.reshape(rows*64, 512), out=d_block4_up_b)
+        np.dot(ones_4, t_78.reshape(rows*64, 512), out=d_block4_up_b)
 
         # d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
         #     i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)]
@@ -6096,7 +6111,7 @@ def _step(rows, space):
         np.subtract(x_5, block4_norm2_mean[:, :, None], out=t_83)
         np.multiply(block4_norm2_W, t_83, out=t_83)
         np.multiply(t_83, d_block4_norm2, out=t_83)
-        np.add.reduce(t_83, axis=2, out=d_block4_norm2_var_sum)
+        np.dot(t_83.reshape(rows*64, 128), ones, out=d_block4_norm2_var_sum.reshape(-1))
         np.add(1e-05, block4_norm2_var, out=d_block4_norm2_var)
         np.power(d_block4_norm2_var, 1.5, out=d_block4_norm2_var)
         np.divide(-0.5, d_block4_norm2_var, out=d_block4_norm2_var)
@@ -6129,11 +6144,11 @@ def _step(rows, space):
         np.sqrt(t_85, out=t_85)
         np.divide(t_84, t_85, out=t_84)
         np.multiply(t_84, d_block4_norm2, out=t_84)
-        np.dot(ones, t_84.reshape(rows*64, 128), out=d_block4_norm2_W)
+        np.dot(ones_4, t_84.reshape(rows*64, 128), out=d_block4_norm2_W)
 
         # d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint
         #     of block4.norm2 (small_gpt.py:39)]
-        np.dot(ones, d_block4_norm2.reshape(rows*64, 128), out=d_block4_norm2_b)
+        np.dot(ones_4, d_block4_norm2.reshape(rows*64, 128), out=d_block4_norm2_b)
 
         # d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
         #     i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0,
@@ -6155,7 +6170,7 @@ def _step(rows, space):
 
         # d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
         #     block4.attention.out (small_gpt.py:37)]
-        np.dot(ones, d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_b)
+        np.dot(ones_4, d_x_5.reshape(rows*64, 128), out=d_block4_attention_out_b)
 
         # d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
         #     i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)]
@@ -6187,30 +6202,20 @@ def _step(rows, space):
         # d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block4.attention_mixed_weights (small_gpt.py:37)]
-        # d_block4.attention_mixed_weights_sum[n, i1, i2] = -d_block4.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block4.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block4.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block4_attention_mixed_weights,
-            d_block4_attention_mixed_weights, out=d_block4_attention_mixed_weights_sum)
-        np.divide(d_block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum,
-            out=d_block4_attention_mixed_weights_sum)
-        np.negative(d_block4_attention_mixed_weights_sum, out=d_block4_attention_mixed_weights_sum)
+            d_block4_attention_mixed_weights, out=d_block4_attention_mixed_weights_sum_sum)
 
-        # d_block4.attention_mixed_scores[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2,
-        #     j] - block4.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block4.attention_mixed_weights_sum[n, i1, i2] + block4.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block4.attention_mixed_scores[n, i1, i2, j] = (d_block4.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block4.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block4.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block4.attention_mixed_weights, block4.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block4.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block4_attention_mixed_scores_sum)
-        np.exp(d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
-        np.multiply(d_block4_attention_mixed_weights_sum[:, :, :, None],
-            d_block4_attention_mixed_scores_sum, out=d_block4_attention_mixed_scores_sum)
-        np.multiply(block4_attention_mixed_weights, d_block4_attention_mixed_weights, out=t_90)
-        np.add(d_block4_attention_mixed_scores_sum, t_90, out=d_block4_attention_mixed_scores_sum)
+        np.subtract(d_block4_attention_mixed_weights, d_block4_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block4_attention_mixed_scores_sum)
+        np.multiply(d_block4_attention_mixed_scores_sum, block4_attention_mixed_weights,
+            out=d_block4_attention_mixed_scores_sum)
         np.multiply(fixed, d_block4_attention_mixed_scores_sum,
             out=d_block4_attention_mixed_scores_sum)
 
@@ -6228,12 +6233,12 @@ def _step(rows, space):
 
         # d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block4.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_91, d_block4_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block4_attention_v = t_91.reshape(rows, 64, 128)
+        np.copyto(t_90, d_block4_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_v = t_90.reshape(rows, 64, 128)
 
         # d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
         #     [adjoint of block4.attention.v (small_gpt.py:37)]
-        np.dot(ones, d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_b)
+        np.dot(ones_4, d_block4_attention_v.reshape(rows*64, 128), out=d_block4_attention_v_b)
 
         # d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
         #     k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)]
@@ -6248,12 +6253,12 @@ def _step(rows, space):
 
         # d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block4.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_92, d_block4_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block4_attention_k = t_92.reshape(rows, 64, 128)
+        np.copyto(t_91, d_block4_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_k = t_91.reshape(rows, 64, 128)
 
         # d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
         #     [adjoint of block4.attention.k (small_gpt.py:37)]
-        np.dot(ones, d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_b)
+        np.dot(ones_4, d_block4_attention_k.reshape(rows*64, 128), out=d_block4_attention_k_b)
 
         # d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
         #     k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)]
@@ -6268,12 +6273,12 @@ def _step(rows, space):
 
         # d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block4.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_93, d_block4_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block4_attention_q = t_93.reshape(rows, 64, 128)
+        np.copyto(t_92, d_block4_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block4_attention_q = t_92.reshape(rows, 64, 128)
 
         # d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
         #     [adjoint of block4.attention.q (small_gpt.py:37)]
-        np.dot(ones, d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_b)
+        np.dot(ones_4, d_block4_attention_q.reshape(rows*64, 128), out=d_block4_attention_q_b)
 
         # d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
         #     k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)]
@@ -6300,10 +6305,10 @@ def _step(rows, space):
         # d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
         #     d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint
         #     of block4.norm1_var (small_gpt.py:36)]
-        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_94)
-        np.multiply(block4_norm1_W, t_94, out=t_94)
-        np.multiply(t_94, d_block4_norm1, out=t_94)
-        np.add.reduce(t_94, axis=2, out=d_block4_norm1_var_sum)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_93)
+        np.multiply(block4_norm1_W, t_93, out=t_93)
+        np.multiply(t_93, d_block4_norm1, out=t_93)
+        np.dot(t_93.reshape(rows*64, 128), ones, out=d_block4_norm1_var_sum.reshape(-1))
         np.add(1e-05, block4_norm1_var, out=d_block4_norm1_var)
         np.power(d_block4_norm1_var, 1.5, out=d_block4_norm1_var)
         np.divide(-0.5, d_block4_norm1_var, out=d_block4_norm1_var)
@@ -6331,38 +6336,38 @@ def _step(rows, space):
         # d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
         #     block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
         #     1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)]
-        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_95)
-        np.add(1e-05, block4_norm1_var[:, :, None], out=t_96)
-        np.sqrt(t_96, out=t_96)
-        np.divide(t_95, t_96, out=t_95)
-        np.multiply(t_95, d_block4_norm1, out=t_95)
-        np.dot(ones, t_95.reshape(rows*64, 128), out=d_block4_norm1_W)
+        np.subtract(add_3, block4_norm1_mean[:, :, None], out=t_94)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_95)
+        np.sqrt(t_95, out=t_95)
+        np.divide(t_94, t_95, out=t_94)
+        np.multiply(t_94, d_block4_norm1, out=t_94)
+        np.dot(ones_4, t_94.reshape(rows*64, 128), out=d_block4_norm1_W)
 
         # d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint
         #     of block4.norm1 (small_gpt.py:36)]
-        np.dot(ones, d_block4_norm1.reshape(rows*64, 128), out=d_block4_norm1_b)
+        np.dot(ones_4, d_block4_norm1.reshape(rows*64, 128), out=d_block4_norm1_b)
 
         # d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
         #     i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
         #     i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block4_norm1_mean[:, :, None], out=t_97)
+        np.multiply(0.0078125, d_block4_norm1_mean[:, :, None], out=t_96)
         np.multiply(0.015625, add_3, out=d_add_3)
-        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_98)
-        np.subtract(d_add_3, t_98, out=d_add_3)
+        np.multiply(0.015625, block4_norm1_mean[:, :, None], out=t_97)
+        np.subtract(d_add_3, t_97, out=d_add_3)
         np.multiply(d_block4_norm1_var[:, :, None], d_add_3, out=d_add_3)
-        np.add(t_97, d_add_3, out=d_add_3)
-        np.add(1e-05, block4_norm1_var[:, :, None], out=t_99)
-        np.sqrt(t_99, out=t_99)
-        np.divide(block4_norm1_W, t_99, out=t_100)
-        np.multiply(t_100, d_block4_norm1, out=t_100)
-        np.add(d_add_3, t_100, out=d_add_3)
+        np.add(t_96, d_add_3, out=d_add_3)
+        np.add(1e-05, block4_norm1_var[:, :, None], out=t_98)
+        np.sqrt(t_98, out=t_98)
+        np.divide(block4_norm1_W, t_98, out=t_99)
+        np.multiply(t_99, d_block4_norm1, out=t_99)
+        np.add(d_add_3, t_99, out=d_add_3)
         np.add(d_add_3, d_x_5, out=d_add_3)
 
         # d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
         #     block3.down (small_gpt.py:41)]
-        np.dot(ones, d_add_3.reshape(rows*64, 128), out=d_block3_down_b)
+        np.dot(ones_4, d_add_3.reshape(rows*64, 128), out=d_block3_down_b)
 
         # d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
         #     [adjoint of block3.down_sum (small_gpt.py:41)]
@@ -6377,29 +6382,29 @@ def _step(rows, space):
         np.dot(d_add_3.reshape(rows*64, 128), block3_down_W.T,
             out=d_h_3.reshape(rows*64, 512))
         np.multiply(0.7071067811865476, block3_up, out=d_block3_up)
-        _erf(d_block3_up, out=t_101, work=(t_102, t_103))
-        np.multiply(0.5, t_101, out=t_101)
-        np.add(0.5, t_101, out=t_101)
-        np.multiply(0.3989422804014327, block3_up, out=t_104)
-        np.square(block3_up, out=t_105)
-        np.multiply(-0.5, t_105, out=t_105)
-        np.exp(t_105, out=t_105)
-        np.multiply(t_104, t_105, out=t_104)
-        np.add(t_101, t_104, out=t_101)
-        np.multiply(t_101, d_h_3, out=t_101)
+        _erf(d_block3_up, out=t_100, work=(t_101, t_102))
+        np.multiply(0.5, t_100, out=t_100)
+        np.add(0.5, t_100, out=t_100)
+        np.multiply(0.3989422804014327, block3_up, out=t_103)
+        np.square(block3_up, out=t_104)
+        np.multiply(-0.5, t_104, out=t_104)
+        np.exp(t_104, out=t_104)
+        np.multiply(t_103, t_104, out=t_103)
+        np.add(t_100, t_103, out=t_100)
+        np.multiply(t_100, d_h_3, out=t_100)
 
         # d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
         #     block3.up (small_gpt.py:40)]
-        np.dot(ones, t_101.reshape(rows*64, 512), out=d_block3_up_b)
+        np.dot(ones_4, t_100.reshape(rows*64, 512), out=d_block3_up_b)
 
         # d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
         #     i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)]
         np.dot(block3_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-            t_101.reshape(rows*64, 512), out=d_block3_up_W)
+            t_100.reshape(rows*64, 512), out=d_block3_up_W)
 
         # d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
         #     [adjoint of block3.up_sum (small_gpt.py:40)]
-        np.dot(t_101.reshape(rows*64, 512), block3_up_W.T,
+        np.dot(t_100.reshape(rows*64, 512), block3_up_W.T,
             out=d_block3_norm2.reshape(rows*64, 128))
 
         # d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
@@ -6410,10 +6415,10 @@ def _step(rows, space):
         # d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
         #     d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint
         #     of block3.norm2_var (small_gpt.py:39)]
-        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_106)
-        np.multiply(block3_norm2_W, t_106, out=t_106)
-        np.multiply(t_106, d_block3_norm2, out=t_106)
-        np.add.reduce(t_106, axis=2, out=d_block3_norm2_var_sum)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_105)
+        np.multiply(block3_norm2_W, t_105, out=t_105)
+        np.multiply(t_105, d_block3_norm2, out=t_105)
+        np.dot(t_105.reshape(rows*64, 128), ones, out=d_block3_norm2_var_sum.reshape(-1))
         np.add(1e-05, block3_norm2_var, out=d_block3_norm2_var)
         np.power(d_block3_norm2_var, 1.5, out=d_block3_norm2_var)
         np.divide(-0.5, d_block3_norm2_var, out=d_block3_norm2_var)
@@ -6441,38 +6446,38 @@ def _step(rows, space):
         # d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] -
         #     block3.norm2_mean[n, i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] +
         #     1e-05)  [adjoint of block3.norm2 (small_gpt.py:39)]
-        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_107)
-        np.add(1e-05, block3_norm2_var[:, :, None], out=t_108)
-        np.sqrt(t_108, out=t_108)
-        np.divide(t_107, t_108, out=t_107)
-        np.multiply(t_107, d_block3_norm2, out=t_107)
-        np.dot(ones, t_107.reshape(rows*64, 128), out=d_block3_norm2_W)
+        np.subtract(x_4, block3_norm2_mean[:, :, None], out=t_106)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_107)
+        np.sqrt(t_107, out=t_107)
+        np.divide(t_106, t_107, out=t_106)
+        np.multiply(t_106, d_block3_norm2, out=t_106)
+        np.dot(ones_4, t_106.reshape(rows*64, 128), out=d_block3_norm2_W)
 
         # d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint
         #     of block3.norm2 (small_gpt.py:39)]
-        np.dot(ones, d_block3_norm2.reshape(rows*64, 128), out=d_block3_norm2_b)
+        np.dot(ones_4, d_block3_norm2.reshape(rows*64, 128), out=d_block3_norm2_b)
 
         # d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
         #     i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0,
         #     i1, i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
         #     1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
         #     (small_gpt.py:41)]
-        np.multiply(0.0078125, d_block3_norm2_mean[:, :, None], out=t_109)
+        np.multiply(0.0078125, d_block3_norm2_mean[:, :, None], out=t_108)
         np.multiply(0.015625, x_4, out=d_x_4)
-        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_110)
-        np.subtract(d_x_4, t_110, out=d_x_4)
+        np.multiply(0.015625, block3_norm2_mean[:, :, None], out=t_109)
+        np.subtract(d_x_4, t_109, out=d_x_4)
         np.multiply(d_block3_norm2_var[:, :, None], d_x_4, out=d_x_4)
-        np.add(t_109, d_x_4, out=d_x_4)
-        np.add(1e-05, block3_norm2_var[:, :, None], out=t_111)
-        np.sqrt(t_111, out=t_111)
-        np.divide(block3_norm2_W, t_111, out=t_112)
-        np.multiply(t_112, d_block3_norm2, out=t_112)
-        np.add(d_x_4, t_112, out=d_x_4)
+        np.add(t_108, d_x_4, out=d_x_4)
+        np.add(1e-05, block3_norm2_var[:, :, None], out=t_110)
+        np.sqrt(t_110, out=t_110)
+        np.divide(block3_norm2_W, t_110, out=t_111)
+        np.multiply(t_111, d_block3_norm2, out=t_111)
+        np.add(d_x_4, t_111, out=d_x_4)
         np.add(d_x_4, d_add_3, out=d_x_4)
 
         # d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
         #     block3.attention.out (small_gpt.py:37)]
-        np.dot(ones, d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_b)
+        np.dot(ones_4, d_x_4.reshape(rows*64, 128), out=d_block3_attention_out_b)
 
         # d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
         #     i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)]
@@ -6504,30 +6509,20 @@ def _step(rows, space):
         # d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block3.attention_mixed_weights (small_gpt.py:37)]
-        # d_block3.attention_mixed_weights_sum[n, i1, i2] = -d_block3.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block3.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block3.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block3_attention_mixed_weights,
-            d_block3_attention_mixed_weights, out=d_block3_attention_mixed_weights_sum)
-        np.divide(d_block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum,
-            out=d_block3_attention_mixed_weights_sum)
-        np.negative(d_block3_attention_mixed_weights_sum, out=d_block3_attention_mixed_weights_sum)
+            d_block3_attention_mixed_weights, out=d_block3_attention_mixed_weights_sum_sum)
 
-        # d_block3.attention_mixed_scores[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2,
-        #     j] - block3.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block3.attention_mixed_weights_sum[n, i1, i2] + block3.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block3.attention_mixed_scores[n, i1, i2, j] = (d_block3.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block3.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block3.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block3.attention_mixed_weights, block3.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block3.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block3_attention_mixed_scores_sum)
-        np.exp(d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
-        np.multiply(d_block3_attention_mixed_weights_sum[:, :, :, None],
-            d_block3_attention_mixed_scores_sum, out=d_block3_attention_mixed_scores_sum)
-        np.multiply(block3_attention_mixed_weights, d_block3_attention_mixed_weights, out=t_113)
-        np.add(d_block3_attention_mixed_scores_sum, t_113, out=d_block3_attention_mixed_scores_sum)
+        np.subtract(d_block3_attention_mixed_weights, d_block3_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block3_attention_mixed_scores_sum)
+        np.multiply(d_block3_attention_mixed_scores_sum, block3_attention_mixed_weights,
+            out=d_block3_attention_mixed_scores_sum)
         np.multiply(fixed, d_block3_attention_mixed_scores_sum,
             out=d_block3_attention_mixed_scores_sum)
 
@@ -6545,12 +6540,12 @@ def _step(rows, space):
 
         # d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block3.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_114, d_block3_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block3_attention_v = t_114.reshape(rows, 64, 128)
+        np.copyto(t_112, d_block3_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_v = t_112.reshape(rows, 64, 128)
 
         # d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
         #     [adjoint of block3.attention.v (small_gpt.py:37)]
-        np.dot(ones, d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_b)
+        np.dot(ones_4, d_block3_attention_v.reshape(rows*64, 128), out=d_block3_attention_v_b)
 
         # d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
         #     k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)]
@@ -6565,12 +6560,12 @@ def _step(rows, space):
 
         # d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block3.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_115, d_block3_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block3_attention_k = t_115.reshape(rows, 64, 128)
+        np.copyto(t_113, d_block3_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_k = t_113.reshape(rows, 64, 128)
 
         # d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
         #     [adjoint of block3.attention.k (small_gpt.py:37)]
-        np.dot(ones, d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_b)
+        np.dot(ones_4, d_block3_attention_k.reshape(rows*64, 128), out=d_block3_attention_k_b)
 
         # d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
         #     k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)]
@@ -6585,12 +6580,12 @@ def _step(rows, space):
 
         # d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block3.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_116, d_block3_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block3_attention_q = t_116.reshape(rows, 64, 128)
+        np.copyto(t_114, d_block3_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block3_attention_q = t_114.reshape(rows, 64, 128)
 
         # d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
         #     [adjoint of block3.attention.q (small_gpt.py:37)]
-        np.dot(ones, d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_b)
+        np.dot(ones_4, d_block3_attention_q.reshape(rows*64, 128), out=d_block3_attention_q_b)
 
         # d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
         #     k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)]
@@ -6617,10 +6612,10 @@ def _step(rows, space):
         # d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
         #     d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint
         #     of block3.norm1_var (small_gpt.py:36)]
-        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_117)
-        np.multiply(block3_norm1_W, t_117, out=t_117)
-        np.multiply(t_117, d_block3_norm1, out=t_117)
-        np.add.reduce(t_117, axis=2, out=d_block3_norm1_var_sum)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_115)
+        np.multiply(block3_norm1_W, t_115, out=t_115)
+        np.multiply(t_115, d_block3_norm1, out=t_115)
+        np.dot(t_115.reshape(rows*64, 128), ones, out=d_block3_norm1_var_sum.reshape(-1))
         np.add(1e-05, block3_norm1_var, out=d_block3_norm1_var)
         np.power(d_block3_norm1_var, 1.5, out=d_block3_norm1_var)
         np.divide(-0.5, d_block3_norm1_var, out=d_block3_norm1_var)
@@ -6648,38 +6643,38 @@ def _step(rows, space):
         # d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
         #     block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
         #     1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)]
-        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_118)
-        np.add(1e-05, block3_norm1_var[:, :, None], out=t_119)
-        np.sqrt(t_119, out=t_119)
-        np.divide(t_118, t_119, out=t_118)
-        np.multiply(t_118, d_block3_norm1, out=t_118)
-        np.dot(ones, t_118.reshape(rows*64, 128), out=d_block3_norm1_W)
+        np.subtract(add_2, block3_norm1_mean[:, :, None], out=t_116)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_117)
+        np.sqrt(t_117, out=t_117)
+        np.divide(t_116, t_117, out=t_116)
+        np.multiply(t_116, d_block3_norm1, out=t_116)
+        np.dot(ones_4, t_116.reshape(rows*64, 128), out=d_block3_norm1_W)
 
         # d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint
         #     of block3.norm1 (small_gpt.py:36)]
-        np.dot(ones, d_block3_norm1.reshape(rows*64, 128), out=d_block3_norm1_b)
+        np.dot(ones_4, d_block3_norm1.reshape(rows*64, 128), out=d_block3_norm1_b)
 
         # d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
         #     i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
         #     i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block3_norm1_mean[:, :, None], out=t_120)
+        np.multiply(0.0078125, d_block3_norm1_mean[:, :, None], out=t_118)
         np.multiply(0.015625, add_2, out=d_add_2)
-        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_121)
-        np.subtract(d_add_2, t_121, out=d_add_2)
+        np.multiply(0.015625, block3_norm1_mean[:, :, None], out=t_119)
+        np.subtract(d_add_2, t_119, out=d_add_2)
         np.multiply(d_block3_norm1_var[:, :, None], d_add_2, out=d_add_2)
-        np.add(t_120, d_add_2, out=d_add_2)
-        np.add(1e-05, block3_norm1_var[:, :, None], out=t_122)
-        np.sqrt(t_122, out=t_122)
-        np.divide(block3_norm1_W, t_122, out=t_123)
-        np.multiply(t_123, d_block3_norm1, out=t_123)
-        np.add(d_add_2, t_123, out=d_add_2)
+        np.add(t_118, d_add_2, out=d_add_2)
+        np.add(1e-05, block3_norm1_var[:, :, None], out=t_120)
+        np.sqrt(t_120, out=t_120)
+        np.divide(block3_norm1_W, t_120, out=t_121)
+        np.multiply(t_121, d_block3_norm1, out=t_121)
+        np.add(d_add_2, t_121, out=d_add_2)
         np.add(d_add_2, d_x_4, out=d_add_2)
 
         # d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
         #     block2.down (small_gpt.py:41)]
-        np.dot(ones, d_add_2.reshape(rows*64, 128), out=d_block2_down_b)
+        np.dot(ones_4, d_add_2.reshape(rows*64, 128), out=d_block2_down_b)
 
         # d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
         #     [adjoint of block2.down_sum (small_gpt.py:41)]
@@ -6694,29 +6689,29 @@ def _step(rows, space):
         np.dot(d_add_2.reshape(rows*64, 128), block2_down_W.T,
             out=d_h_2.reshape(rows*64, 512))
         np.multiply(0.7071067811865476, block2_up, out=d_block2_up)
-        _erf(d_block2_up, out=t_124, work=(t_125, t_126))
-        np.multiply(0.5, t_124, out=t_124)
-        np.add(0.5, t_124, out=t_124)
-        np.multiply(0.3989422804014327, block2_up, out=t_127)
-        np.square(block2_up, out=t_128)
-        np.multiply(-0.5, t_128, out=t_128)
-        np.exp(t_128, out=t_128)
-        np.multiply(t_127, t_128, out=t_127)
-        np.add(t_124, t_127, out=t_124)
-        np.multiply(t_124, d_h_2, out=t_124)
+        _erf(d_block2_up, out=t_122, work=(t_123, t_124))
+        np.multiply(0.5, t_122, out=t_122)
+        np.add(0.5, t_122, out=t_122)
+        np.multiply(0.3989422804014327, block2_up, out=t_125)
+        np.square(block2_up, out=t_126)
+        np.multiply(-0.5, t_126, out=t_126)
+        np.exp(t_126, out=t_126)
+        np.multiply(t_125, t_126, out=t_125)
+        np.add(t_122, t_125, out=t_122)
+        np.multiply(t_122, d_h_2, out=t_122)
 
         # d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
         #     block2.up (small_gpt.py:40)]
-        np.dot(ones, t_124.reshape(rows*64, 512), out=d_block2_up_b)
+        np.dot(ones_4, t_122.reshape(rows*64, 512), out=d_block2_up_b)
 
         # d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
         #     i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)]
         np.dot(block2_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-            t_124.reshape(rows*64, 512), out=d_block2_up_W)
+            t_122.reshape(rows*64, 512), out=d_block2_up_W)
 
         # d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
         #     [adjoint of block2.up_sum (small_gpt.py:40)]
-        np.dot(t_124.reshape(rows*64, 512), block2_up_W.T,
+        np.dot(t_122.reshape(rows*64, 512), block2_up_W.T,
             out=d_block2_norm2.reshape(rows*64, 128))
 
         # d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
@@ -6727,10 +6722,10 @@ def _step(rows, space):
         # d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
         #     d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint
         #     of block2.norm2_var (small_gpt.py:39)]
-        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_129)
-        np.multiply(block2_norm2_W, t_129, out=t_129)
-        np.multiply(t_129, d_block2_norm2, out=t_129)
-        np.add.reduce(t_129, axis=2, out=d_block2_norm2_var_sum)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_127)
+        np.multiply(block2_norm2_W, t_127, out=t_127)
+        np.multiply(t_127, d_block2_norm2, out=t_127)
+        np.dot(t_127.reshape(rows*64, 128), ones, out=d_block2_norm2_var_sum.reshape(-1))
         np.add(1e-05, block2_norm2_var, out=d_block2_norm2_var)
         np.power(d_block2_norm2_var, 1.5, out=d_block2_norm2_var)
         np.divide(-0.5, d_block2_norm2_var, out=d_block2_norm2_var)
@@ -6758,38 +6753,38 @@ def _step(rows, space):
         # d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] -
         #     block2.norm2_mean[n, i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] +
         #     1e-05)  [adjoint of block2.norm2 (small_gpt.py:39)]
-        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_130)
-        np.add(1e-05, block2_norm2_var[:, :, None], out=t_131)
-        np.sqrt(t_131, out=t_131)
-        np.divide(t_130, t_131, out=t_130)
-        np.multiply(t_130, d_block2_norm2, out=t_130)
-        np.dot(ones, t_130.reshape(rows*64, 128), out=d_block2_norm2_W)
+        np.subtract(x_3, block2_norm2_mean[:, :, None], out=t_128)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_129)
+        np.sqrt(t_129, out=t_129)
+        np.divide(t_128, t_129, out=t_128)
+        np.multiply(t_128, d_block2_norm2, out=t_128)
+        np.dot(ones_4, t_128.reshape(rows*64, 128), out=d_block2_norm2_W)
 
         # d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint
         #     of block2.norm2 (small_gpt.py:39)]
-        np.dot(ones, d_block2_norm2.reshape(rows*64, 128), out=d_block2_norm2_b)
+        np.dot(ones_4, d_block2_norm2.reshape(rows*64, 128), out=d_block2_norm2_b)
 
         # d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
         #     i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0,
         #     i1, i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
         #     1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
         #     (small_gpt.py:41)]
-        np.multiply(0.0078125, d_block2_norm2_mean[:, :, None], out=t_132)
+        np.multiply(0.0078125, d_block2_norm2_mean[:, :, None], out=t_130)
         np.multiply(0.015625, x_3, out=d_x_3)
-        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_133)
-        np.subtract(d_x_3, t_133, out=d_x_3)
+        np.multiply(0.015625, block2_norm2_mean[:, :, None], out=t_131)
+        np.subtract(d_x_3, t_131, out=d_x_3)
         np.multiply(d_block2_norm2_var[:, :, None], d_x_3, out=d_x_3)
-        np.add(t_132, d_x_3, out=d_x_3)
-        np.add(1e-05, block2_norm2_var[:, :, None], out=t_134)
-        np.sqrt(t_134, out=t_134)
-        np.divide(block2_norm2_W, t_134, out=t_135)
-        np.multiply(t_135, d_block2_norm2, out=t_135)
-        np.add(d_x_3, t_135, out=d_x_3)
+        np.add(t_130, d_x_3, out=d_x_3)
+        np.add(1e-05, block2_norm2_var[:, :, None], out=t_132)
+        np.sqrt(t_132, out=t_132)
+        np.divide(block2_norm2_W, t_132, out=t_133)
+        np.multiply(t_133, d_block2_norm2, out=t_133)
+        np.add(d_x_3, t_133, out=d_x_3)
         np.add(d_x_3, d_add_2, out=d_x_3)
 
         # d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
         #     block2.attention.out (small_gpt.py:37)]
-        np.dot(ones, d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_b)
+        np.dot(ones_4, d_x_3.reshape(rows*64, 128), out=d_block2_attention_out_b)
 
         # d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
         #     i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)]
@@ -6821,30 +6816,20 @@ def _step(rows, space):
         # d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block2.attention_mixed_weights (small_gpt.py:37)]
-        # d_block2.attention_mixed_weights_sum[n, i1, i2] = -d_block2.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block2.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block2.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block2_attention_mixed_weights,
-            d_block2_attention_mixed_weights, out=d_block2_attention_mixed_weights_sum)
-        np.divide(d_block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum,
-            out=d_block2_attention_mixed_weights_sum)
-        np.negative(d_block2_attention_mixed_weights_sum, out=d_block2_attention_mixed_weights_sum)
+            d_block2_attention_mixed_weights, out=d_block2_attention_mixed_weights_sum_sum)
 
-        # d_block2.attention_mixed_scores[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2,
-        #     j] - block2.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block2.attention_mixed_weights_sum[n, i1, i2] + block2.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block2.attention_mixed_scores[n, i1, i2, j] = (d_block2.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block2.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block2.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block2.attention_mixed_weights, block2.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block2.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block2_attention_mixed_scores_sum)
-        np.exp(d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
-        np.multiply(d_block2_attention_mixed_weights_sum[:, :, :, None],
-            d_block2_attention_mixed_scores_sum, out=d_block2_attention_mixed_scores_sum)
-        np.multiply(block2_attention_mixed_weights, d_block2_attention_mixed_weights, out=t_136)
-        np.add(d_block2_attention_mixed_scores_sum, t_136, out=d_block2_attention_mixed_scores_sum)
+        np.subtract(d_block2_attention_mixed_weights, d_block2_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block2_attention_mixed_scores_sum)
+        np.multiply(d_block2_attention_mixed_scores_sum, block2_attention_mixed_weights,
+            out=d_block2_attention_mixed_scores_sum)
         np.multiply(fixed, d_block2_attention_mixed_scores_sum,
             out=d_block2_attention_mixed_scores_sum)
 
@@ -6862,12 +6847,12 @@ def _step(rows, space):
 
         # d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block2.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_137, d_block2_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block2_attention_v = t_137.reshape(rows, 64, 128)
+        np.copyto(t_134, d_block2_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_v = t_134.reshape(rows, 64, 128)
 
         # d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
         #     [adjoint of block2.attention.v (small_gpt.py:37)]
-        np.dot(ones, d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_b)
+        np.dot(ones_4, d_block2_attention_v.reshape(rows*64, 128), out=d_block2_attention_v_b)
 
         # d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
         #     k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)]
@@ -6882,12 +6867,12 @@ def _step(rows, space):
 
         # d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block2.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_138, d_block2_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block2_attention_k = t_138.reshape(rows, 64, 128)
+        np.copyto(t_135, d_block2_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_k = t_135.reshape(rows, 64, 128)
 
         # d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
         #     [adjoint of block2.attention.k (small_gpt.py:37)]
-        np.dot(ones, d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_b)
+        np.dot(ones_4, d_block2_attention_k.reshape(rows*64, 128), out=d_block2_attention_k_b)
 
         # d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
         #     k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)]
@@ -6902,12 +6887,12 @@ def _step(rows, space):
 
         # d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block2.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_139, d_block2_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block2_attention_q = t_139.reshape(rows, 64, 128)
+        np.copyto(t_136, d_block2_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block2_attention_q = t_136.reshape(rows, 64, 128)
 
         # d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
         #     [adjoint of block2.attention.q (small_gpt.py:37)]
-        np.dot(ones, d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_b)
+        np.dot(ones_4, d_block2_attention_q.reshape(rows*64, 128), out=d_block2_attention_q_b)
 
         # d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
         #     k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)]
@@ -6934,10 +6919,10 @@ def _step(rows, space):
         # d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
         #     d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint
         #     of block2.norm1_var (small_gpt.py:36)]
-        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_140)
-        np.multiply(block2_norm1_W, t_140, out=t_140)
-        np.multiply(t_140, d_block2_norm1, out=t_140)
-        np.add.reduce(t_140, axis=2, out=d_block2_norm1_var_sum)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_137)
+        np.multiply(block2_norm1_W, t_137, out=t_137)
+        np.multiply(t_137, d_block2_norm1, out=t_137)
+        np.dot(t_137.reshape(rows*64, 128), ones, out=d_block2_norm1_var_sum.reshape(-1))
         np.add(1e-05, block2_norm1_var, out=d_block2_norm1_var)
         np.power(d_block2_norm1_var, 1.5, out=d_block2_norm1_var)
         np.divide(-0.5, d_block2_norm1_var, out=d_block2_norm1_var)
@@ -6965,38 +6950,38 @@ def _step(rows, space):
         # d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] -
         #     block2.norm1_mean[n, i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] +
         #     1e-05)  [adjoint of block2.norm1 (small_gpt.py:36)]
-        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_141)
-        np.add(1e-05, block2_norm1_var[:, :, None], out=t_142)
-        np.sqrt(t_142, out=t_142)
-        np.divide(t_141, t_142, out=t_141)
-        np.multiply(t_141, d_block2_norm1, out=t_141)
-        np.dot(ones, t_141.reshape(rows*64, 128), out=d_block2_norm1_W)
+        np.subtract(block1_down, block2_norm1_mean[:, :, None], out=t_138)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_139)
+        np.sqrt(t_139, out=t_139)
+        np.divide(t_138, t_139, out=t_138)
+        np.multiply(t_138, d_block2_norm1, out=t_138)
+        np.dot(ones_4, t_138.reshape(rows*64, 128), out=d_block2_norm1_W)
 
         # d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint
         #     of block2.norm1 (small_gpt.py:36)]
-        np.dot(ones, d_block2_norm1.reshape(rows*64, 128), out=d_block2_norm1_b)
+        np.dot(ones_4, d_block2_norm1.reshape(rows*64, 128), out=d_block2_norm1_b)
 
         # d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
         #     i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
         #     i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block2_norm1_mean[:, :, None], out=t_143)
+        np.multiply(0.0078125, d_block2_norm1_mean[:, :, None], out=t_140)
         np.multiply(0.015625, block1_down, out=d_add)
-        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_144)
-        np.subtract(d_add, t_144, out=d_add)
+        np.multiply(0.015625, block2_norm1_mean[:, :, None], out=t_141)
+        np.subtract(d_add, t_141, out=d_add)
         np.multiply(d_block2_norm1_var[:, :, None], d_add, out=d_add)
-        np.add(t_143, d_add, out=d_add)
-        np.add(1e-05, block2_norm1_var[:, :, None], out=t_145)
-        np.sqrt(t_145, out=t_145)
-        np.divide(block2_norm1_W, t_145, out=t_146)
-        np.multiply(t_146, d_block2_norm1, out=t_146)
-        np.add(d_add, t_146, out=d_add)
+        np.add(t_140, d_add, out=d_add)
+        np.add(1e-05, block2_norm1_var[:, :, None], out=t_142)
+        np.sqrt(t_142, out=t_142)
+        np.divide(block2_norm1_W, t_142, out=t_143)
+        np.multiply(t_143, d_block2_norm1, out=t_143)
+        np.add(d_add, t_143, out=d_add)
         np.add(d_add, d_x_3, out=d_add)
 
         # d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of
         #     block1.down (small_gpt.py:41)]
-        np.dot(ones, d_add.reshape(rows*64, 128), out=d_block1_down_b)
+        np.dot(ones_4, d_add.reshape(rows*64, 128), out=d_block1_down_b)
 
         # d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
         #     [adjoint of block1.down_sum (small_gpt.py:41)]
@@ -7011,29 +6996,29 @@ def _step(rows, space):
         np.dot(d_add.reshape(rows*64, 128), block1_down_W.T,
             out=d_h.reshape(rows*64, 512))
         np.multiply(0.7071067811865476, block1_up, out=d_block1_up)
-        _erf(d_block1_up, out=t_147, work=(t_148, t_149))
-        np.multiply(0.5, t_147, out=t_147)
-        np.add(0.5, t_147, out=t_147)
-        np.multiply(0.3989422804014327, block1_up, out=t_150)
-        np.square(block1_up, out=t_151)
-        np.multiply(-0.5, t_151, out=t_151)
-        np.exp(t_151, out=t_151)
-        np.multiply(t_150, t_151, out=t_150)
-        np.add(t_147, t_150, out=t_147)
-        np.multiply(t_147, d_h, out=t_147)
+        _erf(d_block1_up, out=t_144, work=(t_145, t_146))
+        np.multiply(0.5, t_144, out=t_144)
+        np.add(0.5, t_144, out=t_144)
+        np.multiply(0.3989422804014327, block1_up, out=t_147)
+        np.square(block1_up, out=t_148)
+        np.multiply(-0.5, t_148, out=t_148)
+        np.exp(t_148, out=t_148)
+        np.multiply(t_147, t_148, out=t_147)
+        np.add(t_144, t_147, out=t_144)
+        np.multiply(t_144, d_h, out=t_144)
 
         # d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
         #     block1.up (small_gpt.py:40)]
-        np.dot(ones, t_147.reshape(rows*64, 512), out=d_block1_up_b)
+        np.dot(ones_4, t_144.reshape(rows*64, 512), out=d_block1_up_b)
 
         # d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
         #     i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)]
         np.dot(block1_norm2.transpose(2, 0, 1).reshape(128, rows*64),
-            t_147.reshape(rows*64, 512), out=d_block1_up_W)
+            t_144.reshape(rows*64, 512), out=d_block1_up_W)
 
         # d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
         #     [adjoint of block1.up_sum (small_gpt.py:40)]
-        np.dot(t_147.reshape(rows*64, 512), block1_up_W.T,
+        np.dot(t_144.reshape(rows*64, 512), block1_up_W.T,
             out=d_block1_norm2.reshape(rows*64, 128))
 
         # d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
@@ -7044,10 +7029,10 @@ def _step(rows, space):
         # d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
         #     d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint
         #     of block1.norm2_var (small_gpt.py:39)]
-        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_152)
-        np.multiply(block1_norm2_W, t_152, out=t_152)
-        np.multiply(t_152, d_block1_norm2, out=t_152)
-        np.add.reduce(t_152, axis=2, out=d_block1_norm2_var_sum)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_149)
+        np.multiply(block1_norm2_W, t_149, out=t_149)
+        np.multiply(t_149, d_block1_norm2, out=t_149)
+        np.dot(t_149.reshape(rows*64, 128), ones, out=d_block1_norm2_var_sum.reshape(-1))
         np.add(1e-05, block1_norm2_var, out=d_block1_norm2_var)
         np.power(d_block1_norm2_var, 1.5, out=d_block1_norm2_var)
         np.divide(-0.5, d_block1_norm2_var, out=d_block1_norm2_var)
@@ -7075,38 +7060,38 @@ def _step(rows, space):
         # d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] -
         #     block1.norm2_mean[n, i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] +
         #     1e-05)  [adjoint of block1.norm2 (small_gpt.py:39)]
-        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_153)
-        np.add(1e-05, block1_norm2_var[:, :, None], out=t_154)
-        np.sqrt(t_154, out=t_154)
-        np.divide(t_153, t_154, out=t_153)
-        np.multiply(t_153, d_block1_norm2, out=t_153)
-        np.dot(ones, t_153.reshape(rows*64, 128), out=d_block1_norm2_W)
+        np.subtract(x_2, block1_norm2_mean[:, :, None], out=t_150)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_151)
+        np.sqrt(t_151, out=t_151)
+        np.divide(t_150, t_151, out=t_150)
+        np.multiply(t_150, d_block1_norm2, out=t_150)
+        np.dot(ones_4, t_150.reshape(rows*64, 128), out=d_block1_norm2_W)
 
         # d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint
         #     of block1.norm2 (small_gpt.py:39)]
-        np.dot(ones, d_block1_norm2.reshape(rows*64, 128), out=d_block1_norm2_b)
+        np.dot(ones_4, d_block1_norm2.reshape(rows*64, 128), out=d_block1_norm2_b)
 
         # d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
         #     i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
         #     i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
         #     1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
         #     (small_gpt.py:41)]
-        np.multiply(0.0078125, d_block1_norm2_mean[:, :, None], out=t_155)
+        np.multiply(0.0078125, d_block1_norm2_mean[:, :, None], out=t_152)
         np.multiply(0.015625, x_2, out=d_x_2)
-        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_156)
-        np.subtract(d_x_2, t_156, out=d_x_2)
+        np.multiply(0.015625, block1_norm2_mean[:, :, None], out=t_153)
+        np.subtract(d_x_2, t_153, out=d_x_2)
         np.multiply(d_block1_norm2_var[:, :, None], d_x_2, out=d_x_2)
-        np.add(t_155, d_x_2, out=d_x_2)
-        np.add(1e-05, block1_norm2_var[:, :, None], out=t_157)
-        np.sqrt(t_157, out=t_157)
-        np.divide(block1_norm2_W, t_157, out=t_158)
-        np.multiply(t_158, d_block1_norm2, out=t_158)
-        np.add(d_x_2, t_158, out=d_x_2)
+        np.add(t_152, d_x_2, out=d_x_2)
+        np.add(1e-05, block1_norm2_var[:, :, None], out=t_154)
+        np.sqrt(t_154, out=t_154)
+        np.divide(block1_norm2_W, t_154, out=t_155)
+        np.multiply(t_155, d_block1_norm2, out=t_155)
+        np.add(d_x_2, t_155, out=d_x_2)
         np.add(d_x_2, d_add, out=d_x_2)
 
         # d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
         #     block1.attention.out (small_gpt.py:37)]
-        np.dot(ones, d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_b)
+        np.dot(ones_4, d_x_2.reshape(rows*64, 128), out=d_block1_attention_out_b)
 
         # d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
         #     i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)]
@@ -7138,30 +7123,20 @@ def _step(rows, space):
         # d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
         #     block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2,
         #     j]  [adjoint of block1.attention_mixed_weights (small_gpt.py:37)]
-        # d_block1.attention_mixed_weights_sum[n, i1, i2] = -d_block1.attention_mixed_weights_sum_sum[n,
-        #     i1, i2]/block1.attention_mixed_weights_sum[n, i1, i2]  [adjoint of
-        #     block1.attention_mixed_weights (small_gpt.py:37)]
         np.einsum("niaj,niaj->nia", block1_attention_mixed_weights,
-            d_block1_attention_mixed_weights, out=d_block1_attention_mixed_weights_sum)
-        np.divide(d_block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum,
-            out=d_block1_attention_mixed_weights_sum)
-        np.negative(d_block1_attention_mixed_weights_sum, out=d_block1_attention_mixed_weights_sum)
+            d_block1_attention_mixed_weights, out=d_block1_attention_mixed_weights_sum_sum)
 
-        # d_block1.attention_mixed_scores[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2,
-        #     j] - block1.attention_mixed_weights_sum_max[n, i1,
-        #     i2])*d_block1.attention_mixed_weights_sum[n, i1, i2] + block1.attention_mixed_weights[n,
-        #     i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
+        # d_block1.attention_mixed_scores[n, i1, i2, j] = (d_block1.attention_mixed_weights[n, i1, i2,
+        #     j] - d_block1.attention_mixed_weights_sum_sum[n, i1,
+        #     i2])*block1.attention_mixed_weights[n, i1, i2, j]  [adjoint of
         #     block1.attention_mixed_weights, block1.attention_mixed_weights_sum (small_gpt.py:37)]
         # d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
         #     0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
         #     block1.attention_mixed_scores (small_gpt.py:37)]
-        np.subtract(block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max[:, :, :,
-            None], out=d_block1_attention_mixed_scores_sum)
-        np.exp(d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
-        np.multiply(d_block1_attention_mixed_weights_sum[:, :, :, None],
-            d_block1_attention_mixed_scores_sum, out=d_block1_attention_mixed_scores_sum)
-        np.multiply(block1_attention_mixed_weights, d_block1_attention_mixed_weights, out=t_159)
-        np.add(d_block1_attention_mixed_scores_sum, t_159, out=d_block1_attention_mixed_scores_sum)
+        np.subtract(d_block1_attention_mixed_weights, d_block1_attention_mixed_weights_sum_sum[:,
+            :, :, None], out=d_block1_attention_mixed_scores_sum)
+        np.multiply(d_block1_attention_mixed_scores_sum, block1_attention_mixed_weights,
+            out=d_block1_attention_mixed_scores_sum)
         np.multiply(fixed, d_block1_attention_mixed_scores_sum,
             out=d_block1_attention_mixed_scores_sum)
 
@@ -7179,12 +7154,12 @@ def _step(rows, space):
 
         # d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
         #     [adjoint of block1.attention_v_heads (small_gpt.py:37)]
-        np.copyto(t_160, d_block1_attention_v_heads.transpose(0, 2, 1, 3))
-        d_block1_attention_v = t_160.reshape(rows, 64, 128)
+        np.copyto(t_156, d_block1_attention_v_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_v = t_156.reshape(rows, 64, 128)
 
         # d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
         #     [adjoint of block1.attention.v (small_gpt.py:37)]
-        np.dot(ones, d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_b)
+        np.dot(ones_4, d_block1_attention_v.reshape(rows*64, 128), out=d_block1_attention_v_b)
 
         # d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
         #     k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)]
@@ -7199,12 +7174,12 @@ def _step(rows, space):
 
         # d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
         #     [adjoint of block1.attention_k_heads (small_gpt.py:37)]
-        np.copyto(t_161, d_block1_attention_k_heads.transpose(0, 2, 1, 3))
-        d_block1_attention_k = t_161.reshape(rows, 64, 128)
+        np.copyto(t_157, d_block1_attention_k_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_k = t_157.reshape(rows, 64, 128)
 
         # d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
         #     [adjoint of block1.attention.k (small_gpt.py:37)]
-        np.dot(ones, d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_b)
+        np.dot(ones_4, d_block1_attention_k.reshape(rows*64, 128), out=d_block1_attention_k_b)
 
         # d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
         #     k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)]
@@ -7219,12 +7194,12 @@ def _step(rows, space):
 
         # d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
         #     [adjoint of block1.attention_q_heads (small_gpt.py:37)]
-        np.copyto(t_162, d_block1_attention_q_heads.transpose(0, 2, 1, 3))
-        d_block1_attention_q = t_162.reshape(rows, 64, 128)
+        np.copyto(t_158, d_block1_attention_q_heads.transpose(0, 2, 1, 3))
+        d_block1_attention_q = t_158.reshape(rows, 64, 128)
 
         # d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
         #     [adjoint of block1.attention.q (small_gpt.py:37)]
-        np.dot(ones, d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_b)
+        np.dot(ones_4, d_block1_attention_q.reshape(rows*64, 128), out=d_block1_attention_q_b)
 
         # d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
         #     k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)]
@@ -7251,10 +7226,10 @@ def _step(rows, space):
         # d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
         #     d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint
         #     of block1.norm1_var (small_gpt.py:36)]
-        np.subtract(x, block1_norm1_mean[:, :, None], out=t_163)
-        np.multiply(block1_norm1_W, t_163, out=t_163)
-        np.multiply(t_163, d_block1_norm1, out=t_163)
-        np.add.reduce(t_163, axis=2, out=d_block1_norm1_var_sum)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_159)
+        np.multiply(block1_norm1_W, t_159, out=t_159)
+        np.multiply(t_159, d_block1_norm1, out=t_159)
+        np.dot(t_159.reshape(rows*64, 128), ones, out=d_block1_norm1_var_sum.reshape(-1))
         np.add(1e-05, block1_norm1_var, out=d_block1_norm1_var)
         np.power(d_block1_norm1_var, 1.5, out=d_block1_norm1_var)
         np.divide(-0.5, d_block1_norm1_var, out=d_block1_norm1_var)
@@ -7282,44 +7257,44 @@ def _step(rows, space):
         # d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
         #     i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
         #     block1.norm1 (small_gpt.py:36)]
-        np.subtract(x, block1_norm1_mean[:, :, None], out=t_164)
-        np.add(1e-05, block1_norm1_var[:, :, None], out=t_165)
-        np.sqrt(t_165, out=t_165)
-        np.divide(t_164, t_165, out=t_164)
-        np.multiply(t_164, d_block1_norm1, out=t_164)
-        np.dot(ones, t_164.reshape(rows*64, 128), out=d_block1_norm1_W)
+        np.subtract(x, block1_norm1_mean[:, :, None], out=t_160)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_161)
+        np.sqrt(t_161, out=t_161)
+        np.divide(t_160, t_161, out=t_160)
+        np.multiply(t_160, d_block1_norm1, out=t_160)
+        np.dot(ones_4, t_160.reshape(rows*64, 128), out=d_block1_norm1_W)
 
         # d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint
         #     of block1.norm1 (small_gpt.py:36)]
-        np.dot(ones, d_block1_norm1.reshape(rows*64, 128), out=d_block1_norm1_b)
+        np.dot(ones_4, d_block1_norm1.reshape(rows*64, 128), out=d_block1_norm1_b)
 
         # d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
         #     i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
         #     i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
         #     1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
         #     (small_gpt.py:38)]
-        np.multiply(0.0078125, d_block1_norm1_mean[:, :, None], out=t_166)
+        np.multiply(0.0078125, d_block1_norm1_mean[:, :, None], out=t_162)
         np.multiply(0.015625, x, out=d_x)
-        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_167)
-        np.subtract(d_x, t_167, out=d_x)
+        np.multiply(0.015625, block1_norm1_mean[:, :, None], out=t_163)
+        np.subtract(d_x, t_163, out=d_x)
         np.multiply(d_block1_norm1_var[:, :, None], d_x, out=d_x)
-        np.add(t_166, d_x, out=d_x)
-        np.add(1e-05, block1_norm1_var[:, :, None], out=t_168)
-        np.sqrt(t_168, out=t_168)
-        np.divide(block1_norm1_W, t_168, out=t_169)
-        np.multiply(t_169, d_block1_norm1, out=t_169)
-        np.add(d_x, t_169, out=d_x)
+        np.add(t_162, d_x, out=d_x)
+        np.add(1e-05, block1_norm1_var[:, :, None], out=t_164)
+        np.sqrt(t_164, out=t_164)
+        np.divide(block1_norm1_W, t_164, out=t_165)
+        np.multiply(t_165, d_block1_norm1, out=t_165)
+        np.add(d_x, t_165, out=d_x)
         np.add(d_x, d_x_2, out=d_x)
 
         # d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46)
-        np.dot(ones_2, d_x.reshape(rows, 8192), out=d_position.reshape(-1))
+        np.dot(ones_5, d_x.reshape(rows, 8192), out=d_position.reshape(-1))
 
         # d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint
         #     of token (small_gpt.py:45)]
         d_token_W.fill(0)
         np.copyto(at_3, tokens)
-        np.copyto(t_170, d_x)
-        np.add.at(d_token_W, at_3.reshape(-1), t_170.reshape(-1, 128))
+        np.copyto(t_166, d_x)
+        np.add.at(d_token_W, at_3.reshape(-1), t_166.reshape(-1, 128))
 
         # step_size = lr/(1 - beta1**(step + 1))    once a step
         step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
@@ -7669,19 +7644,19 @@ def _step(rows, space):
         #     update (small_gpt.py:45)]
         np.multiply(gradient_scale, d_token_W, out=d_token_W_clipped)
         np.multiply(1.0 - beta1, d_token_W_clipped, out=token_W_m_next)
-        np.multiply(beta1, token_W_m, out=t_171)
-        np.add(token_W_m_next, t_171, out=token_W_m)
+        np.multiply(beta1, token_W_m, out=t_167)
+        np.add(token_W_m_next, t_167, out=token_W_m)
         np.square(d_token_W_clipped, out=d_token_W_clipped)
         np.multiply(1.0 - beta2, d_token_W_clipped, out=d_token_W_clipped)
         np.multiply(beta2, token_W_v, out=token_W_v_next)
         np.add(d_token_W_clipped, token_W_v_next, out=token_W_v)
         np.multiply(1.0 - lr * weight_decay, token_W, out=token_W_next)
-        np.sqrt(token_W_v, out=t_172)
-        np.divide(t_172, unbiased, out=t_172)
-        np.add(eps, t_172, out=t_172)
-        np.divide(step_size, t_172, out=t_172)
-        np.multiply(t_172, token_W_m, out=t_172)
-        np.subtract(token_W_next, t_172, out=token_W)
+        np.sqrt(token_W_v, out=t_168)
+        np.divide(t_168, unbiased, out=t_168)
+        np.add(eps, t_168, out=t_168)
+        np.divide(step_size, t_168, out=t_168)
+        np.multiply(t_168, token_W_m, out=t_168)
+        np.subtract(token_W_next, t_168, out=token_W)
 
         # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
         #     (small_gpt.py:46)
@@ -7694,19 +7669,19 @@ def _step(rows, space):
         #     update (small_gpt.py:46)]
         np.multiply(gradient_scale, d_position, out=d_position_clipped)
         np.multiply(1.0 - beta1, d_position_clipped, out=position_m_next)
-        np.multiply(beta1, position_m, out=t_173)
-        np.add(position_m_next, t_173, out=position_m)
+        np.multiply(beta1, position_m, out=t_169)
+        np.add(position_m_next, t_169, out=position_m)
         np.square(d_position_clipped, out=d_position_clipped)
         np.multiply(1.0 - beta2, d_position_clipped, out=d_position_clipped)
         np.multiply(beta2, position_v, out=position_v_next)
         np.add(d_position_clipped, position_v_next, out=position_v)
         np.multiply(1.0 - lr * weight_decay, position, out=position_next)
-        np.sqrt(position_v, out=t_174)
-        np.divide(t_174, unbiased, out=t_174)
-        np.add(eps, t_174, out=t_174)
-        np.divide(step_size, t_174, out=t_174)
-        np.multiply(t_174, position_m, out=t_174)
-        np.subtract(position_next, t_174, out=position)
+        np.sqrt(position_v, out=t_170)
+        np.divide(t_170, unbiased, out=t_170)
+        np.add(eps, t_170, out=t_170)
+        np.divide(step_size, t_170, out=t_170)
+        np.multiply(t_170, position_m, out=t_170)
+        np.subtract(position_next, t_170, out=position)
 
         # d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -7719,19 +7694,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block1_norm1_W, out=d_block1_norm1_W_clipped)
         np.multiply(1.0 - beta1, d_block1_norm1_W_clipped, out=block1_norm1_W_m_next)
-        np.multiply(beta1, block1_norm1_W_m, out=t_175)
-        np.add(block1_norm1_W_m_next, t_175, out=block1_norm1_W_m)
+        np.multiply(beta1, block1_norm1_W_m, out=t_171)
+        np.add(block1_norm1_W_m_next, t_171, out=block1_norm1_W_m)
         np.square(d_block1_norm1_W_clipped, out=d_block1_norm1_W_clipped)
         np.multiply(1.0 - beta2, d_block1_norm1_W_clipped, out=d_block1_norm1_W_clipped)
         np.multiply(beta2, block1_norm1_W_v, out=block1_norm1_W_v_next)
         np.add(d_block1_norm1_W_clipped, block1_norm1_W_v_next, out=block1_norm1_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_norm1_W, out=block1_norm1_W_next)
-        np.sqrt(block1_norm1_W_v, out=t_176)
-        np.divide(t_176, unbiased, out=t_176)
-        np.add(eps, t_176, out=t_176)
-        np.divide(step_size, t_176, out=t_176)
-        np.multiply(t_176, block1_norm1_W_m, out=t_176)
-        np.subtract(block1_norm1_W_next, t_176, out=block1_norm1_W)
+        np.sqrt(block1_norm1_W_v, out=t_172)
+        np.divide(t_172, unbiased, out=t_172)
+        np.add(eps, t_172, out=t_172)
+        np.divide(step_size, t_172, out=t_172)
+        np.multiply(t_172, block1_norm1_W_m, out=t_172)
+        np.subtract(block1_norm1_W_next, t_172, out=block1_norm1_W)
 
         # d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -7744,19 +7719,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block1_norm1_b, out=d_block1_norm1_b_clipped)
         np.multiply(1.0 - beta1, d_block1_norm1_b_clipped, out=block1_norm1_b_m_next)
-        np.multiply(beta1, block1_norm1_b_m, out=t_177)
-        np.add(block1_norm1_b_m_next, t_177, out=block1_norm1_b_m)
+        np.multiply(beta1, block1_norm1_b_m, out=t_173)
+        np.add(block1_norm1_b_m_next, t_173, out=block1_norm1_b_m)
         np.square(d_block1_norm1_b_clipped, out=d_block1_norm1_b_clipped)
         np.multiply(1.0 - beta2, d_block1_norm1_b_clipped, out=d_block1_norm1_b_clipped)
         np.multiply(beta2, block1_norm1_b_v, out=block1_norm1_b_v_next)
         np.add(d_block1_norm1_b_clipped, block1_norm1_b_v_next, out=block1_norm1_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_norm1_b, out=block1_norm1_b_next)
-        np.sqrt(block1_norm1_b_v, out=t_178)
-        np.divide(t_178, unbiased, out=t_178)
-        np.add(eps, t_178, out=t_178)
-        np.divide(step_size, t_178, out=t_178)
-        np.multiply(t_178, block1_norm1_b_m, out=t_178)
-        np.subtract(block1_norm1_b_next, t_178, out=block1_norm1_b)
+        np.sqrt(block1_norm1_b_v, out=t_174)
+        np.divide(t_174, unbiased, out=t_174)
+        np.add(eps, t_174, out=t_174)
+        np.divide(step_size, t_174, out=t_174)
+        np.multiply(t_174, block1_norm1_b_m, out=t_174)
+        np.subtract(block1_norm1_b_next, t_174, out=block1_norm1_b)
 
         # d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -7769,20 +7744,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block1_attention_q_W, out=d_block1_attention_q_W_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_q_W_clipped, out=block1_attention_q_W_m_next)
-        np.multiply(beta1, block1_attention_q_W_m, out=t_179)
-        np.add(block1_attention_q_W_m_next, t_179, out=block1_attention_q_W_m)
+        np.multiply(beta1, block1_attention_q_W_m, out=t_175)
+        np.add(block1_attention_q_W_m_next, t_175, out=block1_attention_q_W_m)
         np.square(d_block1_attention_q_W_clipped, out=d_block1_attention_q_W_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_q_W_clipped, out=d_block1_attention_q_W_clipped)
         np.multiply(beta2, block1_attention_q_W_v, out=block1_attention_q_W_v_next)
         np.add(d_block1_attention_q_W_clipped, block1_attention_q_W_v_next,
             out=block1_attention_q_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_q_W, out=block1_attention_q_W_next)
-        np.sqrt(block1_attention_q_W_v, out=t_180)
-        np.divide(t_180, unbiased, out=t_180)
-        np.add(eps, t_180, out=t_180)
-        np.divide(step_size, t_180, out=t_180)
-        np.multiply(t_180, block1_attention_q_W_m, out=t_180)
-        np.subtract(block1_attention_q_W_next, t_180, out=block1_attention_q_W)
+        np.sqrt(block1_attention_q_W_v, out=t_176)
+        np.divide(t_176, unbiased, out=t_176)
+        np.add(eps, t_176, out=t_176)
+        np.divide(step_size, t_176, out=t_176)
+        np.multiply(t_176, block1_attention_q_W_m, out=t_176)
+        np.subtract(block1_attention_q_W_next, t_176, out=block1_attention_q_W)
 
         # d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -7795,20 +7770,20 @@ def _step(rows, space):
         #     sqrt(block1.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block1_attention_q_b, out=d_block1_attention_q_b_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_q_b_clipped, out=block1_attention_q_b_m_next)
-        np.multiply(beta1, block1_attention_q_b_m, out=t_181)
-        np.add(block1_attention_q_b_m_next, t_181, out=block1_attention_q_b_m)
+        np.multiply(beta1, block1_attention_q_b_m, out=t_177)
+        np.add(block1_attention_q_b_m_next, t_177, out=block1_attention_q_b_m)
         np.square(d_block1_attention_q_b_clipped, out=d_block1_attention_q_b_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_q_b_clipped, out=d_block1_attention_q_b_clipped)
         np.multiply(beta2, block1_attention_q_b_v, out=block1_attention_q_b_v_next)
         np.add(d_block1_attention_q_b_clipped, block1_attention_q_b_v_next,
             out=block1_attention_q_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_q_b, out=block1_attention_q_b_next)
-        np.sqrt(block1_attention_q_b_v, out=t_182)
-        np.divide(t_182, unbiased, out=t_182)
-        np.add(eps, t_182, out=t_182)
-        np.divide(step_size, t_182, out=t_182)
-        np.multiply(t_182, block1_attention_q_b_m, out=t_182)
-        np.subtract(block1_attention_q_b_next, t_182, out=block1_attention_q_b)
+        np.sqrt(block1_attention_q_b_v, out=t_178)
+        np.divide(t_178, unbiased, out=t_178)
+        np.add(eps, t_178, out=t_178)
+        np.divide(step_size, t_178, out=t_178)
+        np.multiply(t_178, block1_attention_q_b_m, out=t_178)
+        np.subtract(block1_attention_q_b_next, t_178, out=block1_attention_q_b)
 
         # d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -7821,20 +7796,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block1_attention_k_W, out=d_block1_attention_k_W_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_k_W_clipped, out=block1_attention_k_W_m_next)
-        np.multiply(beta1, block1_attention_k_W_m, out=t_183)
-        np.add(block1_attention_k_W_m_next, t_183, out=block1_attention_k_W_m)
+        np.multiply(beta1, block1_attention_k_W_m, out=t_179)
+        np.add(block1_attention_k_W_m_next, t_179, out=block1_attention_k_W_m)
         np.square(d_block1_attention_k_W_clipped, out=d_block1_attention_k_W_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_k_W_clipped, out=d_block1_attention_k_W_clipped)
         np.multiply(beta2, block1_attention_k_W_v, out=block1_attention_k_W_v_next)
         np.add(d_block1_attention_k_W_clipped, block1_attention_k_W_v_next,
             out=block1_attention_k_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_k_W, out=block1_attention_k_W_next)
-        np.sqrt(block1_attention_k_W_v, out=t_184)
-        np.divide(t_184, unbiased, out=t_184)
-        np.add(eps, t_184, out=t_184)
-        np.divide(step_size, t_184, out=t_184)
-        np.multiply(t_184, block1_attention_k_W_m, out=t_184)
-        np.subtract(block1_attention_k_W_next, t_184, out=block1_attention_k_W)
+        np.sqrt(block1_attention_k_W_v, out=t_180)
+        np.divide(t_180, unbiased, out=t_180)
+        np.add(eps, t_180, out=t_180)
+        np.divide(step_size, t_180, out=t_180)
+        np.multiply(t_180, block1_attention_k_W_m, out=t_180)
+        np.subtract(block1_attention_k_W_next, t_180, out=block1_attention_k_W)
 
         # d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -7847,20 +7822,20 @@ def _step(rows, space):
         #     sqrt(block1.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block1_attention_k_b, out=d_block1_attention_k_b_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_k_b_clipped, out=block1_attention_k_b_m_next)
-        np.multiply(beta1, block1_attention_k_b_m, out=t_185)
-        np.add(block1_attention_k_b_m_next, t_185, out=block1_attention_k_b_m)
+        np.multiply(beta1, block1_attention_k_b_m, out=t_181)
+        np.add(block1_attention_k_b_m_next, t_181, out=block1_attention_k_b_m)
         np.square(d_block1_attention_k_b_clipped, out=d_block1_attention_k_b_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_k_b_clipped, out=d_block1_attention_k_b_clipped)
         np.multiply(beta2, block1_attention_k_b_v, out=block1_attention_k_b_v_next)
         np.add(d_block1_attention_k_b_clipped, block1_attention_k_b_v_next,
             out=block1_attention_k_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_k_b, out=block1_attention_k_b_next)
-        np.sqrt(block1_attention_k_b_v, out=t_186)
-        np.divide(t_186, unbiased, out=t_186)
-        np.add(eps, t_186, out=t_186)
-        np.divide(step_size, t_186, out=t_186)
-        np.multiply(t_186, block1_attention_k_b_m, out=t_186)
-        np.subtract(block1_attention_k_b_next, t_186, out=block1_attention_k_b)
+        np.sqrt(block1_attention_k_b_v, out=t_182)
+        np.divide(t_182, unbiased, out=t_182)
+        np.add(eps, t_182, out=t_182)
+        np.divide(step_size, t_182, out=t_182)
+        np.multiply(t_182, block1_attention_k_b_m, out=t_182)
+        np.subtract(block1_attention_k_b_next, t_182, out=block1_attention_k_b)
 
         # d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -7873,20 +7848,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block1_attention_v_W, out=d_block1_attention_v_W_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_v_W_clipped, out=block1_attention_v_W_m_next)
-        np.multiply(beta1, block1_attention_v_W_m, out=t_187)
-        np.add(block1_attention_v_W_m_next, t_187, out=block1_attention_v_W_m)
+        np.multiply(beta1, block1_attention_v_W_m, out=t_183)
+        np.add(block1_attention_v_W_m_next, t_183, out=block1_attention_v_W_m)
         np.square(d_block1_attention_v_W_clipped, out=d_block1_attention_v_W_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_v_W_clipped, out=d_block1_attention_v_W_clipped)
         np.multiply(beta2, block1_attention_v_W_v, out=block1_attention_v_W_v_next)
         np.add(d_block1_attention_v_W_clipped, block1_attention_v_W_v_next,
             out=block1_attention_v_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_v_W, out=block1_attention_v_W_next)
-        np.sqrt(block1_attention_v_W_v, out=t_188)
-        np.divide(t_188, unbiased, out=t_188)
-        np.add(eps, t_188, out=t_188)
-        np.divide(step_size, t_188, out=t_188)
-        np.multiply(t_188, block1_attention_v_W_m, out=t_188)
-        np.subtract(block1_attention_v_W_next, t_188, out=block1_attention_v_W)
+        np.sqrt(block1_attention_v_W_v, out=t_184)
+        np.divide(t_184, unbiased, out=t_184)
+        np.add(eps, t_184, out=t_184)
+        np.divide(step_size, t_184, out=t_184)
+        np.multiply(t_184, block1_attention_v_W_m, out=t_184)
+        np.subtract(block1_attention_v_W_next, t_184, out=block1_attention_v_W)
 
         # d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -7899,20 +7874,20 @@ def _step(rows, space):
         #     sqrt(block1.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block1_attention_v_b, out=d_block1_attention_v_b_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_v_b_clipped, out=block1_attention_v_b_m_next)
-        np.multiply(beta1, block1_attention_v_b_m, out=t_189)
-        np.add(block1_attention_v_b_m_next, t_189, out=block1_attention_v_b_m)
+        np.multiply(beta1, block1_attention_v_b_m, out=t_185)
+        np.add(block1_attention_v_b_m_next, t_185, out=block1_attention_v_b_m)
         np.square(d_block1_attention_v_b_clipped, out=d_block1_attention_v_b_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_v_b_clipped, out=d_block1_attention_v_b_clipped)
         np.multiply(beta2, block1_attention_v_b_v, out=block1_attention_v_b_v_next)
         np.add(d_block1_attention_v_b_clipped, block1_attention_v_b_v_next,
             out=block1_attention_v_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_v_b, out=block1_attention_v_b_next)
-        np.sqrt(block1_attention_v_b_v, out=t_190)
-        np.divide(t_190, unbiased, out=t_190)
-        np.add(eps, t_190, out=t_190)
-        np.divide(step_size, t_190, out=t_190)
-        np.multiply(t_190, block1_attention_v_b_m, out=t_190)
-        np.subtract(block1_attention_v_b_next, t_190, out=block1_attention_v_b)
+        np.sqrt(block1_attention_v_b_v, out=t_186)
+        np.divide(t_186, unbiased, out=t_186)
+        np.add(eps, t_186, out=t_186)
+        np.divide(step_size, t_186, out=t_186)
+        np.multiply(t_186, block1_attention_v_b_m, out=t_186)
+        np.subtract(block1_attention_v_b_next, t_186, out=block1_attention_v_b)
 
         # d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -7926,8 +7901,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block1_attention_out_W, out=d_block1_attention_out_W_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_out_W_clipped,
             out=block1_attention_out_W_m_next)
-        np.multiply(beta1, block1_attention_out_W_m, out=t_191)
-        np.add(block1_attention_out_W_m_next, t_191, out=block1_attention_out_W_m)
+        np.multiply(beta1, block1_attention_out_W_m, out=t_187)
+        np.add(block1_attention_out_W_m_next, t_187, out=block1_attention_out_W_m)
         np.square(d_block1_attention_out_W_clipped, out=d_block1_attention_out_W_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_out_W_clipped,
             out=d_block1_attention_out_W_clipped)
@@ -7936,12 +7911,12 @@ def _step(rows, space):
             out=block1_attention_out_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_out_W,
             out=block1_attention_out_W_next)
-        np.sqrt(block1_attention_out_W_v, out=t_192)
-        np.divide(t_192, unbiased, out=t_192)
-        np.add(eps, t_192, out=t_192)
-        np.divide(step_size, t_192, out=t_192)
-        np.multiply(t_192, block1_attention_out_W_m, out=t_192)
-        np.subtract(block1_attention_out_W_next, t_192, out=block1_attention_out_W)
+        np.sqrt(block1_attention_out_W_v, out=t_188)
+        np.divide(t_188, unbiased, out=t_188)
+        np.add(eps, t_188, out=t_188)
+        np.divide(step_size, t_188, out=t_188)
+        np.multiply(t_188, block1_attention_out_W_m, out=t_188)
+        np.subtract(block1_attention_out_W_next, t_188, out=block1_attention_out_W)
 
         # d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -7955,8 +7930,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block1_attention_out_b, out=d_block1_attention_out_b_clipped)
         np.multiply(1.0 - beta1, d_block1_attention_out_b_clipped,
             out=block1_attention_out_b_m_next)
-        np.multiply(beta1, block1_attention_out_b_m, out=t_193)
-        np.add(block1_attention_out_b_m_next, t_193, out=block1_attention_out_b_m)
+        np.multiply(beta1, block1_attention_out_b_m, out=t_189)
+        np.add(block1_attention_out_b_m_next, t_189, out=block1_attention_out_b_m)
         np.square(d_block1_attention_out_b_clipped, out=d_block1_attention_out_b_clipped)
         np.multiply(1.0 - beta2, d_block1_attention_out_b_clipped,
             out=d_block1_attention_out_b_clipped)
@@ -7965,12 +7940,12 @@ def _step(rows, space):
             out=block1_attention_out_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_attention_out_b,
             out=block1_attention_out_b_next)
-        np.sqrt(block1_attention_out_b_v, out=t_194)
-        np.divide(t_194, unbiased, out=t_194)
-        np.add(eps, t_194, out=t_194)
-        np.divide(step_size, t_194, out=t_194)
-        np.multiply(t_194, block1_attention_out_b_m, out=t_194)
-        np.subtract(block1_attention_out_b_next, t_194, out=block1_attention_out_b)
+        np.sqrt(block1_attention_out_b_v, out=t_190)
+        np.divide(t_190, unbiased, out=t_190)
+        np.add(eps, t_190, out=t_190)
+        np.divide(step_size, t_190, out=t_190)
+        np.multiply(t_190, block1_attention_out_b_m, out=t_190)
+        np.subtract(block1_attention_out_b_next, t_190, out=block1_attention_out_b)
 
         # d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -7983,19 +7958,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block1_norm2_W, out=d_block1_norm2_W_clipped)
         np.multiply(1.0 - beta1, d_block1_norm2_W_clipped, out=block1_norm2_W_m_next)
-        np.multiply(beta1, block1_norm2_W_m, out=t_195)
-        np.add(block1_norm2_W_m_next, t_195, out=block1_norm2_W_m)
+        np.multiply(beta1, block1_norm2_W_m, out=t_191)
+        np.add(block1_norm2_W_m_next, t_191, out=block1_norm2_W_m)
         np.square(d_block1_norm2_W_clipped, out=d_block1_norm2_W_clipped)
         np.multiply(1.0 - beta2, d_block1_norm2_W_clipped, out=d_block1_norm2_W_clipped)
         np.multiply(beta2, block1_norm2_W_v, out=block1_norm2_W_v_next)
         np.add(d_block1_norm2_W_clipped, block1_norm2_W_v_next, out=block1_norm2_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_norm2_W, out=block1_norm2_W_next)
-        np.sqrt(block1_norm2_W_v, out=t_196)
-        np.divide(t_196, unbiased, out=t_196)
-        np.add(eps, t_196, out=t_196)
-        np.divide(step_size, t_196, out=t_196)
-        np.multiply(t_196, block1_norm2_W_m, out=t_196)
-        np.subtract(block1_norm2_W_next, t_196, out=block1_norm2_W)
+        np.sqrt(block1_norm2_W_v, out=t_192)
+        np.divide(t_192, unbiased, out=t_192)
+        np.add(eps, t_192, out=t_192)
+        np.divide(step_size, t_192, out=t_192)
+        np.multiply(t_192, block1_norm2_W_m, out=t_192)
+        np.subtract(block1_norm2_W_next, t_192, out=block1_norm2_W)
 
         # d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -8008,19 +7983,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block1_norm2_b, out=d_block1_norm2_b_clipped)
         np.multiply(1.0 - beta1, d_block1_norm2_b_clipped, out=block1_norm2_b_m_next)
-        np.multiply(beta1, block1_norm2_b_m, out=t_197)
-        np.add(block1_norm2_b_m_next, t_197, out=block1_norm2_b_m)
+        np.multiply(beta1, block1_norm2_b_m, out=t_193)
+        np.add(block1_norm2_b_m_next, t_193, out=block1_norm2_b_m)
         np.square(d_block1_norm2_b_clipped, out=d_block1_norm2_b_clipped)
         np.multiply(1.0 - beta2, d_block1_norm2_b_clipped, out=d_block1_norm2_b_clipped)
         np.multiply(beta2, block1_norm2_b_v, out=block1_norm2_b_v_next)
         np.add(d_block1_norm2_b_clipped, block1_norm2_b_v_next, out=block1_norm2_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_norm2_b, out=block1_norm2_b_next)
-        np.sqrt(block1_norm2_b_v, out=t_198)
-        np.divide(t_198, unbiased, out=t_198)
-        np.add(eps, t_198, out=t_198)
-        np.divide(step_size, t_198, out=t_198)
-        np.multiply(t_198, block1_norm2_b_m, out=t_198)
-        np.subtract(block1_norm2_b_next, t_198, out=block1_norm2_b)
+        np.sqrt(block1_norm2_b_v, out=t_194)
+        np.divide(t_194, unbiased, out=t_194)
+        np.add(eps, t_194, out=t_194)
+        np.divide(step_size, t_194, out=t_194)
+        np.multiply(t_194, block1_norm2_b_m, out=t_194)
+        np.subtract(block1_norm2_b_next, t_194, out=block1_norm2_b)
 
         # d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]  [AdamW update
         #     (small_gpt.py:40)]
@@ -8033,19 +8008,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block1_up_W, out=d_block1_up_W_clipped)
         np.multiply(1.0 - beta1, d_block1_up_W_clipped, out=block1_up_W_m_next)
-        np.multiply(beta1, block1_up_W_m, out=t_199)
-        np.add(block1_up_W_m_next, t_199, out=block1_up_W_m)
+        np.multiply(beta1, block1_up_W_m, out=t_195)
+        np.add(block1_up_W_m_next, t_195, out=block1_up_W_m)
         np.square(d_block1_up_W_clipped, out=d_block1_up_W_clipped)
         np.multiply(1.0 - beta2, d_block1_up_W_clipped, out=d_block1_up_W_clipped)
         np.multiply(beta2, block1_up_W_v, out=block1_up_W_v_next)
         np.add(d_block1_up_W_clipped, block1_up_W_v_next, out=block1_up_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_up_W, out=block1_up_W_next)
-        np.sqrt(block1_up_W_v, out=t_200)
-        np.divide(t_200, unbiased, out=t_200)
-        np.add(eps, t_200, out=t_200)
-        np.divide(step_size, t_200, out=t_200)
-        np.multiply(t_200, block1_up_W_m, out=t_200)
-        np.subtract(block1_up_W_next, t_200, out=block1_up_W)
+        np.sqrt(block1_up_W_v, out=t_196)
+        np.divide(t_196, unbiased, out=t_196)
+        np.add(eps, t_196, out=t_196)
+        np.divide(step_size, t_196, out=t_196)
+        np.multiply(t_196, block1_up_W_m, out=t_196)
+        np.subtract(block1_up_W_next, t_196, out=block1_up_W)
 
         # d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
         # block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
@@ -8057,19 +8032,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block1_up_b, out=d_block1_up_b_clipped)
         np.multiply(1.0 - beta1, d_block1_up_b_clipped, out=block1_up_b_m_next)
-        np.multiply(beta1, block1_up_b_m, out=t_201)
-        np.add(block1_up_b_m_next, t_201, out=block1_up_b_m)
+        np.multiply(beta1, block1_up_b_m, out=t_197)
+        np.add(block1_up_b_m_next, t_197, out=block1_up_b_m)
         np.square(d_block1_up_b_clipped, out=d_block1_up_b_clipped)
         np.multiply(1.0 - beta2, d_block1_up_b_clipped, out=d_block1_up_b_clipped)
         np.multiply(beta2, block1_up_b_v, out=block1_up_b_v_next)
         np.add(d_block1_up_b_clipped, block1_up_b_v_next, out=block1_up_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_up_b, out=block1_up_b_next)
-        np.sqrt(block1_up_b_v, out=t_202)
-        np.divide(t_202, unbiased, out=t_202)
-        np.add(eps, t_202, out=t_202)
-        np.divide(step_size, t_202, out=t_202)
-        np.multiply(t_202, block1_up_b_m, out=t_202)
-        np.subtract(block1_up_b_next, t_202, out=block1_up_b)
+        np.sqrt(block1_up_b_v, out=t_198)
+        np.divide(t_198, unbiased, out=t_198)
+        np.add(eps, t_198, out=t_198)
+        np.divide(step_size, t_198, out=t_198)
+        np.multiply(t_198, block1_up_b_m, out=t_198)
+        np.subtract(block1_up_b_next, t_198, out=block1_up_b)
 
         # d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]  [AdamW update
         #     (small_gpt.py:41)]
@@ -8082,19 +8057,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block1_down_W, out=d_block1_down_W_clipped)
         np.multiply(1.0 - beta1, d_block1_down_W_clipped, out=block1_down_W_m_next)
-        np.multiply(beta1, block1_down_W_m, out=t_203)
-        np.add(block1_down_W_m_next, t_203, out=block1_down_W_m)
+        np.multiply(beta1, block1_down_W_m, out=t_199)
+        np.add(block1_down_W_m_next, t_199, out=block1_down_W_m)
         np.square(d_block1_down_W_clipped, out=d_block1_down_W_clipped)
         np.multiply(1.0 - beta2, d_block1_down_W_clipped, out=d_block1_down_W_clipped)
         np.multiply(beta2, block1_down_W_v, out=block1_down_W_v_next)
         np.add(d_block1_down_W_clipped, block1_down_W_v_next, out=block1_down_W_v)
         np.multiply(1.0 - lr * weight_decay, block1_down_W, out=block1_down_W_next)
-        np.sqrt(block1_down_W_v, out=t_204)
-        np.divide(t_204, unbiased, out=t_204)
-        np.add(eps, t_204, out=t_204)
-        np.divide(step_size, t_204, out=t_204)
-        np.multiply(t_204, block1_down_W_m, out=t_204)
-        np.subtract(block1_down_W_next, t_204, out=block1_down_W)
+        np.sqrt(block1_down_W_v, out=t_200)
+        np.divide(t_200, unbiased, out=t_200)
+        np.add(eps, t_200, out=t_200)
+        np.divide(step_size, t_200, out=t_200)
+        np.multiply(t_200, block1_down_W_m, out=t_200)
+        np.subtract(block1_down_W_next, t_200, out=block1_down_W)
 
         # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
         #     (small_gpt.py:41)
@@ -8107,19 +8082,19 @@ def _step(rows, space):
         #     update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block1_down_b, out=d_block1_down_b_clipped)
         np.multiply(1.0 - beta1, d_block1_down_b_clipped, out=block1_down_b_m_next)
-        np.multiply(beta1, block1_down_b_m, out=t_205)
-        np.add(block1_down_b_m_next, t_205, out=block1_down_b_m)
+        np.multiply(beta1, block1_down_b_m, out=t_201)
+        np.add(block1_down_b_m_next, t_201, out=block1_down_b_m)
         np.square(d_block1_down_b_clipped, out=d_block1_down_b_clipped)
         np.multiply(1.0 - beta2, d_block1_down_b_clipped, out=d_block1_down_b_clipped)
         np.multiply(beta2, block1_down_b_v, out=block1_down_b_v_next)
         np.add(d_block1_down_b_clipped, block1_down_b_v_next, out=block1_down_b_v)
         np.multiply(1.0 - lr * weight_decay, block1_down_b, out=block1_down_b_next)
-        np.sqrt(block1_down_b_v, out=t_206)
-        np.divide(t_206, unbiased, out=t_206)
-        np.add(eps, t_206, out=t_206)
-        np.divide(step_size, t_206, out=t_206)
-        np.multiply(t_206, block1_down_b_m, out=t_206)
-        np.subtract(block1_down_b_next, t_206, out=block1_down_b)
+        np.sqrt(block1_down_b_v, out=t_202)
+        np.divide(t_202, unbiased, out=t_202)
+        np.add(eps, t_202, out=t_202)
+        np.divide(step_size, t_202, out=t_202)
+        np.multiply(t_202, block1_down_b_m, out=t_202)
+        np.subtract(block1_down_b_next, t_202, out=block1_down_b)
 
         # d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -8132,19 +8107,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block2_norm1_W, out=d_block2_norm1_W_clipped)
         np.multiply(1.0 - beta1, d_block2_norm1_W_clipped, out=block2_norm1_W_m_next)
-        np.multiply(beta1, block2_norm1_W_m, out=t_207)
-        np.add(block2_norm1_W_m_next, t_207, out=block2_norm1_W_m)
+        np.multiply(beta1, block2_norm1_W_m, out=t_203)
+        np.add(block2_norm1_W_m_next, t_203, out=block2_norm1_W_m)
         np.square(d_block2_norm1_W_clipped, out=d_block2_norm1_W_clipped)
         np.multiply(1.0 - beta2, d_block2_norm1_W_clipped, out=d_block2_norm1_W_clipped)
         np.multiply(beta2, block2_norm1_W_v, out=block2_norm1_W_v_next)
         np.add(d_block2_norm1_W_clipped, block2_norm1_W_v_next, out=block2_norm1_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_norm1_W, out=block2_norm1_W_next)
-        np.sqrt(block2_norm1_W_v, out=t_208)
-        np.divide(t_208, unbiased, out=t_208)
-        np.add(eps, t_208, out=t_208)
-        np.divide(step_size, t_208, out=t_208)
-        np.multiply(t_208, block2_norm1_W_m, out=t_208)
-        np.subtract(block2_norm1_W_next, t_208, out=block2_norm1_W)
+        np.sqrt(block2_norm1_W_v, out=t_204)
+        np.divide(t_204, unbiased, out=t_204)
+        np.add(eps, t_204, out=t_204)
+        np.divide(step_size, t_204, out=t_204)
+        np.multiply(t_204, block2_norm1_W_m, out=t_204)
+        np.subtract(block2_norm1_W_next, t_204, out=block2_norm1_W)
 
         # d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -8157,19 +8132,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block2_norm1_b, out=d_block2_norm1_b_clipped)
         np.multiply(1.0 - beta1, d_block2_norm1_b_clipped, out=block2_norm1_b_m_next)
-        np.multiply(beta1, block2_norm1_b_m, out=t_209)
-        np.add(block2_norm1_b_m_next, t_209, out=block2_norm1_b_m)
+        np.multiply(beta1, block2_norm1_b_m, out=t_205)
+        np.add(block2_norm1_b_m_next, t_205, out=block2_norm1_b_m)
         np.square(d_block2_norm1_b_clipped, out=d_block2_norm1_b_clipped)
         np.multiply(1.0 - beta2, d_block2_norm1_b_clipped, out=d_block2_norm1_b_clipped)
         np.multiply(beta2, block2_norm1_b_v, out=block2_norm1_b_v_next)
         np.add(d_block2_norm1_b_clipped, block2_norm1_b_v_next, out=block2_norm1_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_norm1_b, out=block2_norm1_b_next)
-        np.sqrt(block2_norm1_b_v, out=t_210)
-        np.divide(t_210, unbiased, out=t_210)
-        np.add(eps, t_210, out=t_210)
-        np.divide(step_size, t_210, out=t_210)
-        np.multiply(t_210, block2_norm1_b_m, out=t_210)
-        np.subtract(block2_norm1_b_next, t_210, out=block2_norm1_b)
+        np.sqrt(block2_norm1_b_v, out=t_206)
+        np.divide(t_206, unbiased, out=t_206)
+        np.add(eps, t_206, out=t_206)
+        np.divide(step_size, t_206, out=t_206)
+        np.multiply(t_206, block2_norm1_b_m, out=t_206)
+        np.subtract(block2_norm1_b_next, t_206, out=block2_norm1_b)
 
         # d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8182,20 +8157,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block2_attention_q_W, out=d_block2_attention_q_W_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_q_W_clipped, out=block2_attention_q_W_m_next)
-        np.multiply(beta1, block2_attention_q_W_m, out=t_211)
-        np.add(block2_attention_q_W_m_next, t_211, out=block2_attention_q_W_m)
+        np.multiply(beta1, block2_attention_q_W_m, out=t_207)
+        np.add(block2_attention_q_W_m_next, t_207, out=block2_attention_q_W_m)
         np.square(d_block2_attention_q_W_clipped, out=d_block2_attention_q_W_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_q_W_clipped, out=d_block2_attention_q_W_clipped)
         np.multiply(beta2, block2_attention_q_W_v, out=block2_attention_q_W_v_next)
         np.add(d_block2_attention_q_W_clipped, block2_attention_q_W_v_next,
             out=block2_attention_q_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_q_W, out=block2_attention_q_W_next)
-        np.sqrt(block2_attention_q_W_v, out=t_212)
-        np.divide(t_212, unbiased, out=t_212)
-        np.add(eps, t_212, out=t_212)
-        np.divide(step_size, t_212, out=t_212)
-        np.multiply(t_212, block2_attention_q_W_m, out=t_212)
-        np.subtract(block2_attention_q_W_next, t_212, out=block2_attention_q_W)
+        np.sqrt(block2_attention_q_W_v, out=t_208)
+        np.divide(t_208, unbiased, out=t_208)
+        np.add(eps, t_208, out=t_208)
+        np.divide(step_size, t_208, out=t_208)
+        np.multiply(t_208, block2_attention_q_W_m, out=t_208)
+        np.subtract(block2_attention_q_W_next, t_208, out=block2_attention_q_W)
 
         # d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -8208,20 +8183,20 @@ def _step(rows, space):
         #     sqrt(block2.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block2_attention_q_b, out=d_block2_attention_q_b_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_q_b_clipped, out=block2_attention_q_b_m_next)
-        np.multiply(beta1, block2_attention_q_b_m, out=t_213)
-        np.add(block2_attention_q_b_m_next, t_213, out=block2_attention_q_b_m)
+        np.multiply(beta1, block2_attention_q_b_m, out=t_209)
+        np.add(block2_attention_q_b_m_next, t_209, out=block2_attention_q_b_m)
         np.square(d_block2_attention_q_b_clipped, out=d_block2_attention_q_b_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_q_b_clipped, out=d_block2_attention_q_b_clipped)
         np.multiply(beta2, block2_attention_q_b_v, out=block2_attention_q_b_v_next)
         np.add(d_block2_attention_q_b_clipped, block2_attention_q_b_v_next,
             out=block2_attention_q_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_q_b, out=block2_attention_q_b_next)
-        np.sqrt(block2_attention_q_b_v, out=t_214)
-        np.divide(t_214, unbiased, out=t_214)
-        np.add(eps, t_214, out=t_214)
-        np.divide(step_size, t_214, out=t_214)
-        np.multiply(t_214, block2_attention_q_b_m, out=t_214)
-        np.subtract(block2_attention_q_b_next, t_214, out=block2_attention_q_b)
+        np.sqrt(block2_attention_q_b_v, out=t_210)
+        np.divide(t_210, unbiased, out=t_210)
+        np.add(eps, t_210, out=t_210)
+        np.divide(step_size, t_210, out=t_210)
+        np.multiply(t_210, block2_attention_q_b_m, out=t_210)
+        np.subtract(block2_attention_q_b_next, t_210, out=block2_attention_q_b)
 
         # d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8234,20 +8209,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block2_attention_k_W, out=d_block2_attention_k_W_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_k_W_clipped, out=block2_attention_k_W_m_next)
-        np.multiply(beta1, block2_attention_k_W_m, out=t_215)
-        np.add(block2_attention_k_W_m_next, t_215, out=block2_attention_k_W_m)
+        np.multiply(beta1, block2_attention_k_W_m, out=t_211)
+        np.add(block2_attention_k_W_m_next, t_211, out=block2_attention_k_W_m)
         np.square(d_block2_attention_k_W_clipped, out=d_block2_attention_k_W_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_k_W_clipped, out=d_block2_attention_k_W_clipped)
         np.multiply(beta2, block2_attention_k_W_v, out=block2_attention_k_W_v_next)
         np.add(d_block2_attention_k_W_clipped, block2_attention_k_W_v_next,
             out=block2_attention_k_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_k_W, out=block2_attention_k_W_next)
-        np.sqrt(block2_attention_k_W_v, out=t_216)
-        np.divide(t_216, unbiased, out=t_216)
-        np.add(eps, t_216, out=t_216)
-        np.divide(step_size, t_216, out=t_216)
-        np.multiply(t_216, block2_attention_k_W_m, out=t_216)
-        np.subtract(block2_attention_k_W_next, t_216, out=block2_attention_k_W)
+        np.sqrt(block2_attention_k_W_v, out=t_212)
+        np.divide(t_212, unbiased, out=t_212)
+        np.add(eps, t_212, out=t_212)
+        np.divide(step_size, t_212, out=t_212)
+        np.multiply(t_212, block2_attention_k_W_m, out=t_212)
+        np.subtract(block2_attention_k_W_next, t_212, out=block2_attention_k_W)
 
         # d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -8260,20 +8235,20 @@ def _step(rows, space):
         #     sqrt(block2.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block2_attention_k_b, out=d_block2_attention_k_b_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_k_b_clipped, out=block2_attention_k_b_m_next)
-        np.multiply(beta1, block2_attention_k_b_m, out=t_217)
-        np.add(block2_attention_k_b_m_next, t_217, out=block2_attention_k_b_m)
+        np.multiply(beta1, block2_attention_k_b_m, out=t_213)
+        np.add(block2_attention_k_b_m_next, t_213, out=block2_attention_k_b_m)
         np.square(d_block2_attention_k_b_clipped, out=d_block2_attention_k_b_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_k_b_clipped, out=d_block2_attention_k_b_clipped)
         np.multiply(beta2, block2_attention_k_b_v, out=block2_attention_k_b_v_next)
         np.add(d_block2_attention_k_b_clipped, block2_attention_k_b_v_next,
             out=block2_attention_k_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_k_b, out=block2_attention_k_b_next)
-        np.sqrt(block2_attention_k_b_v, out=t_218)
-        np.divide(t_218, unbiased, out=t_218)
-        np.add(eps, t_218, out=t_218)
-        np.divide(step_size, t_218, out=t_218)
-        np.multiply(t_218, block2_attention_k_b_m, out=t_218)
-        np.subtract(block2_attention_k_b_next, t_218, out=block2_attention_k_b)
+        np.sqrt(block2_attention_k_b_v, out=t_214)
+        np.divide(t_214, unbiased, out=t_214)
+        np.add(eps, t_214, out=t_214)
+        np.divide(step_size, t_214, out=t_214)
+        np.multiply(t_214, block2_attention_k_b_m, out=t_214)
+        np.subtract(block2_attention_k_b_next, t_214, out=block2_attention_k_b)
 
         # d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8286,20 +8261,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block2_attention_v_W, out=d_block2_attention_v_W_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_v_W_clipped, out=block2_attention_v_W_m_next)
-        np.multiply(beta1, block2_attention_v_W_m, out=t_219)
-        np.add(block2_attention_v_W_m_next, t_219, out=block2_attention_v_W_m)
+        np.multiply(beta1, block2_attention_v_W_m, out=t_215)
+        np.add(block2_attention_v_W_m_next, t_215, out=block2_attention_v_W_m)
         np.square(d_block2_attention_v_W_clipped, out=d_block2_attention_v_W_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_v_W_clipped, out=d_block2_attention_v_W_clipped)
         np.multiply(beta2, block2_attention_v_W_v, out=block2_attention_v_W_v_next)
         np.add(d_block2_attention_v_W_clipped, block2_attention_v_W_v_next,
             out=block2_attention_v_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_v_W, out=block2_attention_v_W_next)
-        np.sqrt(block2_attention_v_W_v, out=t_220)
-        np.divide(t_220, unbiased, out=t_220)
-        np.add(eps, t_220, out=t_220)
-        np.divide(step_size, t_220, out=t_220)
-        np.multiply(t_220, block2_attention_v_W_m, out=t_220)
-        np.subtract(block2_attention_v_W_next, t_220, out=block2_attention_v_W)
+        np.sqrt(block2_attention_v_W_v, out=t_216)
+        np.divide(t_216, unbiased, out=t_216)
+        np.add(eps, t_216, out=t_216)
+        np.divide(step_size, t_216, out=t_216)
+        np.multiply(t_216, block2_attention_v_W_m, out=t_216)
+        np.subtract(block2_attention_v_W_next, t_216, out=block2_attention_v_W)
 
         # d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -8312,20 +8287,20 @@ def _step(rows, space):
         #     sqrt(block2.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block2_attention_v_b, out=d_block2_attention_v_b_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_v_b_clipped, out=block2_attention_v_b_m_next)
-        np.multiply(beta1, block2_attention_v_b_m, out=t_221)
-        np.add(block2_attention_v_b_m_next, t_221, out=block2_attention_v_b_m)
+        np.multiply(beta1, block2_attention_v_b_m, out=t_217)
+        np.add(block2_attention_v_b_m_next, t_217, out=block2_attention_v_b_m)
         np.square(d_block2_attention_v_b_clipped, out=d_block2_attention_v_b_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_v_b_clipped, out=d_block2_attention_v_b_clipped)
         np.multiply(beta2, block2_attention_v_b_v, out=block2_attention_v_b_v_next)
         np.add(d_block2_attention_v_b_clipped, block2_attention_v_b_v_next,
             out=block2_attention_v_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_v_b, out=block2_attention_v_b_next)
-        np.sqrt(block2_attention_v_b_v, out=t_222)
-        np.divide(t_222, unbiased, out=t_222)
-        np.add(eps, t_222, out=t_222)
-        np.divide(step_size, t_222, out=t_222)
-        np.multiply(t_222, block2_attention_v_b_m, out=t_222)
-        np.subtract(block2_attention_v_b_next, t_222, out=block2_attention_v_b)
+        np.sqrt(block2_attention_v_b_v, out=t_218)
+        np.divide(t_218, unbiased, out=t_218)
+        np.add(eps, t_218, out=t_218)
+        np.divide(step_size, t_218, out=t_218)
+        np.multiply(t_218, block2_attention_v_b_m, out=t_218)
+        np.subtract(block2_attention_v_b_next, t_218, out=block2_attention_v_b)
 
         # d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8339,8 +8314,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block2_attention_out_W, out=d_block2_attention_out_W_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_out_W_clipped,
             out=block2_attention_out_W_m_next)
-        np.multiply(beta1, block2_attention_out_W_m, out=t_223)
-        np.add(block2_attention_out_W_m_next, t_223, out=block2_attention_out_W_m)
+        np.multiply(beta1, block2_attention_out_W_m, out=t_219)
+        np.add(block2_attention_out_W_m_next, t_219, out=block2_attention_out_W_m)
         np.square(d_block2_attention_out_W_clipped, out=d_block2_attention_out_W_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_out_W_clipped,
             out=d_block2_attention_out_W_clipped)
@@ -8349,12 +8324,12 @@ def _step(rows, space):
             out=block2_attention_out_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_out_W,
             out=block2_attention_out_W_next)
-        np.sqrt(block2_attention_out_W_v, out=t_224)
-        np.divide(t_224, unbiased, out=t_224)
-        np.add(eps, t_224, out=t_224)
-        np.divide(step_size, t_224, out=t_224)
-        np.multiply(t_224, block2_attention_out_W_m, out=t_224)
-        np.subtract(block2_attention_out_W_next, t_224, out=block2_attention_out_W)
+        np.sqrt(block2_attention_out_W_v, out=t_220)
+        np.divide(t_220, unbiased, out=t_220)
+        np.add(eps, t_220, out=t_220)
+        np.divide(step_size, t_220, out=t_220)
+        np.multiply(t_220, block2_attention_out_W_m, out=t_220)
+        np.subtract(block2_attention_out_W_next, t_220, out=block2_attention_out_W)
 
         # d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8368,8 +8343,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block2_attention_out_b, out=d_block2_attention_out_b_clipped)
         np.multiply(1.0 - beta1, d_block2_attention_out_b_clipped,
             out=block2_attention_out_b_m_next)
-        np.multiply(beta1, block2_attention_out_b_m, out=t_225)
-        np.add(block2_attention_out_b_m_next, t_225, out=block2_attention_out_b_m)
+        np.multiply(beta1, block2_attention_out_b_m, out=t_221)
+        np.add(block2_attention_out_b_m_next, t_221, out=block2_attention_out_b_m)
         np.square(d_block2_attention_out_b_clipped, out=d_block2_attention_out_b_clipped)
         np.multiply(1.0 - beta2, d_block2_attention_out_b_clipped,
             out=d_block2_attention_out_b_clipped)
@@ -8378,12 +8353,12 @@ def _step(rows, space):
             out=block2_attention_out_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_attention_out_b,
             out=block2_attention_out_b_next)
-        np.sqrt(block2_attention_out_b_v, out=t_226)
-        np.divide(t_226, unbiased, out=t_226)
-        np.add(eps, t_226, out=t_226)
-        np.divide(step_size, t_226, out=t_226)
-        np.multiply(t_226, block2_attention_out_b_m, out=t_226)
-        np.subtract(block2_attention_out_b_next, t_226, out=block2_attention_out_b)
+        np.sqrt(block2_attention_out_b_v, out=t_222)
+        np.divide(t_222, unbiased, out=t_222)
+        np.add(eps, t_222, out=t_222)
+        np.divide(step_size, t_222, out=t_222)
+        np.multiply(t_222, block2_attention_out_b_m, out=t_222)
+        np.subtract(block2_attention_out_b_next, t_222, out=block2_attention_out_b)
 
         # d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -8396,19 +8371,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block2_norm2_W, out=d_block2_norm2_W_clipped)
         np.multiply(1.0 - beta1, d_block2_norm2_W_clipped, out=block2_norm2_W_m_next)
-        np.multiply(beta1, block2_norm2_W_m, out=t_227)
-        np.add(block2_norm2_W_m_next, t_227, out=block2_norm2_W_m)
+        np.multiply(beta1, block2_norm2_W_m, out=t_223)
+        np.add(block2_norm2_W_m_next, t_223, out=block2_norm2_W_m)
         np.square(d_block2_norm2_W_clipped, out=d_block2_norm2_W_clipped)
         np.multiply(1.0 - beta2, d_block2_norm2_W_clipped, out=d_block2_norm2_W_clipped)
         np.multiply(beta2, block2_norm2_W_v, out=block2_norm2_W_v_next)
         np.add(d_block2_norm2_W_clipped, block2_norm2_W_v_next, out=block2_norm2_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_norm2_W, out=block2_norm2_W_next)
-        np.sqrt(block2_norm2_W_v, out=t_228)
-        np.divide(t_228, unbiased, out=t_228)
-        np.add(eps, t_228, out=t_228)
-        np.divide(step_size, t_228, out=t_228)
-        np.multiply(t_228, block2_norm2_W_m, out=t_228)
-        np.subtract(block2_norm2_W_next, t_228, out=block2_norm2_W)
+        np.sqrt(block2_norm2_W_v, out=t_224)
+        np.divide(t_224, unbiased, out=t_224)
+        np.add(eps, t_224, out=t_224)
+        np.divide(step_size, t_224, out=t_224)
+        np.multiply(t_224, block2_norm2_W_m, out=t_224)
+        np.subtract(block2_norm2_W_next, t_224, out=block2_norm2_W)
 
         # d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -8421,19 +8396,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block2_norm2_b, out=d_block2_norm2_b_clipped)
         np.multiply(1.0 - beta1, d_block2_norm2_b_clipped, out=block2_norm2_b_m_next)
-        np.multiply(beta1, block2_norm2_b_m, out=t_229)
-        np.add(block2_norm2_b_m_next, t_229, out=block2_norm2_b_m)
+        np.multiply(beta1, block2_norm2_b_m, out=t_225)
+        np.add(block2_norm2_b_m_next, t_225, out=block2_norm2_b_m)
         np.square(d_block2_norm2_b_clipped, out=d_block2_norm2_b_clipped)
         np.multiply(1.0 - beta2, d_block2_norm2_b_clipped, out=d_block2_norm2_b_clipped)
         np.multiply(beta2, block2_norm2_b_v, out=block2_norm2_b_v_next)
         np.add(d_block2_norm2_b_clipped, block2_norm2_b_v_next, out=block2_norm2_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_norm2_b, out=block2_norm2_b_next)
-        np.sqrt(block2_norm2_b_v, out=t_230)
-        np.divide(t_230, unbiased, out=t_230)
-        np.add(eps, t_230, out=t_230)
-        np.divide(step_size, t_230, out=t_230)
-        np.multiply(t_230, block2_norm2_b_m, out=t_230)
-        np.subtract(block2_norm2_b_next, t_230, out=block2_norm2_b)
+        np.sqrt(block2_norm2_b_v, out=t_226)
+        np.divide(t_226, unbiased, out=t_226)
+        np.add(eps, t_226, out=t_226)
+        np.divide(step_size, t_226, out=t_226)
+        np.multiply(t_226, block2_norm2_b_m, out=t_226)
+        np.subtract(block2_norm2_b_next, t_226, out=block2_norm2_b)
 
         # d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]  [AdamW update
         #     (small_gpt.py:40)]
@@ -8446,19 +8421,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block2_up_W, out=d_block2_up_W_clipped)
         np.multiply(1.0 - beta1, d_block2_up_W_clipped, out=block2_up_W_m_next)
-        np.multiply(beta1, block2_up_W_m, out=t_231)
-        np.add(block2_up_W_m_next, t_231, out=block2_up_W_m)
+        np.multiply(beta1, block2_up_W_m, out=t_227)
+        np.add(block2_up_W_m_next, t_227, out=block2_up_W_m)
         np.square(d_block2_up_W_clipped, out=d_block2_up_W_clipped)
         np.multiply(1.0 - beta2, d_block2_up_W_clipped, out=d_block2_up_W_clipped)
         np.multiply(beta2, block2_up_W_v, out=block2_up_W_v_next)
         np.add(d_block2_up_W_clipped, block2_up_W_v_next, out=block2_up_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_up_W, out=block2_up_W_next)
-        np.sqrt(block2_up_W_v, out=t_232)
-        np.divide(t_232, unbiased, out=t_232)
-        np.add(eps, t_232, out=t_232)
-        np.divide(step_size, t_232, out=t_232)
-        np.multiply(t_232, block2_up_W_m, out=t_232)
-        np.subtract(block2_up_W_next, t_232, out=block2_up_W)
+        np.sqrt(block2_up_W_v, out=t_228)
+        np.divide(t_228, unbiased, out=t_228)
+        np.add(eps, t_228, out=t_228)
+        np.divide(step_size, t_228, out=t_228)
+        np.multiply(t_228, block2_up_W_m, out=t_228)
+        np.subtract(block2_up_W_next, t_228, out=block2_up_W)
 
         # d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
         # block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
@@ -8470,19 +8445,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block2_up_b, out=d_block2_up_b_clipped)
         np.multiply(1.0 - beta1, d_block2_up_b_clipped, out=block2_up_b_m_next)
-        np.multiply(beta1, block2_up_b_m, out=t_233)
-        np.add(block2_up_b_m_next, t_233, out=block2_up_b_m)
+        np.multiply(beta1, block2_up_b_m, out=t_229)
+        np.add(block2_up_b_m_next, t_229, out=block2_up_b_m)
         np.square(d_block2_up_b_clipped, out=d_block2_up_b_clipped)
         np.multiply(1.0 - beta2, d_block2_up_b_clipped, out=d_block2_up_b_clipped)
         np.multiply(beta2, block2_up_b_v, out=block2_up_b_v_next)
         np.add(d_block2_up_b_clipped, block2_up_b_v_next, out=block2_up_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_up_b, out=block2_up_b_next)
-        np.sqrt(block2_up_b_v, out=t_234)
-        np.divide(t_234, unbiased, out=t_234)
-        np.add(eps, t_234, out=t_234)
-        np.divide(step_size, t_234, out=t_234)
-        np.multiply(t_234, block2_up_b_m, out=t_234)
-        np.subtract(block2_up_b_next, t_234, out=block2_up_b)
+        np.sqrt(block2_up_b_v, out=t_230)
+        np.divide(t_230, unbiased, out=t_230)
+        np.add(eps, t_230, out=t_230)
+        np.divide(step_size, t_230, out=t_230)
+        np.multiply(t_230, block2_up_b_m, out=t_230)
+        np.subtract(block2_up_b_next, t_230, out=block2_up_b)
 
         # d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]  [AdamW update
         #     (small_gpt.py:41)]
@@ -8495,19 +8470,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block2_down_W, out=d_block2_down_W_clipped)
         np.multiply(1.0 - beta1, d_block2_down_W_clipped, out=block2_down_W_m_next)
-        np.multiply(beta1, block2_down_W_m, out=t_235)
-        np.add(block2_down_W_m_next, t_235, out=block2_down_W_m)
+        np.multiply(beta1, block2_down_W_m, out=t_231)
+        np.add(block2_down_W_m_next, t_231, out=block2_down_W_m)
         np.square(d_block2_down_W_clipped, out=d_block2_down_W_clipped)
         np.multiply(1.0 - beta2, d_block2_down_W_clipped, out=d_block2_down_W_clipped)
         np.multiply(beta2, block2_down_W_v, out=block2_down_W_v_next)
         np.add(d_block2_down_W_clipped, block2_down_W_v_next, out=block2_down_W_v)
         np.multiply(1.0 - lr * weight_decay, block2_down_W, out=block2_down_W_next)
-        np.sqrt(block2_down_W_v, out=t_236)
-        np.divide(t_236, unbiased, out=t_236)
-        np.add(eps, t_236, out=t_236)
-        np.divide(step_size, t_236, out=t_236)
-        np.multiply(t_236, block2_down_W_m, out=t_236)
-        np.subtract(block2_down_W_next, t_236, out=block2_down_W)
+        np.sqrt(block2_down_W_v, out=t_232)
+        np.divide(t_232, unbiased, out=t_232)
+        np.add(eps, t_232, out=t_232)
+        np.divide(step_size, t_232, out=t_232)
+        np.multiply(t_232, block2_down_W_m, out=t_232)
+        np.subtract(block2_down_W_next, t_232, out=block2_down_W)
 
         # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
         #     (small_gpt.py:41)
@@ -8520,19 +8495,19 @@ def _step(rows, space):
         #     update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block2_down_b, out=d_block2_down_b_clipped)
         np.multiply(1.0 - beta1, d_block2_down_b_clipped, out=block2_down_b_m_next)
-        np.multiply(beta1, block2_down_b_m, out=t_237)
-        np.add(block2_down_b_m_next, t_237, out=block2_down_b_m)
+        np.multiply(beta1, block2_down_b_m, out=t_233)
+        np.add(block2_down_b_m_next, t_233, out=block2_down_b_m)
         np.square(d_block2_down_b_clipped, out=d_block2_down_b_clipped)
         np.multiply(1.0 - beta2, d_block2_down_b_clipped, out=d_block2_down_b_clipped)
         np.multiply(beta2, block2_down_b_v, out=block2_down_b_v_next)
         np.add(d_block2_down_b_clipped, block2_down_b_v_next, out=block2_down_b_v)
         np.multiply(1.0 - lr * weight_decay, block2_down_b, out=block2_down_b_next)
-        np.sqrt(block2_down_b_v, out=t_238)
-        np.divide(t_238, unbiased, out=t_238)
-        np.add(eps, t_238, out=t_238)
-        np.divide(step_size, t_238, out=t_238)
-        np.multiply(t_238, block2_down_b_m, out=t_238)
-        np.subtract(block2_down_b_next, t_238, out=block2_down_b)
+        np.sqrt(block2_down_b_v, out=t_234)
+        np.divide(t_234, unbiased, out=t_234)
+        np.add(eps, t_234, out=t_234)
+        np.divide(step_size, t_234, out=t_234)
+        np.multiply(t_234, block2_down_b_m, out=t_234)
+        np.subtract(block2_down_b_next, t_234, out=block2_down_b)
 
         # d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -8545,19 +8520,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block3_norm1_W, out=d_block3_norm1_W_clipped)
         np.multiply(1.0 - beta1, d_block3_norm1_W_clipped, out=block3_norm1_W_m_next)
-        np.multiply(beta1, block3_norm1_W_m, out=t_239)
-        np.add(block3_norm1_W_m_next, t_239, out=block3_norm1_W_m)
+        np.multiply(beta1, block3_norm1_W_m, out=t_235)
+        np.add(block3_norm1_W_m_next, t_235, out=block3_norm1_W_m)
         np.square(d_block3_norm1_W_clipped, out=d_block3_norm1_W_clipped)
         np.multiply(1.0 - beta2, d_block3_norm1_W_clipped, out=d_block3_norm1_W_clipped)
         np.multiply(beta2, block3_norm1_W_v, out=block3_norm1_W_v_next)
         np.add(d_block3_norm1_W_clipped, block3_norm1_W_v_next, out=block3_norm1_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_norm1_W, out=block3_norm1_W_next)
-        np.sqrt(block3_norm1_W_v, out=t_240)
-        np.divide(t_240, unbiased, out=t_240)
-        np.add(eps, t_240, out=t_240)
-        np.divide(step_size, t_240, out=t_240)
-        np.multiply(t_240, block3_norm1_W_m, out=t_240)
-        np.subtract(block3_norm1_W_next, t_240, out=block3_norm1_W)
+        np.sqrt(block3_norm1_W_v, out=t_236)
+        np.divide(t_236, unbiased, out=t_236)
+        np.add(eps, t_236, out=t_236)
+        np.divide(step_size, t_236, out=t_236)
+        np.multiply(t_236, block3_norm1_W_m, out=t_236)
+        np.subtract(block3_norm1_W_next, t_236, out=block3_norm1_W)
 
         # d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -8570,19 +8545,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block3_norm1_b, out=d_block3_norm1_b_clipped)
         np.multiply(1.0 - beta1, d_block3_norm1_b_clipped, out=block3_norm1_b_m_next)
-        np.multiply(beta1, block3_norm1_b_m, out=t_241)
-        np.add(block3_norm1_b_m_next, t_241, out=block3_norm1_b_m)
+        np.multiply(beta1, block3_norm1_b_m, out=t_237)
+        np.add(block3_norm1_b_m_next, t_237, out=block3_norm1_b_m)
         np.square(d_block3_norm1_b_clipped, out=d_block3_norm1_b_clipped)
         np.multiply(1.0 - beta2, d_block3_norm1_b_clipped, out=d_block3_norm1_b_clipped)
         np.multiply(beta2, block3_norm1_b_v, out=block3_norm1_b_v_next)
         np.add(d_block3_norm1_b_clipped, block3_norm1_b_v_next, out=block3_norm1_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_norm1_b, out=block3_norm1_b_next)
-        np.sqrt(block3_norm1_b_v, out=t_242)
-        np.divide(t_242, unbiased, out=t_242)
-        np.add(eps, t_242, out=t_242)
-        np.divide(step_size, t_242, out=t_242)
-        np.multiply(t_242, block3_norm1_b_m, out=t_242)
-        np.subtract(block3_norm1_b_next, t_242, out=block3_norm1_b)
+        np.sqrt(block3_norm1_b_v, out=t_238)
+        np.divide(t_238, unbiased, out=t_238)
+        np.add(eps, t_238, out=t_238)
+        np.divide(step_size, t_238, out=t_238)
+        np.multiply(t_238, block3_norm1_b_m, out=t_238)
+        np.subtract(block3_norm1_b_next, t_238, out=block3_norm1_b)
 
         # d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8595,20 +8570,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block3_attention_q_W, out=d_block3_attention_q_W_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_q_W_clipped, out=block3_attention_q_W_m_next)
-        np.multiply(beta1, block3_attention_q_W_m, out=t_243)
-        np.add(block3_attention_q_W_m_next, t_243, out=block3_attention_q_W_m)
+        np.multiply(beta1, block3_attention_q_W_m, out=t_239)
+        np.add(block3_attention_q_W_m_next, t_239, out=block3_attention_q_W_m)
         np.square(d_block3_attention_q_W_clipped, out=d_block3_attention_q_W_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_q_W_clipped, out=d_block3_attention_q_W_clipped)
         np.multiply(beta2, block3_attention_q_W_v, out=block3_attention_q_W_v_next)
         np.add(d_block3_attention_q_W_clipped, block3_attention_q_W_v_next,
             out=block3_attention_q_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_q_W, out=block3_attention_q_W_next)
-        np.sqrt(block3_attention_q_W_v, out=t_244)
-        np.divide(t_244, unbiased, out=t_244)
-        np.add(eps, t_244, out=t_244)
-        np.divide(step_size, t_244, out=t_244)
-        np.multiply(t_244, block3_attention_q_W_m, out=t_244)
-        np.subtract(block3_attention_q_W_next, t_244, out=block3_attention_q_W)
+        np.sqrt(block3_attention_q_W_v, out=t_240)
+        np.divide(t_240, unbiased, out=t_240)
+        np.add(eps, t_240, out=t_240)
+        np.divide(step_size, t_240, out=t_240)
+        np.multiply(t_240, block3_attention_q_W_m, out=t_240)
+        np.subtract(block3_attention_q_W_next, t_240, out=block3_attention_q_W)
 
         # d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -8621,20 +8596,20 @@ def _step(rows, space):
         #     sqrt(block3.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block3_attention_q_b, out=d_block3_attention_q_b_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_q_b_clipped, out=block3_attention_q_b_m_next)
-        np.multiply(beta1, block3_attention_q_b_m, out=t_245)
-        np.add(block3_attention_q_b_m_next, t_245, out=block3_attention_q_b_m)
+        np.multiply(beta1, block3_attention_q_b_m, out=t_241)
+        np.add(block3_attention_q_b_m_next, t_241, out=block3_attention_q_b_m)
         np.square(d_block3_attention_q_b_clipped, out=d_block3_attention_q_b_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_q_b_clipped, out=d_block3_attention_q_b_clipped)
         np.multiply(beta2, block3_attention_q_b_v, out=block3_attention_q_b_v_next)
         np.add(d_block3_attention_q_b_clipped, block3_attention_q_b_v_next,
             out=block3_attention_q_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_q_b, out=block3_attention_q_b_next)
-        np.sqrt(block3_attention_q_b_v, out=t_246)
-        np.divide(t_246, unbiased, out=t_246)
-        np.add(eps, t_246, out=t_246)
-        np.divide(step_size, t_246, out=t_246)
-        np.multiply(t_246, block3_attention_q_b_m, out=t_246)
-        np.subtract(block3_attention_q_b_next, t_246, out=block3_attention_q_b)
+        np.sqrt(block3_attention_q_b_v, out=t_242)
+        np.divide(t_242, unbiased, out=t_242)
+        np.add(eps, t_242, out=t_242)
+        np.divide(step_size, t_242, out=t_242)
+        np.multiply(t_242, block3_attention_q_b_m, out=t_242)
+        np.subtract(block3_attention_q_b_next, t_242, out=block3_attention_q_b)
 
         # d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8647,20 +8622,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block3_attention_k_W, out=d_block3_attention_k_W_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_k_W_clipped, out=block3_attention_k_W_m_next)
-        np.multiply(beta1, block3_attention_k_W_m, out=t_247)
-        np.add(block3_attention_k_W_m_next, t_247, out=block3_attention_k_W_m)
+        np.multiply(beta1, block3_attention_k_W_m, out=t_243)
+        np.add(block3_attention_k_W_m_next, t_243, out=block3_attention_k_W_m)
         np.square(d_block3_attention_k_W_clipped, out=d_block3_attention_k_W_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_k_W_clipped, out=d_block3_attention_k_W_clipped)
         np.multiply(beta2, block3_attention_k_W_v, out=block3_attention_k_W_v_next)
         np.add(d_block3_attention_k_W_clipped, block3_attention_k_W_v_next,
             out=block3_attention_k_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_k_W, out=block3_attention_k_W_next)
-        np.sqrt(block3_attention_k_W_v, out=t_248)
-        np.divide(t_248, unbiased, out=t_248)
-        np.add(eps, t_248, out=t_248)
-        np.divide(step_size, t_248, out=t_248)
-        np.multiply(t_248, block3_attention_k_W_m, out=t_248)
-        np.subtract(block3_attention_k_W_next, t_248, out=block3_attention_k_W)
+        np.sqrt(block3_attention_k_W_v, out=t_244)
+        np.divide(t_244, unbiased, out=t_244)
+        np.add(eps, t_244, out=t_244)
+        np.divide(step_size, t_244, out=t_244)
+        np.multiply(t_244, block3_attention_k_W_m, out=t_244)
+        np.subtract(block3_attention_k_W_next, t_244, out=block3_attention_k_W)
 
         # d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -8673,20 +8648,20 @@ def _step(rows, space):
         #     sqrt(block3.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block3_attention_k_b, out=d_block3_attention_k_b_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_k_b_clipped, out=block3_attention_k_b_m_next)
-        np.multiply(beta1, block3_attention_k_b_m, out=t_249)
-        np.add(block3_attention_k_b_m_next, t_249, out=block3_attention_k_b_m)
+        np.multiply(beta1, block3_attention_k_b_m, out=t_245)
+        np.add(block3_attention_k_b_m_next, t_245, out=block3_attention_k_b_m)
         np.square(d_block3_attention_k_b_clipped, out=d_block3_attention_k_b_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_k_b_clipped, out=d_block3_attention_k_b_clipped)
         np.multiply(beta2, block3_attention_k_b_v, out=block3_attention_k_b_v_next)
         np.add(d_block3_attention_k_b_clipped, block3_attention_k_b_v_next,
             out=block3_attention_k_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_k_b, out=block3_attention_k_b_next)
-        np.sqrt(block3_attention_k_b_v, out=t_250)
-        np.divide(t_250, unbiased, out=t_250)
-        np.add(eps, t_250, out=t_250)
-        np.divide(step_size, t_250, out=t_250)
-        np.multiply(t_250, block3_attention_k_b_m, out=t_250)
-        np.subtract(block3_attention_k_b_next, t_250, out=block3_attention_k_b)
+        np.sqrt(block3_attention_k_b_v, out=t_246)
+        np.divide(t_246, unbiased, out=t_246)
+        np.add(eps, t_246, out=t_246)
+        np.divide(step_size, t_246, out=t_246)
+        np.multiply(t_246, block3_attention_k_b_m, out=t_246)
+        np.subtract(block3_attention_k_b_next, t_246, out=block3_attention_k_b)
 
         # d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8699,20 +8674,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block3_attention_v_W, out=d_block3_attention_v_W_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_v_W_clipped, out=block3_attention_v_W_m_next)
-        np.multiply(beta1, block3_attention_v_W_m, out=t_251)
-        np.add(block3_attention_v_W_m_next, t_251, out=block3_attention_v_W_m)
+        np.multiply(beta1, block3_attention_v_W_m, out=t_247)
+        np.add(block3_attention_v_W_m_next, t_247, out=block3_attention_v_W_m)
         np.square(d_block3_attention_v_W_clipped, out=d_block3_attention_v_W_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_v_W_clipped, out=d_block3_attention_v_W_clipped)
         np.multiply(beta2, block3_attention_v_W_v, out=block3_attention_v_W_v_next)
         np.add(d_block3_attention_v_W_clipped, block3_attention_v_W_v_next,
             out=block3_attention_v_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_v_W, out=block3_attention_v_W_next)
-        np.sqrt(block3_attention_v_W_v, out=t_252)
-        np.divide(t_252, unbiased, out=t_252)
-        np.add(eps, t_252, out=t_252)
-        np.divide(step_size, t_252, out=t_252)
-        np.multiply(t_252, block3_attention_v_W_m, out=t_252)
-        np.subtract(block3_attention_v_W_next, t_252, out=block3_attention_v_W)
+        np.sqrt(block3_attention_v_W_v, out=t_248)
+        np.divide(t_248, unbiased, out=t_248)
+        np.add(eps, t_248, out=t_248)
+        np.divide(step_size, t_248, out=t_248)
+        np.multiply(t_248, block3_attention_v_W_m, out=t_248)
+        np.subtract(block3_attention_v_W_next, t_248, out=block3_attention_v_W)
 
         # d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -8725,20 +8700,20 @@ def _step(rows, space):
         #     sqrt(block3.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block3_attention_v_b, out=d_block3_attention_v_b_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_v_b_clipped, out=block3_attention_v_b_m_next)
-        np.multiply(beta1, block3_attention_v_b_m, out=t_253)
-        np.add(block3_attention_v_b_m_next, t_253, out=block3_attention_v_b_m)
+        np.multiply(beta1, block3_attention_v_b_m, out=t_249)
+        np.add(block3_attention_v_b_m_next, t_249, out=block3_attention_v_b_m)
         np.square(d_block3_attention_v_b_clipped, out=d_block3_attention_v_b_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_v_b_clipped, out=d_block3_attention_v_b_clipped)
         np.multiply(beta2, block3_attention_v_b_v, out=block3_attention_v_b_v_next)
         np.add(d_block3_attention_v_b_clipped, block3_attention_v_b_v_next,
             out=block3_attention_v_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_v_b, out=block3_attention_v_b_next)
-        np.sqrt(block3_attention_v_b_v, out=t_254)
-        np.divide(t_254, unbiased, out=t_254)
-        np.add(eps, t_254, out=t_254)
-        np.divide(step_size, t_254, out=t_254)
-        np.multiply(t_254, block3_attention_v_b_m, out=t_254)
-        np.subtract(block3_attention_v_b_next, t_254, out=block3_attention_v_b)
+        np.sqrt(block3_attention_v_b_v, out=t_250)
+        np.divide(t_250, unbiased, out=t_250)
+        np.add(eps, t_250, out=t_250)
+        np.divide(step_size, t_250, out=t_250)
+        np.multiply(t_250, block3_attention_v_b_m, out=t_250)
+        np.subtract(block3_attention_v_b_next, t_250, out=block3_attention_v_b)
 
         # d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8752,8 +8727,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block3_attention_out_W, out=d_block3_attention_out_W_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_out_W_clipped,
             out=block3_attention_out_W_m_next)
-        np.multiply(beta1, block3_attention_out_W_m, out=t_255)
-        np.add(block3_attention_out_W_m_next, t_255, out=block3_attention_out_W_m)
+        np.multiply(beta1, block3_attention_out_W_m, out=t_251)
+        np.add(block3_attention_out_W_m_next, t_251, out=block3_attention_out_W_m)
         np.square(d_block3_attention_out_W_clipped, out=d_block3_attention_out_W_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_out_W_clipped,
             out=d_block3_attention_out_W_clipped)
@@ -8762,12 +8737,12 @@ def _step(rows, space):
             out=block3_attention_out_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_out_W,
             out=block3_attention_out_W_next)
-        np.sqrt(block3_attention_out_W_v, out=t_256)
-        np.divide(t_256, unbiased, out=t_256)
-        np.add(eps, t_256, out=t_256)
-        np.divide(step_size, t_256, out=t_256)
-        np.multiply(t_256, block3_attention_out_W_m, out=t_256)
-        np.subtract(block3_attention_out_W_next, t_256, out=block3_attention_out_W)
+        np.sqrt(block3_attention_out_W_v, out=t_252)
+        np.divide(t_252, unbiased, out=t_252)
+        np.add(eps, t_252, out=t_252)
+        np.divide(step_size, t_252, out=t_252)
+        np.multiply(t_252, block3_attention_out_W_m, out=t_252)
+        np.subtract(block3_attention_out_W_next, t_252, out=block3_attention_out_W)
 
         # d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -8781,8 +8756,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block3_attention_out_b, out=d_block3_attention_out_b_clipped)
         np.multiply(1.0 - beta1, d_block3_attention_out_b_clipped,
             out=block3_attention_out_b_m_next)
-        np.multiply(beta1, block3_attention_out_b_m, out=t_257)
-        np.add(block3_attention_out_b_m_next, t_257, out=block3_attention_out_b_m)
+        np.multiply(beta1, block3_attention_out_b_m, out=t_253)
+        np.add(block3_attention_out_b_m_next, t_253, out=block3_attention_out_b_m)
         np.square(d_block3_attention_out_b_clipped, out=d_block3_attention_out_b_clipped)
         np.multiply(1.0 - beta2, d_block3_attention_out_b_clipped,
             out=d_block3_attention_out_b_clipped)
@@ -8791,12 +8766,12 @@ def _step(rows, space):
             out=block3_attention_out_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_attention_out_b,
             out=block3_attention_out_b_next)
-        np.sqrt(block3_attention_out_b_v, out=t_258)
-        np.divide(t_258, unbiased, out=t_258)
-        np.add(eps, t_258, out=t_258)
-        np.divide(step_size, t_258, out=t_258)
-        np.multiply(t_258, block3_attention_out_b_m, out=t_258)
-        np.subtract(block3_attention_out_b_next, t_258, out=block3_attention_out_b)
+        np.sqrt(block3_attention_out_b_v, out=t_254)
+        np.divide(t_254, unbiased, out=t_254)
+        np.add(eps, t_254, out=t_254)
+        np.divide(step_size, t_254, out=t_254)
+        np.multiply(t_254, block3_attention_out_b_m, out=t_254)
+        np.subtract(block3_attention_out_b_next, t_254, out=block3_attention_out_b)
 
         # d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -8809,19 +8784,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block3_norm2_W, out=d_block3_norm2_W_clipped)
         np.multiply(1.0 - beta1, d_block3_norm2_W_clipped, out=block3_norm2_W_m_next)
-        np.multiply(beta1, block3_norm2_W_m, out=t_259)
-        np.add(block3_norm2_W_m_next, t_259, out=block3_norm2_W_m)
+        np.multiply(beta1, block3_norm2_W_m, out=t_255)
+        np.add(block3_norm2_W_m_next, t_255, out=block3_norm2_W_m)
         np.square(d_block3_norm2_W_clipped, out=d_block3_norm2_W_clipped)
         np.multiply(1.0 - beta2, d_block3_norm2_W_clipped, out=d_block3_norm2_W_clipped)
         np.multiply(beta2, block3_norm2_W_v, out=block3_norm2_W_v_next)
         np.add(d_block3_norm2_W_clipped, block3_norm2_W_v_next, out=block3_norm2_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_norm2_W, out=block3_norm2_W_next)
-        np.sqrt(block3_norm2_W_v, out=t_260)
-        np.divide(t_260, unbiased, out=t_260)
-        np.add(eps, t_260, out=t_260)
-        np.divide(step_size, t_260, out=t_260)
-        np.multiply(t_260, block3_norm2_W_m, out=t_260)
-        np.subtract(block3_norm2_W_next, t_260, out=block3_norm2_W)
+        np.sqrt(block3_norm2_W_v, out=t_256)
+        np.divide(t_256, unbiased, out=t_256)
+        np.add(eps, t_256, out=t_256)
+        np.divide(step_size, t_256, out=t_256)
+        np.multiply(t_256, block3_norm2_W_m, out=t_256)
+        np.subtract(block3_norm2_W_next, t_256, out=block3_norm2_W)
 
         # d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -8834,19 +8809,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block3_norm2_b, out=d_block3_norm2_b_clipped)
         np.multiply(1.0 - beta1, d_block3_norm2_b_clipped, out=block3_norm2_b_m_next)
-        np.multiply(beta1, block3_norm2_b_m, out=t_261)
-        np.add(block3_norm2_b_m_next, t_261, out=block3_norm2_b_m)
+        np.multiply(beta1, block3_norm2_b_m, out=t_257)
+        np.add(block3_norm2_b_m_next, t_257, out=block3_norm2_b_m)
         np.square(d_block3_norm2_b_clipped, out=d_block3_norm2_b_clipped)
         np.multiply(1.0 - beta2, d_block3_norm2_b_clipped, out=d_block3_norm2_b_clipped)
         np.multiply(beta2, block3_norm2_b_v, out=block3_norm2_b_v_next)
         np.add(d_block3_norm2_b_clipped, block3_norm2_b_v_next, out=block3_norm2_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_norm2_b, out=block3_norm2_b_next)
-        np.sqrt(block3_norm2_b_v, out=t_262)
-        np.divide(t_262, unbiased, out=t_262)
-        np.add(eps, t_262, out=t_262)
-        np.divide(step_size, t_262, out=t_262)
-        np.multiply(t_262, block3_norm2_b_m, out=t_262)
-        np.subtract(block3_norm2_b_next, t_262, out=block3_norm2_b)
+        np.sqrt(block3_norm2_b_v, out=t_258)
+        np.divide(t_258, unbiased, out=t_258)
+        np.add(eps, t_258, out=t_258)
+        np.divide(step_size, t_258, out=t_258)
+        np.multiply(t_258, block3_norm2_b_m, out=t_258)
+        np.subtract(block3_norm2_b_next, t_258, out=block3_norm2_b)
 
         # d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]  [AdamW update
         #     (small_gpt.py:40)]
@@ -8859,19 +8834,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block3_up_W, out=d_block3_up_W_clipped)
         np.multiply(1.0 - beta1, d_block3_up_W_clipped, out=block3_up_W_m_next)
-        np.multiply(beta1, block3_up_W_m, out=t_263)
-        np.add(block3_up_W_m_next, t_263, out=block3_up_W_m)
+        np.multiply(beta1, block3_up_W_m, out=t_259)
+        np.add(block3_up_W_m_next, t_259, out=block3_up_W_m)
         np.square(d_block3_up_W_clipped, out=d_block3_up_W_clipped)
         np.multiply(1.0 - beta2, d_block3_up_W_clipped, out=d_block3_up_W_clipped)
         np.multiply(beta2, block3_up_W_v, out=block3_up_W_v_next)
         np.add(d_block3_up_W_clipped, block3_up_W_v_next, out=block3_up_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_up_W, out=block3_up_W_next)
-        np.sqrt(block3_up_W_v, out=t_264)
-        np.divide(t_264, unbiased, out=t_264)
-        np.add(eps, t_264, out=t_264)
-        np.divide(step_size, t_264, out=t_264)
-        np.multiply(t_264, block3_up_W_m, out=t_264)
-        np.subtract(block3_up_W_next, t_264, out=block3_up_W)
+        np.sqrt(block3_up_W_v, out=t_260)
+        np.divide(t_260, unbiased, out=t_260)
+        np.add(eps, t_260, out=t_260)
+        np.divide(step_size, t_260, out=t_260)
+        np.multiply(t_260, block3_up_W_m, out=t_260)
+        np.subtract(block3_up_W_next, t_260, out=block3_up_W)
 
         # d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
         # block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
@@ -8883,19 +8858,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block3_up_b, out=d_block3_up_b_clipped)
         np.multiply(1.0 - beta1, d_block3_up_b_clipped, out=block3_up_b_m_next)
-        np.multiply(beta1, block3_up_b_m, out=t_265)
-        np.add(block3_up_b_m_next, t_265, out=block3_up_b_m)
+        np.multiply(beta1, block3_up_b_m, out=t_261)
+        np.add(block3_up_b_m_next, t_261, out=block3_up_b_m)
         np.square(d_block3_up_b_clipped, out=d_block3_up_b_clipped)
         np.multiply(1.0 - beta2, d_block3_up_b_clipped, out=d_block3_up_b_clipped)
         np.multiply(beta2, block3_up_b_v, out=block3_up_b_v_next)
         np.add(d_block3_up_b_clipped, block3_up_b_v_next, out=block3_up_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_up_b, out=block3_up_b_next)
-        np.sqrt(block3_up_b_v, out=t_266)
-        np.divide(t_266, unbiased, out=t_266)
-        np.add(eps, t_266, out=t_266)
-        np.divide(step_size, t_266, out=t_266)
-        np.multiply(t_266, block3_up_b_m, out=t_266)
-        np.subtract(block3_up_b_next, t_266, out=block3_up_b)
+        np.sqrt(block3_up_b_v, out=t_262)
+        np.divide(t_262, unbiased, out=t_262)
+        np.add(eps, t_262, out=t_262)
+        np.divide(step_size, t_262, out=t_262)
+        np.multiply(t_262, block3_up_b_m, out=t_262)
+        np.subtract(block3_up_b_next, t_262, out=block3_up_b)
 
         # d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]  [AdamW update
         #     (small_gpt.py:41)]
@@ -8908,19 +8883,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block3_down_W, out=d_block3_down_W_clipped)
         np.multiply(1.0 - beta1, d_block3_down_W_clipped, out=block3_down_W_m_next)
-        np.multiply(beta1, block3_down_W_m, out=t_267)
-        np.add(block3_down_W_m_next, t_267, out=block3_down_W_m)
+        np.multiply(beta1, block3_down_W_m, out=t_263)
+        np.add(block3_down_W_m_next, t_263, out=block3_down_W_m)
         np.square(d_block3_down_W_clipped, out=d_block3_down_W_clipped)
         np.multiply(1.0 - beta2, d_block3_down_W_clipped, out=d_block3_down_W_clipped)
         np.multiply(beta2, block3_down_W_v, out=block3_down_W_v_next)
         np.add(d_block3_down_W_clipped, block3_down_W_v_next, out=block3_down_W_v)
         np.multiply(1.0 - lr * weight_decay, block3_down_W, out=block3_down_W_next)
-        np.sqrt(block3_down_W_v, out=t_268)
-        np.divide(t_268, unbiased, out=t_268)
-        np.add(eps, t_268, out=t_268)
-        np.divide(step_size, t_268, out=t_268)
-        np.multiply(t_268, block3_down_W_m, out=t_268)
-        np.subtract(block3_down_W_next, t_268, out=block3_down_W)
+        np.sqrt(block3_down_W_v, out=t_264)
+        np.divide(t_264, unbiased, out=t_264)
+        np.add(eps, t_264, out=t_264)
+        np.divide(step_size, t_264, out=t_264)
+        np.multiply(t_264, block3_down_W_m, out=t_264)
+        np.subtract(block3_down_W_next, t_264, out=block3_down_W)
 
         # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
         #     (small_gpt.py:41)
@@ -8933,19 +8908,19 @@ def _step(rows, space):
         #     update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block3_down_b, out=d_block3_down_b_clipped)
         np.multiply(1.0 - beta1, d_block3_down_b_clipped, out=block3_down_b_m_next)
-        np.multiply(beta1, block3_down_b_m, out=t_269)
-        np.add(block3_down_b_m_next, t_269, out=block3_down_b_m)
+        np.multiply(beta1, block3_down_b_m, out=t_265)
+        np.add(block3_down_b_m_next, t_265, out=block3_down_b_m)
         np.square(d_block3_down_b_clipped, out=d_block3_down_b_clipped)
         np.multiply(1.0 - beta2, d_block3_down_b_clipped, out=d_block3_down_b_clipped)
         np.multiply(beta2, block3_down_b_v, out=block3_down_b_v_next)
         np.add(d_block3_down_b_clipped, block3_down_b_v_next, out=block3_down_b_v)
         np.multiply(1.0 - lr * weight_decay, block3_down_b, out=block3_down_b_next)
-        np.sqrt(block3_down_b_v, out=t_270)
-        np.divide(t_270, unbiased, out=t_270)
-        np.add(eps, t_270, out=t_270)
-        np.divide(step_size, t_270, out=t_270)
-        np.multiply(t_270, block3_down_b_m, out=t_270)
-        np.subtract(block3_down_b_next, t_270, out=block3_down_b)
+        np.sqrt(block3_down_b_v, out=t_266)
+        np.divide(t_266, unbiased, out=t_266)
+        np.add(eps, t_266, out=t_266)
+        np.divide(step_size, t_266, out=t_266)
+        np.multiply(t_266, block3_down_b_m, out=t_266)
+        np.subtract(block3_down_b_next, t_266, out=block3_down_b)
 
         # d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -8958,19 +8933,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block4_norm1_W, out=d_block4_norm1_W_clipped)
         np.multiply(1.0 - beta1, d_block4_norm1_W_clipped, out=block4_norm1_W_m_next)
-        np.multiply(beta1, block4_norm1_W_m, out=t_271)
-        np.add(block4_norm1_W_m_next, t_271, out=block4_norm1_W_m)
+        np.multiply(beta1, block4_norm1_W_m, out=t_267)
+        np.add(block4_norm1_W_m_next, t_267, out=block4_norm1_W_m)
         np.square(d_block4_norm1_W_clipped, out=d_block4_norm1_W_clipped)
         np.multiply(1.0 - beta2, d_block4_norm1_W_clipped, out=d_block4_norm1_W_clipped)
         np.multiply(beta2, block4_norm1_W_v, out=block4_norm1_W_v_next)
         np.add(d_block4_norm1_W_clipped, block4_norm1_W_v_next, out=block4_norm1_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_norm1_W, out=block4_norm1_W_next)
-        np.sqrt(block4_norm1_W_v, out=t_272)
-        np.divide(t_272, unbiased, out=t_272)
-        np.add(eps, t_272, out=t_272)
-        np.divide(step_size, t_272, out=t_272)
-        np.multiply(t_272, block4_norm1_W_m, out=t_272)
-        np.subtract(block4_norm1_W_next, t_272, out=block4_norm1_W)
+        np.sqrt(block4_norm1_W_v, out=t_268)
+        np.divide(t_268, unbiased, out=t_268)
+        np.add(eps, t_268, out=t_268)
+        np.divide(step_size, t_268, out=t_268)
+        np.multiply(t_268, block4_norm1_W_m, out=t_268)
+        np.subtract(block4_norm1_W_next, t_268, out=block4_norm1_W)
 
         # d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]  [AdamW update
         #     (small_gpt.py:36)]
@@ -8983,19 +8958,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:36)]
         np.multiply(gradient_scale, d_block4_norm1_b, out=d_block4_norm1_b_clipped)
         np.multiply(1.0 - beta1, d_block4_norm1_b_clipped, out=block4_norm1_b_m_next)
-        np.multiply(beta1, block4_norm1_b_m, out=t_273)
-        np.add(block4_norm1_b_m_next, t_273, out=block4_norm1_b_m)
+        np.multiply(beta1, block4_norm1_b_m, out=t_269)
+        np.add(block4_norm1_b_m_next, t_269, out=block4_norm1_b_m)
         np.square(d_block4_norm1_b_clipped, out=d_block4_norm1_b_clipped)
         np.multiply(1.0 - beta2, d_block4_norm1_b_clipped, out=d_block4_norm1_b_clipped)
         np.multiply(beta2, block4_norm1_b_v, out=block4_norm1_b_v_next)
         np.add(d_block4_norm1_b_clipped, block4_norm1_b_v_next, out=block4_norm1_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_norm1_b, out=block4_norm1_b_next)
-        np.sqrt(block4_norm1_b_v, out=t_274)
-        np.divide(t_274, unbiased, out=t_274)
-        np.add(eps, t_274, out=t_274)
-        np.divide(step_size, t_274, out=t_274)
-        np.multiply(t_274, block4_norm1_b_m, out=t_274)
-        np.subtract(block4_norm1_b_next, t_274, out=block4_norm1_b)
+        np.sqrt(block4_norm1_b_v, out=t_270)
+        np.divide(t_270, unbiased, out=t_270)
+        np.add(eps, t_270, out=t_270)
+        np.divide(step_size, t_270, out=t_270)
+        np.multiply(t_270, block4_norm1_b_m, out=t_270)
+        np.subtract(block4_norm1_b_next, t_270, out=block4_norm1_b)
 
         # d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -9008,20 +8983,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block4_attention_q_W, out=d_block4_attention_q_W_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_q_W_clipped, out=block4_attention_q_W_m_next)
-        np.multiply(beta1, block4_attention_q_W_m, out=t_275)
-        np.add(block4_attention_q_W_m_next, t_275, out=block4_attention_q_W_m)
+        np.multiply(beta1, block4_attention_q_W_m, out=t_271)
+        np.add(block4_attention_q_W_m_next, t_271, out=block4_attention_q_W_m)
         np.square(d_block4_attention_q_W_clipped, out=d_block4_attention_q_W_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_q_W_clipped, out=d_block4_attention_q_W_clipped)
         np.multiply(beta2, block4_attention_q_W_v, out=block4_attention_q_W_v_next)
         np.add(d_block4_attention_q_W_clipped, block4_attention_q_W_v_next,
             out=block4_attention_q_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_q_W, out=block4_attention_q_W_next)
-        np.sqrt(block4_attention_q_W_v, out=t_276)
-        np.divide(t_276, unbiased, out=t_276)
-        np.add(eps, t_276, out=t_276)
-        np.divide(step_size, t_276, out=t_276)
-        np.multiply(t_276, block4_attention_q_W_m, out=t_276)
-        np.subtract(block4_attention_q_W_next, t_276, out=block4_attention_q_W)
+        np.sqrt(block4_attention_q_W_v, out=t_272)
+        np.divide(t_272, unbiased, out=t_272)
+        np.add(eps, t_272, out=t_272)
+        np.divide(step_size, t_272, out=t_272)
+        np.multiply(t_272, block4_attention_q_W_m, out=t_272)
+        np.subtract(block4_attention_q_W_next, t_272, out=block4_attention_q_W)
 
         # d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -9034,20 +9009,20 @@ def _step(rows, space):
         #     sqrt(block4.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block4_attention_q_b, out=d_block4_attention_q_b_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_q_b_clipped, out=block4_attention_q_b_m_next)
-        np.multiply(beta1, block4_attention_q_b_m, out=t_277)
-        np.add(block4_attention_q_b_m_next, t_277, out=block4_attention_q_b_m)
+        np.multiply(beta1, block4_attention_q_b_m, out=t_273)
+        np.add(block4_attention_q_b_m_next, t_273, out=block4_attention_q_b_m)
         np.square(d_block4_attention_q_b_clipped, out=d_block4_attention_q_b_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_q_b_clipped, out=d_block4_attention_q_b_clipped)
         np.multiply(beta2, block4_attention_q_b_v, out=block4_attention_q_b_v_next)
         np.add(d_block4_attention_q_b_clipped, block4_attention_q_b_v_next,
             out=block4_attention_q_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_q_b, out=block4_attention_q_b_next)
-        np.sqrt(block4_attention_q_b_v, out=t_278)
-        np.divide(t_278, unbiased, out=t_278)
-        np.add(eps, t_278, out=t_278)
-        np.divide(step_size, t_278, out=t_278)
-        np.multiply(t_278, block4_attention_q_b_m, out=t_278)
-        np.subtract(block4_attention_q_b_next, t_278, out=block4_attention_q_b)
+        np.sqrt(block4_attention_q_b_v, out=t_274)
+        np.divide(t_274, unbiased, out=t_274)
+        np.add(eps, t_274, out=t_274)
+        np.divide(step_size, t_274, out=t_274)
+        np.multiply(t_274, block4_attention_q_b_m, out=t_274)
+        np.subtract(block4_attention_q_b_next, t_274, out=block4_attention_q_b)
 
         # d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -9060,20 +9035,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block4_attention_k_W, out=d_block4_attention_k_W_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_k_W_clipped, out=block4_attention_k_W_m_next)
-        np.multiply(beta1, block4_attention_k_W_m, out=t_279)
-        np.add(block4_attention_k_W_m_next, t_279, out=block4_attention_k_W_m)
+        np.multiply(beta1, block4_attention_k_W_m, out=t_275)
+        np.add(block4_attention_k_W_m_next, t_275, out=block4_attention_k_W_m)
         np.square(d_block4_attention_k_W_clipped, out=d_block4_attention_k_W_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_k_W_clipped, out=d_block4_attention_k_W_clipped)
         np.multiply(beta2, block4_attention_k_W_v, out=block4_attention_k_W_v_next)
         np.add(d_block4_attention_k_W_clipped, block4_attention_k_W_v_next,
             out=block4_attention_k_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_k_W, out=block4_attention_k_W_next)
-        np.sqrt(block4_attention_k_W_v, out=t_280)
-        np.divide(t_280, unbiased, out=t_280)
-        np.add(eps, t_280, out=t_280)
-        np.divide(step_size, t_280, out=t_280)
-        np.multiply(t_280, block4_attention_k_W_m, out=t_280)
-        np.subtract(block4_attention_k_W_next, t_280, out=block4_attention_k_W)
+        np.sqrt(block4_attention_k_W_v, out=t_276)
+        np.divide(t_276, unbiased, out=t_276)
+        np.add(eps, t_276, out=t_276)
+        np.divide(step_size, t_276, out=t_276)
+        np.multiply(t_276, block4_attention_k_W_m, out=t_276)
+        np.subtract(block4_attention_k_W_next, t_276, out=block4_attention_k_W)
 
         # d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -9086,20 +9061,20 @@ def _step(rows, space):
         #     sqrt(block4.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block4_attention_k_b, out=d_block4_attention_k_b_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_k_b_clipped, out=block4_attention_k_b_m_next)
-        np.multiply(beta1, block4_attention_k_b_m, out=t_281)
-        np.add(block4_attention_k_b_m_next, t_281, out=block4_attention_k_b_m)
+        np.multiply(beta1, block4_attention_k_b_m, out=t_277)
+        np.add(block4_attention_k_b_m_next, t_277, out=block4_attention_k_b_m)
         np.square(d_block4_attention_k_b_clipped, out=d_block4_attention_k_b_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_k_b_clipped, out=d_block4_attention_k_b_clipped)
         np.multiply(beta2, block4_attention_k_b_v, out=block4_attention_k_b_v_next)
         np.add(d_block4_attention_k_b_clipped, block4_attention_k_b_v_next,
             out=block4_attention_k_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_k_b, out=block4_attention_k_b_next)
-        np.sqrt(block4_attention_k_b_v, out=t_282)
-        np.divide(t_282, unbiased, out=t_282)
-        np.add(eps, t_282, out=t_282)
-        np.divide(step_size, t_282, out=t_282)
-        np.multiply(t_282, block4_attention_k_b_m, out=t_282)
-        np.subtract(block4_attention_k_b_next, t_282, out=block4_attention_k_b)
+        np.sqrt(block4_attention_k_b_v, out=t_278)
+        np.divide(t_278, unbiased, out=t_278)
+        np.add(eps, t_278, out=t_278)
+        np.divide(step_size, t_278, out=t_278)
+        np.multiply(t_278, block4_attention_k_b_m, out=t_278)
+        np.subtract(block4_attention_k_b_next, t_278, out=block4_attention_k_b)
 
         # d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -9112,20 +9087,20 @@ def _step(rows, space):
         #     j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block4_attention_v_W, out=d_block4_attention_v_W_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_v_W_clipped, out=block4_attention_v_W_m_next)
-        np.multiply(beta1, block4_attention_v_W_m, out=t_283)
-        np.add(block4_attention_v_W_m_next, t_283, out=block4_attention_v_W_m)
+        np.multiply(beta1, block4_attention_v_W_m, out=t_279)
+        np.add(block4_attention_v_W_m_next, t_279, out=block4_attention_v_W_m)
         np.square(d_block4_attention_v_W_clipped, out=d_block4_attention_v_W_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_v_W_clipped, out=d_block4_attention_v_W_clipped)
         np.multiply(beta2, block4_attention_v_W_v, out=block4_attention_v_W_v_next)
         np.add(d_block4_attention_v_W_clipped, block4_attention_v_W_v_next,
             out=block4_attention_v_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_v_W, out=block4_attention_v_W_next)
-        np.sqrt(block4_attention_v_W_v, out=t_284)
-        np.divide(t_284, unbiased, out=t_284)
-        np.add(eps, t_284, out=t_284)
-        np.divide(step_size, t_284, out=t_284)
-        np.multiply(t_284, block4_attention_v_W_m, out=t_284)
-        np.subtract(block4_attention_v_W_next, t_284, out=block4_attention_v_W)
+        np.sqrt(block4_attention_v_W_v, out=t_280)
+        np.divide(t_280, unbiased, out=t_280)
+        np.add(eps, t_280, out=t_280)
+        np.divide(step_size, t_280, out=t_280)
+        np.multiply(t_280, block4_attention_v_W_m, out=t_280)
+        np.subtract(block4_attention_v_W_next, t_280, out=block4_attention_v_W)
 
         # d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]  [AdamW update
         #     (small_gpt.py:37)]
@@ -9138,20 +9113,20 @@ def _step(rows, space):
         #     sqrt(block4.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)]
         np.multiply(gradient_scale, d_block4_attention_v_b, out=d_block4_attention_v_b_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_v_b_clipped, out=block4_attention_v_b_m_next)
-        np.multiply(beta1, block4_attention_v_b_m, out=t_285)
-        np.add(block4_attention_v_b_m_next, t_285, out=block4_attention_v_b_m)
+        np.multiply(beta1, block4_attention_v_b_m, out=t_281)
+        np.add(block4_attention_v_b_m_next, t_281, out=block4_attention_v_b_m)
         np.square(d_block4_attention_v_b_clipped, out=d_block4_attention_v_b_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_v_b_clipped, out=d_block4_attention_v_b_clipped)
         np.multiply(beta2, block4_attention_v_b_v, out=block4_attention_v_b_v_next)
         np.add(d_block4_attention_v_b_clipped, block4_attention_v_b_v_next,
             out=block4_attention_v_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_v_b, out=block4_attention_v_b_next)
-        np.sqrt(block4_attention_v_b_v, out=t_286)
-        np.divide(t_286, unbiased, out=t_286)
-        np.add(eps, t_286, out=t_286)
-        np.divide(step_size, t_286, out=t_286)
-        np.multiply(t_286, block4_attention_v_b_m, out=t_286)
-        np.subtract(block4_attention_v_b_next, t_286, out=block4_attention_v_b)
+        np.sqrt(block4_attention_v_b_v, out=t_282)
+        np.divide(t_282, unbiased, out=t_282)
+        np.add(eps, t_282, out=t_282)
+        np.divide(step_size, t_282, out=t_282)
+        np.multiply(t_282, block4_attention_v_b_m, out=t_282)
+        np.subtract(block4_attention_v_b_next, t_282, out=block4_attention_v_b)
 
         # d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -9165,8 +9140,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block4_attention_out_W, out=d_block4_attention_out_W_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_out_W_clipped,
             out=block4_attention_out_W_m_next)
-        np.multiply(beta1, block4_attention_out_W_m, out=t_287)
-        np.add(block4_attention_out_W_m_next, t_287, out=block4_attention_out_W_m)
+        np.multiply(beta1, block4_attention_out_W_m, out=t_283)
+        np.add(block4_attention_out_W_m_next, t_283, out=block4_attention_out_W_m)
         np.square(d_block4_attention_out_W_clipped, out=d_block4_attention_out_W_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_out_W_clipped,
             out=d_block4_attention_out_W_clipped)
@@ -9175,12 +9150,12 @@ def _step(rows, space):
             out=block4_attention_out_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_out_W,
             out=block4_attention_out_W_next)
-        np.sqrt(block4_attention_out_W_v, out=t_288)
-        np.divide(t_288, unbiased, out=t_288)
-        np.add(eps, t_288, out=t_288)
-        np.divide(step_size, t_288, out=t_288)
-        np.multiply(t_288, block4_attention_out_W_m, out=t_288)
-        np.subtract(block4_attention_out_W_next, t_288, out=block4_attention_out_W)
+        np.sqrt(block4_attention_out_W_v, out=t_284)
+        np.divide(t_284, unbiased, out=t_284)
+        np.add(eps, t_284, out=t_284)
+        np.divide(step_size, t_284, out=t_284)
+        np.multiply(t_284, block4_attention_out_W_m, out=t_284)
+        np.subtract(block4_attention_out_W_next, t_284, out=block4_attention_out_W)
 
         # d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]  [AdamW
         #     update (small_gpt.py:37)]
@@ -9194,8 +9169,8 @@ def _step(rows, space):
         np.multiply(gradient_scale, d_block4_attention_out_b, out=d_block4_attention_out_b_clipped)
         np.multiply(1.0 - beta1, d_block4_attention_out_b_clipped,
             out=block4_attention_out_b_m_next)
-        np.multiply(beta1, block4_attention_out_b_m, out=t_289)
-        np.add(block4_attention_out_b_m_next, t_289, out=block4_attention_out_b_m)
+        np.multiply(beta1, block4_attention_out_b_m, out=t_285)
+        np.add(block4_attention_out_b_m_next, t_285, out=block4_attention_out_b_m)
         np.square(d_block4_attention_out_b_clipped, out=d_block4_attention_out_b_clipped)
         np.multiply(1.0 - beta2, d_block4_attention_out_b_clipped,
             out=d_block4_attention_out_b_clipped)
@@ -9204,12 +9179,12 @@ def _step(rows, space):
             out=block4_attention_out_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_attention_out_b,
             out=block4_attention_out_b_next)
-        np.sqrt(block4_attention_out_b_v, out=t_290)
-        np.divide(t_290, unbiased, out=t_290)
-        np.add(eps, t_290, out=t_290)
-        np.divide(step_size, t_290, out=t_290)
-        np.multiply(t_290, block4_attention_out_b_m, out=t_290)
-        np.subtract(block4_attention_out_b_next, t_290, out=block4_attention_out_b)
+        np.sqrt(block4_attention_out_b_v, out=t_286)
+        np.divide(t_286, unbiased, out=t_286)
+        np.add(eps, t_286, out=t_286)
+        np.divide(step_size, t_286, out=t_286)
+        np.multiply(t_286, block4_attention_out_b_m, out=t_286)
+        np.subtract(block4_attention_out_b_next, t_286, out=block4_attention_out_b)
 
         # d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -9222,19 +9197,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block4_norm2_W, out=d_block4_norm2_W_clipped)
         np.multiply(1.0 - beta1, d_block4_norm2_W_clipped, out=block4_norm2_W_m_next)
-        np.multiply(beta1, block4_norm2_W_m, out=t_291)
-        np.add(block4_norm2_W_m_next, t_291, out=block4_norm2_W_m)
+        np.multiply(beta1, block4_norm2_W_m, out=t_287)
+        np.add(block4_norm2_W_m_next, t_287, out=block4_norm2_W_m)
         np.square(d_block4_norm2_W_clipped, out=d_block4_norm2_W_clipped)
         np.multiply(1.0 - beta2, d_block4_norm2_W_clipped, out=d_block4_norm2_W_clipped)
         np.multiply(beta2, block4_norm2_W_v, out=block4_norm2_W_v_next)
         np.add(d_block4_norm2_W_clipped, block4_norm2_W_v_next, out=block4_norm2_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_norm2_W, out=block4_norm2_W_next)
-        np.sqrt(block4_norm2_W_v, out=t_292)
-        np.divide(t_292, unbiased, out=t_292)
-        np.add(eps, t_292, out=t_292)
-        np.divide(step_size, t_292, out=t_292)
-        np.multiply(t_292, block4_norm2_W_m, out=t_292)
-        np.subtract(block4_norm2_W_next, t_292, out=block4_norm2_W)
+        np.sqrt(block4_norm2_W_v, out=t_288)
+        np.divide(t_288, unbiased, out=t_288)
+        np.add(eps, t_288, out=t_288)
+        np.divide(step_size, t_288, out=t_288)
+        np.multiply(t_288, block4_norm2_W_m, out=t_288)
+        np.subtract(block4_norm2_W_next, t_288, out=block4_norm2_W)
 
         # d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]  [AdamW update
         #     (small_gpt.py:39)]
@@ -9247,19 +9222,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:39)]
         np.multiply(gradient_scale, d_block4_norm2_b, out=d_block4_norm2_b_clipped)
         np.multiply(1.0 - beta1, d_block4_norm2_b_clipped, out=block4_norm2_b_m_next)
-        np.multiply(beta1, block4_norm2_b_m, out=t_293)
-        np.add(block4_norm2_b_m_next, t_293, out=block4_norm2_b_m)
+        np.multiply(beta1, block4_norm2_b_m, out=t_289)
+        np.add(block4_norm2_b_m_next, t_289, out=block4_norm2_b_m)
         np.square(d_block4_norm2_b_clipped, out=d_block4_norm2_b_clipped)
         np.multiply(1.0 - beta2, d_block4_norm2_b_clipped, out=d_block4_norm2_b_clipped)
         np.multiply(beta2, block4_norm2_b_v, out=block4_norm2_b_v_next)
         np.add(d_block4_norm2_b_clipped, block4_norm2_b_v_next, out=block4_norm2_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_norm2_b, out=block4_norm2_b_next)
-        np.sqrt(block4_norm2_b_v, out=t_294)
-        np.divide(t_294, unbiased, out=t_294)
-        np.add(eps, t_294, out=t_294)
-        np.divide(step_size, t_294, out=t_294)
-        np.multiply(t_294, block4_norm2_b_m, out=t_294)
-        np.subtract(block4_norm2_b_next, t_294, out=block4_norm2_b)
+        np.sqrt(block4_norm2_b_v, out=t_290)
+        np.divide(t_290, unbiased, out=t_290)
+        np.add(eps, t_290, out=t_290)
+        np.divide(step_size, t_290, out=t_290)
+        np.multiply(t_290, block4_norm2_b_m, out=t_290)
+        np.subtract(block4_norm2_b_next, t_290, out=block4_norm2_b)
 
         # d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]  [AdamW update
         #     (small_gpt.py:40)]
@@ -9272,19 +9247,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block4_up_W, out=d_block4_up_W_clipped)
         np.multiply(1.0 - beta1, d_block4_up_W_clipped, out=block4_up_W_m_next)
-        np.multiply(beta1, block4_up_W_m, out=t_295)
-        np.add(block4_up_W_m_next, t_295, out=block4_up_W_m)
+        np.multiply(beta1, block4_up_W_m, out=t_291)
+        np.add(block4_up_W_m_next, t_291, out=block4_up_W_m)
         np.square(d_block4_up_W_clipped, out=d_block4_up_W_clipped)
         np.multiply(1.0 - beta2, d_block4_up_W_clipped, out=d_block4_up_W_clipped)
         np.multiply(beta2, block4_up_W_v, out=block4_up_W_v_next)
         np.add(d_block4_up_W_clipped, block4_up_W_v_next, out=block4_up_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_up_W, out=block4_up_W_next)
-        np.sqrt(block4_up_W_v, out=t_296)
-        np.divide(t_296, unbiased, out=t_296)
-        np.add(eps, t_296, out=t_296)
-        np.divide(step_size, t_296, out=t_296)
-        np.multiply(t_296, block4_up_W_m, out=t_296)
-        np.subtract(block4_up_W_next, t_296, out=block4_up_W)
+        np.sqrt(block4_up_W_v, out=t_292)
+        np.divide(t_292, unbiased, out=t_292)
+        np.add(eps, t_292, out=t_292)
+        np.divide(step_size, t_292, out=t_292)
+        np.multiply(t_292, block4_up_W_m, out=t_292)
+        np.subtract(block4_up_W_next, t_292, out=block4_up_W)
 
         # d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
         # block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
@@ -9296,19 +9271,19 @@ def _step(rows, space):
         #     update (small_gpt.py:40)]
         np.multiply(gradient_scale, d_block4_up_b, out=d_block4_up_b_clipped)
         np.multiply(1.0 - beta1, d_block4_up_b_clipped, out=block4_up_b_m_next)
-        np.multiply(beta1, block4_up_b_m, out=t_297)
-        np.add(block4_up_b_m_next, t_297, out=block4_up_b_m)
+        np.multiply(beta1, block4_up_b_m, out=t_293)
+        np.add(block4_up_b_m_next, t_293, out=block4_up_b_m)
         np.square(d_block4_up_b_clipped, out=d_block4_up_b_clipped)
         np.multiply(1.0 - beta2, d_block4_up_b_clipped, out=d_block4_up_b_clipped)
         np.multiply(beta2, block4_up_b_v, out=block4_up_b_v_next)
         np.add(d_block4_up_b_clipped, block4_up_b_v_next, out=block4_up_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_up_b, out=block4_up_b_next)
-        np.sqrt(block4_up_b_v, out=t_298)
-        np.divide(t_298, unbiased, out=t_298)
-        np.add(eps, t_298, out=t_298)
-        np.divide(step_size, t_298, out=t_298)
-        np.multiply(t_298, block4_up_b_m, out=t_298)
-        np.subtract(block4_up_b_next, t_298, out=block4_up_b)
+        np.sqrt(block4_up_b_v, out=t_294)
+        np.divide(t_294, unbiased, out=t_294)
+        np.add(eps, t_294, out=t_294)
+        np.divide(step_size, t_294, out=t_294)
+        np.multiply(t_294, block4_up_b_m, out=t_294)
+        np.subtract(block4_up_b_next, t_294, out=block4_up_b)
 
         # d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]  [AdamW update
         #     (small_gpt.py:41)]
@@ -9321,19 +9296,19 @@ def _step(rows, space):
         #     [AdamW update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block4_down_W, out=d_block4_down_W_clipped)
         np.multiply(1.0 - beta1, d_block4_down_W_clipped, out=block4_down_W_m_next)
-        np.multiply(beta1, block4_down_W_m, out=t_299)
-        np.add(block4_down_W_m_next, t_299, out=block4_down_W_m)
+        np.multiply(beta1, block4_down_W_m, out=t_295)
+        np.add(block4_down_W_m_next, t_295, out=block4_down_W_m)
         np.square(d_block4_down_W_clipped, out=d_block4_down_W_clipped)
         np.multiply(1.0 - beta2, d_block4_down_W_clipped, out=d_block4_down_W_clipped)
         np.multiply(beta2, block4_down_W_v, out=block4_down_W_v_next)
         np.add(d_block4_down_W_clipped, block4_down_W_v_next, out=block4_down_W_v)
         np.multiply(1.0 - lr * weight_decay, block4_down_W, out=block4_down_W_next)
-        np.sqrt(block4_down_W_v, out=t_300)
-        np.divide(t_300, unbiased, out=t_300)
-        np.add(eps, t_300, out=t_300)
-        np.divide(step_size, t_300, out=t_300)
-        np.multiply(t_300, block4_down_W_m, out=t_300)
-        np.subtract(block4_down_W_next, t_300, out=block4_down_W)
+        np.sqrt(block4_down_W_v, out=t_296)
+        np.divide(t_296, unbiased, out=t_296)
+        np.add(eps, t_296, out=t_296)
+        np.divide(step_size, t_296, out=t_296)
+        np.multiply(t_296, block4_down_W_m, out=t_296)
+        np.subtract(block4_down_W_next, t_296, out=block4_down_W)
 
         # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
         #     (small_gpt.py:41)
@@ -9346,19 +9321,19 @@ def _step(rows, space):
         #     update (small_gpt.py:41)]
         np.multiply(gradient_scale, d_block4_down_b, out=d_block4_down_b_clipped)
         np.multiply(1.0 - beta1, d_block4_down_b_clipped, out=block4_down_b_m_next)
-        np.multiply(beta1, block4_down_b_m, out=t_301)
-        np.add(block4_down_b_m_next, t_301, out=block4_down_b_m)
+        np.multiply(beta1, block4_down_b_m, out=t_297)
+        np.add(block4_down_b_m_next, t_297, out=block4_down_b_m)
         np.square(d_block4_down_b_clipped, out=d_block4_down_b_clipped)
         np.multiply(1.0 - beta2, d_block4_down_b_clipped, out=d_block4_down_b_clipped)
         np.multiply(beta2, block4_down_b_v, out=block4_down_b_v_next)
         np.add(d_block4_down_b_clipped, block4_down_b_v_next, out=block4_down_b_v)
         np.multiply(1.0 - lr * weight_decay, block4_down_b, out=block4_down_b_next)
-        np.sqrt(block4_down_b_v, out=t_302)
-        np.divide(t_302, unbiased, out=t_302)
-        np.add(eps, t_302, out=t_302)
-        np.divide(step_size, t_302, out=t_302)
-        np.multiply(t_302, block4_down_b_m, out=t_302)
-        np.subtract(block4_down_b_next, t_302, out=block4_down_b)
+        np.sqrt(block4_down_b_v, out=t_298)
+        np.divide(t_298, unbiased, out=t_298)
+        np.add(eps, t_298, out=t_298)
+        np.divide(step_size, t_298, out=t_298)
+        np.multiply(t_298, block4_down_b_m, out=t_298)
+        np.subtract(block4_down_b_next, t_298, out=block4_down_b)
 
         # d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
         # norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]  [AdamW update
@@ -9369,19 +9344,19 @@ def _step(rows, space):
         #     sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
         np.multiply(gradient_scale, d_norm_W, out=d_norm_W_clipped)
         np.multiply(1.0 - beta1, d_norm_W_clipped, out=norm_W_m_next)
-        np.multiply(beta1, norm_W_m, out=t_303)
-        np.add(norm_W_m_next, t_303, out=norm_W_m)
+        np.multiply(beta1, norm_W_m, out=t_299)
+        np.add(norm_W_m_next, t_299, out=norm_W_m)
         np.square(d_norm_W_clipped, out=d_norm_W_clipped)
         np.multiply(1.0 - beta2, d_norm_W_clipped, out=d_norm_W_clipped)
         np.multiply(beta2, norm_W_v, out=norm_W_v_next)
         np.add(d_norm_W_clipped, norm_W_v_next, out=norm_W_v)
         np.multiply(1.0 - lr * weight_decay, norm_W, out=norm_W_next)
-        np.sqrt(norm_W_v, out=t_304)
-        np.divide(t_304, unbiased, out=t_304)
-        np.add(eps, t_304, out=t_304)
-        np.divide(step_size, t_304, out=t_304)
-        np.multiply(t_304, norm_W_m, out=t_304)
-        np.subtract(norm_W_next, t_304, out=norm_W)
+        np.sqrt(norm_W_v, out=t_300)
+        np.divide(t_300, unbiased, out=t_300)
+        np.add(eps, t_300, out=t_300)
+        np.divide(step_size, t_300, out=t_300)
+        np.multiply(t_300, norm_W_m, out=t_300)
+        np.subtract(norm_W_next, t_300, out=norm_W)
 
         # d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
         # norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]  [AdamW update
@@ -9392,19 +9367,19 @@ def _step(rows, space):
         #     sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)]
         np.multiply(gradient_scale, d_norm_b, out=d_norm_b_clipped)
         np.multiply(1.0 - beta1, d_norm_b_clipped, out=norm_b_m_next)
-        np.multiply(beta1, norm_b_m, out=t_305)
-        np.add(norm_b_m_next, t_305, out=norm_b_m)
+        np.multiply(beta1, norm_b_m, out=t_301)
+        np.add(norm_b_m_next, t_301, out=norm_b_m)
         np.square(d_norm_b_clipped, out=d_norm_b_clipped)
         np.multiply(1.0 - beta2, d_norm_b_clipped, out=d_norm_b_clipped)
         np.multiply(beta2, norm_b_v, out=norm_b_v_next)
         np.add(d_norm_b_clipped, norm_b_v_next, out=norm_b_v)
         np.multiply(1.0 - lr * weight_decay, norm_b, out=norm_b_next)
-        np.sqrt(norm_b_v, out=t_306)
-        np.divide(t_306, unbiased, out=t_306)
-        np.add(eps, t_306, out=t_306)
-        np.divide(step_size, t_306, out=t_306)
-        np.multiply(t_306, norm_b_m, out=t_306)
-        np.subtract(norm_b_next, t_306, out=norm_b)
+        np.sqrt(norm_b_v, out=t_302)
+        np.divide(t_302, unbiased, out=t_302)
+        np.add(eps, t_302, out=t_302)
+        np.divide(step_size, t_302, out=t_302)
+        np.multiply(t_302, norm_b_m, out=t_302)
+        np.subtract(norm_b_next, t_302, out=norm_b)
 
         # d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
         # head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]  [AdamW
@@ -9415,19 +9390,19 @@ def _step(rows, space):
         #     j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)]
         np.multiply(gradient_scale, d_head_W, out=d_head_W_clipped)
         np.multiply(1.0 - beta1, d_head_W_clipped, out=head_W_m_next)
-        np.multiply(beta1, head_W_m, out=t_307)
-        np.add(head_W_m_next, t_307, out=head_W_m)
+        np.multiply(beta1, head_W_m, out=t_303)
+        np.add(head_W_m_next, t_303, out=head_W_m)
         np.square(d_head_W_clipped, out=d_head_W_clipped)
         np.multiply(1.0 - beta2, d_head_W_clipped, out=d_head_W_clipped)
         np.multiply(beta2, head_W_v, out=head_W_v_next)
         np.add(d_head_W_clipped, head_W_v_next, out=head_W_v)
         np.multiply(1.0 - lr * weight_decay, head_W, out=head_W_next)
-        np.sqrt(head_W_v, out=t_308)
-        np.divide(t_308, unbiased, out=t_308)
-        np.add(eps, t_308, out=t_308)
-        np.divide(step_size, t_308, out=t_308)
-        np.multiply(t_308, head_W_m, out=t_308)
-        np.subtract(head_W_next, t_308, out=head_W)
+        np.sqrt(head_W_v, out=t_304)
+        np.divide(t_304, unbiased, out=t_304)
+        np.add(eps, t_304, out=t_304)
+        np.divide(step_size, t_304, out=t_304)
+        np.multiply(t_304, head_W_m, out=t_304)
+        np.subtract(head_W_next, t_304, out=head_W)
 
         # step_next = step + 1    steps taken
         step[...] = step + 1
@@ -9599,6 +9574,7 @@ def _erf(x, out=None, work=(None, None)):
 
     They are fitted to 2.5e-8 on [-4, 4]; farther out the nearest float32 is -1 or 1.
     """
+    out, *work = (np.empty(np.shape(x), np.float32) if a is None else a for a in (out, *work))
     out = np.clip(x, -4.0, 4.0, out=out)
     square = np.multiply(out, out, out=work[0])
     total = np.multiply(square, 1.986860831e-06, out=work[1])
@@ -9638,7 +9614,7 @@ def _draw(seed, stream, shape):
 def _normal(seed, stream, shape, mean, std):
     """Normal with a mean and a standard deviation."""
     quantiles = _normal_quantile((_draw(seed, stream, shape) + 0.5) * 2.0**-53)
-    return (mean + std * quantiles).astype(DTYPE)
+    return np.asarray(mean + std * quantiles, DTYPE)
 
 
 def _polynomial(coefficients, r):
