@@ -12,6 +12,7 @@ import ast
 import linecache
 import sys
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 
@@ -45,11 +46,9 @@ def _is_ours(path: str) -> bool:
 
 
 def _assigned(frame: FrameType) -> str | None:
-    positions = list(frame.f_code.co_positions())
     at = frame.f_lasti // 2
-    if at >= len(positions):
-        return None
-    return _targets(frame.f_code.co_filename).get(positions[at])
+    position = next(islice(frame.f_code.co_positions(), at, None), None)
+    return None if position is None else _targets(frame.f_code.co_filename).get(position)
 
 
 @lru_cache(maxsize=64)

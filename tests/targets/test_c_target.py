@@ -72,7 +72,7 @@ def differing(cases: list[Case], real: str, command: str, folder: Path) -> dict[
 def test_every_case_as_the_interpreter_says(tmp_path: Path) -> None:
     """One test, so that the interpreter is asked in one process."""
     wrong = {}
-    for command, real in zip(BUILDS, ["float32", "float64"] * 2, strict=False):
+    for command, real in zip(BUILDS[:3], ["float32", "float64", "float32"], strict=False):
         folder = tmp_path / command
         folder.mkdir()
         wrong[command, real] = differing(list(CASES), real, command, folder)
