@@ -368,7 +368,7 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
 
 /* So that GCC keeps the sums in registers from the first to the last line. */
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
 #define GW_UNROLLED _Pragma("GCC unroll 8")
 #else
 #define GW_UNROLLED
