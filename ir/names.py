@@ -24,7 +24,9 @@ C_KEYWORDS = frozenset(
     "union unsigned void volatile while asm typeof fortran alignas alignof bool constexpr false "
     "nullptr static_assert thread_local true typeof_unqual class new delete this throw try catch "
     "template typename namespace operator private public protected virtual friend explicit "
-    "export mutable using and or not xor bitand bitor compl and_eq or_eq xor_eq not_eq".split()
+    "export mutable using and or not xor bitand bitor compl and_eq or_eq xor_eq not_eq "
+    "static_cast dynamic_cast const_cast reinterpret_cast decltype noexcept typeid char8_t "
+    "char16_t char32_t concept requires co_await co_return co_yield consteval constinit".split()
 )
 _RESERVED = frozenset(
     "main exp log tanh sin cos tan sqrt erf pow fabs floor ceil fmod asin acos atan atan2 sinh "

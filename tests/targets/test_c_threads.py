@@ -96,3 +96,15 @@ def test_the_source_is_clean_with_openmp_and_without(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_an_input_may_be_called_team(tmp_path: Path) -> None:
+    @gw.network
+    def named(team: gw.f32["batch", 5]) -> Any:
+        return gw.outputs(loss=gw.mse(gw.dense(team, 5, name="a"), team))
+
+    for name, text in gw.emit(named, target="c", batch=ROWS, threads=2).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    command = ["gcc", *warnings("gcc"), "-fopenmp", "-fsyntax-only", f"{tmp_path}/named.c"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
