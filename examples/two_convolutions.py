@@ -8,8 +8,8 @@ brought to mean 0 and variance 1 first. Dropout holds while it trains; `forward`
     gradwright train examples/two_convolutions.py --optimizer adam --lr 0.003 \\
         --schedule warmup:0.5+cosine --batch 64 --epochs 3
 
-reaches 99.14 and 98.99 % on the MNIST test set with seeds 0 and 1, 99.07 % in the mean. Rate,
-schedule and scaling were chosen on 10,000 training images held back.
+reaches 98.98 to 99.16 % on the MNIST test set by the seed, 99.10 % in the mean of seeds 0 to 4.
+Rate, schedule and scaling were chosen on 10,000 training images held back.
 """
 
 import gradwright as gw
