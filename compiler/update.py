@@ -94,11 +94,15 @@ def _scalar(program: Program, made: Definition, hyper: dict[str, Expr], key: str
 def _per_step(
     program: Program, values: Mapping[str, Expr], hyper: dict[str, Expr], names: set[str]
 ) -> Program:
-    real = program.parameters[0].dtype
+    """The program with these scalars, first of all: every update reads them, and none shall wait.
+
+    A kernel runs no later than it must, so what its gradient reads is given back early.
+    """
+    real, made = program.parameters[0].dtype, []
     for key, body in values.items():
-        made = Definition(fresh(key, names), real, (), body, note="once a step")
-        program = _scalar(program, made, hyper, key)
-    return program
+        made.append(Definition(fresh(key, names), real, (), body, note="once a step"))
+        hyper[key] = made[-1].access()
+    return replace(program, definitions=(*made, *program.definitions))
 
 
 def _norm(

@@ -16,6 +16,7 @@ from compiler.pipeline import PASSES, stages
 from ir.errors import GradwrightError, VerifyError
 from ir.expression import Access, index_symbol, tensor_symbol
 from ir.kernel import Kernel
+from ir.placement import ALIGNMENT
 from ir.program import Program, Range
 from ir.verify import verify
 
@@ -57,6 +58,16 @@ def test_an_update_waits_for_every_reader_of_the_old_value() -> None:
         assert not gone.intersection(r for m in kernel.members for r in m.reads())
         gone |= {replaced[m.name] for m in kernel.members if m.name in replaced}
     assert gone == {"fc1.W", "fc1.b", "fc2.W", "fc2.b"}
+
+
+def test_no_update_waits_for_what_a_step_computes_once() -> None:
+    """Gradients of plain descent and of Adam: the same kernels in the same order, same storage."""
+    plain, adam = (lowered(mlp, batch=8, optimizer=o).step for o in (gw.sgd(0.1), gw.adam(0.1)))
+    assert plain is not None
+    assert adam is not None
+    order = [k.name for k in adam.kernels()]
+    assert order == ["step_size", "unbiased", *(k.name for k in plain.kernels()), "step_next"]
+    assert adam.workspace_bytes == plain.workspace_bytes + 2 * ALIGNMENT
 
 
 def test_storage_is_reused() -> None:
