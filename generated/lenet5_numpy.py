@@ -17,8 +17,8 @@ Parameters:
     fc2.b        float32 (84,)
     fc3.W        float32 (84, 10)
     fc3.b        float32 (10,)
-Operations of one training step with 64 rows: 181583094.
-Content: 736dfd144112fc08980b2803b0b626ab890d9a0a2263096f6486cf5185e7e420
+Operations of one training step with 64 rows: 181683446.
+Content: d50cb8c39ca0d17395739f54c85280fc9fe943880b3be9d954ef46e28620e78e
 
 Every section of a program opens with its equations, in index notation, indices from 0. Arrays
 must be C-contiguous and of the declared dtype; nothing is converted behind your back. NaN in an
@@ -37,7 +37,7 @@ Arrays = dict[str, np.ndarray]
 NAME = "lenet5"
 TARGET = "numpy"
 DTYPE = "float32"
-MODEL_HASH = "736dfd144112fc08980b2803b0b626ab890d9a0a2263096f6486cf5185e7e420"
+MODEL_HASH = "d50cb8c39ca0d17395739f54c85280fc9fe943880b3be9d954ef46e28620e78e"
 MAX_BATCH = 64
 PARAM_SHAPES = {
     "conv1.W": (6, 1, 5, 5),
@@ -97,7 +97,7 @@ STATE_SHAPES = {
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
 WORKSPACE_BYTES = 24504192
-FLOPS_PER_STEP = 181583094
+FLOPS_PER_STEP = 181683446
 
 
 class Outputs(tuple[Array, ...]):
@@ -226,86 +226,99 @@ def train_epoch(
 
 def _forward(rows, space):
     """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
-    x_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 5017600)
-    t = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
+    t = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
+    sub = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
+    t_2 = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
+    h = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
+    h_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 5017600)
+    t_3 = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
     relu = np.ndarray((rows, 6, 28, 28), np.float32, space, 5017600)
     terms = np.ndarray((2, 2, rows, 6, 14, 14), np.float32, space, 0)
-    h = np.ndarray((rows, 6, 14, 14), np.float32, space, 3840000)
-    t_2 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
+    h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 3840000)
+    t_4 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
     relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
     terms_2 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
-    h_2 = np.ndarray((rows, 16, 5, 5), np.float32, space, 409600)
-    h_3 = np.ndarray((rows, 120), np.float32, space, 0)
-    h_4 = np.ndarray((rows, 84), np.float32, space, 30720)
-    x_padded_view = _window(x_padded, (0, 0, 0, 0),
+    h_3 = np.ndarray((rows, 16, 5, 5), np.float32, space, 409600)
+    h_4 = np.ndarray((rows, 120), np.float32, space, 0)
+    h_5 = np.ndarray((rows, 84), np.float32, space, 30720)
+    h_padded_view = _window(h_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
-        (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    h_2_view = _window(h_2, (0, 0, 0, 0), (rows, 6, 5, 5, 10,
+        10), ((1, 0, 0, 0), (0, 1, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0),
+        (0, 0, 0, 1)))
     dot = _by_row if rows in (2, 3) else np.dot
 
     @np.errstate(all="ignore")
     def run(x, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
+        # sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31
+        np.subtract(x[:, 0, None], 0.1307, out=t)
+        np.copyto(sub, t)
+
+        # h[i0, i1, i2, i3] = 3.245699448231094*sub[i0, 0, i2, i3]    lenet5.py:31
+        np.multiply(3.245699448231094, sub[:, 0, None], out=t_2)
+        np.copyto(h, t_2)
+
         # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
         #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-        #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
-        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
+        #     conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
+        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
         # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-        #     lenet5.py:28
-        x_padded.fill(0)
-        x_padded[:, :, 2:30, 2:30] = x
-        np.copyto(t, x_padded_view)
-        np.matmul(conv1_W.reshape(6, 25), t.reshape(rows, 25, 784),
+        #     lenet5.py:32
+        h_padded.fill(0)
+        h_padded[:, :, 2:30, 2:30] = h
+        np.copyto(t_3, h_padded_view)
+        np.matmul(conv1_W.reshape(6, 25), t_3.reshape(rows, 25, 784),
             out=relu.reshape(rows, 6, 784))
         np.add(conv1_b[:, None, None], relu, out=relu)
         np.maximum(relu, 0.0, out=relu)
 
-        # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-        #     [lenet5.py:28]
+        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:32]
         np.copyto(terms, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
             5, 0, 1, 2, 4))
-        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h)
+        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h_2)
 
-        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
-        #     c, p + r, q + s]  [lenet5.py:18]
-        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h_2[n,
+        #     c, p + r, q + s]  [lenet5.py:21]
+        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:21
         # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-        #     [lenet5.py:29]
-        np.copyto(t_2, h_view)
-        np.matmul(conv2_W.reshape(16, 150), t_2.reshape(rows, 150, 100),
+        #     [lenet5.py:33]
+        np.copyto(t_4, h_2_view)
+        np.matmul(conv2_W.reshape(16, 150), t_4.reshape(rows, 150, 100),
             out=relu_2.reshape(rows, 16, 100))
         np.add(conv2_b[:, None, None], relu_2, out=relu_2)
         np.maximum(relu_2, 0.0, out=relu_2)
 
-        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-        #     [lenet5.py:29]
+        # h_3[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:33]
         np.copyto(terms_2, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
             5, 0, 1, 2, 4))
-        np.maximum.reduce(terms_2.reshape(-1, rows, 16, 5, 5), axis=0, out=h_2)
+        np.maximum.reduce(terms_2.reshape(-1, rows, 16, 5, 5), axis=0, out=h_3)
 
-        # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
-        flatten = h_2.reshape(rows, 400)
+        # flatten[n, k] = h_3[n, k//25, (k//5)%5, k%5]    lenet5.py:34
+        flatten = h_3.reshape(rows, 400)
 
-        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-        # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
-        dot(flatten, fc1_W, out=h_3)
-        np.add(fc1_b, h_3, out=h_3)
-        np.maximum(h_3, 0.0, out=h_3)
-
-        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-        # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
-        dot(h_3, fc2_W, out=h_4)
-        np.add(fc2_b, h_4, out=h_4)
+        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:26
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:26
+        # h_4[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:34
+        dot(flatten, fc1_W, out=h_4)
+        np.add(fc1_b, h_4, out=h_4)
         np.maximum(h_4, 0.0, out=h_4)
 
-        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
+        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_4[n, k]    lenet5.py:26
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:26
+        # h_5[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:35
+        dot(h_4, fc2_W, out=h_5)
+        np.add(fc2_b, h_5, out=h_5)
+        np.maximum(h_5, 0.0, out=h_5)
+
+        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_5[n, k]    lenet5.py:26
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:26
         fc3 = np.empty((rows, 10), np.float32)
-        dot(h_4, fc3_W, out=fc3)
+        dot(h_5, fc3_W, out=fc3)
         np.add(fc3_b, fc3, out=fc3)
 
         return (fc3,)
@@ -315,64 +328,69 @@ def _forward(rows, space):
 
 def _gradient(rows, space):
     """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
-    x_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 23312384)
-    t = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
+    t = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
+    sub = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
+    t_2 = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
+    h = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
+    h_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 23312384)
+    t_3 = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
     relu = np.ndarray((rows, 6, 28, 28), np.float32, space, 21397504)
     terms = np.ndarray((2, 2, rows, 6, 14, 14), np.float32, space, 0)
-    h = np.ndarray((rows, 6, 14, 14), np.float32, space, 4659200)
+    h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 4659200)
     terms_2 = np.ndarray((rows, 6, 14, 14, 2, 2), np.float32, space, 0)
     at = np.ndarray((rows, 6, 14, 14), np.intp, space, 1204224)
-    h_argmax = np.ndarray((rows, 6, 14, 14), np.int32, space, 23011328)
-    t_2 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
+    h_2_argmax = np.ndarray((rows, 6, 14, 14), np.int32, space, 23011328)
+    t_4 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
     relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
     terms_3 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
-    h_2 = np.ndarray((rows, 16, 5, 5), np.float32, space, 614400)
+    h_3 = np.ndarray((rows, 16, 5, 5), np.float32, space, 614400)
     terms_4 = np.ndarray((rows, 16, 5, 5, 2, 2), np.float32, space, 0)
     at_2 = np.ndarray((rows, 16, 5, 5), np.intp, space, 409600)
-    h_2_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 716800)
-    h_3 = np.ndarray((rows, 120), np.float32, space, 0)
-    h_4 = np.ndarray((rows, 84), np.float32, space, 30720)
+    h_3_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 716800)
+    h_4 = np.ndarray((rows, 120), np.float32, space, 0)
+    h_5 = np.ndarray((rows, 84), np.float32, space, 30720)
     fc3 = np.ndarray((rows, 10), np.float32, space, 52224)
-    t_3 = np.ndarray((10, rows), np.float32, space, 54784)
+    t_5 = np.ndarray((10, rows), np.float32, space, 54784)
     cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 57856)
-    t_4 = np.ndarray((rows, 10), np.float32, space, 54784)
+    t_6 = np.ndarray((rows, 10), np.float32, space, 54784)
     cross_entropy_sum = np.ndarray((rows,), np.float32, space, 58112)
     d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 58368)
     at_3 = np.ndarray((rows,), np.intp, space, 57344)
-    t_5 = np.ndarray((rows,), np.float32, space, 54784)
-    t_6 = np.ndarray((rows,), np.float32, space, 55040)
+    t_7 = np.ndarray((rows,), np.float32, space, 54784)
+    t_8 = np.ndarray((rows,), np.float32, space, 55040)
     d_fc3 = np.ndarray((rows, 10), np.float32, space, 54784)
-    t_7 = np.ndarray((rows,), np.float32, space, 52224)
+    t_9 = np.ndarray((rows,), np.float32, space, 52224)
     mask = np.ndarray((rows, 84), np.bool, space, 52224)
     d_fc2 = np.ndarray((rows, 84), np.float32, space, 61440)
     mask_2 = np.ndarray((rows, 120), np.bool, space, 61440)
     d_fc1 = np.ndarray((rows, 120), np.float32, space, 30720)
     d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
-    t_8 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    t_10 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
     mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
     bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 22601728)
     mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
     d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 4249600)
-    t_10 = np.ndarray((16, rows, 10, 10), np.float32, space, 3840000)
-    t_11 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    t_12 = np.ndarray((16, rows, 10, 10), np.float32, space, 3840000)
+    t_13 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
     d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
-    t_12 = np.ndarray((6, 16, 5, 5), np.float32, space, 23574528)
-    t_13 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
-    d_h = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
-    t_14 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    t_14 = np.ndarray((6, 16, 5, 5), np.float32, space, 23574528)
+    t_15 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    d_h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
+    t_16 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
     mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 2408448)
     bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 1204224)
     mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
     d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 0)
-    t_16 = np.ndarray((6, rows, 28, 28), np.float32, space, 5017600)
-    t_17 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
-    x_padded_view = _window(x_padded, (0, 0, 0, 0),
+    t_18 = np.ndarray((6, rows, 28, 28), np.float32, space, 5017600)
+    t_19 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
+    h_padded_view = _window(h_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
-        (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    h_2_view = _window(h_2, (0, 0, 0, 0), (rows, 6, 5, 5, 10,
+        10), ((1, 0, 0, 0), (0, 1, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0),
+        (0, 0, 0, 1)))
     dot = _by_row if rows in (2, 3) else np.dot
     ones = np.ones(10, np.float32)
     scale = np.float32(rows)
@@ -385,9 +403,10 @@ def _gradient(rows, space):
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
     i = 2*(i2 % 2) + i3 % 2
-    h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
-        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
+    h_2_view_2 = _window(h_2, (0, 0, 0, 0), (rows, 10, 10, 6, 5,
+        5), ((1, 0, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1)))
     d_conv2_padded_view = _window(d_conv2_padded, (0, 0, 4, 4),
         (rows, 16, 5, 5, 14, 14), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1),
@@ -395,231 +414,239 @@ def _gradient(rows, space):
     i2_2 = np.arange(28)[:, None]
     i3_2 = np.arange(28)
     i_2 = 2*(i2_2 % 2) + i3_2 % 2
-    x_padded_view_2 = _window(x_padded, (0, 0, 0, 0),
+    h_padded_view_2 = _window(h_padded, (0, 0, 0, 0),
         (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1)))
 
     @np.errstate(all="ignore")
     def run(x, label, conv1_W, conv1_b, conv2_W, conv2_b, fc1_W, fc1_b, fc2_W, fc2_b, fc3_W, fc3_b):
+        # sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31
+        np.subtract(x[:, 0, None], 0.1307, out=t)
+        np.copyto(sub, t)
+
+        # h[i0, i1, i2, i3] = 3.245699448231094*sub[i0, 0, i2, i3]    lenet5.py:31
+        np.multiply(3.245699448231094, sub[:, 0, None], out=t_2)
+        np.copyto(h, t_2)
+
         # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
         #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-        #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
-        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
+        #     conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
+        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
         # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-        #     lenet5.py:28
-        x_padded.fill(0)
-        x_padded[:, :, 2:30, 2:30] = x
-        np.copyto(t, x_padded_view)
-        np.matmul(conv1_W.reshape(6, 25), t.reshape(rows, 25, 784),
+        #     lenet5.py:32
+        h_padded.fill(0)
+        h_padded[:, :, 2:30, 2:30] = h
+        np.copyto(t_3, h_padded_view)
+        np.matmul(conv1_W.reshape(6, 25), t_3.reshape(rows, 25, 784),
             out=relu.reshape(rows, 6, 784))
         np.add(conv1_b[:, None, None], relu, out=relu)
         np.maximum(relu, 0.0, out=relu)
 
-        # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-        #     [lenet5.py:28]
-        # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
-        #     s]  [argmax of h (lenet5.py:28)]
+        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:32]
+        # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q
+        #     + s]  [argmax of h_2 (lenet5.py:32)]
         np.copyto(terms, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
             5, 0, 1, 2, 4))
-        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h)
+        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h_2)
         np.copyto(terms_2, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(0,
             1, 2, 4, 3, 5))
         np.argmax(terms_2.reshape(rows, 6, 14, 14, -1), axis=-1, out=at)
-        np.copyto(h_argmax, at, casting="same_kind")
+        np.copyto(h_2_argmax, at, casting="same_kind")
 
-        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
-        #     c, p + r, q + s]  [lenet5.py:18]
-        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h_2[n,
+        #     c, p + r, q + s]  [lenet5.py:21]
+        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:21
         # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-        #     [lenet5.py:29]
-        np.copyto(t_2, h_view)
-        np.matmul(conv2_W.reshape(16, 150), t_2.reshape(rows, 150, 100),
+        #     [lenet5.py:33]
+        np.copyto(t_4, h_2_view)
+        np.matmul(conv2_W.reshape(16, 150), t_4.reshape(rows, 150, 100),
             out=relu_2.reshape(rows, 16, 100))
         np.add(conv2_b[:, None, None], relu_2, out=relu_2)
         np.maximum(relu_2, 0.0, out=relu_2)
 
-        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-        #     [lenet5.py:29]
-        # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
-        #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
+        # h_3[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:33]
+        # h_3_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+        #     2*q + s]  [argmax of h_3 (lenet5.py:33)]
         np.copyto(terms_3, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
             5, 0, 1, 2, 4))
-        np.maximum.reduce(terms_3.reshape(-1, rows, 16, 5, 5), axis=0, out=h_2)
+        np.maximum.reduce(terms_3.reshape(-1, rows, 16, 5, 5), axis=0, out=h_3)
         np.copyto(terms_4, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(0,
             1, 2, 4, 3, 5))
         np.argmax(terms_4.reshape(rows, 16, 5, 5, -1), axis=-1, out=at_2)
-        np.copyto(h_2_argmax, at_2, casting="same_kind")
+        np.copyto(h_3_argmax, at_2, casting="same_kind")
 
-        # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
-        flatten = h_2.reshape(rows, 400)
+        # flatten[n, k] = h_3[n, k//25, (k//5)%5, k%5]    lenet5.py:34
+        flatten = h_3.reshape(rows, 400)
 
-        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-        # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
-        dot(flatten, fc1_W, out=h_3)
-        np.add(fc1_b, h_3, out=h_3)
-        np.maximum(h_3, 0.0, out=h_3)
-
-        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-        # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
-        dot(h_3, fc2_W, out=h_4)
-        np.add(fc2_b, h_4, out=h_4)
+        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:26
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:26
+        # h_4[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:34
+        dot(flatten, fc1_W, out=h_4)
+        np.add(fc1_b, h_4, out=h_4)
         np.maximum(h_4, 0.0, out=h_4)
 
-        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
-        dot(h_4, fc3_W, out=fc3)
+        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_4[n, k]    lenet5.py:26
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:26
+        # h_5[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:35
+        dot(h_4, fc2_W, out=h_5)
+        np.add(fc2_b, h_5, out=h_5)
+        np.maximum(h_5, 0.0, out=h_5)
+
+        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_5[n, k]    lenet5.py:26
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:26
+        dot(h_5, fc3_W, out=fc3)
         np.add(fc3_b, fc3, out=fc3)
 
         # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
-        #     against overflow (lenet5.py:33)]
+        #     against overflow (lenet5.py:37)]
         # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-        #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
+        #     [divided by exp(cross_entropy_sum_max) (lenet5.py:37)]
         # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
-        #     (lenet5.py:33)]
-        np.copyto(t_3, fc3.T)
-        np.maximum.reduce(t_3, axis=0, out=cross_entropy_sum_max)
-        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_4)
-        np.exp(t_4, out=t_4)
-        np.dot(t_4, ones, out=cross_entropy_sum)
+        #     (lenet5.py:37)]
+        np.copyto(t_5, fc3.T)
+        np.maximum.reduce(t_5, axis=0, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_6)
+        np.exp(t_6, out=t_6)
+        np.dot(t_6, ones, out=cross_entropy_sum)
         np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
         np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
         # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
-        # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
+        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:37]
+        # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:37
         np.add(base, label, out=at_3)
-        np.take(fc3_flat, at_3, out=t_5, mode="clip")
-        np.subtract(cross_entropy_sum_max, t_5, out=t_5)
-        np.log(cross_entropy_sum, out=t_6)
-        np.add(t_5, t_6, out=t_5)
-        cross_entropy_sum_2 = np.add.reduce(t_5, axis=0)
+        np.take(fc3_flat, at_3, out=t_7, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_7, out=t_7)
+        np.log(cross_entropy_sum, out=t_8)
+        np.add(t_7, t_8, out=t_7)
+        cross_entropy_sum_2 = np.add.reduce(t_7, axis=0)
         cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
         # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
         #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
-        #     cross_entropy_sum (lenet5.py:33)]
+        #     cross_entropy_sum (lenet5.py:37)]
         np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
         np.exp(d_fc3, out=d_fc3)
         np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
-        np.take(d_fc3_flat, at_3, out=t_7, mode="clip")
-        np.add(t_7, scale_2, out=t_7)
-        d_fc3_flat[at_3] = t_7
+        np.take(d_fc3_flat, at_3, out=t_9, mode="clip")
+        np.add(t_9, scale_2, out=t_9)
+        d_fc3_flat[at_3] = t_9
 
-        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
+        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:26)
         d_fc3_b = np.empty((10,), np.float32)
         np.dot(ones_2, d_fc3, out=d_fc3_b)
 
-        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
-        #     (lenet5.py:23)
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
+        #     (lenet5.py:26)
         d_fc3_W = np.empty((84, 10), np.float32)
-        np.dot(h_4.T, d_fc3, out=d_fc3_W)
+        np.dot(h_5.T, d_fc3, out=d_fc3_W)
 
-        # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-        #     (lenet5.py:23)]
-        # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
-        #     (lenet5.py:31)]
+        # d_h_5[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (lenet5.py:26)]
+        # d_fc2[i0, i1] = (0 if h_5[i0, i1] <= 0 else 1)*d_h_5[i0, i1]  [adjoint of h_5
+        #     (lenet5.py:35)]
         dot(d_fc3, fc3_W.T, out=d_fc2)
-        np.not_equal(h_4, 0.0, out=mask)
+        np.not_equal(h_5, 0.0, out=mask)
         np.multiply(d_fc2, mask, out=d_fc2)
 
-        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
+        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:26)
         d_fc2_b = np.empty((84,), np.float32)
         np.dot(ones_2, d_fc2, out=d_fc2_b)
 
-        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
-        #     (lenet5.py:23)
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
+        #     (lenet5.py:26)
         d_fc2_W = np.empty((120, 84), np.float32)
-        np.dot(h_3.T, d_fc2, out=d_fc2_W)
+        np.dot(h_4.T, d_fc2, out=d_fc2_W)
 
-        # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-        #     (lenet5.py:23)]
-        # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
-        #     (lenet5.py:30)]
+        # d_h_4[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (lenet5.py:26)]
+        # d_fc1[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+        #     (lenet5.py:34)]
         dot(d_fc2, fc2_W.T, out=d_fc1)
-        np.not_equal(h_3, 0.0, out=mask_2)
+        np.not_equal(h_4, 0.0, out=mask_2)
         np.multiply(d_fc1, mask_2, out=d_fc1)
 
-        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
+        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:26)
         d_fc1_b = np.empty((120,), np.float32)
         np.dot(ones_2, d_fc1, out=d_fc1_b)
 
         # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         d_fc1_W = np.empty((400, 120), np.float32)
         np.dot(flatten.T, d_fc1, out=d_fc1_W)
 
         # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         dot(d_fc1, fc1_W.T, out=d_flatten)
 
-        # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
-        d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
+        # d_h_3[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:34)
+        d_h_3 = d_flatten.reshape(rows, 16, 5, 5)
 
-        # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
+        # d_relu_2[i0, i1, i2, i3] = (d_h_3[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_3_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_3 (lenet5.py:33)]
         # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
-        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
-        np.copyto(t_8.reshape(rows, 16, 5, 2, 5, 2),
-            h_2_argmax[:, :, :, None, :, None])
-        np.equal(i, t_8, out=mask_3)
+        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:33)]
+        np.copyto(t_10.reshape(rows, 16, 5, 2, 5, 2),
+            h_3_argmax[:, :, :, None, :, None])
+        np.equal(i, t_10, out=mask_3)
         np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
-            d_h_2[:, :, :, None, :, None])
+            d_h_3[:, :, :, None, :, None])
         _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
         np.not_equal(relu_2, 0.0, out=mask_4)
         np.multiply(d_conv2, mask_4, out=d_conv2)
 
         # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
-        #     conv2 (lenet5.py:18)]
+        #     conv2 (lenet5.py:21)]
         d_conv2_b = np.empty((16,), np.float32)
         np.add.reduce(d_conv2, axis=(0, 2, 3), out=d_conv2_b)
 
-        # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
-        #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
-        np.copyto(t_10, d_conv2.transpose(1, 0, 2, 3))
-        np.copyto(t_11, h_view_2)
+        # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h_2[n,
+        #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:21)]
+        np.copyto(t_12, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_13, h_2_view_2)
         d_conv2_W = np.empty((16, 6, 5, 5), np.float32)
-        np.dot(t_10.reshape(16, rows*100), t_11.reshape(rows*100, 150),
+        np.dot(t_12.reshape(16, rows*100), t_13.reshape(rows*100, 150),
             out=d_conv2_W.reshape(16, 150))
 
-        # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+        # d_h_2[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
         #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
-        #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
+        #     - s]  [adjoint of conv2_sum (lenet5.py:21)]
         d_conv2_padded.fill(0)
         d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-        np.copyto(t_12, conv2_W.transpose(1, 0, 2, 3))
-        np.copyto(t_13, d_conv2_padded_view)
-        np.matmul(t_12.reshape(6, 400), t_13.reshape(rows, 400, 196),
-            out=d_h.reshape(rows, 6, 196))
+        np.copyto(t_14, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_15, d_conv2_padded_view)
+        np.matmul(t_14.reshape(6, 400), t_15.reshape(rows, 400, 196),
+            out=d_h_2.reshape(rows, 6, 196))
 
-        # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
-        #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
+        # d_relu[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:32)]
         # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
-        #     i2, i3]  [adjoint of relu (lenet5.py:28)]
-        np.copyto(t_14.reshape(rows, 6, 14, 2, 14, 2),
-            h_argmax[:, :, :, None, :, None])
-        np.equal(i_2, t_14, out=mask_5)
+        #     i2, i3]  [adjoint of relu (lenet5.py:32)]
+        np.copyto(t_16.reshape(rows, 6, 14, 2, 14, 2),
+            h_2_argmax[:, :, :, None, :, None])
+        np.equal(i_2, t_16, out=mask_5)
         np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
-            d_h[:, :, :, None, :, None])
+            d_h_2[:, :, :, None, :, None])
         _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
         np.not_equal(relu, 0.0, out=mask_6)
         np.multiply(d_conv1, mask_6, out=d_conv1)
 
         # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
-        #     conv1 (lenet5.py:18)]
+        #     conv1 (lenet5.py:21)]
         d_conv1_b = np.empty((6,), np.float32)
         np.add.reduce(d_conv1, axis=(0, 2, 3), out=d_conv1_b)
 
         # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
         #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-        #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
-        #     (lenet5.py:18)]
-        np.copyto(t_16, d_conv1.transpose(1, 0, 2, 3))
-        np.copyto(t_17, x_padded_view_2)
+        #     d_conv1[n, o, p, q]*h[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+        #     (lenet5.py:21)]
+        np.copyto(t_18, d_conv1.transpose(1, 0, 2, 3))
+        np.copyto(t_19, h_padded_view_2)
         d_conv1_W = np.empty((6, 1, 5, 5), np.float32)
-        np.dot(t_16.reshape(6, rows*784), t_17.reshape(rows*784, 25),
+        np.dot(t_18.reshape(6, rows*784), t_19.reshape(rows*784, 25),
             out=d_conv1_W.reshape(6, 25))
 
         return cross_entropy, {"conv1.W": d_conv1_W, "conv1.b": d_conv1_b, "conv2.W": d_conv2_W,
@@ -631,114 +658,119 @@ def _gradient(rows, space):
 
 def _step(rows, space):
     """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
-    x_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 24023040)
-    t = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
+    t = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
+    sub = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
+    t_2 = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
+    h = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
+    h_padded = np.ndarray((rows, 1, 32, 32), np.float32, space, 24023040)
+    t_3 = np.ndarray((rows, 1, 5, 5, 28, 28), np.float32, space, 0)
     relu = np.ndarray((rows, 6, 28, 28), np.float32, space, 21397504)
     terms = np.ndarray((2, 2, rows, 6, 14, 14), np.float32, space, 0)
-    h = np.ndarray((rows, 6, 14, 14), np.float32, space, 23420928)
+    h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 23420928)
     terms_2 = np.ndarray((rows, 6, 14, 14, 2, 2), np.float32, space, 0)
     at = np.ndarray((rows, 6, 14, 14), np.intp, space, 1204224)
-    h_argmax = np.ndarray((rows, 6, 14, 14), np.int32, space, 23721984)
-    t_2 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
+    h_2_argmax = np.ndarray((rows, 6, 14, 14), np.int32, space, 23721984)
+    t_4 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
     relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
     terms_3 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
-    h_2 = np.ndarray((rows, 16, 5, 5), np.float32, space, 24285184)
+    h_3 = np.ndarray((rows, 16, 5, 5), np.float32, space, 24285184)
     terms_4 = np.ndarray((rows, 16, 5, 5, 2, 2), np.float32, space, 0)
     at_2 = np.ndarray((rows, 16, 5, 5), np.intp, space, 409600)
-    h_2_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 614400)
-    h_3 = np.ndarray((rows, 120), np.float32, space, 24387584)
-    h_4 = np.ndarray((rows, 84), np.float32, space, 24449024)
+    h_3_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 614400)
+    h_4 = np.ndarray((rows, 120), np.float32, space, 24387584)
+    h_5 = np.ndarray((rows, 84), np.float32, space, 24449024)
     fc3 = np.ndarray((rows, 10), np.float32, space, 0)
-    t_3 = np.ndarray((10, rows), np.float32, space, 2560)
+    t_5 = np.ndarray((10, rows), np.float32, space, 2560)
     cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 5120)
-    t_4 = np.ndarray((rows, 10), np.float32, space, 2560)
+    t_6 = np.ndarray((rows, 10), np.float32, space, 2560)
     cross_entropy_sum = np.ndarray((rows,), np.float32, space, 5376)
     d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 3072)
     at_3 = np.ndarray((rows,), np.intp, space, 2560)
-    t_5 = np.ndarray((rows,), np.float32, space, 3328)
-    t_6 = np.ndarray((rows,), np.float32, space, 3584)
+    t_7 = np.ndarray((rows,), np.float32, space, 3328)
+    t_8 = np.ndarray((rows,), np.float32, space, 3584)
     d_fc3 = np.ndarray((rows, 10), np.float32, space, 24501632)
-    t_7 = np.ndarray((rows,), np.float32, space, 0)
+    t_9 = np.ndarray((rows,), np.float32, space, 0)
     mask = np.ndarray((rows, 84), np.bool, space, 0)
     d_fc2 = np.ndarray((rows, 84), np.float32, space, 24470528)
     mask_2 = np.ndarray((rows, 120), np.bool, space, 0)
     d_fc1 = np.ndarray((rows, 120), np.float32, space, 24418304)
     d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
-    t_8 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    t_10 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
     mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
     bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 23011328)
     mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
     d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 22601728)
     d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
-    t_10 = np.ndarray((6, 16, 5, 5), np.float32, space, 24492032)
-    t_11 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
-    d_h = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
-    t_12 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    t_12 = np.ndarray((6, 16, 5, 5), np.float32, space, 24492032)
+    t_13 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    d_h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
+    t_14 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
     mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
     bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
     mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 0)
     d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 3840000)
     d_fc3_b = np.ndarray((10,), np.float32, space, 0)
     fc3_b_m_next = np.ndarray((10,), np.float32, space, 64)
-    t_14 = np.ndarray((10,), np.float32, space, 128)
+    t_16 = np.ndarray((10,), np.float32, space, 128)
     fc3_b_v_next = np.ndarray((10,), np.float32, space, 64)
     fc3_b_next = np.ndarray((10,), np.float32, space, 0)
     d_fc3_W = np.ndarray((84, 10), np.float32, space, 0)
     fc3_W_m_next = np.ndarray((84, 10), np.float32, space, 3392)
-    t_15 = np.ndarray((84, 10), np.float32, space, 6784)
+    t_17 = np.ndarray((84, 10), np.float32, space, 6784)
     fc3_W_v_next = np.ndarray((84, 10), np.float32, space, 3392)
     fc3_W_next = np.ndarray((84, 10), np.float32, space, 0)
     d_fc2_b = np.ndarray((84,), np.float32, space, 0)
     fc2_b_m_next = np.ndarray((84,), np.float32, space, 384)
-    t_16 = np.ndarray((84,), np.float32, space, 768)
+    t_18 = np.ndarray((84,), np.float32, space, 768)
     fc2_b_v_next = np.ndarray((84,), np.float32, space, 384)
     fc2_b_next = np.ndarray((84,), np.float32, space, 0)
     d_fc2_W = np.ndarray((120, 84), np.float32, space, 0)
     fc2_W_m_next = np.ndarray((120, 84), np.float32, space, 40320)
-    t_17 = np.ndarray((120, 84), np.float32, space, 80640)
+    t_19 = np.ndarray((120, 84), np.float32, space, 80640)
     fc2_W_v_next = np.ndarray((120, 84), np.float32, space, 40320)
     fc2_W_next = np.ndarray((120, 84), np.float32, space, 0)
     d_fc1_b = np.ndarray((120,), np.float32, space, 0)
     fc1_b_m_next = np.ndarray((120,), np.float32, space, 512)
-    t_18 = np.ndarray((120,), np.float32, space, 1024)
+    t_20 = np.ndarray((120,), np.float32, space, 1024)
     fc1_b_v_next = np.ndarray((120,), np.float32, space, 512)
     fc1_b_next = np.ndarray((120,), np.float32, space, 0)
     d_fc1_W = np.ndarray((400, 120), np.float32, space, 0)
     fc1_W_m_next = np.ndarray((400, 120), np.float32, space, 192000)
-    t_19 = np.ndarray((400, 120), np.float32, space, 384000)
+    t_21 = np.ndarray((400, 120), np.float32, space, 384000)
     fc1_W_v_next = np.ndarray((400, 120), np.float32, space, 192000)
     fc1_W_next = np.ndarray((400, 120), np.float32, space, 0)
     d_conv2_b = np.ndarray((16,), np.float32, space, 0)
     conv2_b_m_next = np.ndarray((16,), np.float32, space, 64)
-    t_20 = np.ndarray((16,), np.float32, space, 128)
+    t_22 = np.ndarray((16,), np.float32, space, 128)
     conv2_b_v_next = np.ndarray((16,), np.float32, space, 64)
     conv2_b_next = np.ndarray((16,), np.float32, space, 0)
-    t_21 = np.ndarray((16, rows, 10, 10), np.float32, space, 5044224)
-    t_22 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    t_23 = np.ndarray((16, rows, 10, 10), np.float32, space, 5044224)
+    t_24 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
     d_conv2_W = np.ndarray((16, 6, 5, 5), np.float32, space, 5453824)
     conv2_W_m_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
-    t_23 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
+    t_25 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
     conv2_W_v_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
     conv2_W_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
     d_conv1_b = np.ndarray((6,), np.float32, space, 0)
     conv1_b_m_next = np.ndarray((6,), np.float32, space, 64)
-    t_24 = np.ndarray((6,), np.float32, space, 128)
+    t_26 = np.ndarray((6,), np.float32, space, 128)
     conv1_b_v_next = np.ndarray((6,), np.float32, space, 64)
     conv1_b_next = np.ndarray((6,), np.float32, space, 0)
-    t_25 = np.ndarray((6, rows, 28, 28), np.float32, space, 5044224)
-    t_26 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
+    t_27 = np.ndarray((6, rows, 28, 28), np.float32, space, 5044224)
+    t_28 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
     d_conv1_W = np.ndarray((6, 1, 5, 5), np.float32, space, 5017600)
     conv1_W_m_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
-    t_27 = np.ndarray((6, 1, 5, 5), np.float32, space, 640)
+    t_29 = np.ndarray((6, 1, 5, 5), np.float32, space, 640)
     conv1_W_v_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
     conv1_W_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
-    x_padded_view = _window(x_padded, (0, 0, 0, 0),
+    h_padded_view = _window(h_padded, (0, 0, 0, 0),
         (rows, 1, 5, 5, 28, 28), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    h_view = _window(h, (0, 0, 0, 0), (rows, 6, 5, 5, 10, 10),
-        ((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0),
-        (0, 0, 0, 1), (0, 0, 1, 0), (0, 0, 0, 1)))
+    h_2_view = _window(h_2, (0, 0, 0, 0), (rows, 6, 5, 5, 10,
+        10), ((1, 0, 0, 0), (0, 1, 0, 0),
+        (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 1, 0),
+        (0, 0, 0, 1)))
     dot = _by_row if rows in (2, 3) else np.dot
     ones = np.ones(10, np.float32)
     scale = np.float32(rows)
@@ -758,10 +790,11 @@ def _step(rows, space):
     i3_2 = np.arange(28)
     i_2 = 2*(i2_2 % 2) + i3_2 % 2
     ones_2 = np.ones(rows, np.float32)
-    h_view_2 = _window(h, (0, 0, 0, 0), (rows, 10, 10, 6, 5, 5),
-        ((1, 0, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1),
-        (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)))
-    x_padded_view_2 = _window(x_padded, (0, 0, 0, 0),
+    h_2_view_2 = _window(h_2, (0, 0, 0, 0), (rows, 10, 10, 6, 5,
+        5), ((1, 0, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0),
+        (0, 0, 0, 1)))
+    h_padded_view_2 = _window(h_padded, (0, 0, 0, 0),
         (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1)))
@@ -771,167 +804,175 @@ def _step(rows, space):
         step, conv1_W_m, conv1_W_v, conv1_b_m, conv1_b_v, conv2_W_m, conv2_W_v, conv2_b_m,
         conv2_b_v, fc1_W_m, fc1_W_v, fc1_b_m, fc1_b_v, fc2_W_m, fc2_W_v, fc2_b_m, fc2_b_v, fc3_W_m,
         fc3_W_v, fc3_b_m, fc3_b_v, lr, beta1, beta2, eps):
+        # sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31
+        np.subtract(x[:, 0, None], 0.1307, out=t)
+        np.copyto(sub, t)
+
+        # h[i0, i1, i2, i3] = 3.245699448231094*sub[i0, 0, i2, i3]    lenet5.py:31
+        np.multiply(3.245699448231094, sub[:, 0, None], out=t_2)
+        np.copyto(h, t_2)
+
         # conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
         #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-        #     conv1.W[o, c, r, s]*x[n, c, p + r - 2, q + s - 2]  [lenet5.py:18]
-        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:18
+        #     conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
+        # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
         # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-        #     lenet5.py:28
-        x_padded.fill(0)
-        x_padded[:, :, 2:30, 2:30] = x
-        np.copyto(t, x_padded_view)
-        np.matmul(conv1_W.reshape(6, 25), t.reshape(rows, 25, 784),
+        #     lenet5.py:32
+        h_padded.fill(0)
+        h_padded[:, :, 2:30, 2:30] = h
+        np.copyto(t_3, h_padded_view)
+        np.matmul(conv1_W.reshape(6, 25), t_3.reshape(rows, 25, 784),
             out=relu.reshape(rows, 6, 784))
         np.add(conv1_b[:, None, None], relu, out=relu)
         np.maximum(relu, 0.0, out=relu)
 
-        # h[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-        #     [lenet5.py:28]
-        # h_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q +
-        #     s]  [argmax of h (lenet5.py:28)]
+        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:32]
+        # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q
+        #     + s]  [argmax of h_2 (lenet5.py:32)]
         np.copyto(terms, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(3,
             5, 0, 1, 2, 4))
-        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h)
+        np.maximum.reduce(terms.reshape(-1, rows, 6, 14, 14), axis=0, out=h_2)
         np.copyto(terms_2, relu.reshape(rows, 6, 14, 2, 14, 2).transpose(0,
             1, 2, 4, 3, 5))
         np.argmax(terms_2.reshape(rows, 6, 14, 14, -1), axis=-1, out=at)
-        np.copyto(h_argmax, at, casting="same_kind")
+        np.copyto(h_2_argmax, at, casting="same_kind")
 
-        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h[n,
-        #     c, p + r, q + s]  [lenet5.py:18]
-        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:18
+        # conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h_2[n,
+        #     c, p + r, q + s]  [lenet5.py:21]
+        # conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:21
         # relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-        #     [lenet5.py:29]
-        np.copyto(t_2, h_view)
-        np.matmul(conv2_W.reshape(16, 150), t_2.reshape(rows, 150, 100),
+        #     [lenet5.py:33]
+        np.copyto(t_4, h_2_view)
+        np.matmul(conv2_W.reshape(16, 150), t_4.reshape(rows, 150, 100),
             out=relu_2.reshape(rows, 16, 100))
         np.add(conv2_b[:, None, None], relu_2, out=relu_2)
         np.maximum(relu_2, 0.0, out=relu_2)
 
-        # h_2[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-        #     [lenet5.py:29]
-        # h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
-        #     2*q + s]  [argmax of h_2 (lenet5.py:29)]
+        # h_3[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
+        #     [lenet5.py:33]
+        # h_3_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
+        #     2*q + s]  [argmax of h_3 (lenet5.py:33)]
         np.copyto(terms_3, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(3,
             5, 0, 1, 2, 4))
-        np.maximum.reduce(terms_3.reshape(-1, rows, 16, 5, 5), axis=0, out=h_2)
+        np.maximum.reduce(terms_3.reshape(-1, rows, 16, 5, 5), axis=0, out=h_3)
         np.copyto(terms_4, relu_2.reshape(rows, 16, 5, 2, 5, 2).transpose(0,
             1, 2, 4, 3, 5))
         np.argmax(terms_4.reshape(rows, 16, 5, 5, -1), axis=-1, out=at_2)
-        np.copyto(h_2_argmax, at_2, casting="same_kind")
+        np.copyto(h_3_argmax, at_2, casting="same_kind")
 
-        # flatten[n, k] = h_2[n, k//25, (k//5)%5, k%5]    lenet5.py:30
-        flatten = h_2.reshape(rows, 400)
+        # flatten[n, k] = h_3[n, k//25, (k//5)%5, k%5]    lenet5.py:34
+        flatten = h_3.reshape(rows, 400)
 
-        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:23
-        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:23
-        # h_3[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:30
-        dot(flatten, fc1_W, out=h_3)
-        np.add(fc1_b, h_3, out=h_3)
-        np.maximum(h_3, 0.0, out=h_3)
-
-        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_3[n, k]    lenet5.py:23
-        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:23
-        # h_4[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:31
-        dot(h_3, fc2_W, out=h_4)
-        np.add(fc2_b, h_4, out=h_4)
+        # fc1_sum[n, j] = sum over k < 400 of fc1.W[k, j]*flatten[n, k]    lenet5.py:26
+        # fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    lenet5.py:26
+        # h_4[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    lenet5.py:34
+        dot(flatten, fc1_W, out=h_4)
+        np.add(fc1_b, h_4, out=h_4)
         np.maximum(h_4, 0.0, out=h_4)
 
-        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_4[n, k]    lenet5.py:23
-        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:23
-        dot(h_4, fc3_W, out=fc3)
+        # fc2_sum[n, j] = sum over k < 120 of fc2.W[k, j]*h_4[n, k]    lenet5.py:26
+        # fc2[n, j] = fc2.b[j] + fc2_sum[n, j]    lenet5.py:26
+        # h_5[n, j] = (0 if fc2[n, j] <= 0 else fc2[n, j])    lenet5.py:35
+        dot(h_4, fc2_W, out=h_5)
+        np.add(fc2_b, h_5, out=h_5)
+        np.maximum(h_5, 0.0, out=h_5)
+
+        # fc3_sum[n, j] = sum over k < 84 of fc3.W[k, j]*h_5[n, k]    lenet5.py:26
+        # fc3[n, j] = fc3.b[j] + fc3_sum[n, j]    lenet5.py:26
+        dot(h_5, fc3_W, out=fc3)
         np.add(fc3_b, fc3, out=fc3)
 
         # cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
-        #     against overflow (lenet5.py:33)]
+        #     against overflow (lenet5.py:37)]
         # cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-        #     [divided by exp(cross_entropy_sum_max) (lenet5.py:33)]
+        #     [divided by exp(cross_entropy_sum_max) (lenet5.py:37)]
         # d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
-        #     (lenet5.py:33)]
-        np.copyto(t_3, fc3.T)
-        np.maximum.reduce(t_3, axis=0, out=cross_entropy_sum_max)
-        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_4)
-        np.exp(t_4, out=t_4)
-        np.dot(t_4, ones, out=cross_entropy_sum)
+        #     (lenet5.py:37)]
+        np.copyto(t_5, fc3.T)
+        np.maximum.reduce(t_5, axis=0, out=cross_entropy_sum_max)
+        np.subtract(fc3, cross_entropy_sum_max[:, None], out=t_6)
+        np.exp(t_6, out=t_6)
+        np.dot(t_6, ones, out=cross_entropy_sum)
         np.multiply(scale, cross_entropy_sum, out=d_cross_entropy_sum)
         np.divide(1.0, d_cross_entropy_sum, out=d_cross_entropy_sum)
 
         # cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:33]
-        # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:33
+        #     cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:37]
+        # cross_entropy = cross_entropy_sum_2/batch    lenet5.py:37
         np.add(base, label, out=at_3)
-        np.take(fc3_flat, at_3, out=t_5, mode="clip")
-        np.subtract(cross_entropy_sum_max, t_5, out=t_5)
-        np.log(cross_entropy_sum, out=t_6)
-        np.add(t_5, t_6, out=t_5)
-        cross_entropy_sum_2 = np.add.reduce(t_5, axis=0)
+        np.take(fc3_flat, at_3, out=t_7, mode="clip")
+        np.subtract(cross_entropy_sum_max, t_7, out=t_7)
+        np.log(cross_entropy_sum, out=t_8)
+        np.add(t_7, t_8, out=t_7)
+        cross_entropy_sum_2 = np.add.reduce(t_7, axis=0)
         cross_entropy = cross_entropy_sum_2 / np.float32(rows)
 
         # d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
         #     cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
-        #     cross_entropy_sum (lenet5.py:33)]
+        #     cross_entropy_sum (lenet5.py:37)]
         np.subtract(fc3, cross_entropy_sum_max[:, None], out=d_fc3)
         np.exp(d_fc3, out=d_fc3)
         np.multiply(d_cross_entropy_sum[:, None], d_fc3, out=d_fc3)
-        np.take(d_fc3_flat, at_3, out=t_7, mode="clip")
-        np.add(t_7, scale_2, out=t_7)
-        d_fc3_flat[at_3] = t_7
+        np.take(d_fc3_flat, at_3, out=t_9, mode="clip")
+        np.add(t_9, scale_2, out=t_9)
+        d_fc3_flat[at_3] = t_9
 
-        # d_h_4[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-        #     (lenet5.py:23)]
-        # d_fc2[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
-        #     (lenet5.py:31)]
+        # d_h_5[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (lenet5.py:26)]
+        # d_fc2[i0, i1] = (0 if h_5[i0, i1] <= 0 else 1)*d_h_5[i0, i1]  [adjoint of h_5
+        #     (lenet5.py:35)]
         dot(d_fc3, fc3_W.T, out=d_fc2)
-        np.not_equal(h_4, 0.0, out=mask)
+        np.not_equal(h_5, 0.0, out=mask)
         np.multiply(d_fc2, mask, out=d_fc2)
 
-        # d_h_3[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-        #     (lenet5.py:23)]
-        # d_fc1[i0, i1] = (0 if h_3[i0, i1] <= 0 else 1)*d_h_3[i0, i1]  [adjoint of h_3
-        #     (lenet5.py:30)]
+        # d_h_4[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (lenet5.py:26)]
+        # d_fc1[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+        #     (lenet5.py:34)]
         dot(d_fc2, fc2_W.T, out=d_fc1)
-        np.not_equal(h_3, 0.0, out=mask_2)
+        np.not_equal(h_4, 0.0, out=mask_2)
         np.multiply(d_fc1, mask_2, out=d_fc1)
 
         # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         dot(d_fc1, fc1_W.T, out=d_flatten)
 
-        # d_h_2[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:30)
-        d_h_2 = d_flatten.reshape(rows, 16, 5, 5)
+        # d_h_3[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:34)
+        d_h_3 = d_flatten.reshape(rows, 16, 5, 5)
 
-        # d_relu_2[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:29)]
+        # d_relu_2[i0, i1, i2, i3] = (d_h_3[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_3_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_3 (lenet5.py:33)]
         # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
-        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:29)]
-        np.copyto(t_8.reshape(rows, 16, 5, 2, 5, 2),
-            h_2_argmax[:, :, :, None, :, None])
-        np.equal(i, t_8, out=mask_3)
+        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:33)]
+        np.copyto(t_10.reshape(rows, 16, 5, 2, 5, 2),
+            h_3_argmax[:, :, :, None, :, None])
+        np.equal(i, t_10, out=mask_3)
         np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
-            d_h_2[:, :, :, None, :, None])
+            d_h_3[:, :, :, None, :, None])
         _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
         np.not_equal(relu_2, 0.0, out=mask_4)
         np.multiply(d_conv2, mask_4, out=d_conv2)
 
-        # d_h[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+        # d_h_2[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
         #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
-        #     - s]  [adjoint of conv2_sum (lenet5.py:18)]
+        #     - s]  [adjoint of conv2_sum (lenet5.py:21)]
         d_conv2_padded.fill(0)
         d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-        np.copyto(t_10, conv2_W.transpose(1, 0, 2, 3))
-        np.copyto(t_11, d_conv2_padded_view)
-        np.matmul(t_10.reshape(6, 400), t_11.reshape(rows, 400, 196),
-            out=d_h.reshape(rows, 6, 196))
+        np.copyto(t_12, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_13, d_conv2_padded_view)
+        np.matmul(t_12.reshape(6, 400), t_13.reshape(rows, 400, 196),
+            out=d_h_2.reshape(rows, 6, 196))
 
-        # d_relu[i0, i1, i2, i3] = (d_h[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
-        #     h_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h (lenet5.py:28)]
+        # d_relu[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:32)]
         # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
-        #     i2, i3]  [adjoint of relu (lenet5.py:28)]
-        np.copyto(t_12.reshape(rows, 6, 14, 2, 14, 2),
-            h_argmax[:, :, :, None, :, None])
-        np.equal(i_2, t_12, out=mask_5)
+        #     i2, i3]  [adjoint of relu (lenet5.py:32)]
+        np.copyto(t_14.reshape(rows, 6, 14, 2, 14, 2),
+            h_2_argmax[:, :, :, None, :, None])
+        np.equal(i_2, t_14, out=mask_5)
         np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
-            d_h[:, :, :, None, :, None])
+            d_h_2[:, :, :, None, :, None])
         _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
         np.not_equal(relu, 0.0, out=mask_6)
         np.multiply(d_conv1, mask_6, out=d_conv1)
@@ -942,16 +983,16 @@ def _step(rows, space):
         # unbiased = sqrt(1 - beta2**(step + 1))    once a step
         unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
 
-        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:23)
-        # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:23)
+        # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:26)
+        # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:26)
         # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps + sqrt(fc3.b.v_next[j])/unbiased)
-        #     [Adam update (lenet5.py:23)]
+        #     [Adam update (lenet5.py:26)]
         np.dot(ones_2, d_fc3, out=d_fc3_b)
         np.multiply(1.0 - beta1, d_fc3_b, out=fc3_b_m_next)
-        np.multiply(beta1, fc3_b_m, out=t_14)
-        np.add(fc3_b_m_next, t_14, out=fc3_b_m)
+        np.multiply(beta1, fc3_b_m, out=t_16)
+        np.add(fc3_b_m_next, t_16, out=fc3_b_m)
         np.square(d_fc3_b, out=d_fc3_b)
         np.multiply(1.0 - beta2, d_fc3_b, out=d_fc3_b)
         np.multiply(beta2, fc3_b_v, out=fc3_b_v_next)
@@ -963,18 +1004,18 @@ def _step(rows, space):
         np.multiply(fc3_b_next, fc3_b_m, out=fc3_b_next)
         np.subtract(fc3_b, fc3_b_next, out=fc3_b)
 
-        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_4[n, k]    adjoint of fc3_sum
-        #     (lenet5.py:23)
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
+        #     (lenet5.py:26)
         # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
-        #     j])/unbiased)  [Adam update (lenet5.py:23)]
-        np.dot(h_4.T, d_fc3, out=d_fc3_W)
+        #     j])/unbiased)  [Adam update (lenet5.py:26)]
+        np.dot(h_5.T, d_fc3, out=d_fc3_W)
         np.multiply(1.0 - beta1, d_fc3_W, out=fc3_W_m_next)
-        np.multiply(beta1, fc3_W_m, out=t_15)
-        np.add(fc3_W_m_next, t_15, out=fc3_W_m)
+        np.multiply(beta1, fc3_W_m, out=t_17)
+        np.add(fc3_W_m_next, t_17, out=fc3_W_m)
         np.square(d_fc3_W, out=d_fc3_W)
         np.multiply(1.0 - beta2, d_fc3_W, out=d_fc3_W)
         np.multiply(beta2, fc3_W_v, out=fc3_W_v_next)
@@ -986,16 +1027,16 @@ def _step(rows, space):
         np.multiply(fc3_W_next, fc3_W_m, out=fc3_W_next)
         np.subtract(fc3_W, fc3_W_next, out=fc3_W)
 
-        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:23)
-        # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:23)
+        # d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:26)
+        # fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update (lenet5.py:26)
         # fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps + sqrt(fc2.b.v_next[j])/unbiased)
-        #     [Adam update (lenet5.py:23)]
+        #     [Adam update (lenet5.py:26)]
         np.dot(ones_2, d_fc2, out=d_fc2_b)
         np.multiply(1.0 - beta1, d_fc2_b, out=fc2_b_m_next)
-        np.multiply(beta1, fc2_b_m, out=t_16)
-        np.add(fc2_b_m_next, t_16, out=fc2_b_m)
+        np.multiply(beta1, fc2_b_m, out=t_18)
+        np.add(fc2_b_m_next, t_18, out=fc2_b_m)
         np.square(d_fc2_b, out=d_fc2_b)
         np.multiply(1.0 - beta2, d_fc2_b, out=d_fc2_b)
         np.multiply(beta2, fc2_b_v, out=fc2_b_v_next)
@@ -1007,18 +1048,18 @@ def _step(rows, space):
         np.multiply(fc2_b_next, fc2_b_m, out=fc2_b_next)
         np.subtract(fc2_b, fc2_b_next, out=fc2_b)
 
-        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_3[n, k]    adjoint of fc2_sum
-        #     (lenet5.py:23)
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
+        #     (lenet5.py:26)
         # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
-        #     j])/unbiased)  [Adam update (lenet5.py:23)]
-        np.dot(h_3.T, d_fc2, out=d_fc2_W)
+        #     j])/unbiased)  [Adam update (lenet5.py:26)]
+        np.dot(h_4.T, d_fc2, out=d_fc2_W)
         np.multiply(1.0 - beta1, d_fc2_W, out=fc2_W_m_next)
-        np.multiply(beta1, fc2_W_m, out=t_17)
-        np.add(fc2_W_m_next, t_17, out=fc2_W_m)
+        np.multiply(beta1, fc2_W_m, out=t_19)
+        np.add(fc2_W_m_next, t_19, out=fc2_W_m)
         np.square(d_fc2_W, out=d_fc2_W)
         np.multiply(1.0 - beta2, d_fc2_W, out=d_fc2_W)
         np.multiply(beta2, fc2_W_v, out=fc2_W_v_next)
@@ -1030,16 +1071,16 @@ def _step(rows, space):
         np.multiply(fc2_W_next, fc2_W_m, out=fc2_W_next)
         np.subtract(fc2_W, fc2_W_next, out=fc2_W)
 
-        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:23)
-        # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:23)
+        # d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:26)
+        # fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update (lenet5.py:26)
         # fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps + sqrt(fc1.b.v_next[j])/unbiased)
-        #     [Adam update (lenet5.py:23)]
+        #     [Adam update (lenet5.py:26)]
         np.dot(ones_2, d_fc1, out=d_fc1_b)
         np.multiply(1.0 - beta1, d_fc1_b, out=fc1_b_m_next)
-        np.multiply(beta1, fc1_b_m, out=t_18)
-        np.add(fc1_b_m_next, t_18, out=fc1_b_m)
+        np.multiply(beta1, fc1_b_m, out=t_20)
+        np.add(fc1_b_m_next, t_20, out=fc1_b_m)
         np.square(d_fc1_b, out=d_fc1_b)
         np.multiply(1.0 - beta2, d_fc1_b, out=d_fc1_b)
         np.multiply(beta2, fc1_b_v, out=fc1_b_v_next)
@@ -1052,17 +1093,17 @@ def _step(rows, space):
         np.subtract(fc1_b, fc1_b_next, out=fc1_b)
 
         # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]  [Adam update
-        #     (lenet5.py:23)]
+        #     (lenet5.py:26)]
         # fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
-        #     j])/unbiased)  [Adam update (lenet5.py:23)]
+        #     j])/unbiased)  [Adam update (lenet5.py:26)]
         np.dot(flatten.T, d_fc1, out=d_fc1_W)
         np.multiply(1.0 - beta1, d_fc1_W, out=fc1_W_m_next)
-        np.multiply(beta1, fc1_W_m, out=t_19)
-        np.add(fc1_W_m_next, t_19, out=fc1_W_m)
+        np.multiply(beta1, fc1_W_m, out=t_21)
+        np.add(fc1_W_m_next, t_21, out=fc1_W_m)
         np.square(d_fc1_W, out=d_fc1_W)
         np.multiply(1.0 - beta2, d_fc1_W, out=d_fc1_W)
         np.multiply(beta2, fc1_W_v, out=fc1_W_v_next)
@@ -1075,17 +1116,17 @@ def _step(rows, space):
         np.subtract(fc1_W, fc1_W_next, out=fc1_W)
 
         # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
-        #     conv2 (lenet5.py:18)]
+        #     conv2 (lenet5.py:21)]
         # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]  [Adam update
-        #     (lenet5.py:18)]
+        #     (lenet5.py:21)]
         # conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
-        #     (lenet5.py:18)]
+        #     (lenet5.py:21)]
         # conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
-        #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
+        #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:21)]
         np.add.reduce(d_conv2, axis=(0, 2, 3), out=d_conv2_b)
         np.multiply(1.0 - beta1, d_conv2_b, out=conv2_b_m_next)
-        np.multiply(beta1, conv2_b_m, out=t_20)
-        np.add(conv2_b_m_next, t_20, out=conv2_b_m)
+        np.multiply(beta1, conv2_b_m, out=t_22)
+        np.add(conv2_b_m_next, t_22, out=conv2_b_m)
         np.square(d_conv2_b, out=d_conv2_b)
         np.multiply(1.0 - beta2, d_conv2_b, out=d_conv2_b)
         np.multiply(beta2, conv2_b_v, out=conv2_b_v_next)
@@ -1097,21 +1138,21 @@ def _step(rows, space):
         np.multiply(conv2_b_next, conv2_b_m, out=conv2_b_next)
         np.subtract(conv2_b, conv2_b_next, out=conv2_b)
 
-        # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h[n,
-        #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:18)]
+        # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h_2[n,
+        #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:21)]
         # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
-        #     s]  [Adam update (lenet5.py:18)]
+        #     s]  [Adam update (lenet5.py:21)]
         # conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 + beta2*conv2.W.v[o,
-        #     c, r, s]  [Adam update (lenet5.py:18)]
+        #     c, r, s]  [Adam update (lenet5.py:21)]
         # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
-        #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
-        np.copyto(t_21, d_conv2.transpose(1, 0, 2, 3))
-        np.copyto(t_22, h_view_2)
-        np.dot(t_21.reshape(16, rows*100), t_22.reshape(rows*100, 150),
+        #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:21)]
+        np.copyto(t_23, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_24, h_2_view_2)
+        np.dot(t_23.reshape(16, rows*100), t_24.reshape(rows*100, 150),
             out=d_conv2_W.reshape(16, 150))
         np.multiply(1.0 - beta1, d_conv2_W, out=conv2_W_m_next)
-        np.multiply(beta1, conv2_W_m, out=t_23)
-        np.add(conv2_W_m_next, t_23, out=conv2_W_m)
+        np.multiply(beta1, conv2_W_m, out=t_25)
+        np.add(conv2_W_m_next, t_25, out=conv2_W_m)
         np.square(d_conv2_W, out=d_conv2_W)
         np.multiply(1.0 - beta2, d_conv2_W, out=d_conv2_W)
         np.multiply(beta2, conv2_W_v, out=conv2_W_v_next)
@@ -1124,17 +1165,17 @@ def _step(rows, space):
         np.subtract(conv2_W, conv2_W_next, out=conv2_W)
 
         # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
-        #     conv1 (lenet5.py:18)]
+        #     conv1 (lenet5.py:21)]
         # conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]  [Adam update
-        #     (lenet5.py:18)]
+        #     (lenet5.py:21)]
         # conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]  [Adam update
-        #     (lenet5.py:18)]
+        #     (lenet5.py:21)]
         # conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
-        #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:18)]
+        #     sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:21)]
         np.add.reduce(d_conv1, axis=(0, 2, 3), out=d_conv1_b)
         np.multiply(1.0 - beta1, d_conv1_b, out=conv1_b_m_next)
-        np.multiply(beta1, conv1_b_m, out=t_24)
-        np.add(conv1_b_m_next, t_24, out=conv1_b_m)
+        np.multiply(beta1, conv1_b_m, out=t_26)
+        np.add(conv1_b_m_next, t_26, out=conv1_b_m)
         np.square(d_conv1_b, out=d_conv1_b)
         np.multiply(1.0 - beta2, d_conv1_b, out=d_conv1_b)
         np.multiply(beta2, conv1_b_v, out=conv1_b_v_next)
@@ -1148,21 +1189,21 @@ def _step(rows, space):
 
         # d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
         #     and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-        #     d_conv1[n, o, p, q]*x[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
-        #     (lenet5.py:18)]
+        #     d_conv1[n, o, p, q]*h[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+        #     (lenet5.py:21)]
         # conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c, r,
-        #     s]  [Adam update (lenet5.py:18)]
+        #     s]  [Adam update (lenet5.py:21)]
         # conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 + beta2*conv1.W.v[o,
-        #     c, r, s]  [Adam update (lenet5.py:18)]
+        #     c, r, s]  [Adam update (lenet5.py:21)]
         # conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps +
-        #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:18)]
-        np.copyto(t_25, d_conv1.transpose(1, 0, 2, 3))
-        np.copyto(t_26, x_padded_view_2)
-        np.dot(t_25.reshape(6, rows*784), t_26.reshape(rows*784, 25),
+        #     sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:21)]
+        np.copyto(t_27, d_conv1.transpose(1, 0, 2, 3))
+        np.copyto(t_28, h_padded_view_2)
+        np.dot(t_27.reshape(6, rows*784), t_28.reshape(rows*784, 25),
             out=d_conv1_W.reshape(6, 25))
         np.multiply(1.0 - beta1, d_conv1_W, out=conv1_W_m_next)
-        np.multiply(beta1, conv1_W_m, out=t_27)
-        np.add(conv1_W_m_next, t_27, out=conv1_W_m)
+        np.multiply(beta1, conv1_W_m, out=t_29)
+        np.add(conv1_W_m_next, t_29, out=conv1_W_m)
         np.square(d_conv1_W, out=d_conv1_W)
         np.multiply(1.0 - beta2, d_conv1_W, out=d_conv1_W)
         np.multiply(beta2, conv1_W_v, out=conv1_W_v_next)
