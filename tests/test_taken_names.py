@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sympy
 
 import gradwright as gw
+from compiler.evaluate import evaluate
 from ir.errors import GradwrightError
 from ir.names import check_name
 
@@ -145,3 +147,66 @@ def test_a_name_that_is_taken_in_the_output_changes_nothing(
     for mine, plainly in zip(*found, strict=True):
         assert np.abs(mine).max() > 0
         np.testing.assert_allclose(mine, plainly, rtol=1e-9, atol=1e-12)
+
+
+@gw.network
+def alike(t: gw.f64["batch", 3], total: gw.f64["batch", 3], label: gw.i32["batch"]):
+    """An input, an output and a recurrence's index are called t; a result has two names."""
+    n, j, a = gw.indices("n j a")
+    k = gw.index("t", 4)
+    W = gw.param("W", (3, 3), init=gw.uniform(-1, 1))
+    code = gw.define((n, j), gw.sum(t[n, a] * W[a, j], over=a) + total[n, j])
+    count = gw.define(
+        (k, n, j),
+        lambda c: sympy.Piecewise((code[n, j], sympy.Eq(k, 0)), (c[k - 1, n, j] / 2 + k, True)),
+    )
+    last = gw.define((n, j), count[3, n, j] * code[n, j])
+    loss = gw.cross_entropy(last, label)
+    return gw.outputs(loss=loss, total=last, t=code, count=count, map=count)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_outputs_keep_their_names_whatever_else_has_them(target: Any, tmp_path: Path) -> None:
+    model = gw.compile(alike, target=target, dtype="float64", batch=4, out=tmp_path)
+    random = np.random.default_rng(0)
+    t, total = random.normal(size=(2, 3, 3))
+    label, params = np.array([0, 2, 1], "int32"), model.init_params(1)
+    out = model.forward(params, t=t, total=total)
+    program = alike.trace(dtype="float64", batch=4)
+    given = {"t": t, "total": total, "label": label, **params}
+    known = evaluate(program, given, 3)
+    assert model.Outputs._fields == ("total", "t", "count", "map")
+    for name, definition in program.outputs:
+        np.testing.assert_allclose(getattr(out, name), known[definition], rtol=1e-12, err_msg=name)
+    loss, _ = model.value_and_grad(params, t=t, total=total, label=label)
+    np.testing.assert_allclose(loss, known[program.loss], rtol=1e-12)
+
+
+@gw.network
+def unnamed():
+    """A recurrence over t whose line has no name, so that it is called t too."""
+    w, k, j = gw.param("w", (4, 3), gw.normal()), gw.index("t", 4), gw.index("j", 3)
+    return gw.outputs(
+        loss=gw.define((), gw.sum(_last(w, k, j)[3, j] ** 2, over=j)), y=_last(w, k, j)
+    )
+
+
+def _last(w: Any, k: Any, j: Any) -> Any:
+    return gw.define(
+        (k, j), lambda c: sympy.Piecewise((w[0, j], sympy.Eq(k, 0)), (c[k - 1, j] * w[k, j], True))
+    )
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_a_line_may_be_called_like_the_index_of_its_recurrence(
+    target: Any, tmp_path: Path
+) -> None:
+    assert "t" in {d.name for d in unnamed.trace().definitions}
+    model = gw.compile(unnamed, target=target, dtype="float64", out=tmp_path)
+    params = model.init_params(1)
+    expected = np.cumprod(params["w"], axis=0)
+    np.testing.assert_allclose(model.forward(params).y, expected, rtol=1e-12)
+    loss, grads = model.value_and_grad(params)
+    np.testing.assert_allclose(loss, np.sum(expected[3] ** 2), rtol=1e-12)
+    np.testing.assert_allclose(grads["w"], 2 * expected[3] ** 2 / params["w"], rtol=1e-10)
+

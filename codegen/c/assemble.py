@@ -46,6 +46,9 @@ COMMENT = 95  # columns of an equation in a comment
 SCRATCH = (
     "gw_left_copy", "gw_right_copy", "gw_left_panel", "gw_right_panel", "gw_sums",
 )  # fmt: skip
+OF_PROGRAMS = frozenset(
+    ("params", "state", "grads", "loss", "rows", "workspace", "base", *SCRATCH)
+)
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
 THREAD_FLAGS = " -fopenmp"
@@ -215,12 +218,11 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     program = schedule.program
     if program.outputs and program.loss:
         raise VerifyError("the gradient and step programs have no outputs but the loss")
-    outputs = tuple(
-        _array(public, program.shape_of(d), program.dtype_of(d)) for public, d in program.outputs
-    )
-    spelled, copies = _buffers(program)
+    outputs = _outputs(program)
+    spelled, copies = _buffers(program, [a.identifier for a in outputs])
     homes = _homes(schedule, {*spelled.values(), *(a.identifier for a in outputs)})
     spelled |= homes
+    spelled |= _counters(schedule, set(spelled.values()))
     temporaries = tuple(_temporary(program, n, homes[n], o) for n, o in schedule.offsets.items())
     spelled |= {name: name for name in SCRATCH}
     kernels.scratch.clear()
@@ -246,7 +248,7 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
 
 def _homes(schedule: Schedule, taken: set[str]) -> dict[str, str]:
     """A name for every temporary: its own, unless an argument of the function has that."""
-    taken = taken | {"params", "state", "grads", "loss", "rows", "workspace", "base", *SCRATCH}
+    taken = taken | OF_PROGRAMS
     return {name: fresh(identifier(name), taken) for name in schedule.offsets}
 
 
@@ -260,14 +262,31 @@ def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], i
     return tuple(views), start
 
 
-def _buffers(program: Program) -> tuple[dict[str, str], list[str]]:
+def _outputs(program: Program) -> tuple[ArrayView, ...]:
+    """The outputs; one that is called like an input has another name among the arguments."""
+    taken = {identifier(t.name) for t in (*program.inputs, *(t for t, _ in program.scalars))}
+    found = []
+    for public, definition in program.outputs:
+        array = _array(public, program.shape_of(definition), program.dtype_of(definition))
+        found.append(replace(array, identifier=fresh(array.identifier, taken)))
+    return tuple(found)
+
+
+def _counters(schedule: Schedule, taken: set[str]) -> dict[str, str]:
+    """The variable of every recurrence's loop, by what its kernels call that argument."""
+    taken = taken | OF_PROGRAMS
+    loops = {str(s.index.name) for s in schedule.steps if isinstance(s, Loop)}
+    return {f"[{name}]": fresh(identifier(name), taken) for name in sorted(loops)}
+
+
+def _buffers(program: Program, outputs: list[str]) -> tuple[dict[str, str], list[str]]:
     """How each buffer of the caller is spelled, and copies for results that have two places."""
     spelled = {t.name: identifier(t.name) for t in program.inputs}
     spelled |= {t.name: identifier(t.name) for t, _ in program.scalars}
     spelled |= {t.name: f"params->{identifier(t.name)}" for t in program.parameters}
     spelled |= {t.name: f"state->{identifier(t.name)}" for t in program.state}
     places = [(d, spelled[tensor]) for tensor, d in program.updates]
-    places += [(d, identifier(public)) for public, d in program.outputs]
+    places += [(d, name) for (_, d), name in zip(program.outputs, outputs, strict=True)]
     places += [(program.loss, "loss")] if program.loss else []
     places += [(d, f"grads->{identifier(p)}") for p, d in program.gradients]
     copies = []
@@ -284,10 +303,8 @@ def _step(step: Step, program: Program, kernels: Kernels, spelled: dict[str, str
     """A call, or the loop of a recurrence around its calls."""
     if isinstance(step, Kernel):
         return [_call(kernels, kernels.of(step, program), spelled)]
-    index = str(step.index.name)
-    inside = spelled | {index: identifier(index)}
-    calls = [INDENT + _call(kernels, kernels.of(k, program), inside) for k in step.kernels]
-    return [_recurrence(step, identifier(index)), *calls, "}"]
+    calls = [INDENT + _call(kernels, kernels.of(k, program), spelled) for k in step.kernels]
+    return [_recurrence(step, spelled[f"[{step.index.name}]"]), *calls, "}"]
 
 
 def _recurrence(step: Loop, index: str) -> str:
@@ -332,8 +349,9 @@ def _count(shape: Shape) -> str:
 def _array(name: str, shape: Shape, dtype: str) -> ArrayView:
     sizes = [repr(s) if isinstance(s, int) else repr(str(s)) for s in shape]
     python = "(" + ", ".join(sizes) + ("," if len(sizes) == 1 else "") + ")"
+    spelled, of_python = identifier(name), plain_identifier(name)
     return ArrayView(
-        name, identifier(name), C_TYPES[dtype], _shape(shape), python, dtype, _count(shape)
+        name, spelled, of_python, C_TYPES[dtype], _shape(shape), python, dtype, _count(shape)
     )
 
 
@@ -350,6 +368,7 @@ def _inputs(program: Program, start: int) -> tuple[tuple[InputView, ...], int]:
             InputView(
                 array.name,
                 array.identifier,
+                array.of_python,
                 array.kind,
                 array.shape,
                 array.python_shape,

@@ -60,7 +60,7 @@ OWN_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """The text of one nest, and what it needs: arguments by buffer name, helpers."""
+    """The text of one nest, and what it needs: arguments by buffer name, indices as `[t]`."""
 
     name: str
     parameters: tuple[str, ...]
@@ -138,7 +138,7 @@ def print_nest(nest: Nest, real: str, threads: int = 1) -> Function:
     sized = any(re.search(r"\brows\b", line) for line in lines)
     if not sized:
         del declared["rows"]
-    arguments = ([ROWS] if sized else []) + [str(t.name) for t in nest.free]
+    arguments = ([ROWS] if sized else []) + [f"[{t.name}]" for t in nest.free]
     if shared:
         declared = {"team": "gw_team team"} | declared
         arguments = [TEAM, *arguments]

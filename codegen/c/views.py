@@ -17,6 +17,7 @@ class ArrayView:
 
     name: str
     identifier: str
+    of_python: str
     kind: str
     shape: str
     python_shape: str
