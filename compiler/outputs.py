@@ -16,12 +16,26 @@ from functools import lru_cache
 import sympy
 from sympy import Expr, Symbol
 
-from ir.expression import Access, value_accesses
+from ir.expression import Access, tensor_symbol, value_accesses
+
+
+def through_output(body: Expr, local: Expr, output: Access) -> Expr:
+    """`local`, a derivative of `body`, by the stored value `output` where that is cheaper.
+
+    Worked out once for lines that differ in the elements they read alone, as repeated blocks do.
+    """
+    reads = dict.fromkeys((*value_accesses(body), *value_accesses(local), output))
+    plain = {a: _stand_in(number, a.args[0].integer) for number, a in enumerate(reads)}
+    found = _through_output(body.xreplace(plain), local.xreplace(plain), plain[output])
+    return found.xreplace({stand_in: a for a, stand_in in plain.items()})
+
+
+def _stand_in(number: int, integer: bool) -> Access:
+    return Access(tensor_symbol(f"v{number}", "int32" if integer else "float32"))
 
 
 @lru_cache(maxsize=4096)
-def through_output(body: Expr, local: Expr, output: Access) -> Expr:
-    """`local`, a derivative of `body`, by the stored value `output` where that is cheaper."""
+def _through_output(body: Expr, local: Expr, output: Access) -> Expr:
     if isinstance(body, sympy.Piecewise):
         return _choice_by_output(body, local, output)
     inner = _transcendental(body)

@@ -41,6 +41,8 @@ class Linear:
     def __add__(self, other: Linear | int) -> Linear:
         if isinstance(other, int):
             return Linear(self.terms, self.const + other)
+        if not (self.terms and other.terms):
+            return Linear(self.terms or other.terms, self.const + other.const)
         terms = dict(self.terms)
         for atom, c in other.terms:
             terms[atom] = terms.get(atom, 0) + c

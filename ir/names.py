@@ -93,7 +93,7 @@ def fresh(base: str, taken: set[str]) -> str:
     Names of our own making are clipped to what the allow-list takes.
     """
     base = candidate = ".".join(part[:_LONGEST_MADE] for part in base.split("."))
-    spelled, count = {identifier(t) for t in taken}, 1
+    spelled, count = set(map(identifier, taken)), 1
     while candidate in taken or identifier(candidate) in spelled:
         count += 1
         candidate = f"{base}_{count}"
