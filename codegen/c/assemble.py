@@ -10,19 +10,27 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from math import prod
 from typing import Any
 
+from codegen.c.arrays import (
+    ALIGNMENT,
+    BYTES,
+    aligned,
+    array_view,
+    count_text,
+    identifier,
+    inputs_of,
+    settings_of,
+    shape_text,
+    start_of,
+)
 from codegen.c.scalars import C_TYPES, ScalarPrinter
 from codegen.c.statements import INDENT, ROWS, TEAM, Function, print_nest
 from codegen.c.views import (
     ArrayView,
-    HyperparameterView,
-    InputView,
     KernelView,
     ModuleView,
     ProgramView,
-    StartView,
     TemporaryView,
 )
 from codegen.wrapping import narrowed, widened
@@ -30,17 +38,9 @@ from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, Step, surroundings
 from ir.loops import Nest
 from ir.names import fresh
-from ir.names import identifier as plain_identifier
-from ir.program import Program, Shape, Tensor
+from ir.program import Program
 from ir.text import equation
 
-# What the public functions and the loader call something of their own.
-_WORDS = """
-    base total count losses first code i ctypes operator os hashlib stat tempfile threading
-    shutil team
-"""
-OWN_NAMES = frozenset(_WORDS.split())
-ALIGNMENT = 64
 FEW_ROWS = 4  # GW_FEW_ROWS of the emitted source
 COMMENT = 95  # columns of an equation in a comment
 SCRATCH = (
@@ -49,7 +49,6 @@ SCRATCH = (
 OF_PROGRAMS = frozenset(
     ("params", "state", "grads", "loss", "rows", "workspace", "base", *SCRATCH)
 )
-BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 FAST_FLAGS = "-O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math"
 THREAD_FLAGS = " -fopenmp"
 WORTH_A_TEAM = 4_000_000  # operations: below, threads wait longer for one another than they save
@@ -65,7 +64,7 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
     gradient = _program(module.gradient, kernels) if module.gradient else None
     step = _program(module.step, kernels) if module.step else None
     workspace = max(v.workspace_bytes for v in (forward, gradient, step) if v)
-    inputs, gather_end = _inputs(whole, workspace if module.step else 0)
+    inputs, gather_end = inputs_of(whole, workspace if module.step else 0)
     printer = ScalarPrinter(str, {}, real)
     owned = (*whole.parameters, *whole.state)
     drawn = any(t.init and t.init.kind in ("uniform", "normal") for t in owned)
@@ -85,16 +84,16 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> M
         portable=module.portable,
         threads=module.threads,
         least_rows=_least_rows(module.flops_per_step, whole),
-        parameters=tuple(_array(p.name, p.shape, p.dtype) for p in whole.parameters),
-        state=tuple(_array(p.name, p.shape, p.dtype) for p in whole.state),
-        others=tuple(_array(t.name, t.shape, t.dtype) for t in owned if t.dtype != real),
+        parameters=tuple(array_view(p.name, p.shape, p.dtype) for p in whole.parameters),
+        state=tuple(array_view(p.name, p.shape, p.dtype) for p in whole.state),
+        others=tuple(array_view(t.name, t.shape, t.dtype) for t in owned if t.dtype != real),
         inputs=inputs,
         outputs=forward.outputs if forward else (),
-        hyperparameters=_settings(module.step.program, printer) if module.step else (),
+        hyperparameters=settings_of(module.step.program, printer) if module.step else (),
         limits=tuple((a.name, a.limit) for a in inputs if a.limit),
         loss=whole.loss or "",
-        starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.parameters)),
-        state_starts=tuple(_start(i, p, printer) for i, p in enumerate(whole.state)),
+        starts=tuple(start_of(i, p, printer) for i, p in enumerate(whole.parameters)),
+        state_starts=tuple(start_of(i, p, printer) for i, p in enumerate(whole.state)),
         kernels=tuple(kernels.views),
         helpers=tuple(sorted(kernels.helpers | drawing)),
         vectors=(("",) if "gw_tiles" in kernels.helpers else ())
@@ -115,12 +114,6 @@ def _least_rows(flops: int, program: Program) -> int:
     """The rows from which several threads are worth their while; few rows are always for one."""
     largest = (program.batch.maximum if program.batch else None) or 1
     return max(FEW_ROWS, -(-WORTH_A_TEAM * largest // max(flops, 1))) if program.batch else 1
-
-
-def identifier(name: str) -> str:
-    """The spelling of a name among the arguments of a public function."""
-    flat = plain_identifier(name)
-    return flat + "_" if flat in OWN_NAMES else flat
 
 
 def _schedules(module: Module) -> list[Schedule]:
@@ -229,10 +222,10 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
     statements += [_alone(line) for line in copies] if kernels.threads > 1 else copies
     text = "\n".join(statements)
-    scratch, end = _scratch(kernels, _aligned(schedule.workspace_bytes))
+    scratch, end = _scratch(kernels, aligned(schedule.workspace_bytes))
     saved = schedule.temporaries_bytes - schedule.workspace_bytes
     return ProgramView(
-        inputs=_inputs(program, 0)[0],
+        inputs=inputs_of(program, 0)[0],
         outputs=outputs,
         temporaries=temporaries if kernels.threads > 1 else temporaries + scratch,
         scratch=scratch if kernels.threads > 1 else (),
@@ -242,7 +235,7 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         needs_params="params->" in text,
         counters=()
         if program.updates
-        else _settings(program, ScalarPrinter(str, {}, kernels.real)),
+        else settings_of(program, ScalarPrinter(str, {}, kernels.real)),
     )
 
 
@@ -256,7 +249,7 @@ def _scratch(kernels: Kernels, start: int) -> tuple[tuple[TemporaryView, ...], i
     """Memory that kernels take turns in, behind the temporaries; each thread has its own."""
     views = []
     for name, elements in kernels.scratch.items():
-        size = _aligned(elements * BYTES[kernels.real])
+        size = aligned(elements * BYTES[kernels.real])
         views.append(TemporaryView(C_TYPES[kernels.real], name, start, f"[{elements}]", size))
         start += size * kernels.threads
     return tuple(views), start
@@ -267,7 +260,7 @@ def _outputs(program: Program) -> tuple[ArrayView, ...]:
     taken = {identifier(t.name) for t in (*program.inputs, *(t for t, _ in program.scalars))}
     found = []
     for public, definition in program.outputs:
-        array = _array(public, program.shape_of(definition), program.dtype_of(definition))
+        array = array_view(public, program.shape_of(definition), program.dtype_of(definition))
         found.append(replace(array, identifier=fresh(array.identifier, taken)))
     return tuple(found)
 
@@ -292,7 +285,7 @@ def _buffers(program: Program, outputs: list[str]) -> tuple[dict[str, str], list
     copies = []
     for definition, place in places:
         if definition in spelled:
-            size = f"sizeof *{place} * (size_t)({_count(program.shape_of(definition))})"
+            size = f"sizeof *{place} * (size_t)({count_text(program.shape_of(definition))})"
             copies.append(f"memcpy({place}, {spelled[definition]}, {size});")
         else:
             spelled[definition] = place
@@ -329,87 +322,4 @@ def _alone(statement: str) -> str:
 
 def _temporary(program: Program, name: str, home: str, offset: int) -> TemporaryView:
     shape = program.shape_of(name)
-    return TemporaryView(C_TYPES[program.dtype_of(name)], home, offset, _shape(shape))
-
-
-# ---------------------------------------------------------------- arrays
-
-
-def _shape(shape: Shape) -> str:
-    return "".join(f"[{s if isinstance(s, int) else 'rows'}]" for s in shape) or "scalar"
-
-
-def _count(shape: Shape) -> str:
-    """The number of elements as C text."""
-    fixed = prod(s for s in shape if isinstance(s, int))
-    rows = ["rows"] * sum(not isinstance(s, int) for s in shape)
-    return " * ".join([*rows, str(fixed)] if fixed > 1 or not rows else rows)
-
-
-def _array(name: str, shape: Shape, dtype: str) -> ArrayView:
-    sizes = [repr(s) if isinstance(s, int) else repr(str(s)) for s in shape]
-    python = "(" + ", ".join(sizes) + ("," if len(sizes) == 1 else "") + ")"
-    spelled, of_python = identifier(name), plain_identifier(name)
-    return ArrayView(
-        name, spelled, of_python, C_TYPES[dtype], _shape(shape), python, dtype, _count(shape)
-    )
-
-
-def _inputs(program: Program, start: int) -> tuple[tuple[InputView, ...], int]:
-    """The inputs; those with a batch dimension get room from `start` for one batch of rows."""
-    found, offset = [], start
-    largest = (program.batch.maximum if program.batch else None) or 1
-    for tensor in program.inputs:
-        axes = [i for i, s in enumerate(tensor.shape) if not isinstance(s, int)]
-        outer = prod(s for s in tensor.shape[: axes[0]] if isinstance(s, int)) if axes else 0
-        inner = prod(s for s in tensor.shape[axes[0] + 1 :] if isinstance(s, int)) if axes else 0
-        array = _array(tensor.name, tensor.shape, tensor.dtype)
-        found.append(
-            InputView(
-                array.name,
-                array.identifier,
-                array.of_python,
-                array.kind,
-                array.shape,
-                array.python_shape,
-                array.dtype,
-                array.count,
-                program.limits.get(tensor.name, 0),
-                outer,
-                inner,
-                offset,
-            )
-        )
-        offset += _aligned(outer * inner * largest * BYTES[tensor.dtype])
-    return tuple(found), offset
-
-
-def _settings(program: Program, printer: ScalarPrinter) -> tuple[HyperparameterView, ...]:
-    """The numbers that a program takes at run time."""
-    found = []
-    for tensor, value in program.scalars:
-        whole = tensor.dtype.startswith("int")
-        default = str(int(value)) if whole else printer.number(value)
-        python = str(int(value)) if whole else repr(float(value))
-        spelled = identifier(tensor.name)
-        kind = C_TYPES[tensor.dtype]
-        found.append(HyperparameterView(tensor.name, spelled, kind, default, python))
-    return tuple(found)
-
-
-def _start(stream: int, tensor: Tensor, printer: ScalarPrinter) -> StartView:
-    """The initial value of a parameter; its stream is its position in the declaration."""
-    count = prod(s for s in tensor.shape if isinstance(s, int))
-    init = tensor.init
-    if init is None or init.kind == "zeros":
-        return StartView(identifier(tensor.name), stream, count, "zeros")
-    if init.kind == "constant":
-        values = tuple(printer.number(v) for v in init.values)
-        kind = "filled" if len(values) == 1 else "constant"
-        return StartView(identifier(tensor.name), stream, count, kind, values=values)
-    first, second = init.values
-    return StartView(identifier(tensor.name), stream, count, init.kind, repr(first), repr(second))
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    return TemporaryView(C_TYPES[program.dtype_of(name)], home, offset, shape_text(shape))
