@@ -52,6 +52,26 @@ def matmul():
 
 
 @case
+def sum_and_maximum_of_the_same():
+    x = normal("x", 3, 4)
+    i, k = gw.index("i", 3), gw.index("k", 4)
+    total = gw.define((i,), gw.sum(x[i, k], over=k))
+    return gw.define((i,), total[i] + 3 * gw.max(x[i, k], over=k))
+
+
+@case
+def derivatives_by_their_own_values():
+    x, i = normal("x", 5), gw.index("i", 5)
+    made = [
+        1 / (2 - sympy.tanh(x[i])),
+        1 + 2 * sympy.exp(x[i]),
+        (sympy.exp(x[i]) - 1) / (sympy.exp(x[i]) + 3),
+    ]
+    first, second, third = (gw.define((i,), value) for value in made)
+    return gw.define((i,), first[i] * 2 - second[i] + third[i] * first[i])
+
+
+@case
 def integers_read_past_the_end_where_guarded():
     signs = np.sin(1.0 + np.arange(30)).reshape(3, 5, 2)
     x, table = normal("x", 3, 6), gw.param("table", (3, 5, 2), gw.constant(signs), trainable=False)

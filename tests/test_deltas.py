@@ -26,6 +26,10 @@ CASES = {
     "diagonal": ([P, P], {P: 5}, "p = a"),
     "constant": ([sympy.Integer(3)], {P: 4}, ""),
     "reversal": ([6 - P], {P: 7}, "p = 6 - a"),
+    "a rest that is all there is": ([2 * P + remainder(linear(Q), 2).expr()], {P: 3, Q: 2},
+                                    "p = a//2, q = a%2"),
+    "a quotient that is zero": ([2 * P + floordiv(linear(Q), 3).expr(), Q], {P: 4, Q: 3},
+                                "p = a//2, q = b"),
 }
 
 

@@ -62,11 +62,11 @@ def test_passes_keep_values(name: str) -> None:
     every = list(stages(program, gw.sgd(lr=0.1)))
     before = evaluate(every[2].program, values)
     after = evaluate(every[-1].program, values)
-    assert {n for n, _ in every[2].program.gradients} == {n for n, _ in every[-1].program.gradients}
-    for (_, first), (_, last) in zip(
-        every[2].program.gradients, every[-1].program.gradients, strict=True
-    ):
-        np.testing.assert_allclose(after[last], before[first], rtol=1e-13, atol=1e-14)
+    first, last = every[2].program, every[-1].program
+    assert {n for n, _ in first.gradients} == {n for n, _ in last.gradients}
+    results = [p.gradients + p.outputs + (("loss", p.loss),) for p in (first, last)]
+    for (_, one), (_, other) in zip(*results, strict=True):
+        np.testing.assert_allclose(after[other], before[one], rtol=1e-13, atol=1e-14)
 
 
 @pytest.mark.parametrize(
