@@ -19,7 +19,8 @@ from sympy import Expr, Integer, Symbol
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import hoisted
 from compiler.points import choice, chosen_with_maximum, epilogue, kind_of, nowhere, somewhere
-from compiler.scope import Scope, local, nested, real_of, shared
+from compiler.scope import Scope, local, nested, real_of
+from compiler.shares import chunk_size, cuts_row, shared
 from ir.expression import Access, index_symbol, value_accesses
 from ir.loops import Accumulate, For, Local, Place, Position, Statement, stride_of
 from ir.program import Definition, DType, Range
@@ -64,6 +65,8 @@ def _unit_stride(member: Definition, index: Symbol) -> bool:
 def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
     """Rows in chunks: every reduction into an array over the chunk, then the other members."""
     chunk = row.size if isinstance(row.size, int) and row.size <= CHUNK else CHUNK
+    if cuts_row(scope, row):
+        chunk = chunk_size(int(row.size), scope.threads, CHUNK)
     start, end = (Integer(0), sympy.sympify(row.size))
     whole = chunk == row.size
     if not whole:
@@ -72,7 +75,7 @@ def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
     if not whole:
         last = Position(end, (start + chunk, sympy.sympify(row.size)), smallest=True)
         body = (For(start, (Integer(0),), (sympy.sympify(row.size),), (last, *body), step=chunk),)
-    return shared(nested(scope.kernel.space[:-1], body)) if scope.kernel.space[:-1] else body
+    return shared(nested(scope.kernel.space[:-1], body), scope)
 
 
 def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tuple[Statement, ...]:

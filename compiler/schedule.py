@@ -26,7 +26,8 @@ from compiler.contraction import LANES, Contraction, few_rows, recognise, scratc
 from compiler.digits import split_digits
 from compiler.points import epilogue
 from compiler.rowwise import row_index, rowwise
-from compiler.scope import Scope, nested, real_of, shared
+from compiler.scope import Scope, nested, real_of
+from compiler.shares import by_columns, shared
 from ir.expression import Access, accesses, index_symbol, value_accesses
 from ir.kernel import Kernel
 from ir.loops import Accumulate, Contract, Nest, Parameter, Statement, Store, walk
@@ -35,9 +36,12 @@ from ir.program import Definition, Program, Range
 FEW_ROWS = 4  # below it, a batch is few rows: as in the emitted source
 
 
-def loop_nest(kernel: Kernel, program: Program) -> Nest:
-    """The nest that computes the kernel; its parameters are the arrays it touches."""
-    scope = Scope.of(kernel, program)
+def loop_nest(kernel: Kernel, program: Program, threads: int = 1) -> Nest:
+    """The nest that computes the kernel; its parameters are the arrays it touches.
+
+    Several threads share out one of its loops, where there is one (compiler/shares.py).
+    """
+    scope = Scope.of(kernel, program, threads)
     if kernel.members[0].reduce == "scatter":
         body = _scatter(scope)
     elif (found := _contraction(scope)) is not None:
@@ -88,6 +92,7 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
         tuple(epilogue(scope, {found.member.name: value})),
         _untiled(scope) if few else (),
         _single(scope, found.member) if few else (),
+        scope.threads > 1 and by_columns(found, scope.threads),
     )
     return (plane,)
 
@@ -100,13 +105,13 @@ def _single(scope: Scope, member: Definition) -> tuple[Statement, ...]:
     term = replace(member, reduce=None, over=(), body=member.body.xreplace({only: Integer(0)}))
     members = tuple(term if m == member else m for m in scope.members)
     points = tuple(epilogue(replace(scope, members=members), {}))
-    return shared(nested(scope.kernel.space, points))
+    return shared(nested(scope.kernel.space, points), scope)
 
 
 def _untiled(scope: Scope) -> tuple[Statement, ...]:
     if (row := row_index(scope)) is not None:
         return rowwise(scope, row)
-    return shared(nested(scope.kernel.space, tuple(epilogue(scope, {}))))
+    return shared(nested(scope.kernel.space, tuple(epilogue(scope, {}))), scope)
 
 
 def _scratch(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sympy
 from sympy import Expr, Integer, Symbol
@@ -11,7 +11,7 @@ from compiler import loop_bounds as bounds
 from ir.affine import Facts
 from ir.expression import Access, accesses, tensor_symbol
 from ir.kernel import Kernel
-from ir.loops import For, Place, Statement, walk
+from ir.loops import For, Place, Statement
 from ir.program import Definition, DType, Program, Range
 
 
@@ -24,14 +24,15 @@ class Scope:
     members: tuple[Definition, ...]
     homes: dict[str, str]
     rows: Symbol | None
+    threads: int = 1
 
     @staticmethod
-    def of(kernel: Kernel, program: Program) -> Scope:
+    def of(kernel: Kernel, program: Program, threads: int = 1) -> Scope:
         homes = {definition: tensor for tensor, definition in reversed(program.updates)}
         homes |= dict(kernel.replaces)
         members = tuple(_with_homes(m, kernel, homes) for m in kernel.members)
         rows = program.batch.symbol if program.batch else None
-        return Scope(kernel, program, members, homes, rows)
+        return Scope(kernel, program, members, homes, rows, threads)
 
     def facts(self, member: Definition) -> Facts:
         batch = self.program.batch
@@ -73,17 +74,6 @@ def nested(ranges: tuple[Range, ...], body: tuple[Statement, ...]) -> tuple[Stat
     """The body inside one loop for every range, the first outermost."""
     for r in reversed(ranges):
         body = (For(r.index, (Integer(0),), (sympy.sympify(r.size),), body),)
-    return body
-
-
-def shared(body: tuple[Statement, ...]) -> tuple[Statement, ...]:
-    """The body with its outermost loop open to threads.
-
-    Not one without a loop inside: cut elsewhere, its elements could be computed by other vectors.
-    """
-    match body:
-        case (For() as loop,) if any(isinstance(s, For) for s in walk(loop.body)):
-            return (replace(loop, shared=True),)
     return body
 
 

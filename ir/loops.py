@@ -201,7 +201,7 @@ class Contract:
     Two columns are one run, `pitch` elements of it for each step of the first; where the second is
     past its end, the run has gaps. `few`, if there, is what to do instead where the symbolic size
     is small, and `single` where it is 1. The epilogue runs at every point, where the element of
-    `tile` is the sum.
+    `tile` is the sum. Threads share out planes; else columns if `by_columns`, or else lines.
     """
 
     tile: Symbol
@@ -215,6 +215,7 @@ class Contract:
     epilogue: tuple[Statement, ...]
     few: tuple[Statement, ...] = ()
     single: tuple[Statement, ...] = ()
+    by_columns: bool = False
 
     @property
     def run(self) -> int:
@@ -261,11 +262,18 @@ class Nest:
     @property
     def shared(self) -> bool:
         """Whether threads can share out all that it does."""
-        return all(isinstance(s, Contract) or (isinstance(s, For) and s.shared) for s in self.body)
+        return all(map(_is_shared, self.body))
 
     def statements(self) -> Iterator[Statement]:
         """Every statement, the outer before the inner."""
         yield from walk(self.body)
+
+
+def _is_shared(statement: Statement) -> bool:
+    """A contraction, a shared loop, or loops around nothing else."""
+    if isinstance(statement, For) and not statement.shared:
+        return all(map(_is_shared, statement.body))
+    return isinstance(statement, Contract | For)
 
 
 def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:

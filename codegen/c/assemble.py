@@ -55,7 +55,7 @@ WORTH_A_TEAM = 4_000_000  # operations: below, threads wait longer for one anoth
 PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_NO_VECTORS"
 
 
-def make_view(module: Module, loop_nest: Callable[[Kernel, Program], Nest]) -> ModuleView:
+def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest]) -> ModuleView:
     """All three programs of the module, and what describes it."""
     whole = _schedules(module)[-1].program
     real = real_type(module)
@@ -144,7 +144,7 @@ class Kernels:
     """The static functions so far; asking for one that says the same gives it again."""
 
     def __init__(
-        self, loop_nest: Callable[[Kernel, Program], Nest], real: str, threads: int
+        self, loop_nest: Callable[[Kernel, Program, int], Nest], real: str, threads: int
     ) -> None:
         self._loop_nest = loop_nest
         self.real = real
@@ -175,7 +175,7 @@ class Kernels:
         """Laid out and printed once, however many programs run it."""
         seen = surroundings(kernel, program)
         if seen not in self._functions:
-            nest = self._loop_nest(kernel, program)
+            nest = self._loop_nest(kernel, program, self.threads)
             self._functions[seen] = print_nest(nest, self.real, self.threads)
         return self._functions[seen]
 

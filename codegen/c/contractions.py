@@ -45,6 +45,7 @@ class PlaneView:
 
     real: str
     shared: bool
+    by_columns: bool
     planes: str
     single: tuple[str, ...]
     few: tuple[str, ...]
@@ -141,6 +142,7 @@ class Plane:
         return PlaneView(
             real="float" if self.printer.scalars.dtype == "float32" else "double",
             shared=self.printer.shared,
+            by_columns=contract.by_columns,
             planes=self._size(contract.outer[0]) if contract.outer else "",
             single=self._lines(contract.single),
             few=tuple(line for s in contract.few for line in self.printer.lines(s)),

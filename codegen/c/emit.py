@@ -17,7 +17,7 @@ from ir.kernel import Kernel, Module
 from ir.loops import Nest
 from ir.program import Program
 
-LoopNest = Callable[[Kernel, Program], Nest]
+LoopNest = Callable[[Kernel, Program, int], Nest]
 
 
 def emit(module: Module, loop_nest: LoopNest) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Profile:
 
 
 def emit_profile(
-    module: Module, schedule: Schedule, loop_nest: Callable[[Kernel, Program], Nest]
+    module: Module, schedule: Schedule, loop_nest: Callable[[Kernel, Program, int], Nest]
 ) -> Profile:
     """Of one schedule, on one thread. Raises VerifyError if a kernel is not one call of it."""
     module = replace(module, threads=1)

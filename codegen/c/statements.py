@@ -48,8 +48,8 @@ ROWS, TEAM = ".rows", ".team"
 # What the templates and the mathematics library call something in a kernel, so nothing else may.
 _WORDS = """
     rows height width span at end row sum right left tile v r c i rest done first from lane wide
-    vectors term better last larger found team planes lines by_plane column height_of_all widest
-    left_at right_at row_at count start stop
+    vectors term better last larger found team planes lines strips by_plane column height_of_all
+    widest left_at right_at row_at count start stop
 """
 OWN_NAMES = (
     frozenset(_WORDS.split())
@@ -247,12 +247,21 @@ class StatementPrinter:
             start += f", {stop} = {end}"
             end = stop
         if loop.shared and self.shared:
-            self.scalars.helpers.add("gw_share_out")
-            start, end = f"gw_first(team, {end})", f"gw_end(team, {end})"
+            start, end = self._own_steps(loop, end)
         advance = f"{index}++" if loop.step == 1 else f"{index} += {loop.step}"
         return self._block(
             f"for (ptrdiff_t {index} = {start}; {index} < {end}; {advance}) {{", loop.body
         )
+
+    def _own_steps(self, loop: For, end: str) -> tuple[str, str]:
+        """Where the steps of this thread begin and end."""
+        self.scalars.helpers.add("gw_share_out")
+        if loop.step == 1:
+            return f"gw_first(team, {end})", f"gw_end(team, {end})"
+        known = loop.upper[0].is_Integer
+        count = f"({end} + {loop.step - 1}) / {loop.step}"
+        count = str(-(-int(loop.upper[0]) // loop.step)) if known else count
+        return f"{loop.step}*gw_first(team, {count})", f"{loop.step}*gw_end(team, {count})"
 
     def _extreme(self, values: tuple[Expr, ...], function: str) -> str:
         """The largest or smallest of some integers."""

@@ -30,6 +30,14 @@ def mixed(x: gw.f32["batch", 2, 10, 9], label: gw.i32["batch"]) -> Any:
     return gw.outputs(loss=gw.cross_entropy(scores, label), scores=scores)
 
 
+@gw.network
+def wide(x: gw.f32["batch", 33], label: gw.i32["batch"]) -> Any:
+    """Rows that are cut in chunks, and contractions that are shared by columns."""
+    h = gw.relu(gw.dense(x, 300, name="a"))
+    h = gw.relu(gw.dense(h, 70, name="b"))
+    return gw.outputs(loss=gw.cross_entropy(gw.dense(h, 5, name="c"), label), scores=h)
+
+
 @pytest.fixture
 def always_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads work together on the smallest networks too."""
@@ -56,13 +64,14 @@ def trained(model: ModuleType) -> dict[str, np.ndarray]:
     return {**params, **{f"d {n}": g for n, g in grads.items()}, "scores": scores}
 
 
+@pytest.mark.parametrize(("network", "teams"), [(mixed, (3,)), (wide, (2, 3))])
 def test_every_number_of_threads_gives_the_bits_of_one(
-    tmp_path: Path, always_together: None
+    network: gw.Network, teams: tuple[int, ...], tmp_path: Path, always_together: None
 ) -> None:
     found = []
-    for threads in (1, 3):
+    for threads in (1, *teams):
         model = gw.compile(
-            mixed, target="c", batch=ROWS, threads=threads, out=tmp_path / str(threads),
+            network, target="c", batch=ROWS, threads=threads, out=tmp_path / str(threads),
             optimizer=gw.adam(lr=0.01),
         )  # fmt: skip
         found.append(trained(model))
@@ -77,6 +86,12 @@ def test_threads_share_the_work(always_together: None) -> None:
     assert "#pragma omp parallel num_threads(rows < 4 ? 1 : MIXED_THREADS)" in source
     assert "planes.first" in source
     assert "gw_first(team, rows)" in source
+
+
+def test_a_row_is_shared_in_whole_cache_lines(always_together: None) -> None:
+    source = gw.emit(wide, target="c", batch=ROWS, threads=2)["wide.c"]
+    assert "for (ptrdiff_t j_chunk = 80*gw_first(team, 4); j_chunk < 80*gw_end(team, 4)" in source
+    assert "done = strips.first" in source
 
 
 def test_one_thread_needs_no_team() -> None:
