@@ -101,7 +101,7 @@ class Race:
             facts = self._process("gradwright_c", 1).ask(
                 do="facts", case=asdict(case), params=str(params)
             )
-            runners, reasons = self._prepared(case, racers, params)
+            runners, reasons = self._prepared(case, racers, params, facts["moved"])
         peaks = self._take_turns(runners)
         told = self._process("machine", 1).ask(do="facts", clock=self.clock)
         limits = _limits(told, statistics.median(peaks))
@@ -109,7 +109,7 @@ class Race:
         return Result(case, times, tuple(reasons), facts, limits)
 
     def _prepared(
-        self, case: Case, racers: Sequence[Contestant], params: Path
+        self, case: Case, racers: Sequence[Contestant], params: Path, moved: dict[str, float]
     ) -> tuple[list[Runner], list[tuple[Contestant, str]]]:
         """Those that can run and agree with the first of ours, and why the others do not."""
         runners: list[Runner] = []
@@ -124,7 +124,7 @@ class Race:
                 found = self._first(runner, params.parent / "results.npz")
                 ours = expected.setdefault(_length(found), found) if racer.ours else None
                 ours = ours or expected[_length(found)]
-                problem = disagreement(ours, found, start)
+                problem = disagreement(ours, found, start, moved)
                 if problem:
                     raise CannotRun(f"does not agree: {problem}")
                 runner.passes = self._passes(runner)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks import report
-from benchmarks.agreement import disagreement
+from benchmarks.agreement import disagreement, rounding
 from benchmarks.cases import CannotRun, Case, all_cases, chosen, inputs
 from benchmarks.contestants import OURS, PEERS, Contestant, contestants
 from benchmarks.networks import network
@@ -48,6 +48,22 @@ def changed(**arrays: object) -> dict[str, np.ndarray]:
 def test_who_agrees(theirs: dict[str, np.ndarray], problem: str | None) -> None:
     found = disagreement(AFTER, theirs, START)
     assert found is None if problem is None else found is not None and found.startswith(problem)
+
+
+def test_what_rounding_can_turn_is_allowed_for() -> None:
+    """A bias at the kink of its ReLU may have the gradient of either side, any other only its."""
+
+    def step(start: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        b = start["b"]
+        return {"b": b - np.float32(0.5) * (b > 0)}
+
+    kink, apart = ({"b": np.array([b, 3], np.float32)} for b in (1e-7, 1e-3))
+    assert rounding(step, apart)["b"] < 1e-5
+    moved = rounding(step, kink)
+    assert moved["b"] == pytest.approx(0.5)
+    other = {"b": np.array([1e-7, 2.5], np.float32)}
+    assert disagreement(step(kink), other, kink) is not None
+    assert disagreement(step(kink), other, kink, moved) is None
 
 
 def test_every_case_has_its_model_and_data() -> None:
