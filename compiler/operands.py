@@ -4,8 +4,9 @@
     staged   the same in a copy with zeros around it: a term out of bounds reads a zero
     packed   a panel is filled for the tile, where a term is left out or no vector can be loaded
 
-A term whose condition fails is a zero in the operand that holds the condition's indices, so the
-partner is multiplied by zero there: one that is not finite shows in the sums of the border.
+A term out of bounds is a zero in the operand that is read there, so the partner is multiplied by
+zero: one that is not finite shows in the sums of the border. A sum under any other condition is
+left to the other schedules, for what a condition hides must not show.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from sympy import Expr, Integer, Symbol
+from sympy import Eq, Expr, Integer, Symbol
 from sympy.logic.boolalg import And, Boolean
 
 from compiler.loop_bounds import reduction_loops
-from ir.affine import Facts, Linear, inequalities, linear
+from ir.affine import Facts, Linear, inequalities, linear, remainder
 from ir.bounds import doubts
 from ir.errors import IndexLanguageError
-from ir.expression import Access, index_symbol, symbols_of, tensor_symbol
+from ir.expression import Access, FloorDiv, Remainder, index_symbol, symbols_of, tensor_symbol
 from ir.loops import LANE, SPAN, For, Operand, Staging, Statement, Store, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 
@@ -109,6 +110,8 @@ def _sides(site: Site) -> tuple[Side, Side] | None:
     symbols = [symbols_of([p]) for p in parts]
     if any(s & rows and s & columns for s in symbols):
         return None
+    if not all(_is_border(site, p) for p in parts):
+        return None
     for_left = tuple(p for p, s in zip(parts, symbols, strict=True) if not s & columns)
     for_right = tuple(p for p, s in zip(parts, symbols, strict=True) if not s & rows)
     left = Side(site, "left", site.left, rows, (), for_left)
@@ -124,6 +127,26 @@ def _parts(condition: Boolean) -> list[Boolean]:
     if isinstance(condition, And):
         return [p for c in condition.args for p in _parts(c)]
     return [condition]
+
+
+def _is_border(site: Site, condition: Boolean) -> bool:
+    """Whether it says that an element is there; what any other leaves out, nobody may see."""
+    within, divided = [], []
+    for access in (site.left, site.right):
+        for index, size in zip(
+            access.indices, site.program.shape_of(access.tensor), strict=True
+        ):
+            form = linear(index)
+            within += [form, linear(size) - form - 1]
+            divided += [a.args for a in form.atoms if isinstance(a, FloorDiv)]
+    rests = condition.atoms(Remainder)
+    if rests:
+        wanted = [Remainder(sign * value, by) for value, by in divided for sign in (1, -1)]
+        whole = {remainder(linear(r.args[0]), int(r.args[1])) for r in wanted}
+        return any(condition == Eq(r, 0) and linear(r) in whole for r in rests)
+    known = replace(site.facts, known=(*site.facts.known, *within))
+    asked = inequalities(condition)
+    return bool(asked) and all(known.nonnegative(form) for form in asked)
 
 
 def _left(side: Side) -> Layout | None:

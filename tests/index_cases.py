@@ -60,6 +60,13 @@ def sum_and_maximum_of_the_same():
 
 
 @case
+def divided_by_windows_that_leave():
+    x, i, j, r = normal("x", 5, 5), gw.index("i", 5), gw.index("j", 5), gw.index("r", 5)
+    total = gw.define((i, j), gw.sum(sympy.exp(x[(i + j) % 5, r]), over=r))
+    return gw.define((i, j), sympy.tanh(sympy.exp(x[(i + j) % 5, i]) / total[i, j]))
+
+
+@case
 def derivatives_by_their_own_values():
     x, i = normal("x", 5), gw.index("i", 5)
     made = [

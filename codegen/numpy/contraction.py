@@ -21,6 +21,7 @@ from sympy import Expr, Symbol
 
 from codegen.numpy.evaluate import Evaluation
 from codegen.numpy.gathers import RESHAPED
+from codegen.numpy.hidden import held
 from codegen.numpy.padding import covered
 from codegen.numpy.reductions import write_total
 from codegen.numpy.writer import (
@@ -83,7 +84,10 @@ def write_sum(w: Writer, d: Definition, space: Frame, conditions: list[Any], nam
     if batch and outside != 1 and not _axes(outside, total) and len(groups) == 2:
         small = min(groups, key=lambda g: _count(total, g.axes))
         small.product, outside = outside * small.product, sympy.Integer(1)
-    return outside * _product(total, groups)
+    value = outside * _product(total, groups)
+    if masks and total.dtype == w.real and (len(groups) > 1 or outside.has(Access)):
+        return held(w, value, space, d.over, body, masks, d.dtype)
+    return value
 
 
 def _count(total: Sum, axes: frozenset[Symbol]) -> int:

@@ -7,8 +7,9 @@
     g_padded = np.zeros(…); g_padded[2:9:2] = g;  sum over r of g_padded[u - r + 2]*w[r]
 
 `covered` puts a copy with zeros in the place of such factors, and drops the conditions that only
-kept their indices in bounds. What it cannot cover keeps its conditions, as masks. The zeros meet
-the other factors: where one of those is infinite or NaN, the term is NaN instead of left out.
+kept their indices in bounds. What it cannot cover keeps its conditions, as masks, and so does a
+product with a factor such as 1/x[2*p + r]. The zeros meet the other factors: where one of those is
+infinite or NaN, the term is NaN instead of left out.
 """
 
 from __future__ import annotations
@@ -52,12 +53,18 @@ def covered(
         covers = _covers(w, factor, conditions, frame)
         if covers is not None:
             found[factor] = covers
-    if not found:
+    others = [f for f in sympy.Mul.make_args(body) if f not in factors]
+    if not found or any(_leaves(w, f, conditions, frame) for f in others):
         return body, conditions
     edges = [c for covers in found.values() for c in covers if not c.whole]
     left = [c for c in conditions if not _implied(w.facts(frame), c, edges)]
     swap = {a: _padded(w, a, covers, fill) for a, covers in found.items()}
     return body.xreplace(swap), [_covered_condition(w, c, conditions, frame) for c in left]
+
+
+def _leaves(w: Writer, factor: Expr, conditions: list[Any], frame: Frame) -> bool:
+    """Whether it reads out of bounds: there it may be infinite, and zeros would not hide it."""
+    return any(_covers(w, a, conditions, frame) is not None for a in value_accesses(factor))
 
 
 def reachable(w: Writer, node: Access, frame: Frame) -> Access:

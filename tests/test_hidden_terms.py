@@ -1,0 +1,82 @@
+"""What a condition hides does not matter, be it infinite or no number: in both targets, both ways.
+
+    y[i, j] = sum over k of (x[i, k] * v[k, j] if x[i, k] > 0 else 0)
+
+Targets work such sums out as products of matrices in which some elements are zero, and zero times
+infinity is not zero. Sizes are such that the C would be tiled.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+from sympy import Eq, Piecewise
+
+import gradwright as gw
+from compiler.evaluate import evaluate
+from compiler.pipeline import stages
+
+SIZE = 16
+Body = Callable[..., Any]
+
+# One line each: of x[i, k], w[k, j], v[k, j], of which v is not finite in places.
+SUMS: dict[str, Body] = {
+    "a value of the left": lambda x, w, v, i, j, k: hidden(x[i, k] * v[k, j], x[i, k] > 0),
+    "two values": lambda x, w, v, i, j, k: hidden(x[i, k] * v[k, j], (x[i, k] > 0) & (w[k, j] > 0)),
+    "the past": lambda x, w, v, i, j, k: hidden(x[i, k] * v[k, j], k <= i),
+    "a quotient": lambda x, w, v, i, j, k: hidden(w[k, j] / v[k, j], k < i + 1) * x[i, k],
+    "three factors": lambda x, w, v, i, j, k: hidden(x[i, k] * w[k, j] * v[k, j], x[i, k] > 0),
+    "a logarithm": lambda x, w, v, i, j, k: hidden(sympy.log(x[i, k]), x[i, k] > 0) * w[k, j],
+    "another branch": lambda x, w, v, i, j, k: Piecewise(
+        (1 / x[i, k], x[i, k] > 0), (w[k, j], True)
+    ),
+    "one element": lambda x, w, v, i, j, k: hidden(x[i, k] * v[k, j], Eq(k, i // 2)),
+}
+
+
+def hidden(value: Any, condition: Any) -> Any:
+    return Piecewise((value, condition), (0, True))
+
+
+@gw.network
+def sums():
+    x, w, v = (gw.param(n, (SIZE, SIZE), gw.normal()) for n in "xwv")
+    i, j, k = (gw.index(n, SIZE) for n in "ijk")
+    made = {
+        name.replace(" ", "_"): gw.define((i, j), gw.sum(body(x, w, v, i, j, k), over=k))
+        for name, body in SUMS.items()
+    }
+    weighted = sum(y[i, j] * sympy.cos(i + 2 * j + n) for n, y in enumerate(made.values()))
+    return gw.outputs(loss=gw.define((), gw.sum(weighted, over=(i, j))), **made)
+
+
+def numbers() -> dict[str, np.ndarray]:
+    """Rows of x that are nowhere positive, and a row of v that only they would meet."""
+    rng = np.random.default_rng(0)
+    x, w, v = rng.standard_normal((3, SIZE, SIZE))
+    x[0, 1], x[1] = 0, -np.abs(x[1])
+    x[:, 3] = -1
+    v[3] = np.tile([np.inf, np.nan, 0, -np.inf], SIZE // 4)
+    v[5, 2] = 0
+    return {"x": x, "w": w, "v": v}
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_what_is_hidden_does_not_matter(target: Any, tmp_path: Path) -> None:
+    given = numbers()
+    every = list(stages(sums.trace(dtype="float64")))
+    first, last = every[0].program, every[-1].program
+    known, adjoints = evaluate(first, given), evaluate(last, given)
+    model = gw.compile(sums, target=target, dtype="float64", out=tmp_path)
+    out = model.forward(given)
+    for (name, definition), made in zip(first.outputs, out, strict=True):
+        assert np.isfinite(known[definition]).any(), name
+        np.testing.assert_allclose(made, known[definition], rtol=1e-11, atol=1e-12, err_msg=name)
+    _, grads = model.value_and_grad(given)
+    for name, definition in last.gradients:
+        expected = adjoints[definition]
+        assert np.isfinite(expected).any(), name
+        np.testing.assert_allclose(grads[name], expected, rtol=1e-11, atol=1e-12, err_msg=name)
