@@ -6,9 +6,11 @@ parameter is `params->name`, a temporary a pointer into the workspace, a result 
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -24,8 +26,9 @@ from codegen.c.arrays import (
     shape_text,
     start_of,
 )
+from codegen.c.calls import calls
 from codegen.c.scalars import C_TYPES, ScalarPrinter
-from codegen.c.statements import INDENT, ROWS, TEAM, Function, print_nest
+from codegen.c.statements import Function, print_nest
 from codegen.c.views import (
     ArrayView,
     KernelView,
@@ -35,7 +38,7 @@ from codegen.c.views import (
 )
 from codegen.wrapping import narrowed, widened
 from ir.errors import VerifyError
-from ir.kernel import Kernel, Loop, Module, Schedule, Step, surroundings
+from ir.kernel import Kernel, Loop, Module, Schedule, surroundings
 from ir.loops import Nest
 from ir.names import fresh
 from ir.program import Program
@@ -95,7 +98,7 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest])
         starts=tuple(start_of(i, p, printer) for i, p in enumerate(whole.parameters)),
         state_starts=tuple(start_of(i, p, printer) for i, p in enumerate(whole.state)),
         kernels=tuple(kernels.views),
-        helpers=tuple(sorted(kernels.helpers | drawing)),
+        helpers=tuple(sorted(kernels.helpers | drawing | _waits(forward, gradient, step))),
         vectors=(("",) if "gw_tiles" in kernels.helpers else ())
         + (("8",) if "gw_dots" in kernels.helpers else ()),
         uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
@@ -108,6 +111,12 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest])
         gradient_names=_gradient_names(module),
     )
     return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
+
+
+def _waits(*programs: ProgramView | None) -> set[str]:
+    """What the programs call where threads wait."""
+    said = "\n".join(line for p in programs if p for line in p.statements)
+    return set(re.findall(r"\bGW_WAIT\w*", said))
 
 
 def _least_rows(flops: int, program: Program) -> int:
@@ -219,8 +228,8 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     temporaries = tuple(_temporary(program, n, homes[n], o) for n, o in schedule.offsets.items())
     spelled |= {name: name for name in SCRATCH}
     kernels.scratch.clear()
-    statements = [line for s in schedule.steps for line in _step(s, program, kernels, spelled)]
-    statements += [_alone(line) for line in copies] if kernels.threads > 1 else copies
+    functions = partial(kernels.of, program=program)
+    statements = calls(schedule, functions, spelled, copies, kernels.threads)
     text = "\n".join(statements)
     scratch, end = _scratch(kernels, aligned(schedule.workspace_bytes))
     saved = schedule.temporaries_bytes - schedule.workspace_bytes
@@ -290,34 +299,6 @@ def _buffers(program: Program, outputs: list[str]) -> tuple[dict[str, str], list
         else:
             spelled[definition] = place
     return spelled, copies
-
-
-def _step(step: Step, program: Program, kernels: Kernels, spelled: dict[str, str]) -> list[str]:
-    """A call, or the loop of a recurrence around its calls."""
-    if isinstance(step, Kernel):
-        return [_call(kernels, kernels.of(step, program), spelled)]
-    calls = [INDENT + _call(kernels, kernels.of(k, program), spelled) for k in step.kernels]
-    return [_recurrence(step, spelled[f"[{step.index.name}]"]), *calls, "}"]
-
-
-def _recurrence(step: Loop, index: str) -> str:
-    size = step.size if isinstance(step.size, int) else "rows"
-    if step.downwards:
-        return f"for (ptrdiff_t {index} = {size} - 1; {index} >= 0; {index}--) {{"
-    return f"for (ptrdiff_t {index} = 0; {index} < {size}; {index}++) {{"
-
-
-def _call(kernels: Kernels, function: Function, spelled: dict[str, str]) -> str:
-    arguments = [a[1:] if a in (ROWS, TEAM) else spelled[a] for a in function.arguments]
-    call = f"{function.name}({', '.join(arguments)});"
-    if kernels.threads == 1:
-        return call
-    return f"{call} GW_WAIT" if function.shared else f"{_alone(call)} GW_WAIT"
-
-
-def _alone(statement: str) -> str:
-    """A statement that the first thread runs by itself."""
-    return f"if (team.thread == 0) {{ {statement} }}"
 
 
 def _temporary(program: Program, name: str, home: str, offset: int) -> TemporaryView:

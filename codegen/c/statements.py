@@ -20,6 +20,7 @@ from sympy import Expr, Symbol
 
 from codegen.c.contractions import DRIVE, WIDTH, Plane, PlaneView, helpers_of, wrapped
 from codegen.c.scalars import C_TYPES, FUNCTIONS, ScalarPrinter
+from codegen.c.waits import UNTOUCHED, Touches, touches_of
 from ir.expression import Access
 from ir.loops import (
     Accumulate,
@@ -70,6 +71,7 @@ class Function:
     guarded: bool
     shared: bool
     scratch: tuple[tuple[str, int], ...]
+    touches: Touches
     plane: PlaneView | None = None
 
     @property
@@ -151,6 +153,7 @@ def print_nest(nest: Nest, real: str, threads: int = 1) -> Function:
         nest.guarded,
         shared,
         tuple((p.name, prod(p.shape)) for p in nest.parameters if p.scratch),
+        touches_of(nest) if threads > 1 else UNTOUCHED,
         plane,
     )
 
