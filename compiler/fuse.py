@@ -139,8 +139,6 @@ def _is_contraction(d: Definition) -> bool:
 
 def _fits(d: Definition, group: _Group) -> bool:
     """Same sizes, same recurrence, and members read at the definition's own point only."""
-    if [r.size for r in _space(d)] != [r.size for r in group.space]:
-        return False
     if (d.scan.group if d.scan else None) != group.scan:
         return False
     if [r.size for r in d.indices] != [r.size for r in group.members[0].indices]:

@@ -6,6 +6,7 @@
     log(exp(a) + exp(b))         ->  a + log(1 + exp(b - a))
     log(a*b), log(1/a)           ->  log(a) + log(b), -log(a)       where an exponential is inside
     exp(a)**k/(c + exp(a))**n    ->  (1 + c*exp(-a))**-k * (c + exp(a))**(k - n)
+    (p*exp(a) + q*exp(b))/(c*exp(a) + d*exp(b))  ->  (p + q*exp(b - a))/(c + d*exp(b - a)), a > b
 
 What stays has bounded factors, or grows only where the value does. Nothing here knows what an
 expression is for.
@@ -32,7 +33,7 @@ def safe(node: Any, small: frozenset[Expr] = frozenset()) -> Any:
         return _safe_choice(node, small)
     rebuilt = node.func(*(safe(a, small) for a in node.args))
     if isinstance(rebuilt, sympy.Mul):
-        return _one_exponential(rebuilt)
+        return _quotient(rebuilt) or _one_exponential(rebuilt)
     if isinstance(rebuilt, sympy.log):
         return _safe_log(rebuilt, small)
     return rebuilt
@@ -54,6 +55,42 @@ def _negative(condition: Any) -> frozenset[Expr]:
     if isinstance(condition, (sympy.Lt, sympy.Le)):
         return frozenset([sympy.expand(condition.lhs - condition.rhs)])
     return frozenset()
+
+
+def _quotient(product: sympy.Mul) -> Expr | None:
+    """A sum of two exponentials over another of the same: both divided by the larger of the two."""
+    for below in product.args:
+        base, exponent = _base_and_exponent(below)
+        divisor = _exponentials(base)
+        if exponent != -1 or len(divisor) != 2 or not all(c.is_positive for c in divisor.values()):
+            continue
+        for above in product.args:
+            terms = _exponentials(above)
+            if len(terms) == 2 and terms.keys() == divisor.keys():
+                rest = [f for f in product.args if f not in (above, below)]
+                return safe(sympy.Mul(*rest)) * _by_the_larger(terms, divisor)
+    return None
+
+
+def _exponentials(total: Expr) -> dict[Expr, Expr]:
+    """{a: c, 0: d} of c*exp(a) + d, for numbers c and d; nothing for any other sum."""
+    found: dict[Expr, Expr] = {}
+    for term in sympy.Add.make_args(total):
+        number, rest = term.as_independent(sympy.exp, as_Add=False)
+        if not number.is_number or not (rest == 1 or isinstance(rest, sympy.exp)):
+            return {}
+        found[rest.args[0] if rest.args else sympy.S.Zero] = number
+    return found
+
+
+def _by_the_larger(terms: dict[Expr, Expr], divisor: dict[Expr, Expr]) -> Expr:
+    a, b = divisor
+    first, second = (
+        sympy.Add(*(c * sympy.exp(e - most) for e, c in terms.items()))
+        / sympy.Add(*(c * sympy.exp(e - most) for e, c in divisor.items()))
+        for most in (a, b)
+    )
+    return sympy.Piecewise((first, a > b), (second, True))
 
 
 def _one_exponential(product: sympy.Mul) -> Expr:

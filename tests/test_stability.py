@@ -186,6 +186,22 @@ TABLE = {
     "gelu op": Row(
         lambda t: gw.gelu(t.z), each(lambda v: v * (1 + mpmath.erf(v / mpmath.sqrt(2))) / 2)
     ),
+    "tanh by exponentials": Row(
+        by_element("s", lambda v: (sympy.exp(v) - sympy.exp(-v)) / (sympy.exp(v) + sympy.exp(-v))),
+        each(mpmath.tanh),
+    ),
+    "tanh by one exponential": Row(
+        by_element("s", lambda v: 3 * (1 - sympy.exp(-2 * v)) / (1 + sympy.exp(-2 * v))),
+        each(lambda v: 3 * mpmath.tanh(v)),
+    ),
+    "a share of a constant": Row(
+        by_element("s", lambda v: sympy.exp(v) / (3 + sympy.exp(v))),
+        each(lambda v: 1 / (1 + 3 * mpmath.exp(-v))),
+    ),
+    "log of two exponentials": Row(
+        by_element("s", lambda v: sympy.log(sympy.exp(v) + sympy.exp(-v / 2))),
+        each(lambda v: mpmath.log(mpmath.exp(v) + mpmath.exp(-v / 2))),
+    ),
     "elu op": Row(lambda t: gw.elu(t.z), each(lambda v: v if v > 0 else mpmath.expm1(v))),
 }  # fmt: skip
 

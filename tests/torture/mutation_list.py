@@ -166,8 +166,8 @@ MUTATIONS = (
         "fusion",
         (
             "compiler/fuse.py",
-            "if [r.size for r in _space(d)] != [r.size for r in group.space]:",
-            "if len(_space(d)) != len(group.space):",
+            "if [r.size for r in d.indices] != [r.size for r in group.members[0].indices]:",
+            "if len(d.indices) != len(group.members[0].indices):",
         ),
         (
             "compiler/fuse.py",

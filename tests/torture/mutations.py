@@ -43,7 +43,9 @@ FIRST = {
         "tests/test_differentiate.py", "tests/test_stability.py", "tests/test_ops_activations.py",
         "-k", f"not test_differentiate or {CASES}",
     ],
-    "fusion": ["tests/test_pipeline.py", "tests/test_optimizers.py"],
+    "fusion": [
+        "tests/test_fusion.py", "tests/test_pipeline.py", "tests/test_optimizers.py",
+    ],
     "memory plan": ["tests/test_memory.py", "tests/targets/test_numpy_workspace.py"],
     "contractions": C,
     "C templates": C,

@@ -1,0 +1,55 @@
+"""What must not share a kernel though it nearly could, and what must be stored although it does.
+
+One network has each of these: a line that reads another at its own point and at the next; one that
+is shorter than what it reads; two states of a recurrence, of which only one leaves the loop.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sympy
+
+import gradwright as gw
+from compiler.driver import lowered
+from compiler.evaluate import evaluate
+
+
+@gw.network
+def neighbours(x: gw.f64[6]):
+    i, j, t = gw.index("i", 6), gw.index("j", 4), gw.index("t", 6)
+    square = gw.define(i, x[i] ** 2)
+    both = gw.define(i, square[i] + 3 * square[(i + 1) % 6])
+    fewer = gw.define(j, square[j] - 2)
+    speed, place = gw.recurrence(
+        [(t,), (t,)],
+        lambda s, p: (
+            sympy.Piecewise((x[0], sympy.Eq(t, 0)), (s[t - 1] / 2 + x[t], True)),
+            sympy.Piecewise((x[1], sympy.Eq(t, 0)), (p[t - 1] + s[t], True)),
+        ),
+    )
+    return gw.outputs(both=both, fewer=fewer, place=place, sum=square)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_neighbours_are_read_after_they_are_written(target: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal(6)
+    program = neighbours.trace(dtype="float64")
+    known = evaluate(program, {"x": x})
+    out = gw.compile(neighbours, target=target, dtype="float64", out=tmp_path).forward({}, x)
+    for (name, definition), made in zip(program.outputs, out, strict=True):
+        np.testing.assert_allclose(made, known[definition], rtol=1e-14, err_msg=name)
+
+
+def test_members_read_one_another_at_their_own_point() -> None:
+    schedule = lowered(neighbours, batch=1).forward
+    assert schedule is not None
+    for kernel in schedule.kernels():
+        stored = set(kernel.stored)
+        members = {m.name: m for m in kernel.members}
+        for member in kernel.members:
+            for a in member.accesses():
+                if a.tensor in members and a != members[a.tensor].access():
+                    assert member.scan is not None
+                    assert a.tensor in stored
