@@ -229,9 +229,16 @@ def recurrence(
         h, c = gw.recurrence([own, own], lambda h, c: (f(h, c), g(h, c)), names=("h", "c"))
 
     A tensor may also read one that stands before it in the list at the same value of the index.
+    Raises IndexLanguageError unless there are indices, a name and a value for each tensor.
     """
     at, _ = caller()
     trace = current()
+    if isinstance(indices, Index) or names is not None and len(names) != len(indices):
+        raise IndexLanguageError(
+            "gw.recurrence takes the indices of each tensor, and as many names",
+            at=at,
+            fix='gw.recurrence([(t, n), (t, n)], lambda h, c: (…, …), names=("h", "c"))',
+        )
     given = names or ("t",) * len(indices)
     heads = [
         (

@@ -10,6 +10,8 @@ A model file is a Python program and runs as one: load only files you would run.
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -115,9 +117,21 @@ class ModelFile:
             inner = traceback.extract_tb(error.__traceback__)[-1]
             where = Origin(inner.filename, inner.lineno or 0).short
             notes = (f"raised at {where}",) if where != at.short else ()
+            notes += _taken(error)
             raise ModelFileError(
                 f"{type(error).__name__}: {error}", at=at, notes=notes
             ) from error
+
+
+def _taken(error: Exception) -> tuple[str, ...]:
+    """What the function of ours takes that a call did not fit."""
+    called = re.match(r"(\w+)\(\) ", str(error)) if isinstance(error, TypeError) else None
+    function = getattr(gw, called[1], None) if called else None
+    if called is None or not inspect.isfunction(function):
+        return ()
+    taken = inspect.signature(function).parameters.values()
+    arguments = ", ".join(str(p.replace(annotation=p.empty)) for p in taken)
+    return (f"gw.{called[1]} takes ({arguments})",)
 
 
 def _deepest(error: BaseException, path: Path) -> Origin | None:

@@ -313,6 +313,11 @@ BROKEN = {
         "net.py:6   {}['k']",
     ),
     HEAD + NET.replace("dense(x, 10", "dense(x, -1"): ("Error: ", "net.py:6   logits = gw.dense"),
+    HEAD + NET.replace("dense(x, 10", "dense(x, 10, relu=True"): (
+        "ModelFileError: TypeError: dense() got an unexpected keyword argument 'relu'",
+        "net.py:6   logits = gw.dense",
+        "gw.dense takes (x, features, name=None, bias=True",
+    ),
     "\0": ("ModelFileError: net.py is not valid Python", "null bytes"),
 }
 

@@ -61,6 +61,13 @@ MISTAKES = {
         "",
         "give one index a dimension",
     ),
+    "a recurrence of one index": (
+        lambda x: gw.recurrence(i, lambda h: (h[i - 1],))[0],
+        IndexLanguageError,
+        "gw.recurrence takes the indices of each tensor, and as many names",
+        "",
+        "gw.recurrence([(t, n), (t, n)]",
+    ),
     "two sizes": (
         lambda x: gw.define((n, i), gw.sum(x[n, i, k] * param("w", 4, 3)[i, k], over=k)),
         RangeError,
