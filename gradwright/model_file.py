@@ -116,8 +116,8 @@ class ModelFile:
                 raise
             inner = traceback.extract_tb(error.__traceback__)[-1]
             where = Origin(inner.filename, inner.lineno or 0).short
-            notes = (f"raised at {where}",) if where != at.short else ()
-            notes += _taken(error)
+            raised = (f"raised at {where}",) if where != at.short else ()
+            notes = raised + _taken(error)
             raise ModelFileError(
                 f"{type(error).__name__}: {error}", at=at, notes=notes
             ) from error
