@@ -44,7 +44,6 @@ peers: .venv/ready-test+peers ## Compare with torch and jax (a large download th
 
 bench: .venv/ready-bench ## Compare with torch, JAX, PyTensor, tinygrad (a large download the first time)
 	$(BIN)/python -m benchmarks $(ARGS)
-	$(BIN)/python -m benchmarks.emit_time
 
 pages: .venv/ready-pages ## Open the inspection pages in headless Chromium and use them
 	$(BIN)/python -m tests.browser.open_pages $(ARGS)

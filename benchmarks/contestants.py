@@ -31,6 +31,7 @@ OURS = {
 }
 PEERS = {
     "numpy_by_hand": "NumPy by hand",
+    "numpy_out": "NumPy by hand, out=",
     "torch_eager": "PyTorch eager",
     "torch_compiled": "torch.compile",
     "jax_step": "JAX jit",

@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.race import Result
-from benchmarks.report import best_threads
 
 GROUND, INK, GRID = "#f7f5f0", "#22252a", "#d8d4ca"
 OURS = {"gradwright_c": "#b3261e", "gradwright_c_alone": "#e0663c", "gradwright_numpy": "#d9a400"}
@@ -18,6 +17,7 @@ PEERS = {
     "numpy_by_hand": "#7a7f87",
     "torch_eager": "#3b5ba9",
     "torch_compiled": "#7fa1e0",
+    "numpy_out": "#c9a227",
     "jax_step": "#2a7f62",
     "jax_scan": "#76c2a0",
     "pytensor_c": "#8a4fa3",
@@ -37,7 +37,7 @@ def draw(results: list[Result], path: Path) -> None:
     labels: dict[str, str] = {}
     for row, result in enumerate(results):
         axes.axhline(row, color=GRID, linewidth=0.8, zorder=0)
-        for time in best_threads(result.times):
+        for time in (t for t in result.times if t.contestant.threads == 1):
             peer = time.contestant.peer
             colour = OURS.get(peer) or PEERS[peer]
             share = result.limit / time.seconds

@@ -22,7 +22,6 @@ from typing import Any
 from benchmarks.cases import CannotRun
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 420.0  # seconds for one answer: compiling a large model takes minutes
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM_CPU_THREADS")
 
 
@@ -47,9 +46,10 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class Process:
-    """One contestant, running."""
+    """One contestant, running; who does not answer within `patience` seconds is ended."""
 
-    def __init__(self, peer: str, threads: int) -> None:
+    def __init__(self, peer: str, threads: int, patience: float) -> None:
+        self._patience = patience
         self._answers: queue.Queue[str] = queue.Queue()
         pinned = "import os, sys; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, {})"
         code = f"{pinned.format(cores(threads))}; sys.argv = ['worker', {peer!r}, '{threads}']"
@@ -95,10 +95,10 @@ class Process:
 
     def _answer(self) -> Any:
         try:
-            line = self._answers.get(timeout=PATIENCE)
+            line = self._answers.get(timeout=self._patience)
         except queue.Empty:
             self.end()
-            raise CannotRun(f"no answer within {PATIENCE:.0f} s") from None
+            raise CannotRun(f"no answer within {self._patience:.0f} s") from None
         if not line:
             self.end()
             raise CannotRun(f"the process ended with code {self._child.returncode}")

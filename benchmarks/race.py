@@ -4,13 +4,15 @@
         result = race.run(case, contestants(case))
 
 A busy moment of the machine hits a whole round, not one contestant; the figures are medians over
-the rounds. Processes live as long as the race, since loading a framework takes seconds.
+the rounds. Processes live on from case to case, since loading a framework takes seconds; those that
+a case has no use for are ended. Who fails at any time is out with a reason; the others go on.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,9 +26,10 @@ from benchmarks.contestants import Contestant
 from benchmarks.process import Process
 from gradwright.machine import Limits
 
-FEWEST_ROUNDS = 5
+FEWEST_ROUNDS, ENOUGH = 3, 6.0
+"""Who has raced for so many seconds has enough rounds, if there are so many."""
 LONG = 0.3
-"""Passes of more seconds than this get FEWEST_ROUNDS."""
+"""Passes of more seconds than this are tried once before the rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +56,23 @@ class Result:
 
     @property
     def limit(self) -> float:
-        """The least seconds that a step could take, on as many threads as the case has."""
+        """The least seconds that a step could take on one thread."""
         work = self.facts["operations"], self.facts["read"], self.facts["written"]
-        return self.limits.seconds(*work) / self.case.threads
+        return self.limits.seconds(*work)
 
-    def fastest_peer(self) -> Time | None:
-        """Of those that are not ours."""
-        others = [t for t in self.times if not t.contestant.ours]
+    def fastest_peer(self, threads: int = 2) -> Time | None:
+        """Of those that are not ours, on at most so many threads."""
+        others = [
+            t for t in self.times if not t.contestant.ours and t.contestant.threads <= threads
+        ]
         return min(others, key=lambda t: t.seconds, default=None)
+
+    def time(self, peer: str, threads: int = 1) -> Time | None:
+        """That of one contestant, if it has one."""
+        wanted = (peer, threads)
+        return next(
+            (t for t in self.times if (t.contestant.peer, t.contestant.threads) == wanted), None
+        )
 
 
 @dataclass(slots=True)
@@ -73,6 +85,11 @@ class Runner:
     passes: int
     rounds: list[float] = field(default_factory=list)
 
+    @property
+    def is_done(self) -> bool:
+        spent = sum(self.rounds) * self.steps * self.passes
+        return len(self.rounds) >= FEWEST_ROUNDS and spent > ENOUGH
+
 
 class Race:
     """The processes, and how long everybody's turn is."""
@@ -82,9 +99,11 @@ class Race:
         rounds: int,
         round_seconds: float,
         clock: str = "wall",
+        patience: float = 120.0,
         say: Callable[[str], None] = print,
     ) -> None:
         self.rounds, self.round_seconds, self.clock, self.say = rounds, round_seconds, clock, say
+        self.patience = patience
         self._processes: dict[tuple[str, int], Process] = {}
 
     def __enter__(self) -> Race:
@@ -95,18 +114,21 @@ class Race:
             process.end()
 
     def run(self, case: Case, racers: Sequence[Contestant]) -> Result:
-        """Prepare, check, and time."""
+        """Prepare, check, and time. Raises CannotRun where there is nothing to compare with."""
+        self._keep({(c.peer, c.threads) for c in racers} | {("gradwright_c", 1), ("machine", 1)})
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             params = Path(folder) / "params.npz"
-            facts = self._process("gradwright_c", 1).ask(
-                do="facts", case=asdict(case), params=str(params)
-            )
+            facts = self.figure("gradwright_c", case=asdict(case), params=str(params))
             runners, reasons = self._prepared(case, racers, params, facts["moved"])
-        peaks = self._take_turns(runners)
-        told = self._process("machine", 1).ask(do="facts", clock=self.clock)
+        peaks = self._take_turns(runners, reasons)
+        told = self.figure("machine", clock=self.clock)
         limits = _limits(told, statistics.median(peaks))
         times = tuple(Time(r.contestant, tuple(r.rounds)) for r in runners)
         return Result(case, times, tuple(reasons), facts, limits)
+
+    def figure(self, peer: str, **asked: Any) -> Any:
+        """What a peer file tells besides times. Raises CannotRun."""
+        return self._process(peer, 1).ask(do="facts", **asked)
 
     def _prepared(
         self, case: Case, racers: Sequence[Contestant], params: Path, moved: dict[str, float]
@@ -118,20 +140,25 @@ class Race:
         with np.load(params) as stored:
             start = dict(stored)
         for racer in racers:
-            self.say(f"  {racer.name}")
+            began = time.perf_counter()
             try:
                 runner = self._prepare(case, racer, params)
                 found = self._first(runner, params.parent / "results.npz")
-                ours = expected.setdefault(_length(found), found) if racer.ours else None
-                ours = ours or expected[_length(found)]
+                if racer.ours:
+                    expected.setdefault(_length(found), found)
+                ours = expected.get(_length(found))
+                if ours is None:
+                    raise CannotRun("none of ours to compare with")
                 problem = disagreement(ours, found, start, moved)
                 if problem:
                     raise CannotRun(f"does not agree: {problem}")
                 runner.passes = self._passes(runner)
                 runners.append(runner)
+                said = f"{time.perf_counter() - began:.0f} s to prepare"
             except CannotRun as reason:
-                self.say(f"    {reason}")
-                reasons.append((racer, str(reason)))
+                said = str(reason)
+                reasons.append((racer, said))
+            self.say(f"  {racer.name}: {said}")
         return runners, reasons
 
     def _prepare(self, case: Case, racer: Contestant, params: Path) -> Runner:
@@ -146,29 +173,39 @@ class Race:
 
     def _passes(self, runner: Runner) -> int:
         """How many passes a turn has: as many as fit into it, by the shorter of two tries."""
-        spent = min(runner.process.ask(do="time", count=1, clock=self.clock) for _ in range(2))
+        spent = runner.process.ask(do="time", count=1, clock=self.clock)
+        if spent < LONG:
+            spent = min(spent, runner.process.ask(do="time", count=1, clock=self.clock))
         if spent < self.round_seconds / 10:
             spent = runner.process.ask(do="time", count=5, clock=self.clock)
         return max(1, int(self.round_seconds / spent))
 
-    def _take_turns(self, runners: list[Runner]) -> list[float]:
+    def _take_turns(
+        self, runners: list[Runner], reasons: list[tuple[Contestant, str]]
+    ) -> list[float]:
         """The rounds; gives the machine's multiply-adds a second in each."""
-        machine = self._process("machine", 1)
         peaks: list[float] = []
-        count = self.rounds
-        while len(peaks) < count:
-            peaks.append(machine.ask(do="facts", peak=True, clock=self.clock))
-            for r in runners:
-                spent = r.process.ask(do="time", count=r.passes, clock=self.clock)
-                r.rounds.append(spent / r.steps)
-            if any(r.rounds[-1] * r.steps > LONG for r in runners):
-                count = min(self.rounds, FEWEST_ROUNDS)
+        while len(peaks) < self.rounds and not (peaks and all(r.is_done for r in runners)):
+            peaks.append(self.figure("machine", peak=True, clock=self.clock))
+            for r in [r for r in runners if not r.is_done]:
+                try:
+                    spent = r.process.ask(do="time", count=r.passes, clock=self.clock)
+                    r.rounds.append(spent / r.steps)
+                except CannotRun as reason:
+                    self.say(f"  {r.contestant.name}: {reason}")
+                    reasons.append((r.contestant, str(reason)))
+                    runners.remove(r)
         return peaks
+
+    def _keep(self, wanted: set[tuple[str, int]]) -> None:
+        """Ends the processes of all others: a large model needs the memory that they hold."""
+        for key in [k for k in self._processes if k not in wanted]:
+            self._processes.pop(key).end()
 
     def _process(self, peer: str, threads: int) -> Process:
         known = self._processes.get((peer, threads))
         if known is None or not known.running:
-            known = self._processes[peer, threads] = Process(peer, threads)
+            known = self._processes[peer, threads] = Process(peer, threads, self.patience)
         return known
 
 

@@ -3,10 +3,10 @@
     print(section(result))
     Path("RESULTS.md").write_text(document(results, heading))
 
-Time is the median over rounds of one step. "x peer" is the fastest peer's time divided by this
-one's: above 1 is faster than all of them. The share is of the limit: the larger of the step's
-multiply-adds at the machine's peak and its parameters and inputs at the bandwidth of a working set
-of that size, both measured in the same run, times the threads.
+Time is the median over rounds of one step. "x peer" is the time of the fastest peer on at most as
+many threads, divided by this one's: above 1 is faster than all of them. The share is of the limit:
+the larger of the step's multiply-adds at the machine's peak and its parameters and inputs at the
+bandwidth of a working set of that size, both measured in the same run, times the threads.
 """
 
 from __future__ import annotations
@@ -42,26 +42,14 @@ def section(result: Result) -> str:
     work = f"{facts['operations'] / 1e6:.1f} million operations in multiply-adds"
     limit = f"limit {duration(result.limit)} at {limits.peak / 1e9:.0f} GFLOP/s a thread."
     lines = [f"## {result.case.title}", "", f"{work}, {limit}", "", HEAD]
-    best = result.fastest_peer()
-    shown = best_threads(result.times)
-    lines += [_row(t, result, best) for t in sorted(shown, key=lambda t: t.seconds)]
+    lines += [_row(t, result) for t in sorted(result.times, key=lambda t: t.seconds)]
     lines += [f"| {c.name} | {_plain(reason)} | | | |" for c, reason in result.reasons]
     return "\n".join(lines) + "\n"
 
 
-def best_threads(times: Iterable[Time]) -> list[Time]:
-    """Peers at their better thread count; ours at each."""
-    found: dict[tuple[str, int], Time] = {}
-    for t in times:
-        key = (t.contestant.peer, t.contestant.threads if t.contestant.ours else 0)
-        if key not in found or t.seconds < found[key].seconds:
-            found[key] = t
-    return list(found.values())
-
-
-def document(results: Iterable[Result], heading: str) -> str:
+def document(results: Iterable[Result], *before: str) -> str:
     """The whole page."""
-    parts = ["# Measured speed\n", heading, *(section(r) for r in results)]
+    parts = ["# Measured speed\n", *before, *(section(r) for r in results)]
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
@@ -70,19 +58,22 @@ HEADING = """Made by `make bench`, in one run, on {machine}.
 All do the same step from the same parameters (plain gradient descent, float32, checked before they
 are timed), and take turns on the same core, in processes of their own, {rounds} rounds, fewer where
 a step takes long. Times are medians over the rounds by {clock}, the call from Python included.
+Where a table has rows of two threads, everybody was asked to run on one and on two. Who has no time
+could not run, did not agree, or did not answer within {patience:.0f} s: the row says which.
 In the same rounds the machine itself reached {slowest:.0f} to {fastest:.0f} GFLOP/s in
 multiply-adds on one core; it copied {copied:.0f} GB/s within {small:.1f} MB and {far:.0f} GB/s
 within {large:.0f} MB (bytes read and written).
 
-`x peer` is the fastest peer's time over this one's: above 1 is faster than all of them. The limit
-is the larger of the step's multiply-adds at the machine's peak and the bytes that must move, at the
-bandwidth for so many. The two convolutions run without their dropout: random numbers differ.
+`x peer` is the time of the fastest peer on at most as many threads over this one's: above 1 is
+faster than all of them. The limit is the larger of the step's multiply-adds at the machine's peak
+and the bytes that must move, at the bandwidth for so many. The two convolutions run without their
+dropout: random numbers differ.
 
 ![Speed as a share of the limit](results.png)
 """
 
 
-def heading(results: list[Result], rounds: int, clock: str) -> str:
+def heading(results: list[Result], rounds: int, clock: str, patience: float) -> str:
     """What the page needs to say before its tables."""
     peaks = [r.limits.peak / 1e9 for r in results]
     near, distant = results[0].limits.copying[3], results[0].limits.copying[-1]
@@ -90,6 +81,7 @@ def heading(results: list[Result], rounds: int, clock: str) -> str:
         machine=machine_line(),
         rounds=rounds,
         clock=SAID[clock],
+        patience=patience,
         slowest=min(peaks),
         fastest=max(peaks),
         copied=near[1] / 1e9,
@@ -110,7 +102,8 @@ SAID = {"wall": "the clock", "cpu": "the processor's time (others used the machi
 UNITS = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6))
 
 
-def _row(time: Time, result: Result, best: Time | None) -> str:
+def _row(time: Time, result: Result) -> str:
+    best = result.fastest_peer(time.contestant.threads)
     name = f"**{time.contestant.name}**" if time.contestant.ours else time.contestant.name
     ratio = f"{best.seconds / time.seconds:.2f}" if best else ""
     rate = result.facts["operations"] / time.seconds / 1e9

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import report
+from benchmarks import report, summary
 from benchmarks.agreement import disagreement, rounding
 from benchmarks.cases import CannotRun, Case, all_cases, chosen, inputs
 from benchmarks.contestants import OURS, PEERS, Contestant, contestants
 from benchmarks.networks import network
-from benchmarks.race import Race, Result, Time
+from benchmarks.race import Race, Result, Runner, Time
 from benchmarks.worker import Worker, run
 from gradwright.machine import Limits
 
@@ -75,7 +75,7 @@ def test_every_case_has_its_model_and_data() -> None:
         rows, order = inputs(case)
         assert sorted(order) == list(range(case.batch * case.epoch))
         assert {len(a) for a in rows.values()} == {len(order)}
-    assert [c.batch for c in chosen(["perceptron"], [8, 64])] == [8, 64, 64]
+    assert [(c.batch, c.threads) for c in chosen(["perceptron"], [8, 64])] == [(8, 1), (64, 2)]
     assert len(chosen([], [])) == len(all_cases())
 
 
@@ -136,10 +136,9 @@ FACTS = {"operations": 1e7, "read": 1e6, "written": 1e6}
 def result(threads: int = 1) -> Result:
     ours = Contestant("gradwright_c", "gradwright C", threads, ours=True)
     times = [Time(ours, (2e-4, 1.6e-4, 9e-4))]
-    times += [Time(Contestant("jax_step", "JAX jit", n), (6e-4 / n,)) for n in (1, threads)]
-    times += [
-        Time(Contestant("torch_eager", "PyTorch eager", n), (8e-4 * n,)) for n in (1, threads)
-    ]
+    counts = range(1, threads + 1)
+    times += [Time(Contestant("jax_step", "JAX jit", n), (6e-4 / n,)) for n in counts]
+    times += [Time(Contestant("torch_eager", "PyTorch eager", n), (8e-4 * n,)) for n in counts]
     reasons = ((Contestant("pytensor_c", "PyTensor C"), "no | of that"),)
     case = Case("perceptron", 128, threads=threads)
     return Result(case, tuple(times), reasons, FACTS, LIMITS)
@@ -157,11 +156,36 @@ def test_the_table_of_a_case() -> None:
     ]
 
 
-def test_with_two_threads_peers_show_their_better_count() -> None:
-    rows = report.section(result(threads=2)).splitlines()
-    names = [row.split("|")[1].strip() for row in rows[6:]]
-    assert names[:3] == ["**gradwright C, 2 threads**", "JAX jit, 2 threads", "PyTorch eager"]
-    assert "| 200 µs | 1.50 | 50.0 | 25% |" in rows[6]
+def test_each_is_compared_with_peers_on_as_many_threads() -> None:
+    rows = report.section(result(threads=2)).splitlines()[6:]
+    assert rows[:3] == [
+        "| **gradwright C, 2 threads** | 200 µs | 1.50 | 50.0 | 25% |",
+        "| JAX jit, 2 threads | 300 µs | 1.00 | 33.3 | 17% |",
+        "| JAX jit | 600 µs | 1.00 | 16.7 | 17% |",
+    ]
+    assert len(rows) == 6
+
+
+def test_what_was_asked_beside_what_was_measured() -> None:
+    """Of a run that has one batch and one other figure; C called from C on one and two threads."""
+    alone = [Contestant("gradwright_c_alone", "C", n, ours=True) for n in (1, 2)]
+    times = (Time(alone[0], (2e-4,)), Time(alone[1], (1e-4,)))
+    found = result(threads=2)
+    found = replace(found, times=found.times + times, case=replace(found.case, batch=64))
+    rows = [row.split(" | ") for row in summary.table([found], {"memory": 5}).splitlines()[2:]]
+    said = {(row[0][2:], row[1]): row[2:] for row in rows}
+    assert len(said) == len(summary.ASKED)
+    assert said["perceptron, batch 32, 64, 128, 512", "faster than every peer"] == [
+        "–, 3.00, –, –", "yes |"
+    ]  # fmt: skip
+    large = "perceptron on two threads, batch 64, 128, 512"
+    assert said[large, "≥ 1.7 × our one thread"] == ["2.00, –, –", "yes |"]
+    assert said[large, "≥ 2 × the fastest peer on one or two"] == ["3.00, –, –", "yes |"]
+    peak = "perceptron, batch 64, 128, 512", "≥ 80 % of the multiply-add peak"
+    assert said[peak] == ["50%, –, –", "no |"]
+    memory = "memory of a C program that trains the perceptron, without data"
+    assert said[memory, "≤ 4 MB"] == ["5.0 MB", "no |"]
+    assert said["LeNet-5, batch 64", "≥ 4 × the fastest peer"] == ["not measured", "|"]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +212,41 @@ def test_a_race_against_numpy_by_hand(tmp_path: Path) -> None:
     assert all(len(t.rounds) == 2 for t in found.times)
     assert found.facts["operations"] == 2 * 2 * (3 * 100_400 - 78_400) + 2 * 2
     assert found.fastest_peer() is found.times[-1]
+    assert found.time("numpy_by_hand") is found.times[-1]
+    assert found.time("numpy_by_hand", threads=2) is None
     assert "differs by 1.0e+00 of its change" in str(
         disagreement(expected, other, START_OF_PERCEPTRON)
     )
+
+
+class Unlucky:
+    """A process whose third answer does not come."""
+
+    answers = 0
+
+    def ask(self, **_: object) -> float:
+        self.answers += 1
+        if self.answers > 2:
+            raise CannotRun("the process ended with code -9")
+        return 0.5
+
+
+class Steady(Unlucky):
+    def ask(self, **_: object) -> float:
+        return 4.0
+
+
+def test_who_fails_in_a_round_is_out_and_who_is_slow_has_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Race, "figure", lambda *_, **__: 1e11)
+    slow, unlucky = (Contestant(name, name) for name in ("slow", "unlucky"))
+    runners = [Runner(slow, Steady(), 2, 1), Runner(unlucky, Unlucky(), 1, 1)]  # type: ignore[arg-type]
+    reasons: list[tuple[Contestant, str]] = []
+    peaks = Race(rounds=9, round_seconds=1e-3, say=lambda _: None)._take_turns(runners, reasons)
+    assert [r.rounds for r in runners] == [[2.0] * 3]
+    assert reasons == [(unlucky, "the process ended with code -9")]
+    assert len(peaks) == 3
 
 
 START_OF_PERCEPTRON = {
