@@ -28,6 +28,8 @@ from gradwright.machine import Limits
 
 FEWEST_ROUNDS, ENOUGH = 3, 6.0
 """Who has raced for so many seconds has enough rounds, if there are so many."""
+REST = 0.03
+"""Seconds after a turn on two threads: the second one looks for work so long (OpenBLAS: 20 ms)."""
 LONG = 0.3
 """Passes of more seconds than this are tried once before the rounds."""
 
@@ -191,6 +193,7 @@ class Race:
                 try:
                     spent = r.process.ask(do="time", count=r.passes, clock=self.clock)
                     r.rounds.append(spent / r.steps)
+                    time.sleep(REST if r.contestant.threads > 1 else 0)
                 except CannotRun as reason:
                     self.say(f"  {r.contestant.name}: {reason}")
                     reasons.append((r.contestant, str(reason)))

@@ -43,8 +43,14 @@ def section(result: Result) -> str:
     limit = f"limit {duration(result.limit)} at {limits.peak / 1e9:.0f} GFLOP/s a thread."
     lines = [f"## {result.case.title}", "", f"{work}, {limit}", "", HEAD]
     lines += [_row(t, result) for t in sorted(result.times, key=lambda t: t.seconds)]
-    lines += [f"| {c.name} | {_plain(reason)} | | | |" for c, reason in result.reasons]
+    lines += [f"| {name} | {_plain(reason)} | | | |" for name, reason in _reasons(result)]
     return "\n".join(lines) + "\n"
+
+
+def _reasons(result: Result) -> list[tuple[str, str]]:
+    """By name; one line where somebody cannot run on one thread nor on two."""
+    found = {(c.label, reason): c.name for c, reason in reversed(result.reasons)}
+    return [(name, reason) for (_, reason), name in reversed(found.items())]
 
 
 def document(results: Iterable[Result], *before: str) -> str:

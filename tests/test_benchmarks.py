@@ -139,7 +139,7 @@ def result(threads: int = 1) -> Result:
     counts = range(1, threads + 1)
     times += [Time(Contestant("jax_step", "JAX jit", n), (6e-4 / n,)) for n in counts]
     times += [Time(Contestant("torch_eager", "PyTorch eager", n), (8e-4 * n,)) for n in counts]
-    reasons = ((Contestant("pytensor_c", "PyTensor C"), "no | of that"),)
+    reasons = tuple((Contestant("pytensor_c", "PyTensor C", n), "no | of that") for n in counts)
     case = Case("perceptron", 128, threads=threads)
     return Result(case, tuple(times), reasons, FACTS, LIMITS)
 
