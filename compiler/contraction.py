@@ -11,7 +11,7 @@ outside. Every way to give the roles is laid out, and the cheapest by a rough co
 taken. How an operand gets into the tile is in compiler/operands.py.
 
 Left to the other schedules: three factors, a column of fewer than four elements or of a symbolic
-number, a condition between rows and columns, and sums that are too small to gain.
+number, a condition other than that of a border, and sums that are too small to gain.
 """
 
 from __future__ import annotations

@@ -108,8 +108,6 @@ def _sides(site: Site) -> tuple[Side, Side] | None:
     columns = frozenset(r.index for r in site.columns)
     parts = [p for c in site.member.where for p in _parts(c)]
     symbols = [symbols_of([p]) for p in parts]
-    if any(s & rows and s & columns for s in symbols):
-        return None
     if not all(_is_border(site, p) for p in parts):
         return None
     for_left = tuple(p for p, s in zip(parts, symbols, strict=True) if not s & columns)

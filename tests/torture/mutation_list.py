@@ -211,13 +211,13 @@ MUTATIONS = (
         ),
         (
             "compiler/operands.py",
-            "own_left = [p for p in for_left if p not in neither or not to_right]",
-            "own_left = [p for p in for_left if p not in neither]",
+            "return bool(asked) and all(known.nonnegative(form) for form in asked)",
+            "return True",
         ),
         (
             "compiler/operands.py",
-            "if any(s & rows and s & columns for s in symbols):\n        return None",
-            "",
+            "own_right = [p for p in for_right if p not in neither or to_right]",
+            "own_right = []",
         ),
         (
             "compiler/loop_bounds.py",

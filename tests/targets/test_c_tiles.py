@@ -1,0 +1,98 @@
+"""Tiles of every kind in one module: sums in pieces, panels and copies, runs, short last tiles.
+
+Tiles are made for sums however small, and cut in pieces of six terms, so that one call of a small
+network comes by every edge of the drive. Each line is named after what it is there for.
+"""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradwright as gw
+from codegen.c.emit import emit
+from compiler.driver import load, lowered
+from compiler.evaluate import evaluate
+from compiler.pipeline import stages
+from compiler.schedule import loop_nest
+from tests.random_programs_checks import compile_c, tiles_everywhere
+
+MAXIMUM, RATE = 11, 0.125
+
+
+@gw.network
+def tiles(x: gw.f64["batch", 17], image: gw.f64["batch", 3, 7, 9]):
+    n, i, j, k, c, o, r, s = gw.indices("n i j k c o r s")
+    v, w, p, q = gw.index("v", 19), gw.index("w", 4), gw.index("p", 7), gw.index("q", 9)
+    y, z = gw.index("y", 3), gw.index("z", 5)
+    a = gw.param("a", (19, 17), gw.normal())
+    b = gw.param("b", (17, 15), gw.normal())
+    kernel = gw.param("kernel", (6, 3, 3, 3), gw.normal())
+    taps = gw.param("taps", (5, 3, 2), gw.normal())
+    made = {
+        "direct": gw.define((n, j), gw.sum(x[n, k] * b[k, j], over=k)),
+        "right_panel": gw.define((n, w), gw.sum(x[n, k] * b[k, 3 * w], over=k)),
+        "left_panel": gw.define((v, j), gw.sum(a[v, k * 5 % 17] * b[k, j], over=k)),
+        "both_panels": gw.define((v, w), gw.sum(a[v, 16 - k] * b[k, 14 - 4 * (w % 4)], over=k)),
+        "one_row": gw.define((j,), gw.sum(a[0, k] * b[k, j], over=k)),
+        "planes": gw.define(
+            (n, o, p, q),
+            gw.sum(image[n, c, p + r - 1, q + s - 1] * kernel[o, c, r, s], over=(c, r, s)),
+        ),
+        "half": gw.define(
+            (n, i, y, z),
+            gw.sum(image[n, c, 2 * y + r, 2 * z] * taps[i, c, r], over=(c, r)),
+        ),
+    }
+    parts = []
+    for number, t in enumerate(made.values()):
+        loops = [gw.index(f"z{number}_{d}", size) for d, size in enumerate(t.shape)]
+        parts.append(gw.define((), gw.sum(t[tuple(loops)] ** 2, over=loops)))
+    return gw.outputs(loss=gw.define((), sum(part[()] for part in parts)), **made)
+
+
+@pytest.fixture(scope="module")
+def emitted(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    folder: Path = tmp_path_factory.mktemp("tiles")
+    module = lowered(tiles, batch=MAXIMUM, optimizer=gw.sgd(lr=RATE))
+    with tiles_everywhere():
+        files = emit(module, loop_nest)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    assert all(f"gw_{side}_panel" in files["tiles.c"] for side in ("left", "right"))
+    compile_c(folder, "tiles")
+    return load(folder / "tiles_c.py")
+
+
+@pytest.mark.parametrize("rows", [1, 3, MAXIMUM])
+def test_every_tile(emitted: Any, rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    given = {"x": rng.standard_normal((rows, 17)), "image": rng.standard_normal((rows, 3, 7, 9))}
+    params = emitted.init_params(1)
+    first, *_, last = (s.program for s in stages(tiles.trace(dtype="float64", batch=MAXIMUM)))
+    known, adjoints = (evaluate(p, {**given, **params}, rows) for p in (first, last))
+    out = emitted.forward(params, **given)
+    for (name, definition), made in zip(first.outputs, out, strict=True):
+        np.testing.assert_allclose(made, known[definition], rtol=1e-11, atol=1e-11, err_msg=name)
+    _, grads = emitted.value_and_grad(params, **given)
+    for name, definition in last.gradients:
+        np.testing.assert_allclose(grads[name], adjoints[definition], rtol=1e-10, err_msg=name)
+
+
+def test_an_epoch_is_its_steps(emitted: Any) -> None:
+    """Seven rows in batches of three; an update is made once, not once a piece of its sum."""
+    rng = np.random.default_rng(0)
+    given = {"x": rng.standard_normal((7, 17)), "image": rng.standard_normal((7, 3, 7, 9))}
+    order = rng.permutation(7)
+    expected, params = (emitted.init_params(1) for _ in range(2))
+    losses = emitted.train_epoch(params, {}, *given.values(), order, batch=3)
+    for number, first in enumerate((0, 3, 6)):
+        rows = {name: array[order[first : first + 3]] for name, array in given.items()}
+        loss, grads = emitted.value_and_grad(expected, **rows)
+        np.testing.assert_allclose(losses[number], loss, rtol=1e-12)
+        for name, gradient in grads.items():
+            expected[name] -= RATE * gradient
+    for name, array in expected.items():
+        np.testing.assert_allclose(params[name], array, rtol=1e-9, err_msg=name)
