@@ -10,19 +10,25 @@ is a row or a column, whichever operand is called the right one; one that both h
 outside. Every way to give the roles is laid out, and the cheapest by a rough count of cycles is
 taken. How an operand gets into the tile is in compiler/operands.py.
 
+Lanes are neighbouring columns. Where there are too few of them, and both operands are read along
+the same index of the terms, lanes are neighbouring terms instead:
+
+    d[o, r, s] = sum over n, p, q of e[n, o, p, q] * x[n, p + r, q + s]         lanes along q
+
 Left to the other schedules: three factors, a column of fewer than four elements or of a symbolic
 number, a condition other than that of a border, and sums that are too small to gain.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from sympy import Expr, Symbol
 
 from compiler.inner_products import split_product
-from compiler.operands import Layout, Site, lay_out
+from compiler.operands import Layout, Site, lay_out, lay_out_along
 from ir.affine import Facts
 from ir.expression import Access, index_symbol, symbols_of
 from ir.loops import Contract, Terms, stride_of
@@ -36,6 +42,7 @@ MOST_ROWS = 8  # of a tile on any machine
 MOST_VECTORS = 8  # of a tile on any machine
 WORTH_TILES = 2048  # products of a plane that a tile gains on
 FEW_TERMS = 16  # of a sum over the batch, where there is one row
+TOTAL = 16  # cycles to add the lanes of a sum
 CLOSE = 0.6  # of a run of columns, at least, must be columns
 
 
@@ -62,6 +69,8 @@ class Contraction:
 
     def cost(self) -> float:
         """Cycles, roughly: of the products, of bringing the operands, and of what follows."""
+        if self.terms.along is not None:
+            return self._cost_along()
         planes, lines = self._count(self.outer), self._count(self.rows)
         depth, lanes = self._count(self.member.over), LANES[self.member.dtype]
         vectors, tiles = ceil(self.run / lanes), ceil(lines / TILE)
@@ -73,12 +82,58 @@ class Contraction:
         apart = 1 if stride_of(home, self.columns[-1].index) == 1 else 6
         return planes * (products + bring + apart * 0.4 * lines * self.run)
 
+    def _cost_along(self) -> float:
+        """The same where lanes run along the terms; every sum's lanes are added at the end."""
+        sums = self._count(self.rows) * self._count(self.columns)
+        blocks = self._count(self.terms.blocks)
+        if self.terms.cut is not None:
+            blocks *= ceil(_most(self.terms.cut.size, self.largest) / self.terms.length)
+        depth = blocks * self.terms.depth
+        bring = self.left.cycles(depth, 0) + self.right.cycles(depth, 0)
+        return self._count(self.outer) * (sums * (depth / 2 + 2 * blocks + TOTAL) + bring)
+
     def _count(self, ranges: tuple[Range, ...]) -> int:
         return prod(_most(r.size, self.largest) for r in ranges)
 
 
 def _most(size: Size, largest: int) -> int:
     return largest if isinstance(size, Symbol) else int(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A sum of the product of two operands, one of them called the right one."""
+
+    member: Definition
+    left: Access
+    right: Access
+    factor: Expr
+    space: tuple[Range, ...]
+    facts: Facts
+    program: Program
+
+    def only_in(self, access: Access, other: Access) -> tuple[Range, ...]:
+        """The output indices that one operand holds, and the other does not."""
+        held = symbols_of(access.indices) - symbols_of(other.indices)
+        return tuple(r for r in self.space if r.index in held)
+
+    @property
+    def lanes(self) -> int:
+        return LANES[self.member.dtype]
+
+    @property
+    def largest(self) -> int:
+        """The most rows of a batch."""
+        return (self.program.batch.maximum if self.program.batch else None) or 1
+
+    def site(self, columns: tuple[Range, ...], terms: Terms) -> Site:
+        """The product with these columns; what only the left operand holds is a row."""
+        rows = self.only_in(self.left, self.right)
+        outer = tuple(r for r in self.space if r not in (*rows, *columns))
+        return Site(
+            self.member, self.left, self.right, outer, rows, columns, terms, self.facts,
+            self.program,
+        )  # fmt: skip
 
 
 def recognise(
@@ -94,7 +149,8 @@ def recognise(
     found = [
         c
         for left, right in ((first, second), (second, first))
-        for c in _arrangements(member, left, right, factor, space, facts, program)
+        for arrangements in (_lanes_of_columns, _lanes_of_terms)
+        for c in arrangements(Product(member, left, right, factor, space, facts, program))
     ]
     return min(found, key=Contraction.cost, default=None)
 
@@ -107,39 +163,67 @@ def _mentions_of(operands: list[Access]) -> set[Symbol]:
     return {s for a in operands for s in symbols_of(a.indices)}
 
 
-def _arrangements(
-    member: Definition,
-    left: Access,
-    right: Access,
-    factor: Expr,
-    space: tuple[Range, ...],
-    facts: Facts,
-    program: Program,
-) -> list[Contraction]:
+def _lanes_of_columns(p: Product) -> Iterator[Contraction]:
     """One for every output index that can be the column of this right operand."""
-    lefts, rights = symbols_of(left.indices), symbols_of(right.indices)
-    rows = tuple(r for r in space if r.index in lefts - rights)
-    candidates = [r for r in space if r.index in rights - lefts]
-    largest = (program.batch.maximum if program.batch else None) or 1
-    terms = split_terms(member.over, largest)
-    found = []
+    candidates = list(p.only_in(p.right, p.left))
+    terms = split_terms(p.member.over, p.largest, DEPTH)
     for column in candidates:
         if not isinstance(column.size, int) or column.size < SMALLEST:
             continue
         for columns in _runs(column, candidates):
-            outer = tuple(r for r in space if r not in (*rows, *columns))
-            site = Site(member, left, right, outer, rows, columns, terms, facts, program)
-            laid = lay_out(site, LANES[member.dtype], CLOSE)
+            site = p.site(columns, terms)
+            laid = lay_out(site, p.lanes, CLOSE)
             if laid is None:
                 continue
-            lines = rows or (Range(index_symbol("one_row"), 1),)
-            c = Contraction(
-                member, outer, lines, columns, laid.pitch, terms, laid.left, laid.right,
-                factor, largest,
-            )  # fmt: skip
+            c = _contraction(p, site, laid.left, laid.right, laid.pitch)
             if _worthwhile(c):
-                found.append(c)
-    return found
+                yield c
+
+
+def _lanes_of_terms(p: Product) -> Iterator[Contraction]:
+    """One for every index of the terms along which both operands can be loaded as vectors."""
+    columns = p.only_in(p.right, p.left)
+    if not all(isinstance(r.size, int) for r in columns):
+        return
+    for along in p.member.over:
+        if not isinstance(along.size, int) or along.size < SMALLEST:
+            continue
+        terms = terms_along(p.member.over, along, p.lanes, p.largest)
+        if terms is None:
+            continue
+        whole = Range(along.index, ceil(along.size / p.lanes) * p.lanes)
+        over = tuple(whole if r == along else r for r in p.member.over)
+        facts = replace(p.facts, sizes={**p.facts.sizes, along.index: whole.size})
+        wide = replace(p, member=replace(p.member, over=over), facts=facts)
+        site = wide.site(columns, terms)
+        laid = lay_out_along(site, along)
+        if laid is None:
+            continue
+        c = _contraction(p, site, *laid, 0)
+        if c._count(c.rows) * c._count(c.columns) * c._count(c.member.over) >= WORTH_TILES:
+            yield c
+
+
+def _contraction(p: Product, site: Site, left: Layout, right: Layout, pitch: int) -> Contraction:
+    row, column = Range(index_symbol("one_row"), 1), Range(index_symbol("one_column"), 1)
+    rows, columns = site.rows or (row,), site.columns or (column,)
+    return Contraction(
+        p.member, site.outer, rows, columns, pitch, site.terms, left, right, p.factor, p.largest
+    )
+
+
+def terms_along(over: tuple[Range, ...], along: Range, lanes: int, largest: int) -> Terms | None:
+    """The terms in vectors of lanes along that index, the last of them; None if too many.
+
+    The rows of the batch are blocks, for a copy holds one of them.
+    """
+    batch = tuple(r for r in over if isinstance(r.size, Symbol))
+    others = tuple(r for r in over if r != along and r not in batch)
+    steps = Range(index_symbol(f"{along.index}_step"), ceil(int(along.size) / lanes))
+    terms = split_terms((*others, steps), largest, max(1, DEPTH // lanes))
+    if terms.cut is not None or steps not in terms.inner:
+        return None
+    return replace(terms, blocks=(*batch, *terms.blocks), along=along.index, lanes=lanes)
 
 
 def _runs(column: Range, candidates: list[Range]) -> list[tuple[Range, ...]]:
@@ -180,22 +264,24 @@ def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple
     if plane.right.packed:
         shapes["gw_right_panel"] = (MOST_VECTORS * lanes * plane.terms.depth,)
     if plane.terms.blocks or plane.terms.cut is not None:
-        shapes["gw_sums"] = (lines * (plane.run + lanes),)
+        columns = prod(int(r.size) for r in plane.columns)
+        along = plane.terms.along is not None
+        shapes["gw_sums"] = (lines * (columns * lanes if along else plane.run + lanes),)
     return shapes
 
 
-def split_terms(over: tuple[Range, ...], largest: int) -> Terms:
+def split_terms(over: tuple[Range, ...], largest: int, most: int) -> Terms:
     """All terms at once if they are few; else blocks of the last indices, one of them in pieces."""
-    if prod(_most(r.size, largest) for r in over) <= DEPTH:
+    if prod(_most(r.size, largest) for r in over) <= most:
         return Terms((), over, prod(_most(r.size, largest) for r in over))
     inner: tuple[Range, ...] = ()
     depth = 1
     blocks = over
-    while blocks and depth * _most(blocks[-1].size, largest) <= DEPTH:
+    while blocks and depth * _most(blocks[-1].size, largest) <= most:
         inner = (blocks[-1], *inner)
         depth *= _most(blocks[-1].size, largest)
         blocks = blocks[:-1]
-    length = DEPTH // depth
+    length = most // depth
     if length < 2 or not blocks:
         return Terms(blocks, inner, depth)
     cut, blocks = blocks[-1], blocks[:-1]

@@ -4,6 +4,8 @@
     staged   the same in a copy with zeros around it: a term out of bounds reads a zero
     packed   a panel is filled for the tile, where a term is left out or no vector can be loaded
 
+Lanes along the terms want both operands direct or staged: the copies are zero behind the last term.
+
 A term out of bounds is a zero in the operand that is read there, so the partner is multiplied by
 zero: one that is not finite shows in the sums of the border. A sum under any other condition is
 left to the other schedules, for what a condition hides must not show.
@@ -100,6 +102,36 @@ def lay_out(site: Site, lanes: int, close: float) -> Laid | None:
     if left is None or right is None:
         return None
     return Laid(left, right[0], right[1])
+
+
+def lay_out_along(site: Site, along: Range) -> tuple[Layout, Layout] | None:
+    """Both operands with unit stride along that index of the terms; None if that cannot be.
+
+    The site's own range of the index ends where the last vector does; `along` where its terms do.
+    """
+    sides = _sides(site)
+    if sides is None:
+        return None
+    left, right = (_along(side, along.index) for side in sides)
+    if left is None or right is None:
+        return None
+    whole = int(along.size) % site.terms.lanes == 0
+    return (left, right) if whole or any(_ends(side, along) for side in sides) else None
+
+
+def _along(side: Side, index: Symbol) -> Layout | None:
+    if stride_of(side.access, index) != 1 or not _separable(side):
+        return None
+    if not side.conditions and not side.doubtful(()):
+        return Layout(_split(side, side.access))
+    return _staged(side)
+
+
+def _ends(side: Side, along: Range) -> bool:
+    """Whether the tensor ends where the index does: its copy is zero in the lanes behind it."""
+    size = side.site.program.shape_of(side.access.tensor)[-1]
+    low, _ = side.site.facts.bounds(linear(side.access.indices[-1]).without(along.index))
+    return isinstance(size, int) and low is not None and low + int(along.size) >= size
 
 
 def _sides(site: Site) -> tuple[Side, Side] | None:
@@ -234,9 +266,12 @@ def _only(form: Linear, keep: frozenset[Symbol]) -> Linear:
 
 def cut_of(terms: Terms) -> dict[Expr, Expr]:
     """What stands for the index that is gone through in pieces."""
-    if terms.cut is None or terms.first is None:
-        return {}
-    return {terms.cut.index: terms.first + terms.inner[0].index}
+    found: dict[Expr, Expr] = {}
+    if terms.cut is not None and terms.first is not None:
+        found[terms.cut.index] = terms.first + terms.inner[0].index
+    if terms.along is not None:
+        found[terms.along] = terms.lanes * terms.inner[-1].index
+    return found
 
 
 # ---------------------------------------------------------------- staged

@@ -20,7 +20,8 @@ Addresses stay multi-dimensional until they are printed; every array is row-majo
 Contract is the sum of a product over a plane of the output, rows × columns: the target keeps a tile
 of it in vector registers while it goes through the terms, and then runs the epilogue at each of its
 points. The right operand is loaded as vectors along the columns, the left one is one number a row.
-Both are addressed by sums of offsets: one for the row or column, one for the term.
+Both are addressed by sums of offsets: one for the row or column, one for the term. Where the terms
+have lanes, both are loaded as vectors along the terms, and the lanes of each sum are added last.
 
 What this cannot say: a loop that ends on a value, and a call of another nest.
 """
@@ -183,7 +184,8 @@ class Terms:
     """How the terms of a sum are gone through: `blocks`, then pieces of `inner`'s first index.
 
     `depth` is the most terms of a block. If there is a `cut`, its index is `first` + the first
-    inner one, and `first` goes through it in pieces of `length`.
+    inner one, and `first` goes through it in pieces of `length`. If there are `lanes`, the index
+    `along` is `lanes` times the last inner one: that many neighbours are one vector of terms.
     """
 
     blocks: tuple[Range, ...]
@@ -192,6 +194,8 @@ class Terms:
     first: Symbol | None = None
     cut: Range | None = None
     length: int = 1
+    along: Symbol | None = None
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest])
         state_starts=tuple(start_of(i, p, printer) for i, p in enumerate(whole.state)),
         kernels=tuple(kernels.views),
         helpers=tuple(sorted(kernels.helpers | drawing | _waits(forward, gradient, step))),
-        vectors=(("",) if "gw_tiles" in kernels.helpers else ())
+        vectors=(("",) if kernels.helpers & {"gw_tiles", "gw_along"} else ())
         + (("8",) if "gw_dots" in kernels.helpers else ()),
         uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
         dots="gw_dots" in kernels.helpers,

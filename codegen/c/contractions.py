@@ -83,13 +83,16 @@ class PlaneView:
     pitch: int
     epilogue: tuple[str, ...]
     finish_digits: tuple[str, ...]
+    along: bool
+    columns_of_all: str
+    column_at: str
 
     def mentions(self) -> tuple[str, ...]:
         """The text that may use the function's own parameters."""
         return (
             self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
             *self.epilogue, self.left_term, self.right_term, *self.single, *self.few, *self.loops,
-            *self.block_loops,
+            *self.block_loops, self.columns_of_all,
             *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
         )  # fmt: skip
 
@@ -107,6 +110,8 @@ def wrapped(items: Iterable[str]) -> str:
 def helpers_of(contract: Contract) -> set[str]:
     """The helpers that its text calls."""
     zeros = {"gw_clear"} if _cleared(contract) else set()
+    if contract.terms.along is not None:
+        return {"gw_along"} | zeros
     runs = {"gw_most"} if contract.pitch else set()
     return {"gw_least", "gw_tiles"} | zeros | runs
 
@@ -131,6 +136,7 @@ class Plane:
     def view(self) -> PlaneView:
         """The strings."""
         contract, spell = self.contract, self.printer.spell
+        along = self.terms.along is not None
         row_digits = self._digits(contract.rows, "row + r")
         columns = tuple(spell(r.index) for r in contract.columns)
         epilogue = self._epilogue()
@@ -166,7 +172,7 @@ class Plane:
             last=self._last(),
             row_digits=row_digits,
             row_at=f"r*{self.terms.depth}" if left.packed else self._offset(left.along),
-            column_digits=self._digits(contract.columns, "at"),
+            column_digits=self._digits(contract.columns, "column + c" if along else "at"),
             left_fill=self._lines(left.packed),
             left_zeros=left.zeros,
             strip_loop=strip_loop,
@@ -180,6 +186,9 @@ class Plane:
             pitch=contract.pitch,
             epilogue=epilogue,
             finish_digits=tuple(d for d, u in zip(row_digits, used, strict=True) if u),
+            along=along,
+            columns_of_all=self._product(contract.columns) if along else "",
+            column_at=self._offset(right.along) if along else "",
         )
 
     # ------------------------------------------------------------ loops and positions
@@ -288,7 +297,7 @@ class Plane:
         return tuple(lines)
 
     def _stride(self, ranges: tuple[Range, ...], place: int) -> str:
-        if ranges == self.contract.columns and place == 0:
+        if ranges == self.contract.columns and place == 0 and self.contract.pitch:
             return str(self.contract.pitch)
         return self._product(ranges[place + 1 :])
 
@@ -341,6 +350,11 @@ class Plane:
 
     def _epilogue(self) -> tuple[str, ...]:
         """Its first line reads the sum where the tile left it."""
+        if self.terms.along is not None:
+            self.printer.scalars.cells[str(self.contract.tile.name)] = (
+                "gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG])"
+            )
+            return self._lines(self.contract.epilogue)
         first = "first" if self.contract.right.packed else "start"
         last = self.printer.spell(self.contract.columns[-1].index)
         column = f"at + {last}" if self.contract.pitch else last

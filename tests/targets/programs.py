@@ -309,6 +309,25 @@ CASES = (
         (total("y", over(n, BATCH, j, 920), over(k, 2), x(n, k) * W(k, j)),),
         {"x": (BATCH, 2), "W": (2, 920)},
     ),
+    Case(
+        "long_rows_of_few",
+        (total("y", over(n, BATCH, i, 3, j, 3), over(k, 272), x(n, i, k) * g(n, j, k)),),
+        {"x": (BATCH, 3, 272), "g": (BATCH, 3, 272)},
+    ),
+    Case(
+        "correlation",
+        (
+            total(
+                "y",
+                over(i, 5, r, 3, s, 3),
+                over(n, BATCH, p, 4, q, 19),
+                g(n, i, p, q) * x(n, p + r - 1, q + s - 1),
+                *_within(p + r - 1, 4),
+                *_within(q + s - 1, 19),
+            ),
+        ),
+        {"x": (BATCH, 4, 19), "g": (BATCH, 5, 4, 19)},
+    ),
     *(
         convolution(*sizes)
         for sizes in ((1, 1, 0), (2, 1, 1), (3, 2, 2), (2, 2, 0), (1, 1, 1, 2, 9), (2, 1, 1, 5, 4))

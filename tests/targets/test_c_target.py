@@ -28,7 +28,10 @@ from tests.targets.programs import CASES, MAXIMUM, Case, by_name, perceptron
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 ALL_VECTORS = [*BUILDS, "gcc -mno-avx512f", "gcc -mno-avx"]
-CONTRACTIONS = ("matmul_5_3", "matmul_17_67", "matmul_20_100", "batched", "vector", "long_row")
+CONTRACTIONS = (
+    "matmul_5_3", "matmul_17_67", "matmul_20_100", "batched", "vector", "long_row",
+    "long_rows_of_few", "correlation", "conv_111_2_9", "conv_211_5_4",
+)  # fmt: skip
 
 
 def close(found: np.ndarray, expected: np.ndarray, real: str) -> None:
@@ -83,6 +86,12 @@ def test_every_case_as_the_interpreter_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ALL_VECTORS)
 def test_contractions_with_every_vector(real: str, command: str, tmp_path: Path) -> None:
     assert differing([by_name(name) for name in CONTRACTIONS], real, command, tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["long_rows_of_few", "correlation"])
+def test_lanes_run_along_the_terms_where_there_are_few_columns(name: str) -> None:
+    text = sources(by_name(name).module("float32"))
+    assert "gw_tile_along(height" in "".join(text.values())
 
 
 @pytest.mark.parametrize("real", ["float32", "float64"])
