@@ -223,7 +223,9 @@ def _pitch(
     if len(columns) == 1:
         return 0
     first, width = columns[0].index, shape[-1]
-    if len(shape) < 2 or not isinstance(width, int) or int(last.size) < close * width:
+    if len(shape) < 2 or not isinstance(width, int):
+        return None
+    if not close * width <= int(last.size) <= width:
         return None
     *others, above, below = (linear(e) for e in access.indices)
     if above.coefficient(first) != 1 or below.coefficient(first):
@@ -346,11 +348,36 @@ def _staging(
         padded = padded or not inside
         once = once and (inside or start.is_constant)
         loops.append((z, _largest(Linear(), -start), _smallest(linear(size), -start + length)))
+    sizes = _overlapped(tuple(size for *_, size in moving), *_last_inside(moving, shape))
     place = Access(tensor_symbol(name, side.site.member.dtype), *(z for z, _, _ in loops))
     copy: tuple[Statement, ...] = (Store(place, Access(side.access.args[0], *indices)),)
     for z, lower, upper in reversed(loops):
         copy = (For(z, lower, upper, copy),)
-    return Staging(name, tuple(size for *_, size in moving), copy, padded, once)
+    return Staging(name, sizes, copy, padded, once)
+
+
+def _last_inside(
+    moving: list[tuple[int, Linear, Linear, int, int]], shape: tuple[Size, ...]
+) -> tuple[int, int]:
+    """From where to where the lines of a copy are not zero; all of them if that is not known."""
+    dimension, fixed, _, low, size = moving[-1]
+    if not fixed.is_constant:
+        return 0, size
+    start = fixed.const + low
+    return max(0, -start), min(size, int(shape[dimension]) - start)
+
+
+def _overlapped(sizes: tuple[int, ...], first: int, end: int) -> tuple[int, ...]:
+    """The sizes with shorter lines: the zeros behind one are those before the next.
+
+    Whoever reads past the end of a line finds zeros at the beginning of the next, and there is one
+    more line for the last.
+    """
+    *outer, lines, length = sizes if len(sizes) > 1 else (1, *sizes)
+    shorter = max(end, length - first)
+    if len(sizes) < 2 or shorter >= length:
+        return sizes
+    return (*outer, lines + 1, shorter)
 
 
 def _largest(a: Linear, b: Linear) -> tuple[Expr, ...]:
