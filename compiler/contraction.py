@@ -42,6 +42,8 @@ MOST_ROWS = 8  # of a tile on any machine
 MOST_VECTORS = 8  # of a tile on any machine
 WORTH_TILES = 2048  # products of a plane that a tile gains on
 FEW_TERMS = 16  # of a sum over the batch, where there is one row
+SHORT_SUM = 512  # terms, where the epilogue takes a good part of the time
+STRIP = 512  # elements of a run that are finished together
 TOTAL = 16  # cycles to add the lanes of a sum
 CLOSE = 0.6  # of a run of columns, at least, must be columns
 
@@ -66,6 +68,17 @@ class Contraction:
         """The elements of a run of columns, gaps included."""
         last = int(self.columns[-1].size)
         return (int(self.columns[0].size) - 1) * self.pitch + last if self.pitch else last
+
+    @property
+    def strip(self) -> int:
+        """The lines of a run that are finished together; 0 where each tile is by itself.
+
+        Tiles end in the midst of a line. That costs something where the sums are short.
+        """
+        whole = not self.terms.blocks and self.terms.cut is None
+        if not self.pitch or self.right.packed or not whole or self.terms.depth > SHORT_SUM:
+            return 0
+        return max(1, STRIP // self.pitch)
 
     def cost(self) -> float:
         """Cycles, roughly: of the products, of bringing the operands, and of what follows."""
@@ -263,7 +276,9 @@ def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple
         shapes["gw_left_panel"] = (MOST_ROWS * plane.terms.depth,)
     if plane.right.packed:
         shapes["gw_right_panel"] = (MOST_VECTORS * lanes * plane.terms.depth,)
-    if plane.terms.blocks or plane.terms.cut is not None:
+    if plane.strip:
+        shapes["gw_sums"] = (MOST_ROWS * (plane.strip * plane.pitch + lanes),)
+    elif plane.terms.blocks or plane.terms.cut is not None:
         columns = prod(int(r.size) for r in plane.columns)
         along = plane.terms.along is not None
         shapes["gw_sums"] = (lines * (columns * lanes if along else plane.run + lanes),)

@@ -93,6 +93,7 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
         _untiled(scope) if few else (),
         _single(scope, found.member) if few else (),
         scope.threads > 1 and by_columns(found, scope.threads),
+        found.strip,
     )
     return (plane,)
 

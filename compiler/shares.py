@@ -97,8 +97,10 @@ def by_columns(found: Contraction, threads: int) -> bool:
 
     Each thread brings what it multiplies: with lines the whole right operand and its part of the
     left one, with columns the other way round. Where two parts of a run along memory meet, a cache
-    line of the result is torn.
+    line of the result is torn. Tiles along the terms, and strips of lines, are shared by lines.
     """
+    if found.strip or found.terms.along is not None:
+        return False
     lanes = LANES[found.member.dtype]
     vectors = ceil(found.run / lanes)
     lines = prod(_most(r.size, found.largest) for r in found.rows)

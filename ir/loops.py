@@ -203,9 +203,11 @@ class Contract:
     """A contraction: for every point of `outer`, a plane of `rows` by `columns` of sums.
 
     Two columns are one run, `pitch` elements of it for each step of the first; where the second is
-    past its end, the run has gaps. `few`, if there, is what to do instead where the symbolic size
-    is small, and `single` where it is 1. The epilogue runs at every point, where the element of
-    `tile` is the sum. Threads share out planes; else columns if `by_columns`, or else lines.
+    past its end, the run has gaps. With a `strip` the sums of about that many steps of the first
+    are kept, and the epilogue then runs over all of them. `few`, if there, is what to do instead
+    where the symbolic size is small, and `single` where it is 1. The epilogue runs at every point,
+    where the element of `tile` is the sum. Threads share out planes; else columns if `by_columns`,
+    or else lines.
     """
 
     tile: Symbol
@@ -220,6 +222,7 @@ class Contract:
     few: tuple[Statement, ...] = ()
     single: tuple[Statement, ...] = ()
     by_columns: bool = False
+    strip: int = 0
 
     @property
     def run(self) -> int:

@@ -83,6 +83,8 @@ class PlaneView:
     pitch: int
     epilogue: tuple[str, ...]
     finish_digits: tuple[str, ...]
+    strip: int
+    lines_of_run: int
     along: bool
     columns_of_all: str
     column_at: str
@@ -186,6 +188,8 @@ class Plane:
             pitch=contract.pitch,
             epilogue=epilogue,
             finish_digits=tuple(d for d, u in zip(row_digits, used, strict=True) if u),
+            strip=contract.strip,
+            lines_of_run=int(contract.columns[0].size),
             along=along,
             columns_of_all=self._product(contract.columns) if along else "",
             column_at=self._offset(right.along) if along else "",
@@ -350,17 +354,20 @@ class Plane:
 
     def _epilogue(self) -> tuple[str, ...]:
         """Its first line reads the sum where the tile left it."""
-        if self.terms.along is not None:
-            self.printer.scalars.cells[str(self.contract.tile.name)] = (
-                "gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG])"
-            )
-            return self._lines(self.contract.epilogue)
-        first = "first" if self.contract.right.packed else "start"
-        last = self.printer.spell(self.contract.columns[-1].index)
-        column = f"at + {last}" if self.contract.pitch else last
-        sum_here = f"sum[r*width*GW_LANES + {column} - {first}]"
-        self.printer.scalars.cells[str(self.contract.tile.name)] = sum_here
+        self.printer.scalars.cells[str(self.contract.tile.name)] = self._sum()
         return self._lines(self.contract.epilogue)
+
+    def _sum(self) -> str:
+        """Where the tile left the sum of a point."""
+        if self.terms.along is not None:
+            return "gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG])"
+        last = self.printer.spell(self.contract.columns[-1].index)
+        if self.contract.strip:
+            line = self.printer.spell(self.contract.columns[0].index)
+            return f"sum[r*apart + ({line} - line)*{self.contract.pitch} + {last}]"
+        first = "first" if self.contract.right.packed else "start"
+        column = f"at + {last}" if self.contract.pitch else last
+        return f"sum[r*width*GW_LANES + {column} - {first}]"
 
 
 def _is_line(loop: For, read: Access) -> bool:
