@@ -11,7 +11,7 @@
      fc2.b[84] float32
      fc3.W[84][10] float32
      fc3.b[10] float32
-   Operations of one training step with 64 rows: 181683446. Workspace: 3786560 bytes.
+   Operations of one training step with 64 rows: 181683446. Workspace: 3590976 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c lenet5.c
    Call:     see lenet5.h, or import lenet5_c from Python.
    Content:  d50cb8c39ca0d17395739f54c85280fc9fe943880b3be9d954ef46e28620e78e
@@ -255,6 +255,20 @@ static inline float gw_larger(float a, float b)
     return b != b ? b : larger;
 }
 
+/* The value where the condition holds, else 0. GCC would make a branch of ?: outside vectors. */
+static inline float gw_keep(int condition, float value)
+{
+#if defined(__GNUC__) && !defined(__clang__)
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= -(uint32_t)condition;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+#else
+    return condition ? value : 0;
+#endif
+}
+
 /* The sum of some lanes: the second half is added to the first, until one is left. */
 static inline float gw_total(float *lanes, ptrdiff_t count)
 {
@@ -346,6 +360,27 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
     GW_COPY(gw_vec8, v, from);
 }
 
+enum { GW_FEW_ROWS = 4 };
+
+/* So that GCC keeps the sums in registers from the first to the last line. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
+#define GW_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GW_UNROLLED
+#endif
+
+static inline void gw_clear(float *to, ptrdiff_t count)
+{
+    memset(to, 0, (size_t)count * sizeof *to);
+}
+
+/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
+static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
+{
+    const ptrdiff_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
 /* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors. Every sum takes its
    terms in the order of the source, so that the bits depend on no tile. */
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -365,21 +400,14 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
     what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
     what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
     what(6, 2) GW_MORE_TILES(what)
-enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
-
-/* So that GCC keeps the sums in registers from the first to the last line. */
-#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
-#define GW_UNROLLED _Pragma("GCC unroll 8")
-#else
-#define GW_UNROLLED
-#endif
+enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. */
+   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, int more)
+    float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -389,8 +417,15 @@ GW_INLINE void gw_sum(
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
-            if (more) {
-                gw_load(&sums[r][v], &sum[(r*width + v)*GW_LANES]);
+        }
+    }
+    if (more) {
+        const float *old = sum;
+        GW_UNROLLED
+        for (int r = 0; r < height; r++, old += apart) {
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                gw_load(&sums[r][v], &old[v*GW_LANES]);
             }
         }
     }
@@ -410,10 +445,10 @@ GW_INLINE void gw_sum(
         }
     }
     GW_UNROLLED
-    for (int r = 0; r < height; r++) {
+    for (int r = 0; r < height; r++, sum += apart) {
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
+            GW_COPY(gw_vec, &sum[v*GW_LANES], &sums[r][v]);
         }
     }
 }
@@ -421,38 +456,28 @@ GW_INLINE void gw_sum(
 #define GW_TILE(height, width) \
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, \
+        ptrdiff_t apart, int more) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, more); \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
 /* A tile of one of the shapes above. */
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, more); \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
     default:
         break;
     }
-}
-
-static inline void gw_clear(float *to, ptrdiff_t count)
-{
-    memset(to, 0, (size_t)count * sizeof *to);
-}
-
-/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
-static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
-{
-    const ptrdiff_t tiles = (left + most - 1) / most;
-    return (left + tiles - 1) / tiles;
 }
 
 /* The most vectors side by side in a tile of so many rows. */
@@ -503,6 +528,123 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
     return total + rest;
 }
 
+/* Tiles whose lanes run along the terms: as many lanes on every machine, so that the bits depend on
+   no vector length. */
+enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / (int)GW_LANES };
+#if defined(__AVX512F__)
+enum { GW_ALONG_ROWS = 6, GW_ALONG_COLUMNS = 4 };
+#define GW_MORE_ALONG(what) \
+    what(1, 3) what(1, 4) what(2, 3) what(2, 4) what(3, 3) what(3, 4) what(4, 1) what(4, 2) \
+    what(4, 3) what(4, 4) what(5, 1) what(5, 2) what(5, 3) what(5, 4) what(6, 1) what(6, 2) \
+    what(6, 3) what(6, 4)
+#else
+enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
+#define GW_MORE_ALONG(what)
+#endif
+#define GW_TILES_ALONG(what) \
+    what(1, 1) what(1, 2) what(2, 1) what(2, 2) what(3, 1) what(3, 2) GW_MORE_ALONG(what)
+
+/* sum[r][c][lane] += left[row_at[r] + left_at[k] + lane] * right[column_at[c] + right_at[k] + lane],
+   for k < count: where row r and column c begin, and where vector k of the terms lies in both. */
+GW_INLINE void gw_sum_along(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+{
+    gw_vec sums[GW_ALONG_ROWS][GW_ALONG_COLUMNS][GW_PARTS];
+    const float *from[GW_ALONG_ROWS], *to[GW_ALONG_COLUMNS];
+    GW_UNROLLED
+    for (int c = 0; c < width; c++) {
+        to[c] = right + column_at[c];
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        from[r] = left + row_at[r];
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_zero(&sums[r][c][p]);
+                if (more) {
+                    gw_load(&sums[r][c][p], &sum[(r*width + c)*GW_ALONG + p*GW_LANES]);
+                }
+            }
+        }
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        gw_vec factor, term[GW_ALONG_COLUMNS][GW_PARTS];
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_load(&term[c][p], &to[c][right_at[k] + p*GW_LANES]);
+            }
+        }
+        GW_UNROLLED
+        for (int r = 0; r < height; r++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_load(&factor, &from[r][left_at[k] + p*GW_LANES]);
+                GW_UNROLLED
+                for (int c = 0; c < width; c++) {
+                    GW_EACH(GW_LANES, GW_LANE(&sums[r][c][p]) += GW_LANE(&factor) * GW_LANE(&term[c][p]))
+                }
+            }
+        }
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                GW_COPY(gw_vec, &sum[(r*width + c)*GW_ALONG + p*GW_LANES], &sums[r][c][p]);
+            }
+        }
+    }
+}
+
+#define GW_TILE_ALONG(height, width) \
+    static void gw_tile_along_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, const float *right, \
+        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+    { \
+        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+    }
+GW_TILES_ALONG(GW_TILE_ALONG)
+
+/* A tile of one of the shapes above. */
+static void gw_tile_along(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+{
+    switch (height * 16 + width) {
+#define GW_CASE_ALONG(height, width) \
+    case height * 16 + width: \
+        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+        break;
+        GW_TILES_ALONG(GW_CASE_ALONG)
+    default:
+        break;
+    }
+}
+
+/* The sum of the lanes, by halves. */
+static inline float gw_sum_of_lanes(const float *lanes)
+{
+    float half[GW_ALONG / 2];
+    for (int i = 0; i < GW_ALONG / 2; i++) {
+        half[i] = lanes[i] + lanes[i + GW_ALONG / 2];
+    }
+    for (int kept = GW_ALONG / 4; kept > 0; kept /= 2) {
+        for (int i = 0; i < kept; i++) {
+            half[i] += half[i + kept];
+        }
+    }
+    return half[0];
+}
+
 /* sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31 */
 static void compute_sub(ptrdiff_t rows, const float *restrict x, float *restrict sub)
 {
@@ -541,49 +683,52 @@ static void compute_h(ptrdiff_t rows, const float *restrict sub, float *restrict
        lenet5.py:32 */
 static void compute_conv1(
     ptrdiff_t rows, const float *restrict conv1_W, const float *restrict h,
-    const float *restrict conv1_b, float *restrict relu, float *restrict gw_right_copy)
+    const float *restrict conv1_b, float *restrict relu, float *restrict gw_right_copy,
+    float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 6;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 892 / GW_LANES);
     ptrdiff_t left_at[25], right_at[25], row_at[GW_ROWS];
     for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
                 left_at[25*c_ + 5*r_ + s] = c_*25 + r_*5 + s;
-                right_at[25*c_ + 5*r_ + s] = c_*1024 + r_*32 + s;
+                right_at[25*c_ + 5*r_ + s] = c_*990 + r_*30 + s;
             }
         }
     }
-    gw_clear(gw_right_copy, 1024);
+    gw_clear(gw_right_copy, 990);
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t z0 = 0; z0 < 1; z0++) {
             for (ptrdiff_t z1 = 2; z1 < 30; z1++) {
                 for (ptrdiff_t z2 = 2; z2 < 30; z2++) {
-                    gw_right_copy[z0*1024 + z1*32 + z2] = h[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
+                    gw_right_copy[z0*990 + z1*30 + z2] = h[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
                 }
             }
         }
-        const ptrdiff_t count = 1*5*5, vectors = (892 + GW_LANES - 1) / GW_LANES;
-        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-            width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 892);
-            const ptrdiff_t start = gw_least(first, 892 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t count = 1*5*5;
+        float *const sum = gw_sums;
+        for (ptrdiff_t line = 0, strip; line < 28; line += strip) {
+            strip = gw_share(28 - line, 17);
+            const ptrdiff_t length = (strip - 1)*30 + 28, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
+            const ptrdiff_t widest = gw_least(gw_widest(height_of_all), length / GW_LANES);
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
                     row_at[r] = o*25;
                 }
-                float sum[GW_SUMS];
-                gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + start, right_at, count, sum, 0);
+                for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
+                    width = gw_share((apart - done) / GW_LANES, widest);
+                    const ptrdiff_t start = gw_least(done, length - width*GW_LANES); /* may overlap */
+                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, sum + start, apart, 0);
+                }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
-                    for (ptrdiff_t p = first / 32; p*32 < end; p++) {
-                        const ptrdiff_t at = p*32, stop = gw_least(end - at, 28);
-                        for (ptrdiff_t q = gw_most(first - at, 0); q < stop; q++) {
-                            const float conv1_sum = sum[r*width*GW_LANES + at + q - start];
+                    for (ptrdiff_t p = line; p < line + strip; p++) {
+                        for (ptrdiff_t q = 0; q < 28; q++) {
+                            const float conv1_sum = sum[r*apart + (p - line)*30 + q];
                             const float conv1 = conv1_sum + conv1_b[o];
-                            const float relu_at = (conv1 <= 0.0f ? 0.0f : conv1);
+                            const float relu_at = gw_keep(!(conv1 <= 0.0f), conv1);
                             relu[n*4704 + o*784 + p*28 + q] = relu_at;
                         }
                     }
@@ -621,10 +766,9 @@ static void compute_h_2(ptrdiff_t rows, const float *restrict relu, float *restr
        lenet5.py:33 */
 static void compute_conv2(
     ptrdiff_t rows, const float *restrict conv2_W, const float *restrict h_2,
-    const float *restrict conv2_b, float *restrict relu_2)
+    const float *restrict conv2_b, float *restrict relu_2, float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 16;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 136 / GW_LANES);
     ptrdiff_t left_at[150], right_at[150], row_at[GW_ROWS];
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -635,27 +779,30 @@ static void compute_conv2(
         }
     }
     for (ptrdiff_t n = 0; n < rows; n++) {
-        const ptrdiff_t count = 6*5*5, vectors = (136 + GW_LANES - 1) / GW_LANES;
-        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-            width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 136);
-            const ptrdiff_t start = gw_least(first, 136 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t count = 6*5*5;
+        float *const sum = gw_sums;
+        for (ptrdiff_t line = 0, strip; line < 10; line += strip) {
+            strip = gw_share(10 - line, 36);
+            const ptrdiff_t length = (strip - 1)*14 + 10, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
+            const ptrdiff_t widest = gw_least(gw_widest(height_of_all), length / GW_LANES);
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
                     row_at[r] = o*150;
                 }
-                float sum[GW_SUMS];
-                gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + start, right_at, count, sum, 0);
+                for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
+                    width = gw_share((apart - done) / GW_LANES, widest);
+                    const ptrdiff_t start = gw_least(done, length - width*GW_LANES); /* may overlap */
+                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, sum + start, apart, 0);
+                }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
-                    for (ptrdiff_t p = first / 14; p*14 < end; p++) {
-                        const ptrdiff_t at = p*14, stop = gw_least(end - at, 10);
-                        for (ptrdiff_t q = gw_most(first - at, 0); q < stop; q++) {
-                            const float conv2_sum = sum[r*width*GW_LANES + at + q - start];
+                    for (ptrdiff_t p = line; p < line + strip; p++) {
+                        for (ptrdiff_t q = 0; q < 10; q++) {
+                            const float conv2_sum = sum[r*apart + (p - line)*14 + q];
                             const float conv2 = conv2_sum + conv2_b[o];
-                            const float relu_2_at = (conv2 <= 0.0f ? 0.0f : conv2);
+                            const float relu_2_at = gw_keep(!(conv2 <= 0.0f), conv2);
                             relu_2[n*1600 + o*100 + p*10 + q] = relu_2_at;
                         }
                     }
@@ -727,13 +874,13 @@ static void compute_fc1(
                 row_at[r] = n*400;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float fc1_sum = sum[r*width*GW_LANES + j - start];
                     const float fc1 = fc1_sum + fc1_b[j];
-                    const float h_4_at = (fc1 <= 0.0f ? 0.0f : fc1);
+                    const float h_4_at = gw_keep(!(fc1 <= 0.0f), fc1);
                     h_4[n*120 + j] = h_4_at;
                 }
             }
@@ -767,13 +914,13 @@ static void compute_fc2(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float fc2_sum = sum[r*width*GW_LANES + j - start];
                     const float fc2 = fc2_sum + fc2_b[j];
-                    const float h_5_at = (fc2 <= 0.0f ? 0.0f : fc2);
+                    const float h_5_at = gw_keep(!(fc2 <= 0.0f), fc2);
                     h_5[n*84 + j] = h_5_at;
                 }
             }
@@ -831,7 +978,7 @@ static void compute_fc3(
                 row_at[r] = n*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -964,7 +1111,7 @@ static void compute_d_fc3(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
-            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + ((int32_t)j == label[n] ? -1.0f/(float)rows : 0.0f);
+            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + gw_keep((int32_t)j == label[n], -1.0f/(float)rows);
             d_fc3[n*10 + j] = d_fc3_at;
         }
     }
@@ -1034,7 +1181,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1064,7 +1211,7 @@ static void compute_d_h_5(
                         d_h_5 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
                     }
                 }
-                const float d_fc2_at = d_h_5*(h_5[i0*84 + i1] <= 0.0f ? 0.0f : 1.0f);
+                const float d_fc2_at = gw_keep(!(h_5[i0*84 + i1] <= 0.0f), d_h_5);
                 d_fc2[i0*84 + i1] = d_fc2_at;
             }
         }
@@ -1100,12 +1247,12 @@ static void compute_d_h_5(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_5 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc2_at = d_h_5*(h_5[i0*84 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_fc2_at = gw_keep(!(h_5[i0*84 + i1] <= 0.0f), d_h_5);
                     d_fc2[i0*84 + i1] = d_fc2_at;
                 }
             }
@@ -1177,7 +1324,7 @@ static void compute_d_fc2_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1207,7 +1354,7 @@ static void compute_d_h_4(
                         d_h_4 += gw_dot(&d_fc2[i0*84 + j], &fc2_W[i1*84 + j], j_end - j);
                     }
                 }
-                const float d_fc1_at = d_h_4*(h_4[i0*120 + i1] <= 0.0f ? 0.0f : 1.0f);
+                const float d_fc1_at = gw_keep(!(h_4[i0*120 + i1] <= 0.0f), d_h_4);
                 d_fc1[i0*120 + i1] = d_fc1_at;
             }
         }
@@ -1243,12 +1390,12 @@ static void compute_d_h_4(
                 row_at[r] = i0*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_4 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc1_at = d_h_4*(h_4[i0*120 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_fc1_at = gw_keep(!(h_4[i0*120 + i1] <= 0.0f), d_h_4);
                     d_fc1[i0*120 + i1] = d_fc1_at;
                 }
             }
@@ -1320,7 +1467,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1380,7 +1527,7 @@ static void compute_d_flatten(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1421,8 +1568,8 @@ static void compute_d_relu_2(
             for (ptrdiff_t i2 = 0; i2 < 10; i2++) {
                 for (ptrdiff_t i3 = 0; i3 < 10; i3++) {
                     const float d_relu_2_d_h_3_1 = d_h_3[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)];
-                    const float d_relu_2 = (2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_3_argmax[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)] ? d_relu_2_d_h_3_1 : 0.0f);
-                    const float d_conv2 = d_relu_2*(relu_2[i0*1600 + i1*100 + i2*10 + i3] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_relu_2 = gw_keep(2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_3_argmax[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)], d_relu_2_d_h_3_1);
+                    const float d_conv2 = gw_keep(!(relu_2[i0*1600 + i1*100 + i2*10 + i3] <= 0.0f), d_relu_2);
                     relu_2[i0*1600 + i1*100 + i2*10 + i3] = d_conv2;
                 }
             }
@@ -1491,7 +1638,7 @@ static void compute_d_conv2_W(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, n_first > 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -1513,47 +1660,49 @@ static void compute_d_conv2_W(
        s]    adjoint of conv2_sum (lenet5.py:21) */
 static void compute_d_h_2(
     ptrdiff_t rows, const float *restrict conv2_W, const float *restrict d_conv2,
-    float *restrict d_h_2, float *restrict gw_right_copy)
+    float *restrict d_h_2, float *restrict gw_right_copy, float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 6;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 248 / GW_LANES);
     ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS];
     for (ptrdiff_t o = 0; o < 16; o++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
                 left_at[25*o + 5*r_ + s] = o*150 + r_*5 + s;
-                right_at[25*o + 5*r_ + s] = o*324 + (-r_)*18 + -s;
+                right_at[25*o + 5*r_ + s] = o*266 + (-r_)*14 + -s;
             }
         }
     }
-    gw_clear(gw_right_copy, 5184);
+    gw_clear(gw_right_copy, 4256);
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t z0 = 0; z0 < 16; z0++) {
             for (ptrdiff_t z1 = 4; z1 < 14; z1++) {
                 for (ptrdiff_t z2 = 4; z2 < 14; z2++) {
-                    gw_right_copy[z0*324 + z1*18 + z2] = d_conv2[n*1600 + z0*100 + (z1 - 4)*10 + z2 - 4];
+                    gw_right_copy[z0*266 + z1*14 + z2] = d_conv2[n*1600 + z0*100 + (z1 - 4)*10 + z2 - 4];
                 }
             }
         }
-        const ptrdiff_t count = 16*5*5, vectors = (248 + GW_LANES - 1) / GW_LANES;
-        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-            width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 248);
-            const ptrdiff_t start = gw_least(first, 248 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t count = 16*5*5;
+        float *const sum = gw_sums;
+        for (ptrdiff_t line = 0, strip; line < 14; line += strip) {
+            strip = gw_share(14 - line, 36);
+            const ptrdiff_t length = (strip - 1)*14 + 14, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
+            const ptrdiff_t widest = gw_least(gw_widest(height_of_all), length / GW_LANES);
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
                     row_at[r] = i1*25;
                 }
-                float sum[GW_SUMS];
-                gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*18 + 4 + start, right_at, count, sum, 0);
+                for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
+                    width = gw_share((apart - done) / GW_LANES, widest);
+                    const ptrdiff_t start = gw_least(done, length - width*GW_LANES); /* may overlap */
+                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, sum + start, apart, 0);
+                }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
-                    for (ptrdiff_t p = first / 18; p*18 < end; p++) {
-                        const ptrdiff_t at = p*18, stop = gw_least(end - at, 14);
-                        for (ptrdiff_t q = gw_most(first - at, 0); q < stop; q++) {
-                            const float d_h_2_at = sum[r*width*GW_LANES + at + q - start];
+                    for (ptrdiff_t p = line; p < line + strip; p++) {
+                        for (ptrdiff_t q = 0; q < 14; q++) {
+                            const float d_h_2_at = sum[r*apart + (p - line)*14 + q];
                             d_h_2[n*1176 + i1*196 + p*14 + q] = d_h_2_at;
                         }
                     }
@@ -1578,8 +1727,8 @@ static void compute_d_relu(
                     for (ptrdiff_t i3_quotient = 0; i3_quotient < 14; i3_quotient++) {
                         for (ptrdiff_t i3_rest = 0; i3_rest < 2; i3_rest++) {
                             const float d_relu_d_h_2_1 = d_h_2[i0*1176 + i1*196 + i2_quotient*14 + i3_quotient];
-                            const float d_relu = ((int32_t)(2*i2_rest + i3_rest) == h_2_argmax[i0*1176 + i1*196 + i2_quotient*14 + i3_quotient] ? d_relu_d_h_2_1 : 0.0f);
-                            const float d_conv1 = d_relu*(relu[i0*4704 + i1*784 + (2*i2_quotient + i2_rest)*28 + 2*i3_quotient + i3_rest] <= 0.0f ? 0.0f : 1.0f);
+                            const float d_relu = gw_keep((int32_t)(2*i2_rest + i3_rest) == h_2_argmax[i0*1176 + i1*196 + i2_quotient*14 + i3_quotient], d_relu_d_h_2_1);
+                            const float d_conv1 = gw_keep(!(relu[i0*4704 + i1*784 + (2*i2_quotient + i2_rest)*28 + 2*i3_quotient + i3_rest] <= 0.0f), d_relu);
                             relu[i0*4704 + i1*784 + (2*i2_quotient + i2_rest)*28 + 2*i3_quotient + i3_rest] = d_conv1;
                         }
                     }
@@ -1614,60 +1763,60 @@ static void compute_d_conv1_b(
        (lenet5.py:21) */
 static void compute_d_conv1_W(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict h,
-    float *restrict d_conv1_W, float *restrict gw_left_copy, float *restrict gw_right_panel,
+    float *restrict d_conv1_W, float *restrict gw_left_copy, float *restrict gw_right_copy,
     float *restrict gw_sums)
 {
-    const ptrdiff_t height_of_all = 1*5*5;
-    const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
-    ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS];
+    const ptrdiff_t height_of_all = 6;
+    const ptrdiff_t width_of_all = 1*5*5;
+    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
     for (ptrdiff_t p = 0; p < 28; p++) {
-        for (ptrdiff_t q = 0; q < 28; q++) {
-            left_at[28*p + q] = p*32 + q;
-            right_at[28*p + q] = (28*p + q)*span;
+        for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
+            left_at[2*p + q_step] = p*32 + 16*q_step;
+            right_at[2*p + q_step] = p*34 + 16*q_step;
         }
     }
-    gw_clear(gw_left_copy, 1024);
+    gw_clear(gw_left_copy, 5376);
+    gw_clear(gw_right_copy, 1122);
     for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t z0 = 0; z0 < 6; z0++) {
+            for (ptrdiff_t z1 = 0; z1 < 28; z1++) {
+                for (ptrdiff_t z2 = 0; z2 < 28; z2++) {
+                    gw_left_copy[z0*896 + z1*32 + z2] = d_conv1[n*4704 + z0*784 + z1*28 + z2];
+                }
+            }
+        }
         for (ptrdiff_t z0 = 0; z0 < 1; z0++) {
             for (ptrdiff_t z1 = 2; z1 < 30; z1++) {
                 for (ptrdiff_t z2 = 2; z2 < 30; z2++) {
-                    gw_left_copy[z0*1024 + z1*32 + z2] = h[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
+                    gw_right_copy[z0*1122 + z1*34 + z2] = h[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
                 }
             }
         }
-        const ptrdiff_t count = 28*28, vectors = (6 + GW_LANES - 1) / GW_LANES;
-        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-            width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 6);
-            if (end < first + width * GW_LANES) {
-                gw_clear(gw_right_panel, count * span);
+        const ptrdiff_t count = 28*2; /* vectors of terms */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t o = row + r;
+                row_at[r] = o*896;
             }
-            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                const ptrdiff_t o = first + lane;
-                for (ptrdiff_t p = 0; p < 28; p++) {
-                    for (ptrdiff_t q = 0; q < 28; q++) {
-                        gw_right_panel[lane + span*(28*p + q)] = d_conv1[n*4704 + o*784 + p*28 + q];
-                    }
+            for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+                width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t c_ = (column + c) / (5*5);
+                    const ptrdiff_t r_ = (column + c) / (5) % 5;
+                    const ptrdiff_t s = (column + c) % 5;
+                    column_at[c] = c_*1122 + r_*34 + s;
                 }
-            }
-            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
-                height = gw_share(height_of_all - row, GW_ROWS);
-                for (ptrdiff_t r = 0; r < height; r++) {
-                    const ptrdiff_t c_ = (row + r) / (5*5);
-                    const ptrdiff_t r_ = (row + r) / (5) % 5;
-                    const ptrdiff_t s = (row + r) % 5;
-                    row_at[r] = c_*1024 + r_*32 + s;
-                }
-                float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, gw_left_copy, row_at, left_at, gw_right_panel, right_at, count, sum, n > 0);
+                float *const sum = gw_sums + (row*width_of_all + column*height)*GW_ALONG;
+                gw_tile_along(height, width, gw_left_copy, row_at, left_at, gw_right_copy, column_at, right_at, count, sum, n > 0);
                 if (n == rows - 1) {
                     for (ptrdiff_t r = 0; r < height; r++) {
-                        const ptrdiff_t c_ = (row + r) / (5*5);
-                        const ptrdiff_t r_ = (row + r) / (5) % 5;
-                        const ptrdiff_t s = (row + r) % 5;
-                        for (ptrdiff_t o = first; o < end; o++) {
-                            const float d_conv1_W_at = sum[r*width*GW_LANES + o - first];
+                        const ptrdiff_t o = row + r;
+                        for (ptrdiff_t c = 0; c < width; c++) {
+                            const ptrdiff_t c_ = (column + c) / (5*5);
+                            const ptrdiff_t r_ = (column + c) / (5) % 5;
+                            const ptrdiff_t s = (column + c) % 5;
+                            const float d_conv1_W_at = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
                             d_conv1_W[o*25 + c_*25 + r_*5 + s] = d_conv1_W_at;
                         }
                     }
@@ -1787,7 +1936,7 @@ static void compute_d_fc3_W_2(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1899,7 +2048,7 @@ static void compute_d_fc2_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2011,7 +2160,7 @@ static void compute_d_fc1_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2110,7 +2259,7 @@ static void compute_d_conv2_W_2(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, n_first > 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -2178,60 +2327,60 @@ static void compute_d_conv1_W_2(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict h, float beta1,
     float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v,
     const float *restrict unbiased, float eps, const float *restrict step_size,
-    float *restrict conv1_W, float *restrict gw_left_copy, float *restrict gw_right_panel,
+    float *restrict conv1_W, float *restrict gw_left_copy, float *restrict gw_right_copy,
     float *restrict gw_sums)
 {
-    const ptrdiff_t height_of_all = 1*5*5;
-    const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
-    ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS];
+    const ptrdiff_t height_of_all = 6;
+    const ptrdiff_t width_of_all = 1*5*5;
+    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
     for (ptrdiff_t p = 0; p < 28; p++) {
-        for (ptrdiff_t q = 0; q < 28; q++) {
-            left_at[28*p + q] = p*32 + q;
-            right_at[28*p + q] = (28*p + q)*span;
+        for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
+            left_at[2*p + q_step] = p*32 + 16*q_step;
+            right_at[2*p + q_step] = p*34 + 16*q_step;
         }
     }
-    gw_clear(gw_left_copy, 1024);
+    gw_clear(gw_left_copy, 5376);
+    gw_clear(gw_right_copy, 1122);
     for (ptrdiff_t n = 0; n < rows; n++) {
+        for (ptrdiff_t z0 = 0; z0 < 6; z0++) {
+            for (ptrdiff_t z1 = 0; z1 < 28; z1++) {
+                for (ptrdiff_t z2 = 0; z2 < 28; z2++) {
+                    gw_left_copy[z0*896 + z1*32 + z2] = d_conv1[n*4704 + z0*784 + z1*28 + z2];
+                }
+            }
+        }
         for (ptrdiff_t z0 = 0; z0 < 1; z0++) {
             for (ptrdiff_t z1 = 2; z1 < 30; z1++) {
                 for (ptrdiff_t z2 = 2; z2 < 30; z2++) {
-                    gw_left_copy[z0*1024 + z1*32 + z2] = h[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
+                    gw_right_copy[z0*1122 + z1*34 + z2] = h[n*784 + z0*784 + (z1 - 2)*28 + z2 - 2];
                 }
             }
         }
-        const ptrdiff_t count = 28*28, vectors = (6 + GW_LANES - 1) / GW_LANES;
-        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-            width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 6);
-            if (end < first + width * GW_LANES) {
-                gw_clear(gw_right_panel, count * span);
+        const ptrdiff_t count = 28*2; /* vectors of terms */
+        for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+            height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t o = row + r;
+                row_at[r] = o*896;
             }
-            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-                const ptrdiff_t o = first + lane;
-                for (ptrdiff_t p = 0; p < 28; p++) {
-                    for (ptrdiff_t q = 0; q < 28; q++) {
-                        gw_right_panel[lane + span*(28*p + q)] = d_conv1[n*4704 + o*784 + p*28 + q];
-                    }
+            for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+                width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t c_ = (column + c) / (5*5);
+                    const ptrdiff_t r_ = (column + c) / (5) % 5;
+                    const ptrdiff_t s = (column + c) % 5;
+                    column_at[c] = c_*1122 + r_*34 + s;
                 }
-            }
-            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
-                height = gw_share(height_of_all - row, GW_ROWS);
-                for (ptrdiff_t r = 0; r < height; r++) {
-                    const ptrdiff_t c_ = (row + r) / (5*5);
-                    const ptrdiff_t r_ = (row + r) / (5) % 5;
-                    const ptrdiff_t s = (row + r) % 5;
-                    row_at[r] = c_*1024 + r_*32 + s;
-                }
-                float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, gw_left_copy, row_at, left_at, gw_right_panel, right_at, count, sum, n > 0);
+                float *const sum = gw_sums + (row*width_of_all + column*height)*GW_ALONG;
+                gw_tile_along(height, width, gw_left_copy, row_at, left_at, gw_right_copy, column_at, right_at, count, sum, n > 0);
                 if (n == rows - 1) {
                     for (ptrdiff_t r = 0; r < height; r++) {
-                        const ptrdiff_t c_ = (row + r) / (5*5);
-                        const ptrdiff_t r_ = (row + r) / (5) % 5;
-                        const ptrdiff_t s = (row + r) % 5;
-                        for (ptrdiff_t o = first; o < end; o++) {
-                            const float d_conv1_W = sum[r*width*GW_LANES + o - first];
+                        const ptrdiff_t o = row + r;
+                        for (ptrdiff_t c = 0; c < width; c++) {
+                            const ptrdiff_t c_ = (column + c) / (5*5);
+                            const ptrdiff_t r_ = (column + c) / (5) % 5;
+                            const ptrdiff_t s = (column + c) % 5;
+                            const float d_conv1_W = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
                             const float conv1_W_m_next = d_conv1_W*(1.0f - beta1) + beta1*conv1_W_m[o*25 + c_*25 + r_*5 + s];
                             const float conv1_W_v_next = (d_conv1_W*d_conv1_W)*(1.0f - beta2) + beta2*conv1_W_v[o*25 + c_*25 + r_*5 + s];
                             const float conv1_W_next = conv1_W[o*25 + c_*25 + r_*5 + s] - conv1_W_m_next*step_size[0]/(sqrtf(conv1_W_v_next)/unbiased[0] + eps);
@@ -2272,7 +2421,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "a3e992e8ef21665e712a67aa75298627";
+    return "3853ebd373edd995953443960c4901c2";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -2416,13 +2565,14 @@ int lenet5_forward(
     float *const h_3 = (float *)(void *)(base + 409600); /* [rows][16][5][5] */
     float *const h = (float *)(void *)(base + 1204224); /* [rows][1][28][28] */
     float *const h_2 = (float *)(void *)(base + 1204224); /* [rows][6][14][14] */
-    float *const gw_right_copy = (float *)(void *)(base + 1505280); /* [1024] */
-    float *const gw_right_panel = (float *)(void *)(base + 1509376); /* [10752] */
+    float *const gw_right_copy = (float *)(void *)(base + 1505280); /* [990] */
+    float *const gw_sums = (float *)(void *)(base + 1509248); /* [4208] */
+    float *const gw_right_panel = (float *)(void *)(base + 1526080); /* [10752] */
     compute_sub(rows, x, sub);
     compute_h(rows, sub, h);
-    compute_conv1(rows, params->conv1_W, h, params->conv1_b, relu, gw_right_copy);
+    compute_conv1(rows, params->conv1_W, h, params->conv1_b, relu, gw_right_copy, gw_sums);
     compute_h_2(rows, relu, h_2);
-    compute_conv2(rows, params->conv2_W, h_2, params->conv2_b, relu_2);
+    compute_conv2(rows, params->conv2_W, h_2, params->conv2_b, relu_2, gw_sums);
     compute_h_3(rows, relu_2, h_3);
     compute_flatten(rows, h_3, flatten);
     compute_fc1(rows, params->fc1_W, flatten, params->fc1_b, h_4);
@@ -2470,15 +2620,15 @@ int lenet5_value_and_grad(
     float *const d_fc1 = (float *)(void *)(base + 2723840); /* [rows][120] */
     float *const d_conv2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10] */
     float *const d_conv1 = (float *)(void *)(base + 0); /* [rows][6][28][28] */
-    float *const gw_right_copy = (float *)(void *)(base + 2754560); /* [5184] */
-    float *const gw_right_panel = (float *)(void *)(base + 2775296); /* [128000] */
-    float *const gw_sums = (float *)(void *)(base + 3287296); /* [4800] */
-    float *const gw_left_copy = (float *)(void *)(base + 3306496); /* [1024] */
+    float *const gw_right_copy = (float *)(void *)(base + 2754560); /* [4256] */
+    float *const gw_sums = (float *)(void *)(base + 2771584); /* [4800] */
+    float *const gw_right_panel = (float *)(void *)(base + 2790784); /* [128000] */
+    float *const gw_left_copy = (float *)(void *)(base + 3302784); /* [5376] */
     compute_sub(rows, x, sub);
     compute_h(rows, sub, h);
-    compute_conv1(rows, params->conv1_W, h, params->conv1_b, relu, gw_right_copy);
+    compute_conv1(rows, params->conv1_W, h, params->conv1_b, relu, gw_right_copy, gw_sums);
     compute_h_2_2(rows, relu, h_2, h_2_argmax);
-    compute_conv2(rows, params->conv2_W, h_2, params->conv2_b, relu_2);
+    compute_conv2(rows, params->conv2_W, h_2, params->conv2_b, relu_2, gw_sums);
     compute_h_3_2(rows, relu_2, h_3, h_3_argmax);
     compute_flatten(rows, h_3, flatten);
     compute_fc1(rows, params->fc1_W, flatten, params->fc1_b, h_4);
@@ -2500,10 +2650,10 @@ int lenet5_value_and_grad(
     compute_d_relu_2(rows, d_h_3, h_3_argmax, relu_2);
     compute_d_conv2_b(rows, d_conv2, grads->conv2_b);
     compute_d_conv2_W(rows, d_conv2, h_2, grads->conv2_W, gw_right_panel, gw_sums);
-    compute_d_h_2(rows, params->conv2_W, d_conv2, d_h_2, gw_right_copy);
+    compute_d_h_2(rows, params->conv2_W, d_conv2, d_h_2, gw_right_copy, gw_sums);
     compute_d_relu(rows, d_h_2, h_2_argmax, relu);
     compute_d_conv1_b(rows, d_conv1, grads->conv1_b);
-    compute_d_conv1_W(rows, d_conv1, h, grads->conv1_W, gw_left_copy, gw_right_panel, gw_sums);
+    compute_d_conv1_W(rows, d_conv1, h, grads->conv1_W, gw_left_copy, gw_right_copy, gw_sums);
     return LENET5_OK;
 }
 
@@ -2525,42 +2675,44 @@ int lenet5_train_step(
             return LENET5_BAD_INDEX;
         }
     }
-    /* Temporaries: 3029504 bytes, 2125184 saved by reuse. */
+    /* Temporaries: 2820224 bytes, 2334464 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const sub = (float *)(void *)(base + 0); /* [rows][1][28][28] */
     float *const relu = (float *)(void *)(base + 0); /* [rows][6][28][28] */
     float *const relu_2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10] */
     float *const h_2 = (float *)(void *)(base + 1613824); /* [rows][6][14][14] */
     int32_t *const h_2_argmax = (int32_t *)(void *)(base + 1914880); /* [rows][6][14][14] */
-    float *const step_size = (float *)(void *)(base + 1914880); /* scalar */
-    float *const unbiased = (float *)(void *)(base + 1914944); /* scalar */
     float *const h_3 = (float *)(void *)(base + 2215936); /* [rows][16][5][5] */
-    float *const fc3 = (float *)(void *)(base + 2215936); /* [rows][10] */
+    float *const h_4 = (float *)(void *)(base + 2215936); /* [rows][120] */
     float *const d_flatten = (float *)(void *)(base + 2215936); /* [rows][400] */
     float *const d_h_2 = (float *)(void *)(base + 2215936); /* [rows][6][14][14] */
-    float *const cross_entropy_sum = (float *)(void *)(base + 2218496); /* [rows] */
-    float *const cross_entropy_sum_max = (float *)(void *)(base + 2218752); /* [rows] */
-    float *const d_cross_entropy_sum = (float *)(void *)(base + 2219008); /* [rows] */
+    float *const h_5 = (float *)(void *)(base + 2246656); /* [rows][84] */
+    float *const fc3 = (float *)(void *)(base + 2268160); /* [rows][10] */
+    float *const d_fc2 = (float *)(void *)(base + 2268160); /* [rows][84] */
+    float *const cross_entropy_sum = (float *)(void *)(base + 2270720); /* [rows] */
+    float *const cross_entropy_sum_max = (float *)(void *)(base + 2270976); /* [rows] */
+    float *const d_cross_entropy_sum = (float *)(void *)(base + 2271232); /* [rows] */
+    float *const d_fc3 = (float *)(void *)(base + 2289664); /* [rows][10] */
     int32_t *const h_3_argmax = (int32_t *)(void *)(base + 2318336); /* [rows][16][5][5] */
+    float *const d_fc1 = (float *)(void *)(base + 2420736); /* [rows][120] */
     float *const h = (float *)(void *)(base + 2516992); /* [rows][1][28][28] */
     float *const flatten = (float *)(void *)(base + 2717696); /* [rows][400] */
-    float *const d_h_3 = (float *)(void *)(base + 2820096); /* [rows][16][5][5] */
-    float *const h_4 = (float *)(void *)(base + 2922496); /* [rows][120] */
-    float *const d_fc1 = (float *)(void *)(base + 2953216); /* [rows][120] */
-    float *const h_5 = (float *)(void *)(base + 2983936); /* [rows][84] */
-    float *const d_fc2 = (float *)(void *)(base + 3005440); /* [rows][84] */
-    float *const d_fc3 = (float *)(void *)(base + 3026944); /* [rows][10] */
+    float *const d_h_3 = (float *)(void *)(base + 2717696); /* [rows][16][5][5] */
+    float *const step_size = (float *)(void *)(base + 2820096); /* scalar */
+    float *const unbiased = (float *)(void *)(base + 2820160); /* scalar */
     float *const d_conv2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10] */
     float *const d_conv1 = (float *)(void *)(base + 0); /* [rows][6][28][28] */
-    float *const gw_right_copy = (float *)(void *)(base + 3029504); /* [5184] */
-    float *const gw_right_panel = (float *)(void *)(base + 3050240); /* [128000] */
-    float *const gw_sums = (float *)(void *)(base + 3562240); /* [4800] */
-    float *const gw_left_copy = (float *)(void *)(base + 3581440); /* [1024] */
+    float *const gw_right_copy = (float *)(void *)(base + 2820224); /* [4256] */
+    float *const gw_sums = (float *)(void *)(base + 2837248); /* [4800] */
+    float *const gw_right_panel = (float *)(void *)(base + 2856448); /* [128000] */
+    float *const gw_left_copy = (float *)(void *)(base + 3368448); /* [5376] */
+    compute_step_size(beta1, state->step, lr, step_size);
+    compute_unbiased(beta2, state->step, unbiased);
     compute_sub(rows, x, sub);
     compute_h(rows, sub, h);
-    compute_conv1(rows, params->conv1_W, h, params->conv1_b, relu, gw_right_copy);
+    compute_conv1(rows, params->conv1_W, h, params->conv1_b, relu, gw_right_copy, gw_sums);
     compute_h_2_2(rows, relu, h_2, h_2_argmax);
-    compute_conv2(rows, params->conv2_W, h_2, params->conv2_b, relu_2);
+    compute_conv2(rows, params->conv2_W, h_2, params->conv2_b, relu_2, gw_sums);
     compute_h_3_2(rows, relu_2, h_3, h_3_argmax);
     compute_flatten(rows, h_3, flatten);
     compute_fc1(rows, params->fc1_W, flatten, params->fc1_b, h_4);
@@ -2569,25 +2721,23 @@ int lenet5_train_step(
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
     compute_d_fc3(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
-    compute_d_h_5(rows, d_fc3, params->fc3_W, h_5, d_fc2, gw_right_panel);
-    compute_d_h_4(rows, d_fc2, params->fc2_W, h_4, d_fc1, gw_right_panel);
-    compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_right_panel);
-    compute_d_h_3(rows, d_flatten, d_h_3);
-    compute_d_relu_2(rows, d_h_3, h_3_argmax, relu_2);
-    compute_d_h_2(rows, params->conv2_W, d_conv2, d_h_2, gw_right_copy);
-    compute_d_relu(rows, d_h_2, h_2_argmax, relu);
-    compute_step_size(beta1, state->step, lr, step_size);
-    compute_unbiased(beta2, state->step, unbiased);
     compute_d_fc3_b_2(rows, d_fc3, beta1, state->fc3_b_m, beta2, state->fc3_b_v, unbiased, eps, step_size, params->fc3_b);
+    compute_d_h_5(rows, d_fc3, params->fc3_W, h_5, d_fc2, gw_right_panel);
     compute_d_fc3_W_2(rows, d_fc3, h_5, beta1, state->fc3_W_m, beta2, state->fc3_W_v, unbiased, eps, step_size, params->fc3_W);
     compute_d_fc2_b_2(rows, d_fc2, beta1, state->fc2_b_m, beta2, state->fc2_b_v, unbiased, eps, step_size, params->fc2_b);
+    compute_d_h_4(rows, d_fc2, params->fc2_W, h_4, d_fc1, gw_right_panel);
     compute_d_fc2_W_2(rows, d_fc2, h_4, beta1, state->fc2_W_m, beta2, state->fc2_W_v, unbiased, eps, step_size, params->fc2_W);
     compute_d_fc1_b_2(rows, d_fc1, beta1, state->fc1_b_m, beta2, state->fc1_b_v, unbiased, eps, step_size, params->fc1_b);
+    compute_d_flatten(rows, d_fc1, params->fc1_W, d_flatten, gw_right_panel);
     compute_d_fc1_W_2(rows, d_fc1, flatten, beta1, state->fc1_W_m, beta2, state->fc1_W_v, unbiased, eps, step_size, params->fc1_W);
+    compute_d_h_3(rows, d_flatten, d_h_3);
+    compute_d_relu_2(rows, d_h_3, h_3_argmax, relu_2);
     compute_d_conv2_b_2(rows, d_conv2, beta1, state->conv2_b_m, beta2, state->conv2_b_v, unbiased, eps, step_size, params->conv2_b);
+    compute_d_h_2(rows, params->conv2_W, d_conv2, d_h_2, gw_right_copy, gw_sums);
     compute_d_conv2_W_2(rows, d_conv2, h_2, beta1, state->conv2_W_m, beta2, state->conv2_W_v, unbiased, eps, step_size, params->conv2_W, gw_right_panel, gw_sums);
+    compute_d_relu(rows, d_h_2, h_2_argmax, relu);
     compute_d_conv1_b_2(rows, d_conv1, beta1, state->conv1_b_m, beta2, state->conv1_b_v, unbiased, eps, step_size, params->conv1_b);
-    compute_d_conv1_W_2(rows, d_conv1, h, beta1, state->conv1_W_m, beta2, state->conv1_W_v, unbiased, eps, step_size, params->conv1_W, gw_left_copy, gw_right_panel, gw_sums);
+    compute_d_conv1_W_2(rows, d_conv1, h, beta1, state->conv1_W_m, beta2, state->conv1_W_v, unbiased, eps, step_size, params->conv1_W, gw_left_copy, gw_right_copy, gw_sums);
     compute_step_next(state->step);
     return LENET5_OK;
 }
@@ -2629,8 +2779,8 @@ int lenet5_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    float *const x_rows = (float *)(void *)(base + 3585536);
-    int32_t *const label_rows = (int32_t *)(void *)(base + 3786240);
+    float *const x_rows = (float *)(void *)(base + 3389952);
+    int32_t *const label_rows = (int32_t *)(void *)(base + 3590656);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(x, x_rows, 1, total, 784 * sizeof *x, order + first, rows);

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import operator
 import os
 import platform
 import shlex
@@ -28,6 +27,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+from operator import index as _index
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,11 +85,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 3786560
+WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "a3e992e8ef21665e712a67aa75298627"
+BUILD_ID = "3853ebd373edd995953443960c4901c2"
 
 
 Array = np.ndarray
@@ -132,7 +132,7 @@ def forward(params: Arrays, x: Array) -> Outputs:
     _rows, _addresses = _inputs(_given, MAX_BATCH)
     _made = [np.empty(_sized(shape, _rows), dtype) for shape, dtype in OUTPUTS.values()]
     _code = _c.forward(
-        _mine.params.struct(params, False), *_addresses, *map(_address, _made), _rows, _mine.workspace
+        _mine.params.struct(params, False), *_addresses, *[_address(a) for a in _made], _rows, _mine.workspace
     )
     if _code:
         _raise(_code, _given)
@@ -193,7 +193,7 @@ def train_epoch(
     _mine = _thread()
     _total, _addresses = _inputs(_given, None)
     _check(order, "order", (np.size(order),), np.dtype("int64"))
-    _batch = MAX_BATCH if batch is None else operator.index(batch)
+    _batch = MAX_BATCH if batch is None else _index(batch)
     if not 1 <= _batch <= MAX_BATCH:
         raise ValueError(f"batch must be between 1 and {MAX_BATCH}, found {_batch}")
     if len(order) == 0 or order.min() < 0 or order.max() >= _total:

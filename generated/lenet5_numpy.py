@@ -96,7 +96,7 @@ STATE_SHAPES = {
 }
 HYPERPARAMETERS = {"lr": 0.002, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 24504192
+WORKSPACE_BYTES = 24294784
 FLOPS_PER_STEP = 181683446
 
 
@@ -673,92 +673,92 @@ def _step(rows, space):
     t_4 = np.ndarray((rows, 6, 5, 5, 10, 10), np.float32, space, 0)
     relu_2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 3840000)
     terms_3 = np.ndarray((2, 2, rows, 16, 5, 5), np.float32, space, 0)
-    h_3 = np.ndarray((rows, 16, 5, 5), np.float32, space, 24285184)
+    h_3 = np.ndarray((rows, 16, 5, 5), np.float32, space, 614400)
     terms_4 = np.ndarray((rows, 16, 5, 5, 2, 2), np.float32, space, 0)
     at_2 = np.ndarray((rows, 16, 5, 5), np.intp, space, 409600)
-    h_3_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 614400)
-    h_4 = np.ndarray((rows, 120), np.float32, space, 24387584)
-    h_5 = np.ndarray((rows, 84), np.float32, space, 24449024)
-    fc3 = np.ndarray((rows, 10), np.float32, space, 0)
-    t_5 = np.ndarray((10, rows), np.float32, space, 2560)
-    cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 5120)
-    t_6 = np.ndarray((rows, 10), np.float32, space, 2560)
-    cross_entropy_sum = np.ndarray((rows,), np.float32, space, 5376)
-    d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 3072)
-    at_3 = np.ndarray((rows,), np.intp, space, 2560)
-    t_7 = np.ndarray((rows,), np.float32, space, 3328)
-    t_8 = np.ndarray((rows,), np.float32, space, 3584)
-    d_fc3 = np.ndarray((rows, 10), np.float32, space, 24501632)
-    t_9 = np.ndarray((rows,), np.float32, space, 0)
-    mask = np.ndarray((rows, 84), np.bool, space, 0)
-    d_fc2 = np.ndarray((rows, 84), np.float32, space, 24470528)
-    mask_2 = np.ndarray((rows, 120), np.bool, space, 0)
-    d_fc1 = np.ndarray((rows, 120), np.float32, space, 24418304)
-    d_flatten = np.ndarray((rows, 400), np.float32, space, 409600)
-    t_10 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
-    mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 512000)
-    bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 23011328)
-    mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
-    d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 22601728)
-    d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
-    t_12 = np.ndarray((6, 16, 5, 5), np.float32, space, 24492032)
-    t_13 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
-    d_h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
-    t_14 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
-    mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
-    bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
-    mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 0)
-    d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 3840000)
-    d_fc3_b = np.ndarray((10,), np.float32, space, 0)
-    fc3_b_m_next = np.ndarray((10,), np.float32, space, 64)
-    t_16 = np.ndarray((10,), np.float32, space, 128)
-    fc3_b_v_next = np.ndarray((10,), np.float32, space, 64)
-    fc3_b_next = np.ndarray((10,), np.float32, space, 0)
-    d_fc3_W = np.ndarray((84, 10), np.float32, space, 0)
-    fc3_W_m_next = np.ndarray((84, 10), np.float32, space, 3392)
-    t_17 = np.ndarray((84, 10), np.float32, space, 6784)
-    fc3_W_v_next = np.ndarray((84, 10), np.float32, space, 3392)
+    h_3_argmax = np.ndarray((rows, 16, 5, 5), np.int32, space, 716800)
+    h_4 = np.ndarray((rows, 120), np.float32, space, 40320)
+    h_5 = np.ndarray((rows, 84), np.float32, space, 0)
+    fc3 = np.ndarray((rows, 10), np.float32, space, 21504)
+    t_5 = np.ndarray((10, rows), np.float32, space, 24064)
+    cross_entropy_sum_max = np.ndarray((rows,), np.float32, space, 26624)
+    t_6 = np.ndarray((rows, 10), np.float32, space, 24064)
+    cross_entropy_sum = np.ndarray((rows,), np.float32, space, 26880)
+    d_cross_entropy_sum = np.ndarray((rows,), np.float32, space, 24576)
+    at_3 = np.ndarray((rows,), np.intp, space, 24064)
+    t_7 = np.ndarray((rows,), np.float32, space, 24832)
+    t_8 = np.ndarray((rows,), np.float32, space, 25088)
+    d_fc3 = np.ndarray((rows, 10), np.float32, space, 26880)
+    t_9 = np.ndarray((rows,), np.float32, space, 21504)
+    d_fc3_b = np.ndarray((10,), np.float32, space, 21504)
+    fc3_b_m_next = np.ndarray((10,), np.float32, space, 21568)
+    t_10 = np.ndarray((10,), np.float32, space, 21632)
+    fc3_b_v_next = np.ndarray((10,), np.float32, space, 21568)
+    fc3_b_next = np.ndarray((10,), np.float32, space, 21504)
+    mask = np.ndarray((rows, 84), np.bool, space, 21504)
+    d_fc2 = np.ndarray((rows, 84), np.float32, space, 71040)
+    d_fc3_W = np.ndarray((84, 10), np.float32, space, 21504)
+    fc3_W_m_next = np.ndarray((84, 10), np.float32, space, 0)
+    t_11 = np.ndarray((84, 10), np.float32, space, 3392)
+    fc3_W_v_next = np.ndarray((84, 10), np.float32, space, 0)
     fc3_W_next = np.ndarray((84, 10), np.float32, space, 0)
     d_fc2_b = np.ndarray((84,), np.float32, space, 0)
     fc2_b_m_next = np.ndarray((84,), np.float32, space, 384)
-    t_18 = np.ndarray((84,), np.float32, space, 768)
+    t_12 = np.ndarray((84,), np.float32, space, 768)
     fc2_b_v_next = np.ndarray((84,), np.float32, space, 384)
     fc2_b_next = np.ndarray((84,), np.float32, space, 0)
+    mask_2 = np.ndarray((rows, 120), np.bool, space, 0)
+    d_fc1 = np.ndarray((rows, 120), np.float32, space, 192000)
     d_fc2_W = np.ndarray((120, 84), np.float32, space, 0)
     fc2_W_m_next = np.ndarray((120, 84), np.float32, space, 40320)
-    t_19 = np.ndarray((120, 84), np.float32, space, 80640)
+    t_13 = np.ndarray((120, 84), np.float32, space, 80640)
     fc2_W_v_next = np.ndarray((120, 84), np.float32, space, 40320)
     fc2_W_next = np.ndarray((120, 84), np.float32, space, 0)
     d_fc1_b = np.ndarray((120,), np.float32, space, 0)
     fc1_b_m_next = np.ndarray((120,), np.float32, space, 512)
-    t_20 = np.ndarray((120,), np.float32, space, 1024)
+    t_14 = np.ndarray((120,), np.float32, space, 1024)
     fc1_b_v_next = np.ndarray((120,), np.float32, space, 512)
     fc1_b_next = np.ndarray((120,), np.float32, space, 0)
+    d_flatten = np.ndarray((rows, 400), np.float32, space, 819200)
     d_fc1_W = np.ndarray((400, 120), np.float32, space, 0)
     fc1_W_m_next = np.ndarray((400, 120), np.float32, space, 192000)
-    t_21 = np.ndarray((400, 120), np.float32, space, 384000)
+    t_15 = np.ndarray((400, 120), np.float32, space, 384000)
     fc1_W_v_next = np.ndarray((400, 120), np.float32, space, 192000)
     fc1_W_next = np.ndarray((400, 120), np.float32, space, 0)
+    t_16 = np.ndarray((rows, 16, 10, 10), np.int32, space, 0)
+    mask_3 = np.ndarray((rows, 16, 10, 10), np.bool, space, 409600)
+    bits = np.ndarray((rows, 16, 10, 10), np.int32, space, 23011328)
+    mask_4 = np.ndarray((rows, 16, 10, 10), np.bool, space, 0)
+    d_conv2 = np.ndarray((rows, 16, 10, 10), np.float32, space, 22601728)
     d_conv2_b = np.ndarray((16,), np.float32, space, 0)
     conv2_b_m_next = np.ndarray((16,), np.float32, space, 64)
-    t_22 = np.ndarray((16,), np.float32, space, 128)
+    t_18 = np.ndarray((16,), np.float32, space, 128)
     conv2_b_v_next = np.ndarray((16,), np.float32, space, 64)
     conv2_b_next = np.ndarray((16,), np.float32, space, 0)
-    t_23 = np.ndarray((16, rows, 10, 10), np.float32, space, 5044224)
-    t_24 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
-    d_conv2_W = np.ndarray((16, 6, 5, 5), np.float32, space, 5453824)
+    d_conv2_padded = np.ndarray((rows, 16, 18, 18), np.float32, space, 20070400)
+    t_19 = np.ndarray((6, 16, 5, 5), np.float32, space, 24285184)
+    t_20 = np.ndarray((rows, 16, 5, 5, 14, 14), np.float32, space, 0)
+    d_h_2 = np.ndarray((rows, 6, 14, 14), np.float32, space, 20070400)
+    t_21 = np.ndarray((16, rows, 10, 10), np.float32, space, 3840000)
+    t_22 = np.ndarray((rows, 10, 10, 6, 5, 5), np.float32, space, 0)
+    d_conv2_W = np.ndarray((16, 6, 5, 5), np.float32, space, 4249600)
     conv2_W_m_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
-    t_25 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
+    t_23 = np.ndarray((16, 6, 5, 5), np.float32, space, 9600)
     conv2_W_v_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
     conv2_W_next = np.ndarray((16, 6, 5, 5), np.float32, space, 0)
-    d_conv1_b = np.ndarray((6,), np.float32, space, 0)
-    conv1_b_m_next = np.ndarray((6,), np.float32, space, 64)
-    t_26 = np.ndarray((6,), np.float32, space, 128)
-    conv1_b_v_next = np.ndarray((6,), np.float32, space, 64)
-    conv1_b_next = np.ndarray((6,), np.float32, space, 0)
-    t_27 = np.ndarray((6, rows, 28, 28), np.float32, space, 5044224)
+    t_24 = np.ndarray((rows, 6, 28, 28), np.int32, space, 0)
+    mask_5 = np.ndarray((rows, 6, 28, 28), np.bool, space, 2408448)
+    bits_2 = np.ndarray((rows, 6, 28, 28), np.int32, space, 1204224)
+    mask_6 = np.ndarray((rows, 6, 28, 28), np.bool, space, 1204224)
+    d_conv1 = np.ndarray((rows, 6, 28, 28), np.float32, space, 0)
+    d_conv1_b = np.ndarray((6,), np.float32, space, 1204224)
+    conv1_b_m_next = np.ndarray((6,), np.float32, space, 1204288)
+    t_26 = np.ndarray((6,), np.float32, space, 1204352)
+    conv1_b_v_next = np.ndarray((6,), np.float32, space, 1204288)
+    conv1_b_next = np.ndarray((6,), np.float32, space, 1204224)
+    t_27 = np.ndarray((6, rows, 28, 28), np.float32, space, 5017600)
     t_28 = np.ndarray((rows, 28, 28, 1, 5, 5), np.float32, space, 0)
-    d_conv1_W = np.ndarray((6, 1, 5, 5), np.float32, space, 5017600)
+    d_conv1_W = np.ndarray((6, 1, 5, 5), np.float32, space, 6221824)
     conv1_W_m_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
     t_29 = np.ndarray((6, 1, 5, 5), np.float32, space, 640)
     conv1_W_v_next = np.ndarray((6, 1, 5, 5), np.float32, space, 0)
@@ -779,6 +779,7 @@ def _step(rows, space):
     fc3_flat = fc3.reshape(-1)
     scale_2 = -(1.0 / np.float32(rows))
     d_fc3_flat = d_fc3.reshape(-1)
+    ones_2 = np.ones(rows, np.float32)
     i2 = np.arange(10)[:, None]
     i3 = np.arange(10)
     i = 2*(i2 % 2) + i3 % 2
@@ -786,14 +787,13 @@ def _step(rows, space):
         (rows, 16, 5, 5, 14, 14), ((1, 0, 0, 0),
         (0, 1, 0, 0), (0, 0, -1, 0), (0, 0, 0, -1),
         (0, 0, 1, 0), (0, 0, 0, 1)))
-    i2_2 = np.arange(28)[:, None]
-    i3_2 = np.arange(28)
-    i_2 = 2*(i2_2 % 2) + i3_2 % 2
-    ones_2 = np.ones(rows, np.float32)
     h_2_view_2 = _window(h_2, (0, 0, 0, 0), (rows, 10, 10, 6, 5,
         5), ((1, 0, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1), (0, 1, 0, 0), (0, 0, 1, 0),
         (0, 0, 0, 1)))
+    i2_2 = np.arange(28)[:, None]
+    i3_2 = np.arange(28)
+    i_2 = 2*(i2_2 % 2) + i3_2 % 2
     h_padded_view_2 = _window(h_padded, (0, 0, 0, 0),
         (rows, 28, 28, 1, 5, 5), ((1, 0, 0, 0),
         (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 0, 0),
@@ -804,6 +804,12 @@ def _step(rows, space):
         step, conv1_W_m, conv1_W_v, conv1_b_m, conv1_b_v, conv2_W_m, conv2_W_v, conv2_b_m,
         conv2_b_v, fc1_W_m, fc1_W_v, fc1_b_m, fc1_b_v, fc2_W_m, fc2_W_v, fc2_b_m, fc2_b_v, fc3_W_m,
         fc3_W_v, fc3_b_m, fc3_b_v, lr, beta1, beta2, eps):
+        # step_size = lr/(1 - beta1**(step + 1))    once a step
+        step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
+
+        # unbiased = sqrt(1 - beta2**(step + 1))    once a step
+        unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
+
         # sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31
         np.subtract(x[:, 0, None], 0.1307, out=t)
         np.copyto(sub, t)
@@ -918,71 +924,6 @@ def _step(rows, space):
         np.add(t_9, scale_2, out=t_9)
         d_fc3_flat[at_3] = t_9
 
-        # d_h_5[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
-        #     (lenet5.py:26)]
-        # d_fc2[i0, i1] = (0 if h_5[i0, i1] <= 0 else 1)*d_h_5[i0, i1]  [adjoint of h_5
-        #     (lenet5.py:35)]
-        dot(d_fc3, fc3_W.T, out=d_fc2)
-        np.not_equal(h_5, 0.0, out=mask)
-        np.multiply(d_fc2, mask, out=d_fc2)
-
-        # d_h_4[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
-        #     (lenet5.py:26)]
-        # d_fc1[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
-        #     (lenet5.py:34)]
-        dot(d_fc2, fc2_W.T, out=d_fc1)
-        np.not_equal(h_4, 0.0, out=mask_2)
-        np.multiply(d_fc1, mask_2, out=d_fc1)
-
-        # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
-        #     (lenet5.py:26)]
-        dot(d_fc1, fc1_W.T, out=d_flatten)
-
-        # d_h_3[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:34)
-        d_h_3 = d_flatten.reshape(rows, 16, 5, 5)
-
-        # d_relu_2[i0, i1, i2, i3] = (d_h_3[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-        #     == h_3_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_3 (lenet5.py:33)]
-        # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
-        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:33)]
-        np.copyto(t_10.reshape(rows, 16, 5, 2, 5, 2),
-            h_3_argmax[:, :, :, None, :, None])
-        np.equal(i, t_10, out=mask_3)
-        np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
-            d_h_3[:, :, :, None, :, None])
-        _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
-        np.not_equal(relu_2, 0.0, out=mask_4)
-        np.multiply(d_conv2, mask_4, out=d_conv2)
-
-        # d_h_2[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
-        #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
-        #     - s]  [adjoint of conv2_sum (lenet5.py:21)]
-        d_conv2_padded.fill(0)
-        d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
-        np.copyto(t_12, conv2_W.transpose(1, 0, 2, 3))
-        np.copyto(t_13, d_conv2_padded_view)
-        np.matmul(t_12.reshape(6, 400), t_13.reshape(rows, 400, 196),
-            out=d_h_2.reshape(rows, 6, 196))
-
-        # d_relu[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:32)]
-        # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
-        #     i2, i3]  [adjoint of relu (lenet5.py:32)]
-        np.copyto(t_14.reshape(rows, 6, 14, 2, 14, 2),
-            h_2_argmax[:, :, :, None, :, None])
-        np.equal(i_2, t_14, out=mask_5)
-        np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
-            d_h_2[:, :, :, None, :, None])
-        _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
-        np.not_equal(relu, 0.0, out=mask_6)
-        np.multiply(d_conv1, mask_6, out=d_conv1)
-
-        # step_size = lr/(1 - beta1**(step + 1))    once a step
-        step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
-
-        # unbiased = sqrt(1 - beta2**(step + 1))    once a step
-        unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
-
         # d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:26)
         # fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update (lenet5.py:26)
         # fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]  [Adam update
@@ -991,8 +932,8 @@ def _step(rows, space):
         #     [Adam update (lenet5.py:26)]
         np.dot(ones_2, d_fc3, out=d_fc3_b)
         np.multiply(1.0 - beta1, d_fc3_b, out=fc3_b_m_next)
-        np.multiply(beta1, fc3_b_m, out=t_16)
-        np.add(fc3_b_m_next, t_16, out=fc3_b_m)
+        np.multiply(beta1, fc3_b_m, out=t_10)
+        np.add(fc3_b_m_next, t_10, out=fc3_b_m)
         np.square(d_fc3_b, out=d_fc3_b)
         np.multiply(1.0 - beta2, d_fc3_b, out=d_fc3_b)
         np.multiply(beta2, fc3_b_v, out=fc3_b_v_next)
@@ -1004,6 +945,14 @@ def _step(rows, space):
         np.multiply(fc3_b_next, fc3_b_m, out=fc3_b_next)
         np.subtract(fc3_b, fc3_b_next, out=fc3_b)
 
+        # d_h_5[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+        #     (lenet5.py:26)]
+        # d_fc2[i0, i1] = (0 if h_5[i0, i1] <= 0 else 1)*d_h_5[i0, i1]  [adjoint of h_5
+        #     (lenet5.py:35)]
+        dot(d_fc3, fc3_W.T, out=d_fc2)
+        np.not_equal(h_5, 0.0, out=mask)
+        np.multiply(d_fc2, mask, out=d_fc2)
+
         # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
         #     (lenet5.py:26)
         # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
@@ -1014,8 +963,8 @@ def _step(rows, space):
         #     j])/unbiased)  [Adam update (lenet5.py:26)]
         np.dot(h_5.T, d_fc3, out=d_fc3_W)
         np.multiply(1.0 - beta1, d_fc3_W, out=fc3_W_m_next)
-        np.multiply(beta1, fc3_W_m, out=t_17)
-        np.add(fc3_W_m_next, t_17, out=fc3_W_m)
+        np.multiply(beta1, fc3_W_m, out=t_11)
+        np.add(fc3_W_m_next, t_11, out=fc3_W_m)
         np.square(d_fc3_W, out=d_fc3_W)
         np.multiply(1.0 - beta2, d_fc3_W, out=d_fc3_W)
         np.multiply(beta2, fc3_W_v, out=fc3_W_v_next)
@@ -1035,8 +984,8 @@ def _step(rows, space):
         #     [Adam update (lenet5.py:26)]
         np.dot(ones_2, d_fc2, out=d_fc2_b)
         np.multiply(1.0 - beta1, d_fc2_b, out=fc2_b_m_next)
-        np.multiply(beta1, fc2_b_m, out=t_18)
-        np.add(fc2_b_m_next, t_18, out=fc2_b_m)
+        np.multiply(beta1, fc2_b_m, out=t_12)
+        np.add(fc2_b_m_next, t_12, out=fc2_b_m)
         np.square(d_fc2_b, out=d_fc2_b)
         np.multiply(1.0 - beta2, d_fc2_b, out=d_fc2_b)
         np.multiply(beta2, fc2_b_v, out=fc2_b_v_next)
@@ -1048,6 +997,14 @@ def _step(rows, space):
         np.multiply(fc2_b_next, fc2_b_m, out=fc2_b_next)
         np.subtract(fc2_b, fc2_b_next, out=fc2_b)
 
+        # d_h_4[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+        #     (lenet5.py:26)]
+        # d_fc1[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+        #     (lenet5.py:34)]
+        dot(d_fc2, fc2_W.T, out=d_fc1)
+        np.not_equal(h_4, 0.0, out=mask_2)
+        np.multiply(d_fc1, mask_2, out=d_fc1)
+
         # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
         #     (lenet5.py:26)
         # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
@@ -1058,8 +1015,8 @@ def _step(rows, space):
         #     j])/unbiased)  [Adam update (lenet5.py:26)]
         np.dot(h_4.T, d_fc2, out=d_fc2_W)
         np.multiply(1.0 - beta1, d_fc2_W, out=fc2_W_m_next)
-        np.multiply(beta1, fc2_W_m, out=t_19)
-        np.add(fc2_W_m_next, t_19, out=fc2_W_m)
+        np.multiply(beta1, fc2_W_m, out=t_13)
+        np.add(fc2_W_m_next, t_13, out=fc2_W_m)
         np.square(d_fc2_W, out=d_fc2_W)
         np.multiply(1.0 - beta2, d_fc2_W, out=d_fc2_W)
         np.multiply(beta2, fc2_W_v, out=fc2_W_v_next)
@@ -1079,8 +1036,8 @@ def _step(rows, space):
         #     [Adam update (lenet5.py:26)]
         np.dot(ones_2, d_fc1, out=d_fc1_b)
         np.multiply(1.0 - beta1, d_fc1_b, out=fc1_b_m_next)
-        np.multiply(beta1, fc1_b_m, out=t_20)
-        np.add(fc1_b_m_next, t_20, out=fc1_b_m)
+        np.multiply(beta1, fc1_b_m, out=t_14)
+        np.add(fc1_b_m_next, t_14, out=fc1_b_m)
         np.square(d_fc1_b, out=d_fc1_b)
         np.multiply(1.0 - beta2, d_fc1_b, out=d_fc1_b)
         np.multiply(beta2, fc1_b_v, out=fc1_b_v_next)
@@ -1092,6 +1049,10 @@ def _step(rows, space):
         np.multiply(fc1_b_next, fc1_b_m, out=fc1_b_next)
         np.subtract(fc1_b, fc1_b_next, out=fc1_b)
 
+        # d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
+        #     (lenet5.py:26)]
+        dot(d_fc1, fc1_W.T, out=d_flatten)
+
         # d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
         #     (lenet5.py:26)]
         # fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
@@ -1102,8 +1063,8 @@ def _step(rows, space):
         #     j])/unbiased)  [Adam update (lenet5.py:26)]
         np.dot(flatten.T, d_fc1, out=d_fc1_W)
         np.multiply(1.0 - beta1, d_fc1_W, out=fc1_W_m_next)
-        np.multiply(beta1, fc1_W_m, out=t_21)
-        np.add(fc1_W_m_next, t_21, out=fc1_W_m)
+        np.multiply(beta1, fc1_W_m, out=t_15)
+        np.add(fc1_W_m_next, t_15, out=fc1_W_m)
         np.square(d_fc1_W, out=d_fc1_W)
         np.multiply(1.0 - beta2, d_fc1_W, out=d_fc1_W)
         np.multiply(beta2, fc1_W_v, out=fc1_W_v_next)
@@ -1115,6 +1076,22 @@ def _step(rows, space):
         np.multiply(fc1_W_next, fc1_W_m, out=fc1_W_next)
         np.subtract(fc1_W, fc1_W_next, out=fc1_W)
 
+        # d_h_3[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:34)
+        d_h_3 = d_flatten.reshape(rows, 16, 5, 5)
+
+        # d_relu_2[i0, i1, i2, i3] = (d_h_3[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_3_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_3 (lenet5.py:33)]
+        # d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else 1)*d_relu_2[i0,
+        #     i1, i2, i3]  [adjoint of relu_2 (lenet5.py:33)]
+        np.copyto(t_16.reshape(rows, 16, 5, 2, 5, 2),
+            h_3_argmax[:, :, :, None, :, None])
+        np.equal(i, t_16, out=mask_3)
+        np.copyto(d_conv2.reshape(rows, 16, 5, 2, 5, 2),
+            d_h_3[:, :, :, None, :, None])
+        _masked(mask_3, d_conv2, bits=bits, out=d_conv2)
+        np.not_equal(relu_2, 0.0, out=mask_4)
+        np.multiply(d_conv2, mask_4, out=d_conv2)
+
         # d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
         #     conv2 (lenet5.py:21)]
         # conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]  [Adam update
@@ -1125,8 +1102,8 @@ def _step(rows, space):
         #     sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:21)]
         np.add.reduce(d_conv2, axis=(0, 2, 3), out=d_conv2_b)
         np.multiply(1.0 - beta1, d_conv2_b, out=conv2_b_m_next)
-        np.multiply(beta1, conv2_b_m, out=t_22)
-        np.add(conv2_b_m_next, t_22, out=conv2_b_m)
+        np.multiply(beta1, conv2_b_m, out=t_18)
+        np.add(conv2_b_m_next, t_18, out=conv2_b_m)
         np.square(d_conv2_b, out=d_conv2_b)
         np.multiply(1.0 - beta2, d_conv2_b, out=d_conv2_b)
         np.multiply(beta2, conv2_b_v, out=conv2_b_v_next)
@@ -1138,6 +1115,16 @@ def _step(rows, space):
         np.multiply(conv2_b_next, conv2_b_m, out=conv2_b_next)
         np.subtract(conv2_b, conv2_b_next, out=conv2_b)
 
+        # d_h_2[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
+        #     10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q
+        #     - s]  [adjoint of conv2_sum (lenet5.py:21)]
+        d_conv2_padded.fill(0)
+        d_conv2_padded[:, :, 4:14, 4:14] = d_conv2
+        np.copyto(t_19, conv2_W.transpose(1, 0, 2, 3))
+        np.copyto(t_20, d_conv2_padded_view)
+        np.matmul(t_19.reshape(6, 400), t_20.reshape(rows, 400, 196),
+            out=d_h_2.reshape(rows, 6, 196))
+
         # d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h_2[n,
         #     c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:21)]
         # conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c, r,
@@ -1146,13 +1133,13 @@ def _step(rows, space):
         #     c, r, s]  [Adam update (lenet5.py:21)]
         # conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps +
         #     sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:21)]
-        np.copyto(t_23, d_conv2.transpose(1, 0, 2, 3))
-        np.copyto(t_24, h_2_view_2)
-        np.dot(t_23.reshape(16, rows*100), t_24.reshape(rows*100, 150),
+        np.copyto(t_21, d_conv2.transpose(1, 0, 2, 3))
+        np.copyto(t_22, h_2_view_2)
+        np.dot(t_21.reshape(16, rows*100), t_22.reshape(rows*100, 150),
             out=d_conv2_W.reshape(16, 150))
         np.multiply(1.0 - beta1, d_conv2_W, out=conv2_W_m_next)
-        np.multiply(beta1, conv2_W_m, out=t_25)
-        np.add(conv2_W_m_next, t_25, out=conv2_W_m)
+        np.multiply(beta1, conv2_W_m, out=t_23)
+        np.add(conv2_W_m_next, t_23, out=conv2_W_m)
         np.square(d_conv2_W, out=d_conv2_W)
         np.multiply(1.0 - beta2, d_conv2_W, out=d_conv2_W)
         np.multiply(beta2, conv2_W_v, out=conv2_W_v_next)
@@ -1163,6 +1150,19 @@ def _step(rows, space):
         np.divide(step_size, conv2_W_next, out=conv2_W_next)
         np.multiply(conv2_W_next, conv2_W_m, out=conv2_W_next)
         np.subtract(conv2_W, conv2_W_next, out=conv2_W)
+
+        # d_relu[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
+        #     == h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:32)]
+        # d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0, i1,
+        #     i2, i3]  [adjoint of relu (lenet5.py:32)]
+        np.copyto(t_24.reshape(rows, 6, 14, 2, 14, 2),
+            h_2_argmax[:, :, :, None, :, None])
+        np.equal(i_2, t_24, out=mask_5)
+        np.copyto(d_conv1.reshape(rows, 6, 14, 2, 14, 2),
+            d_h_2[:, :, :, None, :, None])
+        _masked(mask_5, d_conv1, bits=bits_2, out=d_conv1)
+        np.not_equal(relu, 0.0, out=mask_6)
+        np.multiply(d_conv1, mask_6, out=d_conv1)
 
         # d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
         #     conv1 (lenet5.py:21)]

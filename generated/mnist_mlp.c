@@ -125,6 +125,20 @@ static inline float gw_larger(float a, float b)
     return b != b ? b : larger;
 }
 
+/* The value where the condition holds, else 0. GCC would make a branch of ?: outside vectors. */
+static inline float gw_keep(int condition, float value)
+{
+#if defined(__GNUC__) && !defined(__clang__)
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= -(uint32_t)condition;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+#else
+    return condition ? value : 0;
+#endif
+}
+
 /* The sum of some lanes: the second half is added to the first, until one is left. */
 static inline float gw_total(float *lanes, ptrdiff_t count)
 {
@@ -216,6 +230,27 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
     GW_COPY(gw_vec8, v, from);
 }
 
+enum { GW_FEW_ROWS = 4 };
+
+/* So that GCC keeps the sums in registers from the first to the last line. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
+#define GW_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GW_UNROLLED
+#endif
+
+static inline void gw_clear(float *to, ptrdiff_t count)
+{
+    memset(to, 0, (size_t)count * sizeof *to);
+}
+
+/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
+static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
+{
+    const ptrdiff_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
 /* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors. Every sum takes its
    terms in the order of the source, so that the bits depend on no tile. */
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -235,21 +270,14 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
     what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
     what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
     what(6, 2) GW_MORE_TILES(what)
-enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
-
-/* So that GCC keeps the sums in registers from the first to the last line. */
-#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
-#define GW_UNROLLED _Pragma("GCC unroll 8")
-#else
-#define GW_UNROLLED
-#endif
+enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. */
+   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, int more)
+    float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -259,8 +287,15 @@ GW_INLINE void gw_sum(
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
-            if (more) {
-                gw_load(&sums[r][v], &sum[(r*width + v)*GW_LANES]);
+        }
+    }
+    if (more) {
+        const float *old = sum;
+        GW_UNROLLED
+        for (int r = 0; r < height; r++, old += apart) {
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                gw_load(&sums[r][v], &old[v*GW_LANES]);
             }
         }
     }
@@ -280,10 +315,10 @@ GW_INLINE void gw_sum(
         }
     }
     GW_UNROLLED
-    for (int r = 0; r < height; r++) {
+    for (int r = 0; r < height; r++, sum += apart) {
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
+            GW_COPY(gw_vec, &sum[v*GW_LANES], &sums[r][v]);
         }
     }
 }
@@ -291,38 +326,28 @@ GW_INLINE void gw_sum(
 #define GW_TILE(height, width) \
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, \
+        ptrdiff_t apart, int more) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, more); \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
 /* A tile of one of the shapes above. */
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, more); \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
     default:
         break;
     }
-}
-
-static inline void gw_clear(float *to, ptrdiff_t count)
-{
-    memset(to, 0, (size_t)count * sizeof *to);
-}
-
-/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
-static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
-{
-    const ptrdiff_t tiles = (left + most - 1) / most;
-    return (left + tiles - 1) / tiles;
 }
 
 /* The most vectors side by side in a tile of so many rows. */
@@ -399,13 +424,13 @@ static void compute_fc1(
                 row_at[r] = n*784;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float fc1_sum = sum[r*width*GW_LANES + j - start];
                     const float fc1 = fc1_sum + fc1_b[j];
-                    const float h_at = (fc1 <= 0.0f ? 0.0f : fc1);
+                    const float h_at = gw_keep(!(fc1 <= 0.0f), fc1);
                     h[n*100 + j] = h_at;
                 }
             }
@@ -439,13 +464,13 @@ static void compute_fc2(
                 row_at[r] = n*100;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float fc2_sum = sum[r*width*GW_LANES + j - start];
                     const float fc2 = fc2_sum + fc2_b[j];
-                    const float h_2_at = (fc2 <= 0.0f ? 0.0f : fc2);
+                    const float h_2_at = gw_keep(!(fc2 <= 0.0f), fc2);
                     h_2[n*200 + j] = h_2_at;
                 }
             }
@@ -503,7 +528,7 @@ static void compute_fc3(
                 row_at[r] = n*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -573,7 +598,7 @@ static void compute_d_fc3(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
-            const float d_fc3 = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + ((int32_t)j == label[n] ? -1.0f/(float)rows : 0.0f);
+            const float d_fc3 = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + gw_keep((int32_t)j == label[n], -1.0f/(float)rows);
             fc3[n*10 + j] = d_fc3;
         }
     }
@@ -643,7 +668,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -673,7 +698,7 @@ static void compute_d_h_2(
                         d_h_2 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
                     }
                 }
-                const float d_fc2 = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                const float d_fc2 = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
                 h_2[i0*200 + i1] = d_fc2;
             }
         }
@@ -709,12 +734,12 @@ static void compute_d_h_2(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_2 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc2 = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_fc2 = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
                     h_2[i0*200 + i1] = d_fc2;
                 }
             }
@@ -791,7 +816,7 @@ static void compute_d_fc2_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -821,7 +846,7 @@ static void compute_d_h(
                         d_h += gw_dot(&d_fc2[i0*200 + j], &fc2_W[i1*200 + j], j_end - j);
                     }
                 }
-                const float d_fc1 = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                const float d_fc1 = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
                 h[i0*100 + i1] = d_fc1;
             }
         }
@@ -857,12 +882,12 @@ static void compute_d_h(
                 row_at[r] = i0*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc1 = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_fc1 = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
                     h[i0*100 + i1] = d_fc1;
                 }
             }
@@ -933,7 +958,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -955,7 +980,7 @@ static void compute_d_fc3_2(
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t j = 0; j < 10; j++) {
-            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + ((int32_t)j == label[n] ? -1.0f/(float)rows : 0.0f);
+            const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + gw_keep((int32_t)j == label[n], -1.0f/(float)rows);
             d_fc3[n*10 + j] = d_fc3_at;
         }
     }
@@ -997,7 +1022,7 @@ static void compute_d_h_2_2(
                         d_h_2 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
                     }
                 }
-                const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                const float d_fc2_at = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
                 d_fc2[i0*200 + i1] = d_fc2_at;
             }
         }
@@ -1033,12 +1058,12 @@ static void compute_d_h_2_2(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_2 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc2_at = d_h_2*(h_2[i0*200 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_fc2_at = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
                     d_fc2[i0*200 + i1] = d_fc2_at;
                 }
             }
@@ -1098,7 +1123,7 @@ static void compute_d_fc3_W_2(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1150,7 +1175,7 @@ static void compute_d_h_3(
                         d_h += gw_dot(&d_fc2[i0*200 + j], &fc2_W[i1*200 + j], j_end - j);
                     }
                 }
-                const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                const float d_fc1_at = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
                 d_fc1[i0*100 + i1] = d_fc1_at;
             }
         }
@@ -1186,12 +1211,12 @@ static void compute_d_h_3(
                 row_at[r] = i0*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc1_at = d_h*(h[i0*100 + i1] <= 0.0f ? 0.0f : 1.0f);
+                    const float d_fc1_at = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
                     d_fc1[i0*100 + i1] = d_fc1_at;
                 }
             }
@@ -1254,7 +1279,7 @@ static void compute_d_fc2_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1337,7 +1362,7 @@ static void compute_d_fc1_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, 0);
+            gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1369,7 +1394,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "fb5235a05d1392b8b3503ec062398161";
+    return "19ef662705c744964ace91ece1babf35";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import operator
 import os
 import platform
 import shlex
@@ -28,6 +27,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+from operator import index as _index
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "fb5235a05d1392b8b3503ec062398161"
+BUILD_ID = "19ef662705c744964ace91ece1babf35"
 
 
 Array = np.ndarray
@@ -104,7 +104,7 @@ def forward(params: Arrays, x: Array) -> Outputs:
     _rows, _addresses = _inputs(_given, MAX_BATCH)
     _made = [np.empty(_sized(shape, _rows), dtype) for shape, dtype in OUTPUTS.values()]
     _code = _c.forward(
-        _mine.params.struct(params, False), *_addresses, *map(_address, _made), _rows, _mine.workspace
+        _mine.params.struct(params, False), *_addresses, *[_address(a) for a in _made], _rows, _mine.workspace
     )
     if _code:
         _raise(_code, _given)
@@ -156,7 +156,7 @@ def train_epoch(
     _mine = _thread()
     _total, _addresses = _inputs(_given, None)
     _check(order, "order", (np.size(order),), np.dtype("int64"))
-    _batch = MAX_BATCH if batch is None else operator.index(batch)
+    _batch = MAX_BATCH if batch is None else _index(batch)
     if not 1 <= _batch <= MAX_BATCH:
         raise ValueError(f"batch must be between 1 and {MAX_BATCH}, found {_batch}")
     if len(order) == 0 or order.min() < 0 or order.max() >= _total:

@@ -70,7 +70,7 @@
      norm.W[128] float32
      norm.b[128] float32
      head.W[128][96] float32
-   Operations of one training step with 16 rows: 5461481818. Workspace: 39620672 bytes.
+   Operations of one training step with 16 rows: 5461481818. Workspace: 39620800 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c small_gpt.c
    Call:     see small_gpt.h, or import small_gpt_c from Python.
    Content:  34b7bd5959933790227ce5dace251b9af64be41b50385ef0014aa6da7b5cb754
@@ -341,6 +341,20 @@ static inline float gw_larger(float a, float b)
     return b != b ? b : larger;
 }
 
+/* The value where the condition holds, else 0. GCC would make a branch of ?: outside vectors. */
+static inline float gw_keep(int condition, float value)
+{
+#if defined(__GNUC__) && !defined(__clang__)
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits &= -(uint32_t)condition;
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+#else
+    return condition ? value : 0;
+#endif
+}
+
 /* The sum of some lanes: the second half is added to the first, until one is left. */
 static inline float gw_total(float *lanes, ptrdiff_t count)
 {
@@ -443,6 +457,22 @@ GW_INLINE void gw_load8(gw_vec8 *v, const float *from)
     GW_COPY(gw_vec8, v, from);
 }
 
+enum { GW_FEW_ROWS = 4 };
+
+/* So that GCC keeps the sums in registers from the first to the last line. */
+#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
+#define GW_UNROLLED _Pragma("GCC unroll 8")
+#else
+#define GW_UNROLLED
+#endif
+
+/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
+static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
+{
+    const ptrdiff_t tiles = (left + most - 1) / most;
+    return (left + tiles - 1) / tiles;
+}
+
 /* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors. Every sum takes its
    terms in the order of the source, so that the bits depend on no tile. */
 #if defined(__AVX512F__) || defined(__aarch64__)
@@ -462,21 +492,14 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
     what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
     what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
     what(6, 2) GW_MORE_TILES(what)
-enum { GW_WIDE = 8, GW_FEW_ROWS = 4 };
-
-/* So that GCC keeps the sums in registers from the first to the last line. */
-#if defined(__GNUC__) && !defined(__clang__) && !defined(GW_NO_VECTORS)
-#define GW_UNROLLED _Pragma("GCC unroll 8")
-#else
-#define GW_UNROLLED
-#endif
+enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. */
+   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, int more)
+    float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -486,8 +509,15 @@ GW_INLINE void gw_sum(
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
-            if (more) {
-                gw_load(&sums[r][v], &sum[(r*width + v)*GW_LANES]);
+        }
+    }
+    if (more) {
+        const float *old = sum;
+        GW_UNROLLED
+        for (int r = 0; r < height; r++, old += apart) {
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                gw_load(&sums[r][v], &old[v*GW_LANES]);
             }
         }
     }
@@ -507,10 +537,10 @@ GW_INLINE void gw_sum(
         }
     }
     GW_UNROLLED
-    for (int r = 0; r < height; r++) {
+    for (int r = 0; r < height; r++, sum += apart) {
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            GW_COPY(gw_vec, &sum[(r*width + v)*GW_LANES], &sums[r][v]);
+            GW_COPY(gw_vec, &sum[v*GW_LANES], &sums[r][v]);
         }
     }
 }
@@ -518,33 +548,28 @@ GW_INLINE void gw_sum(
 #define GW_TILE(height, width) \
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, \
+        ptrdiff_t apart, int more) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, more); \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
 /* A tile of one of the shapes above. */
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
-    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
+    float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, more); \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
     default:
         break;
     }
-}
-
-/* What the next tile takes of `left` things, if it can take `most`: all take about the same. */
-static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
-{
-    const ptrdiff_t tiles = (left + most - 1) / most;
-    return (left + tiles - 1) / tiles;
 }
 
 /* The most vectors side by side in a tile of so many rows. */
@@ -593,6 +618,123 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
         total += gw_total8(&sum[v]);
     }
     return total + rest;
+}
+
+/* Tiles whose lanes run along the terms: as many lanes on every machine, so that the bits depend on
+   no vector length. */
+enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / (int)GW_LANES };
+#if defined(__AVX512F__)
+enum { GW_ALONG_ROWS = 6, GW_ALONG_COLUMNS = 4 };
+#define GW_MORE_ALONG(what) \
+    what(1, 3) what(1, 4) what(2, 3) what(2, 4) what(3, 3) what(3, 4) what(4, 1) what(4, 2) \
+    what(4, 3) what(4, 4) what(5, 1) what(5, 2) what(5, 3) what(5, 4) what(6, 1) what(6, 2) \
+    what(6, 3) what(6, 4)
+#else
+enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
+#define GW_MORE_ALONG(what)
+#endif
+#define GW_TILES_ALONG(what) \
+    what(1, 1) what(1, 2) what(2, 1) what(2, 2) what(3, 1) what(3, 2) GW_MORE_ALONG(what)
+
+/* sum[r][c][lane] += left[row_at[r] + left_at[k] + lane] * right[column_at[c] + right_at[k] + lane],
+   for k < count: where row r and column c begin, and where vector k of the terms lies in both. */
+GW_INLINE void gw_sum_along(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+{
+    gw_vec sums[GW_ALONG_ROWS][GW_ALONG_COLUMNS][GW_PARTS];
+    const float *from[GW_ALONG_ROWS], *to[GW_ALONG_COLUMNS];
+    GW_UNROLLED
+    for (int c = 0; c < width; c++) {
+        to[c] = right + column_at[c];
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        from[r] = left + row_at[r];
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_zero(&sums[r][c][p]);
+                if (more) {
+                    gw_load(&sums[r][c][p], &sum[(r*width + c)*GW_ALONG + p*GW_LANES]);
+                }
+            }
+        }
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        gw_vec factor, term[GW_ALONG_COLUMNS][GW_PARTS];
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_load(&term[c][p], &to[c][right_at[k] + p*GW_LANES]);
+            }
+        }
+        GW_UNROLLED
+        for (int r = 0; r < height; r++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_load(&factor, &from[r][left_at[k] + p*GW_LANES]);
+                GW_UNROLLED
+                for (int c = 0; c < width; c++) {
+                    GW_EACH(GW_LANES, GW_LANE(&sums[r][c][p]) += GW_LANE(&factor) * GW_LANE(&term[c][p]))
+                }
+            }
+        }
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                GW_COPY(gw_vec, &sum[(r*width + c)*GW_ALONG + p*GW_LANES], &sums[r][c][p]);
+            }
+        }
+    }
+}
+
+#define GW_TILE_ALONG(height, width) \
+    static void gw_tile_along_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, const float *right, \
+        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+    { \
+        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+    }
+GW_TILES_ALONG(GW_TILE_ALONG)
+
+/* A tile of one of the shapes above. */
+static void gw_tile_along(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+{
+    switch (height * 16 + width) {
+#define GW_CASE_ALONG(height, width) \
+    case height * 16 + width: \
+        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+        break;
+        GW_TILES_ALONG(GW_CASE_ALONG)
+    default:
+        break;
+    }
+}
+
+/* The sum of the lanes, by halves. */
+static inline float gw_sum_of_lanes(const float *lanes)
+{
+    float half[GW_ALONG / 2];
+    for (int i = 0; i < GW_ALONG / 2; i++) {
+        half[i] = lanes[i] + lanes[i + GW_ALONG / 2];
+    }
+    for (int kept = GW_ALONG / 4; kept > 0; kept /= 2) {
+        for (int i = 0; i < kept; i++) {
+            half[i] += half[i + kept];
+        }
+    }
+    return half[0];
 }
 
 /* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
@@ -692,7 +834,7 @@ static void compute_block1_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -734,7 +876,7 @@ static void compute_block1_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -776,7 +918,7 @@ static void compute_block1_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -884,7 +1026,7 @@ static void compute_block1_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -980,7 +1122,7 @@ static void compute_block1_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1040,7 +1182,7 @@ static void compute_block1_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1136,7 +1278,7 @@ static void compute_block1_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1179,7 +1321,7 @@ static void compute_block1_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1274,7 +1416,7 @@ static void compute_block2_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1316,7 +1458,7 @@ static void compute_block2_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1358,7 +1500,7 @@ static void compute_block2_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1466,7 +1608,7 @@ static void compute_block2_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1562,7 +1704,7 @@ static void compute_block2_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1622,7 +1764,7 @@ static void compute_block2_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1718,7 +1860,7 @@ static void compute_block2_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1761,7 +1903,7 @@ static void compute_block2_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1856,7 +1998,7 @@ static void compute_block3_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1898,7 +2040,7 @@ static void compute_block3_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1940,7 +2082,7 @@ static void compute_block3_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2048,7 +2190,7 @@ static void compute_block3_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2144,7 +2286,7 @@ static void compute_block3_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2204,7 +2346,7 @@ static void compute_block3_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2300,7 +2442,7 @@ static void compute_block3_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2343,7 +2485,7 @@ static void compute_block3_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2438,7 +2580,7 @@ static void compute_block4_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2480,7 +2622,7 @@ static void compute_block4_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2522,7 +2664,7 @@ static void compute_block4_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2630,7 +2772,7 @@ static void compute_block4_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2726,7 +2868,7 @@ static void compute_block4_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2786,7 +2928,7 @@ static void compute_block4_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2882,7 +3024,7 @@ static void compute_block4_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2925,7 +3067,7 @@ static void compute_block4_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3013,7 +3155,7 @@ static void compute_head(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3122,7 +3264,7 @@ static void compute_block1_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3211,7 +3353,7 @@ static void compute_block1_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3255,7 +3397,7 @@ static void compute_block1_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3366,7 +3508,7 @@ static void compute_block2_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3455,7 +3597,7 @@ static void compute_block2_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3499,7 +3641,7 @@ static void compute_block2_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3610,7 +3752,7 @@ static void compute_block3_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3699,7 +3841,7 @@ static void compute_block3_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3743,7 +3885,7 @@ static void compute_block3_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3854,7 +3996,7 @@ static void compute_block4_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3943,7 +4085,7 @@ static void compute_block4_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3987,7 +4129,7 @@ static void compute_block4_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4128,7 +4270,7 @@ static void compute_d_head(
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             for (ptrdiff_t j = 0; j < 96; j++) {
-                const float d_head = d_cross_entropy_sum[n*64 + i1]*gw_expf(head[n*6144 + i1*96 + j] - cross_entropy_sum_max[n*64 + i1]) + ((int32_t)j == targets[n*64 + i1] ? -0.015625f/(float)rows : 0.0f);
+                const float d_head = d_cross_entropy_sum[n*64 + i1]*gw_expf(head[n*6144 + i1*96 + j] - cross_entropy_sum_max[n*64 + i1]) + gw_keep((int32_t)j == targets[n*64 + i1], -0.015625f/(float)rows);
                 head[n*6144 + i1*96 + j] = d_head;
             }
         }
@@ -4162,7 +4304,7 @@ static void compute_d_head_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, sum, 0);
+            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4208,7 +4350,7 @@ static void compute_d_norm(
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4261,18 +4403,40 @@ static void compute_d_norm_mean_from_norm(
     const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
     float *restrict d_norm_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_norm_mean_from_norm_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_norm_mean_from_norm_sum += gw_dot(&norm_W[i2], &d_norm[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_norm, row_at, left_at, norm_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_norm_mean_from_norm_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_norm_mean_from_norm = -d_norm_mean_from_norm_sum/sqrtf(1e-05f + norm_var[n*64 + i1]);
+                    const float d_norm_mean_at = d_norm_mean_from_norm + d_norm_mean_from_norm_var[n*64 + i1];
+                    d_norm_mean[n*64 + i1] = d_norm_mean_at;
                 }
             }
-            const float d_norm_mean_from_norm = -d_norm_mean_from_norm_sum/sqrtf(1e-05f + norm_var[n*64 + i1]);
-            const float d_norm_mean_at = d_norm_mean_from_norm + d_norm_mean_from_norm_var[n*64 + i1];
-            d_norm_mean[n*64 + i1] = d_norm_mean_at;
         }
     }
 }
@@ -4380,7 +4544,7 @@ static void compute_d_block4_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4429,7 +4593,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4492,7 +4656,7 @@ static void compute_d_block4_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4538,7 +4702,7 @@ static void compute_d_block4_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4598,18 +4762,40 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
     const float *restrict d_block4_norm2_mean_from_block4_norm2_var,
     float *restrict d_block4_norm2_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block4_norm2_mean_from_block4_norm2_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block4_norm2_mean_from_block4_norm2_sum += gw_dot(&block4_norm2_W[i2], &d_block4_norm2[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block4_norm2, row_at, left_at, block4_norm2_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block4_norm2_mean_from_block4_norm2_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block4_norm2_mean_from_block4_norm2 = -d_block4_norm2_mean_from_block4_norm2_sum/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
+                    const float d_block4_norm2_mean_at = d_block4_norm2_mean_from_block4_norm2 + d_block4_norm2_mean_from_block4_norm2_var[n*64 + i1];
+                    d_block4_norm2_mean[n*64 + i1] = d_block4_norm2_mean_at;
                 }
             }
-            const float d_block4_norm2_mean_from_block4_norm2 = -d_block4_norm2_mean_from_block4_norm2_sum/sqrtf(1e-05f + block4_norm2_var[n*64 + i1]);
-            const float d_block4_norm2_mean_at = d_block4_norm2_mean_from_block4_norm2 + d_block4_norm2_mean_from_block4_norm2_var[n*64 + i1];
-            d_block4_norm2_mean[n*64 + i1] = d_block4_norm2_mean_at;
         }
     }
 }
@@ -4723,7 +4909,7 @@ static void compute_d_block4_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4769,7 +4955,7 @@ static void compute_d_block4_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4837,7 +5023,7 @@ static void compute_d_block4_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -4879,7 +5065,7 @@ static void compute_d_block4_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -4935,7 +5121,7 @@ static void compute_d_block4_attention_mixed_scores(
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
                     const float d_block4_attention_mixed_scores = (d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block4_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block4_attention_mixed_scores_sum_at = d_block4_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
+                    const float d_block4_attention_mixed_scores_sum_at = d_block4_attention_mixed_scores*gw_keep(i2 >= j, 0.17677669f);
                     d_block4_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block4_attention_mixed_scores_sum_at;
                 }
             }
@@ -4972,7 +5158,7 @@ static void compute_d_block4_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5015,7 +5201,7 @@ static void compute_d_block4_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5092,7 +5278,7 @@ static void compute_d_block4_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5140,7 +5326,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5216,7 +5402,7 @@ static void compute_d_block4_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5264,7 +5450,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5340,7 +5526,7 @@ static void compute_d_block4_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, sum, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5394,7 +5580,7 @@ static void compute_d_block4_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5455,18 +5641,40 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
     const float *restrict d_block4_norm1_mean_from_block4_norm1_var,
     float *restrict d_block4_norm1_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block4_norm1_mean_from_block4_norm1_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block4_norm1_mean_from_block4_norm1_sum += gw_dot(&block4_norm1_W[i2], &d_block4_norm1[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block4_norm1, row_at, left_at, block4_norm1_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block4_norm1_mean_from_block4_norm1_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block4_norm1_mean_from_block4_norm1 = -d_block4_norm1_mean_from_block4_norm1_sum/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
+                    const float d_block4_norm1_mean_at = d_block4_norm1_mean_from_block4_norm1 + d_block4_norm1_mean_from_block4_norm1_var[n*64 + i1];
+                    d_block4_norm1_mean[n*64 + i1] = d_block4_norm1_mean_at;
                 }
             }
-            const float d_block4_norm1_mean_from_block4_norm1 = -d_block4_norm1_mean_from_block4_norm1_sum/sqrtf(1e-05f + block4_norm1_var[n*64 + i1]);
-            const float d_block4_norm1_mean_at = d_block4_norm1_mean_from_block4_norm1 + d_block4_norm1_mean_from_block4_norm1_var[n*64 + i1];
-            d_block4_norm1_mean[n*64 + i1] = d_block4_norm1_mean_at;
         }
     }
 }
@@ -5580,7 +5788,7 @@ static void compute_d_block3_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5629,7 +5837,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5692,7 +5900,7 @@ static void compute_d_block3_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5738,7 +5946,7 @@ static void compute_d_block3_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5798,18 +6006,40 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
     const float *restrict d_block3_norm2_mean_from_block3_norm2_var,
     float *restrict d_block3_norm2_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block3_norm2_mean_from_block3_norm2_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block3_norm2_mean_from_block3_norm2_sum += gw_dot(&block3_norm2_W[i2], &d_block3_norm2[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block3_norm2, row_at, left_at, block3_norm2_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block3_norm2_mean_from_block3_norm2_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block3_norm2_mean_from_block3_norm2 = -d_block3_norm2_mean_from_block3_norm2_sum/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
+                    const float d_block3_norm2_mean_at = d_block3_norm2_mean_from_block3_norm2 + d_block3_norm2_mean_from_block3_norm2_var[n*64 + i1];
+                    d_block3_norm2_mean[n*64 + i1] = d_block3_norm2_mean_at;
                 }
             }
-            const float d_block3_norm2_mean_from_block3_norm2 = -d_block3_norm2_mean_from_block3_norm2_sum/sqrtf(1e-05f + block3_norm2_var[n*64 + i1]);
-            const float d_block3_norm2_mean_at = d_block3_norm2_mean_from_block3_norm2 + d_block3_norm2_mean_from_block3_norm2_var[n*64 + i1];
-            d_block3_norm2_mean[n*64 + i1] = d_block3_norm2_mean_at;
         }
     }
 }
@@ -5923,7 +6153,7 @@ static void compute_d_block3_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5969,7 +6199,7 @@ static void compute_d_block3_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6037,7 +6267,7 @@ static void compute_d_block3_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -6079,7 +6309,7 @@ static void compute_d_block3_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6135,7 +6365,7 @@ static void compute_d_block3_attention_mixed_scores(
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
                     const float d_block3_attention_mixed_scores = (d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block3_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block3_attention_mixed_scores_sum_at = d_block3_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
+                    const float d_block3_attention_mixed_scores_sum_at = d_block3_attention_mixed_scores*gw_keep(i2 >= j, 0.17677669f);
                     d_block3_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block3_attention_mixed_scores_sum_at;
                 }
             }
@@ -6172,7 +6402,7 @@ static void compute_d_block3_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6215,7 +6445,7 @@ static void compute_d_block3_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6292,7 +6522,7 @@ static void compute_d_block3_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6340,7 +6570,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6416,7 +6646,7 @@ static void compute_d_block3_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6464,7 +6694,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6540,7 +6770,7 @@ static void compute_d_block3_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, sum, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6594,7 +6824,7 @@ static void compute_d_block3_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6655,18 +6885,40 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
     const float *restrict d_block3_norm1_mean_from_block3_norm1_var,
     float *restrict d_block3_norm1_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block3_norm1_mean_from_block3_norm1_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block3_norm1_mean_from_block3_norm1_sum += gw_dot(&block3_norm1_W[i2], &d_block3_norm1[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block3_norm1, row_at, left_at, block3_norm1_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block3_norm1_mean_from_block3_norm1_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block3_norm1_mean_from_block3_norm1 = -d_block3_norm1_mean_from_block3_norm1_sum/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
+                    const float d_block3_norm1_mean_at = d_block3_norm1_mean_from_block3_norm1 + d_block3_norm1_mean_from_block3_norm1_var[n*64 + i1];
+                    d_block3_norm1_mean[n*64 + i1] = d_block3_norm1_mean_at;
                 }
             }
-            const float d_block3_norm1_mean_from_block3_norm1 = -d_block3_norm1_mean_from_block3_norm1_sum/sqrtf(1e-05f + block3_norm1_var[n*64 + i1]);
-            const float d_block3_norm1_mean_at = d_block3_norm1_mean_from_block3_norm1 + d_block3_norm1_mean_from_block3_norm1_var[n*64 + i1];
-            d_block3_norm1_mean[n*64 + i1] = d_block3_norm1_mean_at;
         }
     }
 }
@@ -6780,7 +7032,7 @@ static void compute_d_block2_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6829,7 +7081,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6892,7 +7144,7 @@ static void compute_d_block2_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6938,7 +7190,7 @@ static void compute_d_block2_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6998,18 +7250,40 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
     const float *restrict d_block2_norm2_mean_from_block2_norm2_var,
     float *restrict d_block2_norm2_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block2_norm2_mean_from_block2_norm2_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block2_norm2_mean_from_block2_norm2_sum += gw_dot(&block2_norm2_W[i2], &d_block2_norm2[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block2_norm2, row_at, left_at, block2_norm2_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block2_norm2_mean_from_block2_norm2_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block2_norm2_mean_from_block2_norm2 = -d_block2_norm2_mean_from_block2_norm2_sum/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
+                    const float d_block2_norm2_mean_at = d_block2_norm2_mean_from_block2_norm2 + d_block2_norm2_mean_from_block2_norm2_var[n*64 + i1];
+                    d_block2_norm2_mean[n*64 + i1] = d_block2_norm2_mean_at;
                 }
             }
-            const float d_block2_norm2_mean_from_block2_norm2 = -d_block2_norm2_mean_from_block2_norm2_sum/sqrtf(1e-05f + block2_norm2_var[n*64 + i1]);
-            const float d_block2_norm2_mean_at = d_block2_norm2_mean_from_block2_norm2 + d_block2_norm2_mean_from_block2_norm2_var[n*64 + i1];
-            d_block2_norm2_mean[n*64 + i1] = d_block2_norm2_mean_at;
         }
     }
 }
@@ -7123,7 +7397,7 @@ static void compute_d_block2_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7169,7 +7443,7 @@ static void compute_d_block2_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7237,7 +7511,7 @@ static void compute_d_block2_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -7279,7 +7553,7 @@ static void compute_d_block2_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7335,7 +7609,7 @@ static void compute_d_block2_attention_mixed_scores(
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
                     const float d_block2_attention_mixed_scores = (d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block2_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block2_attention_mixed_scores_sum_at = d_block2_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
+                    const float d_block2_attention_mixed_scores_sum_at = d_block2_attention_mixed_scores*gw_keep(i2 >= j, 0.17677669f);
                     d_block2_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block2_attention_mixed_scores_sum_at;
                 }
             }
@@ -7372,7 +7646,7 @@ static void compute_d_block2_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7415,7 +7689,7 @@ static void compute_d_block2_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7492,7 +7766,7 @@ static void compute_d_block2_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7540,7 +7814,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7616,7 +7890,7 @@ static void compute_d_block2_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7664,7 +7938,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7740,7 +8014,7 @@ static void compute_d_block2_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, sum, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7794,7 +8068,7 @@ static void compute_d_block2_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7855,18 +8129,40 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
     const float *restrict d_block2_norm1_mean_from_block2_norm1_var,
     float *restrict d_block2_norm1_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block2_norm1_mean_from_block2_norm1_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block2_norm1_mean_from_block2_norm1_sum += gw_dot(&block2_norm1_W[i2], &d_block2_norm1[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block2_norm1, row_at, left_at, block2_norm1_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block2_norm1_mean_from_block2_norm1_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block2_norm1_mean_from_block2_norm1 = -d_block2_norm1_mean_from_block2_norm1_sum/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
+                    const float d_block2_norm1_mean_at = d_block2_norm1_mean_from_block2_norm1 + d_block2_norm1_mean_from_block2_norm1_var[n*64 + i1];
+                    d_block2_norm1_mean[n*64 + i1] = d_block2_norm1_mean_at;
                 }
             }
-            const float d_block2_norm1_mean_from_block2_norm1 = -d_block2_norm1_mean_from_block2_norm1_sum/sqrtf(1e-05f + block2_norm1_var[n*64 + i1]);
-            const float d_block2_norm1_mean_at = d_block2_norm1_mean_from_block2_norm1 + d_block2_norm1_mean_from_block2_norm1_var[n*64 + i1];
-            d_block2_norm1_mean[n*64 + i1] = d_block2_norm1_mean_at;
         }
     }
 }
@@ -7980,7 +8276,7 @@ static void compute_d_block1_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, sum, 0);
+            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8029,7 +8325,7 @@ static void compute_d_h(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8092,7 +8388,7 @@ static void compute_d_block1_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8138,7 +8434,7 @@ static void compute_d_block1_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8198,18 +8494,40 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
     const float *restrict d_block1_norm2_mean_from_block1_norm2_var,
     float *restrict d_block1_norm2_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block1_norm2_mean_from_block1_norm2_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block1_norm2_mean_from_block1_norm2_sum += gw_dot(&block1_norm2_W[i2], &d_block1_norm2[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block1_norm2, row_at, left_at, block1_norm2_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block1_norm2_mean_from_block1_norm2_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block1_norm2_mean_from_block1_norm2 = -d_block1_norm2_mean_from_block1_norm2_sum/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
+                    const float d_block1_norm2_mean_at = d_block1_norm2_mean_from_block1_norm2 + d_block1_norm2_mean_from_block1_norm2_var[n*64 + i1];
+                    d_block1_norm2_mean[n*64 + i1] = d_block1_norm2_mean_at;
                 }
             }
-            const float d_block1_norm2_mean_from_block1_norm2 = -d_block1_norm2_mean_from_block1_norm2_sum/sqrtf(1e-05f + block1_norm2_var[n*64 + i1]);
-            const float d_block1_norm2_mean_at = d_block1_norm2_mean_from_block1_norm2 + d_block1_norm2_mean_from_block1_norm2_var[n*64 + i1];
-            d_block1_norm2_mean[n*64 + i1] = d_block1_norm2_mean_at;
         }
     }
 }
@@ -8323,7 +8641,7 @@ static void compute_d_block1_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8369,7 +8687,7 @@ static void compute_d_block1_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8437,7 +8755,7 @@ static void compute_d_block1_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -8479,7 +8797,7 @@ static void compute_d_block1_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8535,7 +8853,7 @@ static void compute_d_block1_attention_mixed_scores(
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 for (ptrdiff_t j = 0; j < 64; j++) {
                     const float d_block1_attention_mixed_scores = (d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j] - d_block1_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2])*block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j];
-                    const float d_block1_attention_mixed_scores_sum_at = d_block1_attention_mixed_scores*(i2 >= j ? 0.17677669f : 0.0f);
+                    const float d_block1_attention_mixed_scores_sum_at = d_block1_attention_mixed_scores*gw_keep(i2 >= j, 0.17677669f);
                     d_block1_attention_mixed_scores_sum[n*16384 + i1*4096 + i2*64 + j] = d_block1_attention_mixed_scores_sum_at;
                 }
             }
@@ -8572,7 +8890,7 @@ static void compute_d_block1_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8615,7 +8933,7 @@ static void compute_d_block1_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8692,7 +9010,7 @@ static void compute_d_block1_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8740,7 +9058,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8816,7 +9134,7 @@ static void compute_d_block1_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8864,7 +9182,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8940,7 +9258,7 @@ static void compute_d_block1_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, sum, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8994,7 +9312,7 @@ static void compute_d_block1_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, 0);
+            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9055,18 +9373,40 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
     const float *restrict d_block1_norm1_mean_from_block1_norm1_var,
     float *restrict d_block1_norm1_mean)
 {
-    for (ptrdiff_t n = 0; n < rows; n++) {
-        for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
-            float d_block1_norm1_mean_from_block1_norm1_sum = 0.0f;
-            {
-                const ptrdiff_t i2 = 0, i2_end = 128;
-                if (i2 < i2_end) {
-                    d_block1_norm1_mean_from_block1_norm1_sum += gw_dot(&block1_norm1_W[i2], &d_block1_norm1[n*8192 + i1*128 + i2], i2_end - i2);
+    const ptrdiff_t height_of_all = rows*64;
+    const ptrdiff_t width_of_all = 1;
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
+        left_at[i2_step] = 16*i2_step;
+        right_at[i2_step] = 16*i2_step;
+    }
+    const ptrdiff_t count = 8; /* vectors of terms */
+    for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+        height = gw_share(height_of_all - row, GW_ALONG_ROWS);
+        for (ptrdiff_t r = 0; r < height; r++) {
+            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t i1 = (row + r) % 64;
+            row_at[r] = n*8192 + i1*128;
+        }
+        for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+            width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+            for (ptrdiff_t c = 0; c < width; c++) {
+                const ptrdiff_t one_column = column + c;
+                column_at[c] = 0;
+            }
+            float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+            gw_tile_along(height, width, d_block1_norm1, row_at, left_at, block1_norm1_W, column_at, right_at, count, sum, 0);
+            for (ptrdiff_t r = 0; r < height; r++) {
+                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t i1 = (row + r) % 64;
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t one_column = column + c;
+                    const float d_block1_norm1_mean_from_block1_norm1_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                    const float d_block1_norm1_mean_from_block1_norm1 = -d_block1_norm1_mean_from_block1_norm1_sum/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
+                    const float d_block1_norm1_mean_at = d_block1_norm1_mean_from_block1_norm1 + d_block1_norm1_mean_from_block1_norm1_var[n*64 + i1];
+                    d_block1_norm1_mean[n*64 + i1] = d_block1_norm1_mean_at;
                 }
             }
-            const float d_block1_norm1_mean_from_block1_norm1 = -d_block1_norm1_mean_from_block1_norm1_sum/sqrtf(1e-05f + block1_norm1_var[n*64 + i1]);
-            const float d_block1_norm1_mean_at = d_block1_norm1_mean_from_block1_norm1 + d_block1_norm1_mean_from_block1_norm1_var[n*64 + i1];
-            d_block1_norm1_mean[n*64 + i1] = d_block1_norm1_mean_at;
         }
     }
 }
@@ -12217,7 +12557,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "7cff0a369fa4680801d6dede20ffd2f2";
+    return "4eccdb98080ca560f928efd076099a89";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -13624,7 +13964,7 @@ int small_gpt_train_step(
             return SMALL_GPT_BAD_INDEX;
         }
     }
-    /* Temporaries: 39350272 bytes, 63741376 saved by reuse. */
+    /* Temporaries: 39350400 bytes, 63741248 saved by reuse. */
     unsigned char *const base = gw_aligned(workspace);
     float *const block1_attention_q = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const block1_attention_mixed_scores = (float *)(void *)(base + 0); /* [rows][4][64][64] */
@@ -13637,77 +13977,75 @@ int small_gpt_train_step(
     float *const d_block1_norm1_from_block1_attention_k_sum = (float *)(void *)(base + 0); /* [rows][64][128] */
     float *const d_block1_norm1_mean_from_block1_norm1_var = (float *)(void *)(base + 0); /* [rows][64] */
     float *const d_x = (float *)(void *)(base + 0); /* [rows][64][128] */
-    float *const step_size = (float *)(void *)(base + 0); /* scalar */
-    float *const unbiased = (float *)(void *)(base + 64); /* scalar */
-    float *const token_W_square = (float *)(void *)(base + 128); /* scalar */
-    float *const position_square = (float *)(void *)(base + 192); /* scalar */
-    float *const block1_norm1_W_square = (float *)(void *)(base + 256); /* scalar */
-    float *const block1_norm1_b_square = (float *)(void *)(base + 320); /* scalar */
-    float *const block1_attention_q_W_square = (float *)(void *)(base + 384); /* scalar */
-    float *const block1_attention_q_b_square = (float *)(void *)(base + 448); /* scalar */
-    float *const block1_attention_k_W_square = (float *)(void *)(base + 512); /* scalar */
-    float *const block1_attention_k_b_square = (float *)(void *)(base + 576); /* scalar */
-    float *const block1_attention_v_W_square = (float *)(void *)(base + 640); /* scalar */
-    float *const block1_attention_v_b_square = (float *)(void *)(base + 704); /* scalar */
-    float *const block1_attention_out_W_square = (float *)(void *)(base + 768); /* scalar */
-    float *const block1_attention_out_b_square = (float *)(void *)(base + 832); /* scalar */
-    float *const block1_norm2_W_square = (float *)(void *)(base + 896); /* scalar */
-    float *const block1_norm2_b_square = (float *)(void *)(base + 960); /* scalar */
-    float *const block1_up_W_square = (float *)(void *)(base + 1024); /* scalar */
-    float *const block1_up_b_square = (float *)(void *)(base + 1088); /* scalar */
-    float *const block1_down_W_square = (float *)(void *)(base + 1152); /* scalar */
-    float *const block1_down_b_square = (float *)(void *)(base + 1216); /* scalar */
-    float *const block2_norm1_W_square = (float *)(void *)(base + 1280); /* scalar */
-    float *const block2_norm1_b_square = (float *)(void *)(base + 1344); /* scalar */
-    float *const block2_attention_q_W_square = (float *)(void *)(base + 1408); /* scalar */
-    float *const block2_attention_q_b_square = (float *)(void *)(base + 1472); /* scalar */
-    float *const block2_attention_k_W_square = (float *)(void *)(base + 1536); /* scalar */
-    float *const block2_attention_k_b_square = (float *)(void *)(base + 1600); /* scalar */
-    float *const block2_attention_v_W_square = (float *)(void *)(base + 1664); /* scalar */
-    float *const block2_attention_v_b_square = (float *)(void *)(base + 1728); /* scalar */
-    float *const block2_attention_out_W_square = (float *)(void *)(base + 1792); /* scalar */
-    float *const block2_attention_out_b_square = (float *)(void *)(base + 1856); /* scalar */
-    float *const block2_norm2_W_square = (float *)(void *)(base + 1920); /* scalar */
-    float *const block2_norm2_b_square = (float *)(void *)(base + 1984); /* scalar */
-    float *const block2_up_W_square = (float *)(void *)(base + 2048); /* scalar */
-    float *const block2_up_b_square = (float *)(void *)(base + 2112); /* scalar */
-    float *const block2_down_W_square = (float *)(void *)(base + 2176); /* scalar */
-    float *const block2_down_b_square = (float *)(void *)(base + 2240); /* scalar */
-    float *const block3_norm1_W_square = (float *)(void *)(base + 2304); /* scalar */
-    float *const block3_norm1_b_square = (float *)(void *)(base + 2368); /* scalar */
-    float *const block3_attention_q_W_square = (float *)(void *)(base + 2432); /* scalar */
-    float *const block3_attention_q_b_square = (float *)(void *)(base + 2496); /* scalar */
-    float *const block3_attention_k_W_square = (float *)(void *)(base + 2560); /* scalar */
-    float *const block3_attention_k_b_square = (float *)(void *)(base + 2624); /* scalar */
-    float *const block3_attention_v_W_square = (float *)(void *)(base + 2688); /* scalar */
-    float *const block3_attention_v_b_square = (float *)(void *)(base + 2752); /* scalar */
-    float *const block3_attention_out_W_square = (float *)(void *)(base + 2816); /* scalar */
-    float *const block3_attention_out_b_square = (float *)(void *)(base + 2880); /* scalar */
-    float *const block3_norm2_W_square = (float *)(void *)(base + 2944); /* scalar */
-    float *const block3_norm2_b_square = (float *)(void *)(base + 3008); /* scalar */
-    float *const block3_up_W_square = (float *)(void *)(base + 3072); /* scalar */
-    float *const block3_up_b_square = (float *)(void *)(base + 3136); /* scalar */
-    float *const block3_down_W_square = (float *)(void *)(base + 3200); /* scalar */
-    float *const block3_down_b_square = (float *)(void *)(base + 3264); /* scalar */
-    float *const block4_norm1_W_square = (float *)(void *)(base + 3328); /* scalar */
-    float *const block4_norm1_b_square = (float *)(void *)(base + 3392); /* scalar */
-    float *const block4_attention_q_W_square = (float *)(void *)(base + 3456); /* scalar */
-    float *const block4_attention_q_b_square = (float *)(void *)(base + 3520); /* scalar */
-    float *const block4_attention_k_W_square = (float *)(void *)(base + 3584); /* scalar */
-    float *const block4_attention_k_b_square = (float *)(void *)(base + 3648); /* scalar */
-    float *const block4_attention_v_W_square = (float *)(void *)(base + 3712); /* scalar */
-    float *const block4_attention_v_b_square = (float *)(void *)(base + 3776); /* scalar */
-    float *const block4_attention_out_W_square = (float *)(void *)(base + 3840); /* scalar */
-    float *const block4_attention_out_b_square = (float *)(void *)(base + 3904); /* scalar */
-    float *const block4_norm2_W_square = (float *)(void *)(base + 3968); /* scalar */
-    float *const block4_norm2_b_square = (float *)(void *)(base + 4032); /* scalar */
-    float *const block4_up_W_square = (float *)(void *)(base + 4096); /* scalar */
-    float *const block4_up_b_square = (float *)(void *)(base + 4160); /* scalar */
-    float *const block4_down_W_square = (float *)(void *)(base + 4224); /* scalar */
-    float *const block4_down_b_square = (float *)(void *)(base + 4288); /* scalar */
-    float *const norm_W_square = (float *)(void *)(base + 4352); /* scalar */
-    float *const norm_b_square = (float *)(void *)(base + 4416); /* scalar */
-    float *const gradient_scale = (float *)(void *)(base + 4480); /* scalar */
+    float *const token_W_square = (float *)(void *)(base + 0); /* scalar */
+    float *const position_square = (float *)(void *)(base + 64); /* scalar */
+    float *const block1_norm1_W_square = (float *)(void *)(base + 128); /* scalar */
+    float *const block1_norm1_b_square = (float *)(void *)(base + 192); /* scalar */
+    float *const block1_attention_q_W_square = (float *)(void *)(base + 256); /* scalar */
+    float *const block1_attention_q_b_square = (float *)(void *)(base + 320); /* scalar */
+    float *const block1_attention_k_W_square = (float *)(void *)(base + 384); /* scalar */
+    float *const block1_attention_k_b_square = (float *)(void *)(base + 448); /* scalar */
+    float *const block1_attention_v_W_square = (float *)(void *)(base + 512); /* scalar */
+    float *const block1_attention_v_b_square = (float *)(void *)(base + 576); /* scalar */
+    float *const block1_attention_out_W_square = (float *)(void *)(base + 640); /* scalar */
+    float *const block1_attention_out_b_square = (float *)(void *)(base + 704); /* scalar */
+    float *const block1_norm2_W_square = (float *)(void *)(base + 768); /* scalar */
+    float *const block1_norm2_b_square = (float *)(void *)(base + 832); /* scalar */
+    float *const block1_up_W_square = (float *)(void *)(base + 896); /* scalar */
+    float *const block1_up_b_square = (float *)(void *)(base + 960); /* scalar */
+    float *const block1_down_W_square = (float *)(void *)(base + 1024); /* scalar */
+    float *const block1_down_b_square = (float *)(void *)(base + 1088); /* scalar */
+    float *const block2_norm1_W_square = (float *)(void *)(base + 1152); /* scalar */
+    float *const block2_norm1_b_square = (float *)(void *)(base + 1216); /* scalar */
+    float *const block2_attention_q_W_square = (float *)(void *)(base + 1280); /* scalar */
+    float *const block2_attention_q_b_square = (float *)(void *)(base + 1344); /* scalar */
+    float *const block2_attention_k_W_square = (float *)(void *)(base + 1408); /* scalar */
+    float *const block2_attention_k_b_square = (float *)(void *)(base + 1472); /* scalar */
+    float *const block2_attention_v_W_square = (float *)(void *)(base + 1536); /* scalar */
+    float *const block2_attention_v_b_square = (float *)(void *)(base + 1600); /* scalar */
+    float *const block2_attention_out_W_square = (float *)(void *)(base + 1664); /* scalar */
+    float *const block2_attention_out_b_square = (float *)(void *)(base + 1728); /* scalar */
+    float *const block2_norm2_W_square = (float *)(void *)(base + 1792); /* scalar */
+    float *const block2_norm2_b_square = (float *)(void *)(base + 1856); /* scalar */
+    float *const block2_up_W_square = (float *)(void *)(base + 1920); /* scalar */
+    float *const block2_up_b_square = (float *)(void *)(base + 1984); /* scalar */
+    float *const block2_down_W_square = (float *)(void *)(base + 2048); /* scalar */
+    float *const block2_down_b_square = (float *)(void *)(base + 2112); /* scalar */
+    float *const block3_norm1_W_square = (float *)(void *)(base + 2176); /* scalar */
+    float *const block3_norm1_b_square = (float *)(void *)(base + 2240); /* scalar */
+    float *const block3_attention_q_W_square = (float *)(void *)(base + 2304); /* scalar */
+    float *const block3_attention_q_b_square = (float *)(void *)(base + 2368); /* scalar */
+    float *const block3_attention_k_W_square = (float *)(void *)(base + 2432); /* scalar */
+    float *const block3_attention_k_b_square = (float *)(void *)(base + 2496); /* scalar */
+    float *const block3_attention_v_W_square = (float *)(void *)(base + 2560); /* scalar */
+    float *const block3_attention_v_b_square = (float *)(void *)(base + 2624); /* scalar */
+    float *const block3_attention_out_W_square = (float *)(void *)(base + 2688); /* scalar */
+    float *const block3_attention_out_b_square = (float *)(void *)(base + 2752); /* scalar */
+    float *const block3_norm2_W_square = (float *)(void *)(base + 2816); /* scalar */
+    float *const block3_norm2_b_square = (float *)(void *)(base + 2880); /* scalar */
+    float *const block3_up_W_square = (float *)(void *)(base + 2944); /* scalar */
+    float *const block3_up_b_square = (float *)(void *)(base + 3008); /* scalar */
+    float *const block3_down_W_square = (float *)(void *)(base + 3072); /* scalar */
+    float *const block3_down_b_square = (float *)(void *)(base + 3136); /* scalar */
+    float *const block4_norm1_W_square = (float *)(void *)(base + 3200); /* scalar */
+    float *const block4_norm1_b_square = (float *)(void *)(base + 3264); /* scalar */
+    float *const block4_attention_q_W_square = (float *)(void *)(base + 3328); /* scalar */
+    float *const block4_attention_q_b_square = (float *)(void *)(base + 3392); /* scalar */
+    float *const block4_attention_k_W_square = (float *)(void *)(base + 3456); /* scalar */
+    float *const block4_attention_k_b_square = (float *)(void *)(base + 3520); /* scalar */
+    float *const block4_attention_v_W_square = (float *)(void *)(base + 3584); /* scalar */
+    float *const block4_attention_v_b_square = (float *)(void *)(base + 3648); /* scalar */
+    float *const block4_attention_out_W_square = (float *)(void *)(base + 3712); /* scalar */
+    float *const block4_attention_out_b_square = (float *)(void *)(base + 3776); /* scalar */
+    float *const block4_norm2_W_square = (float *)(void *)(base + 3840); /* scalar */
+    float *const block4_norm2_b_square = (float *)(void *)(base + 3904); /* scalar */
+    float *const block4_up_W_square = (float *)(void *)(base + 3968); /* scalar */
+    float *const block4_up_b_square = (float *)(void *)(base + 4032); /* scalar */
+    float *const block4_down_W_square = (float *)(void *)(base + 4096); /* scalar */
+    float *const block4_down_b_square = (float *)(void *)(base + 4160); /* scalar */
+    float *const norm_W_square = (float *)(void *)(base + 4224); /* scalar */
+    float *const norm_b_square = (float *)(void *)(base + 4288); /* scalar */
+    float *const gradient_scale = (float *)(void *)(base + 4352); /* scalar */
     float *const block1_attention_k = (float *)(void *)(base + 524288); /* [rows][64][128] */
     float *const d_block1_norm2_mean_from_block1_norm2_var = (float *)(void *)(base + 524288); /* [rows][64] */
     float *const d_block1_attention_q_heads = (float *)(void *)(base + 524288); /* [rows][4][64][32] */
@@ -13971,9 +14309,13 @@ int small_gpt_train_step(
     float *const d_norm_mean_from_norm_var_sum = (float *)(void *)(base + 39337984); /* [rows][64] */
     float *const norm_mean = (float *)(void *)(base + 39342080); /* [rows][64] */
     float *const norm_var = (float *)(void *)(base + 39346176); /* [rows][64] */
+    float *const step_size = (float *)(void *)(base + 39350272); /* scalar */
+    float *const unbiased = (float *)(void *)(base + 39350336); /* scalar */
     float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
     float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
-    float *const gw_right_panel = (float *)(void *)(base + 39350272); /* [65536] */
+    float *const gw_right_panel = (float *)(void *)(base + 39350400); /* [65536] */
+    compute_step_size(beta1, state->step, lr, step_size);
+    compute_unbiased(beta2, state->step, unbiased);
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
@@ -14214,8 +14556,6 @@ int small_gpt_train_step(
     compute_d_x(rows, d_block1_norm1_mean, block1_norm1_mean, x, d_block1_norm1_var, block1_norm1_var, params->block1_norm1_W, d_block1_norm1, d_x_2, d_x);
     compute_d_position(rows, d_x, d_position);
     compute_d_token_W(rows, d_x, tokens, d_token_W);
-    compute_step_size(beta1, state->step, lr, step_size);
-    compute_unbiased(beta2, state->step, unbiased);
     compute_token_W_square(d_token_W, token_W_square);
     compute_position_square(d_position, position_square);
     compute_block1_norm1_W_square(d_block1_norm1_W, block1_norm1_W_square);
@@ -14402,8 +14742,8 @@ int small_gpt_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    int32_t *const tokens_rows = (int32_t *)(void *)(base + 39612416);
-    int32_t *const targets_rows = (int32_t *)(void *)(base + 39616512);
+    int32_t *const tokens_rows = (int32_t *)(void *)(base + 39612544);
+    int32_t *const targets_rows = (int32_t *)(void *)(base + 39616640);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(tokens, tokens_rows, 1, total, 64 * sizeof *tokens, order + first, rows);

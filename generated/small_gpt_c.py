@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import operator
 import os
 import platform
 import shlex
@@ -28,6 +27,7 @@ import stat
 import subprocess
 import tempfile
 import threading
+from operator import index as _index
 from pathlib import Path
 from typing import NamedTuple
 
@@ -262,11 +262,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {"step": "int64"}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-08, "weight_decay": 0.1, "clip_norm": 1.0}
 INDEX_LIMITS = {"tokens": 96, "targets": 96}
-WORKSPACE_BYTES = 39620672
+WORKSPACE_BYTES = 39620800
 FLOPS_PER_STEP = 5461481818
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "7cff0a369fa4680801d6dede20ffd2f2"
+BUILD_ID = "4eccdb98080ca560f928efd076099a89"
 
 
 Array = np.ndarray
@@ -309,7 +309,7 @@ def forward(params: Arrays, tokens: Array) -> Outputs:
     _rows, _addresses = _inputs(_given, MAX_BATCH)
     _made = [np.empty(_sized(shape, _rows), dtype) for shape, dtype in OUTPUTS.values()]
     _code = _c.forward(
-        _mine.params.struct(params, False), *_addresses, *map(_address, _made), _rows, _mine.workspace
+        _mine.params.struct(params, False), *_addresses, *[_address(a) for a in _made], _rows, _mine.workspace
     )
     if _code:
         _raise(_code, _given)
@@ -376,7 +376,7 @@ def train_epoch(
     _mine = _thread()
     _total, _addresses = _inputs(_given, None)
     _check(order, "order", (np.size(order),), np.dtype("int64"))
-    _batch = MAX_BATCH if batch is None else operator.index(batch)
+    _batch = MAX_BATCH if batch is None else _index(batch)
     if not 1 <= _batch <= MAX_BATCH:
         raise ValueError(f"batch must be between 1 and {MAX_BATCH}, found {_batch}")
     if len(order) == 0 or order.min() < 0 or order.max() >= _total:

@@ -5208,6 +5208,12 @@ def _step(rows, space):
         block4_norm2_b_v, block4_up_W_m, block4_up_W_v, block4_up_b_m, block4_up_b_v,
         block4_down_W_m, block4_down_W_v, block4_down_b_m, block4_down_b_v, norm_W_m, norm_W_v,
         norm_b_m, norm_b_v, head_W_m, head_W_v, lr, beta1, beta2, eps, weight_decay, clip_norm):
+        # step_size = lr/(1 - beta1**(step + 1))    once a step
+        step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
+
+        # unbiased = sqrt(1 - beta2**(step + 1))    once a step
+        unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
+
         # token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
         # x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46
         np.copyto(at, tokens)
@@ -7295,12 +7301,6 @@ def _step(rows, space):
         np.copyto(at_3, tokens)
         np.copyto(t_166, d_x)
         np.add.at(d_token_W, at_3.reshape(-1), t_166.reshape(-1, 128))
-
-        # step_size = lr/(1 - beta1**(step + 1))    once a step
-        step_size = lr / (1.0 - np.power(beta1, 1.0 + np.float32(step)))
-
-        # unbiased = sqrt(1 - beta2**(step + 1))    once a step
-        unbiased = np.sqrt(1.0 - np.power(beta2, 1.0 + np.float32(step)))
 
         # token.W_square = sum over i0 < 96, i1 < 128 of d_token.W[i0, i1]**2    for the norm
         token_W_square = np.einsum("ia,ia->", d_token_W, d_token_W)
