@@ -20,11 +20,12 @@ from sympy import Eq, Expr, Integer, Symbol
 from sympy.logic.boolalg import And, Boolean
 
 from compiler.loop_bounds import reduction_loops
+from compiler.staging import Moving, staging
 from ir.affine import Facts, Linear, inequalities, linear, remainder
 from ir.bounds import doubts
 from ir.errors import IndexLanguageError
-from ir.expression import Access, FloorDiv, Remainder, index_symbol, symbols_of, tensor_symbol
-from ir.loops import LANE, SPAN, For, Operand, Staging, Statement, Store, Terms, stride_of
+from ir.expression import Access, FloorDiv, Remainder, symbols_of, tensor_symbol
+from ir.loops import LANE, SPAN, Operand, Staging, Store, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 
 
@@ -296,7 +297,7 @@ def _staged_access(side: Side) -> tuple[Access, Staging] | None:
     forms = [linear(e) for e in side.access.indices]
     if not _only_bounds(side.conditions, forms, shape):
         return None
-    moving: list[tuple[int, Linear, Linear, int, int]] = []
+    moving: list[Moving] = []
     for dimension, form in enumerate(forms):
         fixed = Linear(tuple((a, c) for a, c in form.terms if _still(side, a)), form.const)
         rest = form - fixed
@@ -307,13 +308,13 @@ def _staged_access(side: Side) -> tuple[Access, Staging] | None:
         low, high = side.site.facts.bounds(rest)
         if low is None or high is None or not isinstance(shape[dimension], int):
             return None
-        moving.append((dimension, fixed, rest, low, high - low + 1))
+        moving.append(Moving(dimension, fixed + low, rest - low, high - low + 1))
     if not moving:
         return None
     name = f"gw_{side.name}_copy"
     tensor = tensor_symbol(name, side.site.member.dtype)
-    staged = Access(tensor, *((rest - low).expr() for _, _, rest, low, _ in moving))
-    return staged, _staging(side, name, moving, shape)
+    staged = Access(tensor, *(m.offset.expr() for m in moving))
+    return staged, staging(tensor, side.access, moving, shape)
 
 
 def _still(side: Side, atom: Expr) -> bool:
@@ -328,68 +329,6 @@ def _only_bounds(
     said = [inequalities(c) for c in conditions]
     implied = set(forms) | {linear(s) - f - 1 for f, s in zip(forms, shape, strict=True)}
     return all(found and set(found) <= implied for found in said)
-
-
-def _staging(
-    side: Side,
-    name: str,
-    moving: list[tuple[int, Linear, Linear, int, int]],
-    shape: tuple[Size, ...],
-) -> Staging:
-    indices: list[Expr] = [linear(e).expr() for e in side.access.indices]
-    loops = []
-    padded, once = False, True
-    for number, (dimension, fixed, _, low, size) in enumerate(moving):
-        z = index_symbol(f"z{number}")
-        start = fixed + low
-        indices[dimension] = (start + linear(z)).expr()
-        length = int(shape[dimension])
-        inside = start.is_constant and start.const >= 0 and start.const + size <= length
-        padded = padded or not inside
-        once = once and (inside or start.is_constant)
-        loops.append((z, _largest(Linear(), -start), _smallest(linear(size), -start + length)))
-    sizes = _overlapped(tuple(size for *_, size in moving), *_last_inside(moving, shape))
-    place = Access(tensor_symbol(name, side.site.member.dtype), *(z for z, _, _ in loops))
-    copy: tuple[Statement, ...] = (Store(place, Access(side.access.args[0], *indices)),)
-    for z, lower, upper in reversed(loops):
-        copy = (For(z, lower, upper, copy),)
-    return Staging(name, sizes, copy, padded, once)
-
-
-def _last_inside(
-    moving: list[tuple[int, Linear, Linear, int, int]], shape: tuple[Size, ...]
-) -> tuple[int, int]:
-    """From where to where the lines of a copy are not zero; all of them if that is not known."""
-    dimension, fixed, _, low, size = moving[-1]
-    if not fixed.is_constant:
-        return 0, size
-    start = fixed.const + low
-    return max(0, -start), min(size, int(shape[dimension]) - start)
-
-
-def _overlapped(sizes: tuple[int, ...], first: int, end: int) -> tuple[int, ...]:
-    """The sizes with shorter lines: the zeros behind one are those before the next.
-
-    Whoever reads past the end of a line finds zeros at the beginning of the next, and there is one
-    more line for the last.
-    """
-    *outer, lines, length = sizes if len(sizes) > 1 else (1, *sizes)
-    shorter = max(end, length - first)
-    if len(sizes) < 2 or shorter >= length:
-        return sizes
-    return (*outer, lines + 1, shorter)
-
-
-def _largest(a: Linear, b: Linear) -> tuple[Expr, ...]:
-    if b.is_constant and a.is_constant:
-        return (Integer(max(a.const, b.const)),)
-    return (a.expr(), b.expr())
-
-
-def _smallest(a: Linear, b: Linear) -> tuple[Expr, ...]:
-    if b.is_constant and a.is_constant:
-        return (Integer(min(a.const, b.const)),)
-    return (a.expr(), b.expr())
 
 
 # ---------------------------------------------------------------- packed
