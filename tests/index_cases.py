@@ -67,6 +67,14 @@ def divided_by_windows_that_leave():
 
 
 @case
+def halves_where_something_else_is_even():
+    x, w = normal("x", 5), normal("w", 4, 3)
+    u, r, q = gw.index("u", 6), gw.index("r", 4), gw.index("q", 3)
+    term = x[(u + r) // 2] * w[r, q]
+    return gw.define((u,), gw.sum(Piecewise((term, Eq((u + q) % 2, 0)), (0, True)), over=(r, q)))
+
+
+@case
 def derivatives_by_their_own_values():
     x, i = normal("x", 5), gw.index("i", 5)
     made = [
