@@ -251,10 +251,18 @@ class Facts:
         ):
             return True
         return bool(self.known) and any(
-            self.nonnegative(_without_division(form, atom, c), depth)
+            self.nonnegative(_without_division(form, atom, c, inner, divisor), depth)
             for atom, c in form.terms
             if isinstance(atom, FloorDiv)
+            for inner, divisor in self._divisions(atom)
         )
+
+    def _divisions(self, atom: FloorDiv) -> list[tuple[Linear, int]]:
+        """What it is the quotient of: x//4 is that of x by 4, and of a known x//2 by 2."""
+        value, divisor = linear(atom.args[0]), int(atom.args[1])
+        known = {a for f in self.known for a in f.atoms if isinstance(a, FloorDiv) and a != atom}
+        finer = [a for a in known if not divisor % a.args[1] and linear(a.args[0]) == value]
+        return [(value, divisor), *((linear(a), divisor // int(a.args[1])) for a in finer)]
 
     def within(self, form: Linear, size: int | Symbol) -> bool:
         """Whether `0 <= form < size` can be proved."""
@@ -334,14 +342,13 @@ class Facts:
         return floordiv(inner, divisor) if isinstance(atom, FloorDiv) else remainder(inner, divisor)
 
 
-def _without_division(form: Linear, atom: Expr, c: int) -> Linear:
-    """A form that is only >= 0 where this one is, without one of its `//`.
+def _without_division(form: Linear, atom: Expr, c: int, inner: Linear, divisor: int) -> Linear:
+    """A form that is only >= 0 where this one is, without one of its `//`: atom = inner // divisor.
 
     d*(x//d) lies in x - (d - 1) … x, and an integer is >= 0 if d times it is above -d.
     """
-    divisor = int(atom.args[1])
     most = c * (divisor - 1) if c > 0 else 0
-    return form.without(atom) * divisor + linear(atom.args[0]) * c + (divisor - 1 - most)
+    return form.without(atom) * divisor + inner * c + (divisor - 1 - most)
 
 
 def _negated(value: int | None) -> int | None:

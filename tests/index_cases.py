@@ -75,6 +75,13 @@ def halves_where_something_else_is_even():
 
 
 @case
+def quarters_where_halves_are_in_bounds():
+    x, w, r = normal("x", 9), normal("w", 2, 3), gw.index("r", 4)
+    j = gw.index("j", 3)
+    return gw.define((j,), gw.sum(x[2 * r - 1] * w[r // 2, j], over=r))
+
+
+@case
 def derivatives_by_their_own_values():
     x, i = normal("x", 5), gw.index("i", 5)
     made = [

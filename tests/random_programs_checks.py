@@ -231,10 +231,10 @@ class Build:
 
 
 @contextmanager
-def tiles_everywhere() -> Iterator[None]:
+def tiles_everywhere(depth: int = 6) -> Iterator[None]:
     """Tiles however small the sums, cut in pieces however short."""
     with ExitStack() as stack:
-        for name, value in (("WORTH_TILES", 1), ("DEPTH", 6), ("FEW_TERMS", 1)):
+        for name, value in (("WORTH_TILES", 1), ("DEPTH", depth), ("FEW_TERMS", 1)):
             stack.enter_context(patch(f"compiler.contraction.{name}", value))
         yield
 
@@ -282,6 +282,7 @@ BUILDS: dict[str, Build] = {
         Build("numpy, float32", "numpy", "float32", ExitStack),
         Build("C, tiles", "c", "float64", tiles_everywhere),
         Build("C, float32, tiles", "c", "float32", tiles_everywhere),
+        Build("C, deep tiles", "c", "float64", lambda: tiles_everywhere(1024)),
         Build("C, loops", "c", "float64", no_tiles),
         Build("C, float32, loops", "c", "float32", no_tiles),
         Build("C as it is", "c", "float32", ExitStack),

@@ -1,7 +1,7 @@
 """Tiles of every kind in one module: sums in pieces, panels and copies, runs, short last tiles.
 
-Tiles are made for sums however small, and cut in pieces of six terms, so that one call of a small
-network comes by every edge of the drive. Each line is named after what it is there for.
+Tiles are made for sums however small, cut in pieces of six terms and not, so that one call of a
+small network comes by every edge of the drive. Each line is named after what it is there for.
 """
 
 from pathlib import Path
@@ -53,15 +53,16 @@ def tiles(x: gw.f64["batch", 17], image: gw.f64["batch", 3, 7, 9]):
     return gw.outputs(loss=gw.define((), sum(part[()] for part in parts)), **made)
 
 
-@pytest.fixture(scope="module")
-def emitted(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+@pytest.fixture(scope="module", params=[6, 1024])
+def emitted(request: Any, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     folder: Path = tmp_path_factory.mktemp("tiles")
     module = lowered(tiles, batch=MAXIMUM, optimizer=gw.sgd(lr=RATE))
-    with tiles_everywhere():
+    with tiles_everywhere(request.param):
         files = emit(module, loop_nest)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     assert all(f"gw_{side}_panel" in files["tiles.c"] for side in ("left", "right"))
+    assert ("gw_tile_along(" in files["tiles.c"]) == (request.param > 6)
     compile_c(folder, "tiles")
     return load(folder / "tiles_c.py")
 

@@ -240,13 +240,22 @@ MUTATIONS = (
             "return b != b ? b : larger;",
             "return larger;",
         ),
-        ("codegen/c/vectors.c.jinja", "            if (more) {", "            if (0) {"),
+        ("codegen/c/vectors.c.jinja", "    if (more) {", "    if (0) {"),
         (
             "codegen/c/contraction.c.jinja",
             "gw_least(end - at, {{ p.inner_size }})",
             "gw_least(end - at, {{ p.inner_size }} - 1)",
         ),
-        ("codegen/c/contraction.c.jinja", "        if ({{ p.last }}) {", "        if (1) {"),
+        (
+            "codegen/c/contraction.c.jinja",
+            "        if ({{ p.last }}) {\n{{ finish(p)",
+            "        if (1) {\n{{ finish(p)",
+        ),
+        (
+            "codegen/c/contraction.c.jinja",
+            "        if ({{ p.last }}) {\n{{ along_sums(p)",
+            "        if (1) {\n{{ along_sums(p)",
+        ),
         ("codegen/c/module.c.jinja", "count - first < batch ? count - first : batch", "batch"),
     ),
     *_of(
