@@ -20,9 +20,10 @@ from sympy import Expr, Integer, Symbol
 from codegen.c.scalars import ScalarPrinter
 from ir.expression import Access, index_symbol
 from ir.loops import LANE, SPAN, Contract, For, Operand, Statement, Store, stride_of, walk
-from ir.program import Range
+from ir.program import Range, Shape
 
 WIDTH = 100
+SHORTEST_AHEAD, LONGEST_AHEAD = 4096, 65536  # elements worth fetching; of half a cache
 STRIP = 16  # terms of a line: 64 bytes of floats
 DRIVE = "@drive@"  # where the template puts the loops over the tiles
 
@@ -210,7 +211,7 @@ class Plane:
     def _levels(self) -> tuple[tuple[str, ...], ...]:
         """The loops over planes and over blocks, and the copies that each of them needs."""
         blocks = {r.index for r in self.terms.blocks}
-        outside: list[str] = []
+        outside = self._ahead()
         inside: list[str] = []
         for operand in (self.contract.left, self.contract.right):
             if operand.staging is None:
@@ -234,6 +235,35 @@ class Plane:
         i = self.printer.spell(self.contract.outer[0].index)
         own = f"for (ptrdiff_t {i} = planes.first; {i} < planes.end; {i}++) {{"
         return (own, *loops[1:])
+
+    def _ahead(self) -> list[str]:
+        """Calls that fetch what the next plane reads, where it is one run of memory.
+
+        What tiles read here and there comes too late if it is fetched when they ask for it. Copies
+        are made from one end to the other, which the machine foresees.
+        """
+        found = []
+        for operand in (self.contract.left, self.contract.right):
+            count = 0 if operand.packed or operand.staging else self._run_of(operand.place)
+            if SHORTEST_AHEAD <= count <= LONGEST_AHEAD:
+                self.printer.scalars.helpers.add("gw_ahead")
+                plane = self.contract.outer[-1]
+                index, size = self.printer.spell(plane.index), self._size(plane)
+                name = self.printer.buffers[operand.place.tensor]
+                length = f"{index} + 1 < {size} ? {count} : 0"
+                found.append(f"gw_ahead({name} + ({index} + 1)*{count}, {length});")
+        return found
+
+    def _run_of(self, place: Access) -> int:
+        """The elements of a plane's operand, if planes lie one behind the other; else 0."""
+        if not self.contract.outer or not place.indices:
+            return 0
+        last = self.contract.outer[-1].index
+        fixed = {r.index for r in (*self.contract.outer, *self.terms.blocks)}
+        if place.indices[0] != last or any(e.free_symbols & fixed for e in place.indices[1:]):
+            return 0
+        sizes = self.printer.scalars.shapes[place.tensor][1:]
+        return prod(s for s in sizes if isinstance(s, int)) if _known(sizes) else 0
 
     def _piece_loop(self) -> tuple[str, ...]:
         """The loop over the pieces of the index that is cut."""
@@ -374,6 +404,10 @@ def _is_line(loop: For, read: Access) -> bool:
     """Whether it reads a line along memory, of a size that is known."""
     whole = loop.lower == (Integer(0),) and len(loop.upper) == 1 and loop.upper[0].is_Integer
     return whole and stride_of(read, loop.index) == 1
+
+
+def _known(shape: Shape) -> bool:
+    return all(isinstance(size, int) for size in shape)
 
 
 def _values(statements: tuple[Statement, ...]) -> list[Expr]:
