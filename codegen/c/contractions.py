@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 from typing import Protocol
 
 from sympy import Expr, Integer, Symbol
 
 from codegen.c.scalars import ScalarPrinter
+from codegen.c.views import PlaneView
 from ir.expression import Access, index_symbol
 from ir.loops import LANE, SPAN, Contract, For, Operand, Statement, Store, stride_of, walk
 from ir.program import Range, Shape
@@ -38,66 +39,6 @@ class Printer(Protocol):
 
     def spell(self, symbol: Symbol) -> str: ...
     def lines(self, statement: Statement) -> list[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class PlaneView:
-    """The strings of one contraction, in the order in which the template uses them."""
-
-    real: str
-    shared: bool
-    by_columns: bool
-    planes: str
-    single: tuple[str, ...]
-    few: tuple[str, ...]
-    lines: str
-    run: int
-    depth: int
-    left: str
-    right: str
-    zeros: tuple[tuple[str, int], ...]
-    term_loops: tuple[str, ...]
-    left_term: str
-    right_term: str
-    position: str
-    loops: tuple[str, ...]
-    copies: tuple[str, ...]
-    block_loops: tuple[str, ...]
-    block_copies: tuple[str, ...]
-    piece_loop: tuple[str, ...]
-    count: str
-    more: str
-    last: str
-    row_digits: tuple[str, ...]
-    row_at: str
-    column_digits: tuple[str, ...]
-    left_fill: tuple[str, ...]
-    left_zeros: bool
-    strip_loop: tuple[str, ...]
-    right_fill: tuple[str, ...]
-    right_zeros: bool
-    left_panel: str
-    right_panel: str
-    sums: str
-    columns: tuple[str, ...]
-    inner_size: int
-    pitch: int
-    epilogue: tuple[str, ...]
-    finish_digits: tuple[str, ...]
-    strip: int
-    lines_of_run: int
-    along: bool
-    columns_of_all: str
-    column_at: str
-
-    def mentions(self) -> tuple[str, ...]:
-        """The text that may use the function's own parameters."""
-        return (
-            self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
-            *self.epilogue, self.left_term, self.right_term, *self.single, *self.few, *self.loops,
-            *self.block_loops, self.columns_of_all,
-            *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
-        )  # fmt: skip
 
 
 def wrapped(items: Iterable[str]) -> str:

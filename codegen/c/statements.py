@@ -18,8 +18,9 @@ from typing import assert_never
 import sympy
 from sympy import Expr, Symbol
 
-from codegen.c.contractions import DRIVE, WIDTH, Plane, PlaneView, helpers_of, wrapped
+from codegen.c.contractions import DRIVE, WIDTH, Plane, helpers_of, wrapped
 from codegen.c.scalars import C_TYPES, FUNCTIONS, ScalarPrinter
+from codegen.c.views import PlaneView
 from codegen.c.waits import UNTOUCHED, Touches, touches_of
 from ir.expression import Access
 from ir.loops import (
