@@ -18,7 +18,7 @@ from sympy import Integer, Symbol
 from compiler.contraction import LANES, TILE, Contraction
 from compiler.scope import Scope
 from ir.expression import index_symbol
-from ir.loops import For, Position, Statement, stride_of, walk
+from ir.loops import Dot, For, Position, Statement, stride_of, walk
 from ir.program import Range
 
 LINE = 16  # elements that stay together: a cache line of floats, the longest vector
@@ -32,14 +32,14 @@ def shared(body: tuple[Statement, ...], scope: Scope) -> tuple[Statement, ...]:
     if scope.threads == 1:
         return body
     chain = _chain(body)
-    if len(chain) == 1 and not _has_loops(chain[0]):
-        return _in_chunks(chain[0], scope.threads)
     extents = [_steps(loop, scope.largest) if _has_loops(loop) else 1 for loop in chain]
     even = [e % scope.threads == 0 or e >= 4 * scope.threads for e in extents]
-    if not any(e > 1 for e in extents):
-        return body
-    chosen = even.index(True) if any(even) else extents.index(max(extents))
-    return _opened(body, chain[chosen])
+    if max(extents, default=1) > 1:
+        chosen = chain[even.index(True) if any(even) else extents.index(max(extents))]
+        return _opened(body, chosen, replace(chosen, shared=True))
+    if chain and not _has_loops(chain[-1]):
+        return _opened(body, chain[-1], _in_chunks(chain[-1], scope.threads))
+    return body
 
 
 def _chain(body: tuple[Statement, ...]) -> list[For]:
@@ -51,7 +51,7 @@ def _chain(body: tuple[Statement, ...]) -> list[For]:
 
 
 def _has_loops(loop: For) -> bool:
-    return any(isinstance(s, For) for s in walk(loop.body))
+    return any(isinstance(s, For | Dot) for s in walk(loop.body))
 
 
 def _steps(loop: For, largest: int) -> int:
@@ -59,24 +59,23 @@ def _steps(loop: For, largest: int) -> int:
     return ceil(size / loop.step)
 
 
-def _opened(body: tuple[Statement, ...], chosen: For) -> tuple[Statement, ...]:
+def _opened(body: tuple[Statement, ...], chosen: For, shared: For) -> tuple[Statement, ...]:
+    """The loops around nothing else, with the chosen one as it is shared."""
     (loop,) = body
     assert isinstance(loop, For)
-    if loop is chosen:
-        return (replace(loop, shared=True),)
-    return (replace(loop, body=_opened(loop.body, chosen)),)
+    return (shared if loop is chosen else replace(loop, body=_opened(loop.body, chosen, shared)),)
 
 
-def _in_chunks(loop: For, threads: int) -> tuple[Statement, ...]:
+def _in_chunks(loop: For, threads: int) -> For:
     """A loop without loops inside, in whole cache lines: so its elements keep their vectors."""
     size = loop.upper[0]
     if not size.is_Integer or int(size) < WORTH_CUTTING:
-        return (loop,)
+        return loop
     chunk = chunk_size(int(size), threads, int(size))
     first, end = index_symbol(f"{loop.index}_chunk"), index_symbol(f"{loop.index}_chunk_end")
     last = Position(end, (first + chunk, size), smallest=True)
     inner = replace(loop, lower=(first,), upper=(end,))
-    return (For(first, (Integer(0),), (size,), (last, inner), step=chunk, shared=True),)
+    return For(first, (Integer(0),), (size,), (last, inner), step=chunk, shared=True)
 
 
 def chunk_size(size: int, threads: int, most: int) -> int:

@@ -120,9 +120,13 @@ def _waits(*programs: ProgramView | None) -> set[str]:
 
 
 def _least_rows(flops: int, program: Program) -> int:
-    """The rows from which several threads are worth their while; few rows are always for one."""
+    """The rows from which several threads are worth their while.
+
+    Few rows are for one thread where kernels treat them apart: where there can be more.
+    """
     largest = (program.batch.maximum if program.batch else None) or 1
-    return max(FEW_ROWS, -(-WORTH_A_TEAM * largest // max(flops, 1))) if program.batch else 1
+    least = FEW_ROWS if largest >= FEW_ROWS else 1
+    return max(least, -(-WORTH_A_TEAM * largest // max(flops, 1))) if program.batch else 1
 
 
 def _schedules(module: Module) -> list[Schedule]:
