@@ -29,6 +29,7 @@ from ir.expression import (
     Remainder,
     accesses,
     index_symbol,
+    without_ite,
 )
 from ir.program import Size
 
@@ -200,15 +201,6 @@ def _check_allowed(node: Any, scope: Scope) -> None:
         )
 
 
-def without_ite(body: Any) -> Any:
-    """SymPy folds a choice in a condition to ITE(c, a, b): here (c and a) or (not c and b)."""
-    if not body.has(sympy.ITE):
-        return body
-    return body.replace(
-        sympy.ITE, lambda c, a, b: sympy.Or(sympy.And(c, a), sympy.And(sympy.Not(c), b))
-    )
-
-
 def _largest(node: sympy.Max) -> Any:
     """Max as a choice: constants first, so that Max(x, 0) is relu with relu'(0) = 0."""
     result, *rest = sorted(node.args, key=lambda a: (not a.is_number, sympy.default_sort_key(a)))
@@ -230,7 +222,7 @@ def _step(node: sympy.Heaviside) -> Any:
 
 
 _REWRITES: dict[type, Callable[[Any], Any]] = {
-    sympy.ITE: lambda node: without_ite(node),
+    sympy.ITE: without_ite,
     sympy.Max: _largest,
     sympy.Min: _smallest,
     sympy.Heaviside: _step,

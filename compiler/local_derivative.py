@@ -17,7 +17,7 @@ from sympy import Expr, Symbol
 
 from compiler.safe_scalars import safe
 from ir.errors import DifferentiationError
-from ir.expression import Access, value_accesses
+from ir.expression import Access, value_accesses, without_ite
 
 
 @lru_cache(maxsize=4096)
@@ -34,7 +34,7 @@ def local_derivatives(body: Expr) -> tuple[tuple[Access, Expr], ...]:
             raise DifferentiationError(f"SymPy has no derivative of {body} by {access}")
         if slope.has(sympy.DiracDelta):
             slope = slope.replace(sympy.DiracDelta, lambda *_: sympy.S.Zero)
-        found.append((access, safe(slope.xreplace(back))))
+        found.append((access, without_ite(safe(slope.xreplace(back)))))
     return tuple(found)
 
 

@@ -17,11 +17,19 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
-from compiler.canonical import Scope, canonical, without_ite
+from compiler.canonical import Scope, canonical
 from ir.affine import Facts, linear
 from ir.bounds import Doubt, doubts, integer_reads
 from ir.errors import IndexLanguageError, Origin, RangeError, ShapeError
-from ir.expression import Access, Reduce, accesses, index_symbol, symbols_of, tensor_symbol
+from ir.expression import (
+    Access,
+    Reduce,
+    accesses,
+    index_symbol,
+    symbols_of,
+    tensor_symbol,
+    without_ite,
+)
 from ir.program import Definition, DType, Range, Reduction, Scan, Shape, Size
 
 

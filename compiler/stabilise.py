@@ -18,7 +18,7 @@ import sympy
 from sympy import Expr
 
 from compiler.safe_scalars import safe
-from ir.expression import Access, symbols_of, tensor_symbol
+from ir.expression import Access, symbols_of, tensor_symbol, without_ite
 from ir.names import fresh
 from ir.program import Definition, Program
 
@@ -40,7 +40,7 @@ def stabilise(program: Program) -> Program:
     made: list[Definition] = []
     for d in program.definitions:
         d = replace(d, body=_unshift(d.body, seen))
-        d = replace(d, body=safe(_opened(d, seen)))
+        d = replace(d, body=without_ite(safe(_opened(d, seen))))
         power = _exponent(d, seen)
         if power is not None:
             made += _shifted(d, power, seen)

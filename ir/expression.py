@@ -271,3 +271,12 @@ def _symbols(expr: Any) -> frozenset[Symbol]:
     if isinstance(expr, Symbol):
         return frozenset((expr,))
     return frozenset().union(*map(_symbols, expr.args))
+
+
+def without_ite(body: Any) -> Any:
+    """SymPy folds a choice in a condition to ITE(c, a, b): here (c and a) or (not c and b)."""
+    if not body.has(sympy.ITE):
+        return body
+    return body.replace(
+        sympy.ITE, lambda c, a, b: sympy.Or(sympy.And(c, a), sympy.And(sympy.Not(c), b))
+    )

@@ -82,6 +82,12 @@ def quarters_where_halves_are_in_bounds():
 
 
 @case
+def larger_of_a_square_and_an_exponential():
+    x, i = normal("x", 6), gw.index("i", 6)
+    return gw.define((i,), sympy.Max(x[i] ** 2, sympy.log(1 + sympy.exp(2 * x[i]))))
+
+
+@case
 def derivatives_by_their_own_values():
     x, i = normal("x", 5), gw.index("i", 5)
     made = [

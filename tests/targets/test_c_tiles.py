@@ -45,6 +45,13 @@ def tiles(x: gw.f64["batch", 17], image: gw.f64["batch", 3, 7, 9]):
             (n, i, y, z),
             gw.sum(image[n, c, 2 * y + r, 2 * z] * taps[i, c, r], over=(c, r)),
         ),
+        "padded": gw.define(
+            (n, i, y, z),
+            gw.sum(image[n, c, 3 * y + r - 1, 2 * z + r - 1] * taps[i, c, r], over=(c, r)),
+        ),
+        "below_zero": gw.define(
+            (n, w), gw.sum(x[n, (w - 3 * r - 1) // 2 + 2] * taps[w, c, r], over=(c, r))
+        ),
     }
     parts = []
     for number, t in enumerate(made.values()):
