@@ -39,4 +39,6 @@ class Epochs:
 def prepare(case: Case, given: Given, threads: int) -> Epochs:
     if case.kind == "forward":
         raise CannotRun("a forward pass has no epoch")
+    if case.epoch == 1:
+        raise CannotRun("an epoch of one batch is JAX jit")
     return Epochs(case, given)
