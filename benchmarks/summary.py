@@ -193,5 +193,5 @@ ASKED = (
 def table(results: Iterable[Result], figures: dict[str, Any]) -> str:
     """Asked, measured, and whether that is reached, in Markdown."""
     run = Run(results, figures)
-    head = "| what | asked | measured | reached |\n|---|---|---|---|"
+    head = "## Asked and measured\n\n| what | asked | measured | reached |\n|---|---|---|---|"
     return "\n".join([head, *(line.row(run) for line in ASKED)]) + "\n"

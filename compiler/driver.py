@@ -8,12 +8,14 @@ file replaces an older one in one step. This is the only file of the compiler th
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -30,6 +32,7 @@ from ir.text import equation, show
 
 VERSION = "0.1.0"
 PLAIN = sgd(lr=0.01)  # where no optimizer is given
+OBJECTS = 50_000  # new ones, before Python looks for cycles among them
 
 
 def compile(
@@ -84,7 +87,7 @@ def emit(
     """The emitted files by name, nothing written: what `compile` puts into its folder."""
     if target not in ("c", "numpy"):
         raise InputError(f"no target {target!r}", fix='use "c" or "numpy"')
-    with bounded_depth(network.origin):
+    with bounded_depth(network.origin), _few_collections():
         made = lowered(
             network,
             batch=batch,
@@ -95,6 +98,17 @@ def emit(
             freeze=freeze,
         )
         return _emitted(made, target)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Python looks for cycles less often: SymPy's trees have few, and looking took a tenth."""
+    before = gc.get_threshold()
+    gc.set_threshold(before[0] and max(before[0], OBJECTS), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _emitted(made: Module, target: str) -> dict[str, str]:

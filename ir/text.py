@@ -18,7 +18,21 @@ from sympy.printing.str import StrPrinter
 from ir.program import Definition, Program, Range, Shape
 
 
-class _Printer(StrPrinter):  # type: ignore[misc]
+class PlainPrinter(StrPrinter):  # type: ignore[misc]
+    """SymPy's text form; the order of a sum's terms is worked out once, however often it is met."""
+
+    def _as_ordered_terms(self, expr: sympy.Add, order: str | None = None) -> list[Any]:
+        if order or self.order:
+            return list(super()._as_ordered_terms(expr, order))
+        return list(_terms(expr))
+
+
+@lru_cache(maxsize=65536)
+def _terms(expr: sympy.Add) -> tuple[Any, ...]:
+    return tuple(expr.as_ordered_terms())
+
+
+class _Printer(PlainPrinter):
     """SymPy's text form, with choices written as `a if c else b` and exact short numbers."""
 
     def _print_Piecewise(self, expr: sympy.Piecewise) -> str:

@@ -172,7 +172,7 @@ def test_what_was_asked_beside_what_was_measured() -> None:
     times = (Time(alone[0], (2e-4,)), Time(alone[1], (1e-4,)))
     found = result(threads=2)
     found = replace(found, times=found.times + times, case=replace(found.case, batch=64))
-    rows = [row.split(" | ") for row in summary.table([found], {"memory": 5}).splitlines()[2:]]
+    rows = [row.split(" | ") for row in summary.table([found], {"memory": 5}).splitlines()[4:]]
     said = {(row[0][2:], row[1]): row[2:] for row in rows}
     assert len(said) == len(summary.ASKED)
     assert said["perceptron, batch 32, 64, 128, 512", "faster than every peer"] == [

@@ -1,5 +1,6 @@
 """The passes together: fusion, verification, and text that depends on the model alone."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -68,6 +69,20 @@ def test_no_update_waits_for_what_a_step_computes_once() -> None:
     order = [k.name for k in adam.kernels()]
     assert order == ["step_size", "unbiased", *(k.name for k in plain.kernels()), "step_next"]
     assert adam.workspace_bytes == plain.workspace_bytes + 2 * ALIGNMENT
+
+
+@pytest.mark.parametrize("batch", [8, 0])
+def test_emission_leaves_the_collector_of_cycles_as_it_was(batch: int) -> None:
+    before = gc.get_threshold()
+    gc.set_threshold(701, 11, 12)
+    try:
+        gw.emit(mlp, target="numpy", batch=batch)
+    except GradwrightError:
+        assert not batch
+    finally:
+        after = gc.get_threshold()
+        gc.set_threshold(*before)
+    assert after == (701, 11, 12)
 
 
 def test_storage_is_reused() -> None:

@@ -19,11 +19,11 @@ import sympy
 from sympy import Expr, Symbol
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from sympy.printing.precedence import PRECEDENCE, precedence
-from sympy.printing.str import StrPrinter
 
 from ir.affine import Linear, linear
 from ir.expression import Access, FloorDiv, Random, Remainder
 from ir.program import Shape
+from ir.text import PlainPrinter
 
 C_TYPES = {"float32": "float", "float64": "double", "int32": "int32_t", "int64": "int64_t"}
 
@@ -64,7 +64,7 @@ def shortest(value: float) -> str:
     return next(text for text in texts if single(float(text)) == value)
 
 
-class IndexPrinter(StrPrinter):  # type: ignore[misc]
+class IndexPrinter(PlainPrinter):
     """Integer expressions. Division and remainder round down, as in Python."""
 
     printmethod = "_c_index"  # SymPy would otherwise ask an Access for its own text form
@@ -95,7 +95,7 @@ class IndexPrinter(StrPrinter):  # type: ignore[misc]
         raise TypeError(f"no C for the index expression {expr!r}")
 
 
-class ScalarPrinter(StrPrinter):  # type: ignore[misc]
+class ScalarPrinter(PlainPrinter):
     """Values. `spell` names a symbol, `shapes` gives the arrays, `scalars` are passed by value.
 
     `cells` are arrays with one element in view: its text, whatever the indices. `small` are arrays
