@@ -1,6 +1,7 @@
 """The perceptron's step in NumPy by somebody who saves every array: all places made once, `out=`.
 
-The same formulas as numpy_by_hand.py. A step makes no array that is larger than the batch.
+The same formulas as numpy_by_hand.py. A step makes no array that is larger than the batch, and one
+row's weight gradients are products without a sum: its step takes half the time of a matrix product.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Steps(numpy_by_hand.Steps):
         self.h, self.d = (
             [np.empty((rows, size), np.float32) for size in sizes] for _ in range(2)
         )
+        self.product = np.multiply if rows == 1 else np.matmul
         self.masks = [np.empty((rows, size), bool) for size in sizes[:2]]
         self.grads = [np.empty_like(p) for p in self.params.values()]
         self.rows, self.row = np.arange(rows), np.empty((rows, 1), np.float32)
@@ -45,7 +47,7 @@ class Steps(numpy_by_hand.Steps):
         _back(d3, w3, h2, d2, m2)
         _back(d2, w2, h1, d1, m1)
         for layer, (x, d) in enumerate(((self.x, d1), (h1, d2), (h2, d3))):
-            np.matmul(x.T, d, out=self.grads[2 * layer])
+            self.product(x.T, d, out=self.grads[2 * layer])
             np.sum(d, axis=0, out=self.grads[2 * layer + 1])
         for p, grad in zip(self.params.values(), self.grads, strict=True):
             np.multiply(grad, self.rate, out=grad)
