@@ -55,12 +55,14 @@ def always_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dawdling(source: str) -> str:
-    """The source with delays before every call of a team."""
+    """The source with delays before every call of a team, which copies the smallest batches too."""
     head, teams, rest = source.partition("/* Threads share out")
     call = r"(?m)^( +)(compute_\w+\(|if \(team\.thread == 0\))"
     late = re.sub(call, r"\1gw_dawdle(team.thread); \2", rest)
     assert late.count("gw_dawdle(team.thread)") > 20
-    return head + DAWDLE + teams + late
+    copied = re.sub("GW_SHARED_COPY = [0-9]+", "GW_SHARED_COPY = 1", late)
+    assert copied != late
+    return head + DAWDLE + teams + copied
 
 
 def trained(model: ModuleType, rows: int) -> list[np.ndarray]:
@@ -69,8 +71,10 @@ def trained(model: ModuleType, rows: int) -> list[np.ndarray]:
     given = [rng.normal(size=shape).astype("float32"), rng.integers(0, 4, rows, dtype=np.int32)]
     params = model.init_params(seed=1)
     state = model.init_state(params)
-    for _ in range(4):
+    for _ in range(3):
         model.train_step(params, state, *given)
+    order = np.concatenate([rng.permutation(rows) for _ in range(2)])
+    model.train_epoch(params, state, *given, order=order, batch=rows)
     _, grads = model.value_and_grad(params, *given)
     return [*params.values(), *grads.values(), model.forward(params, given[0]).scores]
 
