@@ -19,6 +19,7 @@ from benchmarks.agreement import disagreement, rounding
 from benchmarks.cases import CannotRun, Case, all_cases, chosen, inputs
 from benchmarks.contestants import OURS, PEERS, Contestant, contestants
 from benchmarks.networks import network
+from benchmarks.peers import figures
 from benchmarks.race import Race, Result, Runner, Time
 from benchmarks.worker import Worker, run
 from gradwright.machine import Limits
@@ -217,6 +218,17 @@ def test_a_race_against_numpy_by_hand(tmp_path: Path) -> None:
     assert "differs by 1.0e+00 of its change" in str(
         disagreement(expected, other, START_OF_PERCEPTRON)
     )
+
+
+@pytest.mark.parametrize(
+    ("figure", "least", "most"), [("allocations", 100, 12_000), ("memory", 1, 4)]
+)
+def test_figures_that_are_no_race(figure: str, least: float, most: float) -> None:
+    before = np.getbufsize()
+    try:
+        assert least < figures.facts(figure) <= most
+    finally:
+        np.setbufsize(before)
 
 
 class Unlucky:
