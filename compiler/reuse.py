@@ -17,6 +17,7 @@ from dataclasses import replace
 import sympy
 from sympy import Expr
 
+from ir.affine import Facts, linear
 from ir.expression import Access, value_accesses
 from ir.program import Definition, Program
 
@@ -32,7 +33,7 @@ def _rewritten(d: Definition, maps: dict[str, Definition]) -> Definition:
     if not d.body.has(sympy.Function):
         return d
     for known in value_accesses(d.body):
-        for function, factor in _multiple(known, maps):
+        for function, factor in _multiple(known, maps) if _is_whole(known, d, maps) else ():
             if d.body.has(function):
                 body = _without(d.body, function, known, factor, maps)
                 if body is not None:
@@ -40,13 +41,21 @@ def _rewritten(d: Definition, maps: dict[str, Definition]) -> Definition:
     return d
 
 
+def _is_whole(known: Access, d: Definition, maps: dict[str, Definition]) -> bool:
+    """Whether the element is there at every point, not only under the condition it is read in."""
+    if known.tensor not in maps:
+        return False
+    facts = Facts(d.ranges)
+    shape = maps[known.tensor].shape
+    return all(facts.within(linear(e), s) for e, s in zip(known.indices, shape, strict=True))
+
+
 def _multiple(known: Access, maps: dict[str, Definition]) -> Iterator[tuple[Expr, Expr]]:
     """The function and the factor of which the element is the product, if it is one."""
-    if known.tensor in maps:
-        factors = sympy.Mul.make_args(_instance(maps[known.tensor], known))
-        functions = [f for f in factors if f.has(sympy.Function)]
-        if len(functions) == 1 and isinstance(functions[0], sympy.Function):
-            yield functions[0], sympy.Mul(*(f for f in factors if f is not functions[0]))
+    factors = sympy.Mul.make_args(_instance(maps[known.tensor], known))
+    functions = [f for f in factors if f.has(sympy.Function)]
+    if len(functions) == 1 and isinstance(functions[0], sympy.Function):
+        yield functions[0], sympy.Mul(*(f for f in factors if f is not functions[0]))
 
 
 def _instance(d: Definition, at: Access) -> Expr:

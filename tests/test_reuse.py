@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import sympy
 
 import gradwright as gw
-from compiler.pipeline import stage
+from compiler.evaluate import evaluate
+from compiler.pipeline import stage, stages
 from ir.program import Definition, Program
 
 
@@ -71,3 +73,22 @@ def test_nothing_is_rewritten_by_halves() -> None:
     program = merged(body)
     assert "share" in program.definition("y").reads()
     assert program.definition("y").body.has(sympy.tanh)
+
+
+def test_a_value_that_is_there_under_a_condition_is_not_reused_outside_it() -> None:
+    """The adjoint of `first` is that cosine, and has one row; the gradient has three."""
+
+    @gw.network
+    def rows():
+        a = gw.param("a", (3, 4), gw.uniform(-1.0, 1.5))
+        i, j, k, o = (gw.index(n, size) for n, size in (("i", 3), ("j", 4), ("k", 4), ("o", 1)))
+        first = gw.define((o, j), sympy.Max(a[o, j], 0))
+        whole = gw.sum(a[i, j] * sympy.cos(2 * i + 3 * j), over=(i, j))
+        row = gw.sum(first[o, k] * sympy.cos(2 * o + 3 * k), over=(o, k))
+        return gw.outputs(loss=gw.define((), whole + row))
+
+    *_, final = (s.program for s in stages(rows.trace(dtype="float64")))
+    a = np.random.default_rng(0).standard_normal((3, 4))
+    found = evaluate(final, {"a": a})[dict(final.gradients)["a"]]
+    i, j = np.ogrid[:3, :4]
+    np.testing.assert_allclose(found, np.cos(2 * i + 3 * j) * (1 + (a > 0) * (i == 0)), rtol=1e-14)
