@@ -18,8 +18,8 @@ from sympy import Expr, Symbol
 
 from ir.affine import Facts
 from ir.bounds import doubts
-from ir.expression import Access, accesses
-from ir.loops import Accumulate, If, Local, Statement, Store, walk
+from ir.expression import Access, accesses, symbols_of
+from ir.loops import Accumulate, For, If, Local, Statement, Store, walk
 from ir.program import Program
 
 
@@ -63,14 +63,21 @@ def _in_branches(node: Any, *, inside: bool) -> Iterator[Access]:
 
 
 def guarded(body: tuple[Statement, ...], arrays: set[str]) -> bool:
-    """Whether a load of one of the arrays is left under a condition."""
+    """Whether a load of one of the arrays is left under a condition that a loop changes."""
+    moving = {s.index for s in walk(body) if isinstance(s, For)}
     for statement in walk(body):
-        if isinstance(statement, If) and any(_loads(s, arrays) for s in walk(statement.body)):
-            return True
+        if isinstance(statement, If) and _varies(statement.condition, moving):
+            if any(_loads(s, arrays) for s in walk(statement.body)):
+                return True
+            continue
         value = _value(statement)
         if value is not None and any(a.tensor in arrays for a in _in_branches(value, inside=False)):
             return True
     return False
+
+
+def _varies(condition: Expr, moving: set[Symbol]) -> bool:
+    return bool(list(accesses(condition)) or symbols_of([condition]) & moving)
 
 
 def _value(statement: Statement) -> Expr | None:

@@ -30,7 +30,7 @@ from compiler.scope import Scope, nested, real_of
 from compiler.shares import by_columns, shared
 from ir.expression import Access, accesses, index_symbol, value_accesses
 from ir.kernel import Kernel
-from ir.loops import Accumulate, Contract, Nest, Parameter, Statement, Store, walk
+from ir.loops import Accumulate, Contract, If, Nest, Parameter, Statement, Store, walk
 from ir.program import Definition, Program, Range
 
 FEW_ROWS = 4  # below it, a batch is few rows: as in the emitted source
@@ -78,8 +78,7 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
     value = found.factor * Access(tile, *at)
     few = few_rows(found, scope.rows)
     if few and scope.largest < FEW_ROWS:
-        single = _single(scope, found.member) if scope.largest == 1 else ()
-        return single or _untiled(scope)
+        return _few(scope, found.member)
     plane = Contract(
         tile,
         found.outer,
@@ -90,21 +89,31 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
         found.left.operand,
         found.right.operand,
         tuple(epilogue(scope, {found.member.name: value})),
-        _untiled(scope) if few else (),
-        _single(scope, found.member) if few else (),
+        _few(scope, found.member) if few else (),
         scope.threads > 1 and by_columns(found, scope.threads),
         found.strip,
     )
     return (plane,)
 
 
-def _single(scope: Scope, member: Definition) -> tuple[Statement, ...]:
-    """What a sum over the rows alone is where there is one row: a map, without a sum."""
+def _few(scope: Scope, member: Definition) -> tuple[Statement, ...]:
+    """A sum over few rows alone is a map for each number of rows, with the terms written out."""
     if len(member.over) > 1 or member.over[0].size != scope.rows or member.where:
-        return ()
-    only = member.over[0].index
-    term = replace(member, reduce=None, over=(), body=member.body.xreplace({only: Integer(0)}))
-    members = tuple(term if m == member else m for m in scope.members)
+        return _untiled(scope)
+    counts = range(1, min(FEW_ROWS - 1, scope.largest) + 1)
+    written = [_written_out(scope, member, count) for count in counts]
+    if scope.largest == 1:
+        return written[0]
+    return tuple(
+        If(sympy.Eq(scope.rows, count), body) for count, body in zip(counts, written, strict=True)
+    )
+
+
+def _written_out(scope: Scope, member: Definition, count: int) -> tuple[Statement, ...]:
+    (row,) = member.over
+    terms = [member.body.xreplace({row.index: Integer(number)}) for number in range(count)]
+    total = replace(member, reduce=None, over=(), body=sympy.Add(*terms))
+    members = tuple(total if m == member else m for m in scope.members)
     points = tuple(epilogue(replace(scope, members=members), {}))
     return shared(nested(scope.kernel.space, points), scope)
 

@@ -205,7 +205,7 @@ class Contract:
     Two columns are one run, `pitch` elements of it for each step of the first; where the second is
     past its end, the run has gaps. With a `strip` the sums of about that many steps of the first
     are kept, and the epilogue then runs over all of them. `few`, if there, is what to do instead
-    where the symbolic size is small, and `single` where it is 1. The epilogue runs at every point,
+    where the symbolic size is small. The epilogue runs at every point,
     where the element of `tile` is the sum. Threads share out planes; else columns if `by_columns`,
     or else lines.
     """
@@ -220,7 +220,6 @@ class Contract:
     right: Operand
     epilogue: tuple[Statement, ...]
     few: tuple[Statement, ...] = ()
-    single: tuple[Statement, ...] = ()
     by_columns: bool = False
     strip: int = 0
 
@@ -292,7 +291,6 @@ def walk(body: tuple[Statement, ...]) -> Iterator[Statement]:
         elif isinstance(statement, Contract):
             yield from walk(statement.epilogue)
             yield from walk(statement.few)
-            yield from walk(statement.single)
             for operand in (statement.left, statement.right):
                 yield from walk(operand.packed)
                 yield from walk(operand.staging.copy if operand.staging else ())

@@ -94,7 +94,6 @@ class Plane:
             shared=self.printer.shared,
             by_columns=contract.by_columns,
             planes=self._size(contract.outer[0]) if contract.outer else "",
-            single=self._lines(contract.single),
             few=tuple(line for s in contract.few for line in self.printer.lines(s)),
             lines=self._product(contract.rows),
             run=contract.run,

@@ -143,7 +143,6 @@ class PlaneView:
     shared: bool
     by_columns: bool
     planes: str
-    single: tuple[str, ...]
     few: tuple[str, ...]
     lines: str
     run: int
@@ -189,7 +188,7 @@ class PlaneView:
         """The text that may use the function's own parameters."""
         return (
             self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
-            *self.epilogue, self.left_term, self.right_term, *self.single, *self.few, *self.loops,
+            *self.epilogue, self.left_term, self.right_term, *self.few, *self.loops,
             *self.block_loops, self.columns_of_all,
             *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
         )  # fmt: skip
