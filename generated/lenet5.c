@@ -403,11 +403,12 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements. */
+   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
+   The last vector begins at `last`: where a line ends early, it takes some of the one before again. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -425,7 +426,7 @@ GW_INLINE void gw_sum(
         for (int r = 0; r < height; r++, old += apart) {
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                gw_load(&sums[r][v], &old[v*GW_LANES]);
+                gw_load(&sums[r][v], &old[v < width - 1 ? v*GW_LANES : last]);
             }
         }
     }
@@ -433,7 +434,7 @@ GW_INLINE void gw_sum(
         gw_vec term[GW_WIDE];
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
+            gw_load(&term[v], &right[right_at[k] + (v < width - 1 ? v*GW_LANES : last)]);
         }
         GW_UNROLLED
         for (int r = 0; r < height; r++) {
@@ -448,7 +449,7 @@ GW_INLINE void gw_sum(
     for (int r = 0; r < height; r++, sum += apart) {
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            GW_COPY(gw_vec, &sum[v*GW_LANES], &sums[r][v]);
+            GW_COPY(gw_vec, &sum[v < width - 1 ? v*GW_LANES : last], &sums[r][v]);
         }
     }
 }
@@ -456,10 +457,10 @@ GW_INLINE void gw_sum(
 #define GW_TILE(height, width) \
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, \
-        ptrdiff_t apart, int more) \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
+        float *sum, ptrdiff_t apart, int more) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, apart, more); \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
@@ -467,12 +468,12 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, apart, more); \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -687,6 +688,7 @@ static void compute_conv1(
     float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 6;
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[25], right_at[25], row_at[GW_ROWS];
     for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -710,7 +712,6 @@ static void compute_conv1(
         for (ptrdiff_t line = 0, strip; line < 28; line += strip) {
             strip = gw_share(28 - line, 17);
             const ptrdiff_t length = (strip - 1)*30 + 28, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
-            const ptrdiff_t widest = gw_least(gw_widest(height_of_all), length / GW_LANES);
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -719,8 +720,8 @@ static void compute_conv1(
                 }
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
-                    const ptrdiff_t start = gw_least(done, length - width*GW_LANES); /* may overlap */
-                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, sum + start, apart, 0);
+                    const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
+                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -769,6 +770,7 @@ static void compute_conv2(
     const float *restrict conv2_b, float *restrict relu_2, float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 16;
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[150], right_at[150], row_at[GW_ROWS];
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -784,7 +786,6 @@ static void compute_conv2(
         for (ptrdiff_t line = 0, strip; line < 10; line += strip) {
             strip = gw_share(10 - line, 36);
             const ptrdiff_t length = (strip - 1)*14 + 10, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
-            const ptrdiff_t widest = gw_least(gw_widest(height_of_all), length / GW_LANES);
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -793,8 +794,8 @@ static void compute_conv2(
                 }
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
-                    const ptrdiff_t start = gw_least(done, length - width*GW_LANES); /* may overlap */
-                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, sum + start, apart, 0);
+                    const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
+                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -856,7 +857,7 @@ static void compute_fc1(
     const float *restrict fc1_b, float *restrict h_4)
 {
     const ptrdiff_t height_of_all = rows;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 120 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 400; k++) {
         left_at[k] = k;
@@ -866,7 +867,7 @@ static void compute_fc1(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
-        const ptrdiff_t start = gw_least(first, 120 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 120 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 120 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -874,7 +875,7 @@ static void compute_fc1(
                 row_at[r] = n*400;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -896,7 +897,7 @@ static void compute_fc2(
     const float *restrict fc2_b, float *restrict h_5)
 {
     const ptrdiff_t height_of_all = rows;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 120; k++) {
         left_at[k] = k;
@@ -906,7 +907,7 @@ static void compute_fc2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
-        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 84 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 84 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -914,7 +915,7 @@ static void compute_fc2(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -971,6 +972,7 @@ static void compute_fc3(
                 gw_right_panel[k*span + lane] = fc3_W[k*10 + j];
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -978,7 +980,7 @@ static void compute_fc3(
                 row_at[r] = n*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1138,32 +1140,35 @@ static void compute_d_fc3_W(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_5,
     float *restrict d_fc3_W)
 {
-    if (rows == 1) {
-        for (ptrdiff_t k = 0; k < 84; k++) {
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                const float d_fc3_W_at = d_fc3[j]*h_5[k];
-                d_fc3_W[k*10 + j] = d_fc3_W_at;
-            }
-        }
-        return;
-    }
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 84; k++) {
-            float d_fc3_W_row[10] = {0};
-            for (ptrdiff_t n = 0; n < rows; n++) {
+        if (rows == 1) {
+            for (ptrdiff_t k = 0; k < 84; k++) {
                 for (ptrdiff_t j = 0; j < 10; j++) {
-                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_5[n*84 + k];
+                    const float d_fc3_W_at = d_fc3[j]*h_5[k];
+                    d_fc3_W[k*10 + j] = d_fc3_W_at;
                 }
             }
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                const float d_fc3_W_at = d_fc3_W_row[j];
-                d_fc3_W[k*10 + j] = d_fc3_W_at;
+        }
+        if (rows == 2) {
+            for (ptrdiff_t k = 0; k < 84; k++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    const float d_fc3_W_at = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k];
+                    d_fc3_W[k*10 + j] = d_fc3_W_at;
+                }
+            }
+        }
+        if (rows == 3) {
+            for (ptrdiff_t k = 0; k < 84; k++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    const float d_fc3_W_at = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k] + d_fc3[2*10 + j]*h_5[2*84 + k];
+                    d_fc3_W[k*10 + j] = d_fc3_W_at;
+                }
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 10;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
@@ -1173,7 +1178,7 @@ static void compute_d_fc3_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
-        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 84 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 84 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1181,7 +1186,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1240,6 +1245,7 @@ static void compute_d_h_5(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1247,7 +1253,7 @@ static void compute_d_h_5(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1281,32 +1287,35 @@ static void compute_d_fc2_W(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_4,
     float *restrict d_fc2_W)
 {
-    if (rows == 1) {
-        for (ptrdiff_t k = 0; k < 120; k++) {
-            for (ptrdiff_t j = 0; j < 84; j++) {
-                const float d_fc2_W_at = d_fc2[j]*h_4[k];
-                d_fc2_W[k*84 + j] = d_fc2_W_at;
-            }
-        }
-        return;
-    }
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 120; k++) {
-            float d_fc2_W_row[84] = {0};
-            for (ptrdiff_t n = 0; n < rows; n++) {
+        if (rows == 1) {
+            for (ptrdiff_t k = 0; k < 120; k++) {
                 for (ptrdiff_t j = 0; j < 84; j++) {
-                    d_fc2_W_row[j] += d_fc2[n*84 + j]*h_4[n*120 + k];
+                    const float d_fc2_W_at = d_fc2[j]*h_4[k];
+                    d_fc2_W[k*84 + j] = d_fc2_W_at;
                 }
             }
-            for (ptrdiff_t j = 0; j < 84; j++) {
-                const float d_fc2_W_at = d_fc2_W_row[j];
-                d_fc2_W[k*84 + j] = d_fc2_W_at;
+        }
+        if (rows == 2) {
+            for (ptrdiff_t k = 0; k < 120; k++) {
+                for (ptrdiff_t j = 0; j < 84; j++) {
+                    const float d_fc2_W_at = d_fc2[j]*h_4[k] + d_fc2[1*84 + j]*h_4[1*120 + k];
+                    d_fc2_W[k*84 + j] = d_fc2_W_at;
+                }
+            }
+        }
+        if (rows == 3) {
+            for (ptrdiff_t k = 0; k < 120; k++) {
+                for (ptrdiff_t j = 0; j < 84; j++) {
+                    const float d_fc2_W_at = d_fc2[j]*h_4[k] + d_fc2[1*84 + j]*h_4[1*120 + k] + d_fc2[2*84 + j]*h_4[2*120 + k];
+                    d_fc2_W[k*84 + j] = d_fc2_W_at;
+                }
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 120;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*120;
@@ -1316,7 +1325,7 @@ static void compute_d_fc2_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
-        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 84 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 84 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1324,7 +1333,7 @@ static void compute_d_fc2_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1383,6 +1392,7 @@ static void compute_d_h_4(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1390,7 +1400,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1424,32 +1434,35 @@ static void compute_d_fc1_W(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
     float *restrict d_fc1_W)
 {
-    if (rows == 1) {
-        for (ptrdiff_t k = 0; k < 400; k++) {
-            for (ptrdiff_t j = 0; j < 120; j++) {
-                const float d_fc1_W_at = d_fc1[j]*flatten[k];
-                d_fc1_W[k*120 + j] = d_fc1_W_at;
-            }
-        }
-        return;
-    }
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 400; k++) {
-            float d_fc1_W_row[120] = {0};
-            for (ptrdiff_t n = 0; n < rows; n++) {
+        if (rows == 1) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
                 for (ptrdiff_t j = 0; j < 120; j++) {
-                    d_fc1_W_row[j] += d_fc1[n*120 + j]*flatten[n*400 + k];
+                    const float d_fc1_W_at = d_fc1[j]*flatten[k];
+                    d_fc1_W[k*120 + j] = d_fc1_W_at;
                 }
             }
-            for (ptrdiff_t j = 0; j < 120; j++) {
-                const float d_fc1_W_at = d_fc1_W_row[j];
-                d_fc1_W[k*120 + j] = d_fc1_W_at;
+        }
+        if (rows == 2) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
+                for (ptrdiff_t j = 0; j < 120; j++) {
+                    const float d_fc1_W_at = d_fc1[j]*flatten[k] + d_fc1[1*120 + j]*flatten[1*400 + k];
+                    d_fc1_W[k*120 + j] = d_fc1_W_at;
+                }
+            }
+        }
+        if (rows == 3) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
+                for (ptrdiff_t j = 0; j < 120; j++) {
+                    const float d_fc1_W_at = d_fc1[j]*flatten[k] + d_fc1[1*120 + j]*flatten[1*400 + k] + d_fc1[2*120 + j]*flatten[2*400 + k];
+                    d_fc1_W[k*120 + j] = d_fc1_W_at;
+                }
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 400;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 120 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*400;
@@ -1459,7 +1472,7 @@ static void compute_d_fc1_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
-        const ptrdiff_t start = gw_least(first, 120 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 120 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 120 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1467,7 +1480,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1520,6 +1533,7 @@ static void compute_d_flatten(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1527,7 +1541,7 @@ static void compute_d_flatten(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1629,6 +1643,7 @@ static void compute_d_conv2_W(
                     }
                 }
             }
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -1638,7 +1653,7 @@ static void compute_d_conv2_W(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, n_first > 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -1663,6 +1678,7 @@ static void compute_d_h_2(
     float *restrict d_h_2, float *restrict gw_right_copy, float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 6;
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS];
     for (ptrdiff_t o = 0; o < 16; o++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
@@ -1686,7 +1702,6 @@ static void compute_d_h_2(
         for (ptrdiff_t line = 0, strip; line < 14; line += strip) {
             strip = gw_share(14 - line, 36);
             const ptrdiff_t length = (strip - 1)*14 + 14, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
-            const ptrdiff_t widest = gw_least(gw_widest(height_of_all), length / GW_LANES);
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -1695,8 +1710,8 @@ static void compute_d_h_2(
                 }
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
-                    const ptrdiff_t start = gw_least(done, length - width*GW_LANES); /* may overlap */
-                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, sum + start, apart, 0);
+                    const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
+                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
@@ -1883,42 +1898,50 @@ static void compute_d_fc3_W_2(
     float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
     float eps, const float *restrict step_size, float *restrict fc3_W)
 {
-    if (rows == 1) {
-        for (ptrdiff_t k = 0; k < 84; k++) {
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                const float d_fc3_W = d_fc3[j]*h_5[k];
-                const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
-                const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
-                const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
-                fc3_W_m[k*10 + j] = fc3_W_m_next;
-                fc3_W_v[k*10 + j] = fc3_W_v_next;
-                fc3_W[k*10 + j] = fc3_W_next;
-            }
-        }
-        return;
-    }
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 84; k++) {
-            float d_fc3_W_row[10] = {0};
-            for (ptrdiff_t n = 0; n < rows; n++) {
+        if (rows == 1) {
+            for (ptrdiff_t k = 0; k < 84; k++) {
                 for (ptrdiff_t j = 0; j < 10; j++) {
-                    d_fc3_W_row[j] += d_fc3[n*10 + j]*h_5[n*84 + k];
+                    const float d_fc3_W = d_fc3[j]*h_5[k];
+                    const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
+                    const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
+                    const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+                    fc3_W_m[k*10 + j] = fc3_W_m_next;
+                    fc3_W_v[k*10 + j] = fc3_W_v_next;
+                    fc3_W[k*10 + j] = fc3_W_next;
                 }
             }
-            for (ptrdiff_t j = 0; j < 10; j++) {
-                const float d_fc3_W = d_fc3_W_row[j];
-                const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
-                const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
-                const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
-                fc3_W_m[k*10 + j] = fc3_W_m_next;
-                fc3_W_v[k*10 + j] = fc3_W_v_next;
-                fc3_W[k*10 + j] = fc3_W_next;
+        }
+        if (rows == 2) {
+            for (ptrdiff_t k = 0; k < 84; k++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    const float d_fc3_W = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k];
+                    const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
+                    const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
+                    const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+                    fc3_W_m[k*10 + j] = fc3_W_m_next;
+                    fc3_W_v[k*10 + j] = fc3_W_v_next;
+                    fc3_W[k*10 + j] = fc3_W_next;
+                }
+            }
+        }
+        if (rows == 3) {
+            for (ptrdiff_t k = 0; k < 84; k++) {
+                for (ptrdiff_t j = 0; j < 10; j++) {
+                    const float d_fc3_W = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k] + d_fc3[2*10 + j]*h_5[2*84 + k];
+                    const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
+                    const float fc3_W_v_next = (d_fc3_W*d_fc3_W)*(1.0f - beta2) + beta2*fc3_W_v[k*10 + j];
+                    const float fc3_W_next = fc3_W[k*10 + j] - fc3_W_m_next*step_size[0]/(sqrtf(fc3_W_v_next)/unbiased[0] + eps);
+                    fc3_W_m[k*10 + j] = fc3_W_m_next;
+                    fc3_W_v[k*10 + j] = fc3_W_v_next;
+                    fc3_W[k*10 + j] = fc3_W_next;
+                }
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 10;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
@@ -1928,7 +1951,7 @@ static void compute_d_fc3_W_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
-        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 84 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 84 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1936,7 +1959,7 @@ static void compute_d_fc3_W_2(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1995,42 +2018,50 @@ static void compute_d_fc2_W_2(
     float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
     float eps, const float *restrict step_size, float *restrict fc2_W)
 {
-    if (rows == 1) {
-        for (ptrdiff_t k = 0; k < 120; k++) {
-            for (ptrdiff_t j = 0; j < 84; j++) {
-                const float d_fc2_W = d_fc2[j]*h_4[k];
-                const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
-                const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
-                const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
-                fc2_W_m[k*84 + j] = fc2_W_m_next;
-                fc2_W_v[k*84 + j] = fc2_W_v_next;
-                fc2_W[k*84 + j] = fc2_W_next;
-            }
-        }
-        return;
-    }
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 120; k++) {
-            float d_fc2_W_row[84] = {0};
-            for (ptrdiff_t n = 0; n < rows; n++) {
+        if (rows == 1) {
+            for (ptrdiff_t k = 0; k < 120; k++) {
                 for (ptrdiff_t j = 0; j < 84; j++) {
-                    d_fc2_W_row[j] += d_fc2[n*84 + j]*h_4[n*120 + k];
+                    const float d_fc2_W = d_fc2[j]*h_4[k];
+                    const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
+                    const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
+                    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+                    fc2_W_m[k*84 + j] = fc2_W_m_next;
+                    fc2_W_v[k*84 + j] = fc2_W_v_next;
+                    fc2_W[k*84 + j] = fc2_W_next;
                 }
             }
-            for (ptrdiff_t j = 0; j < 84; j++) {
-                const float d_fc2_W = d_fc2_W_row[j];
-                const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
-                const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
-                const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
-                fc2_W_m[k*84 + j] = fc2_W_m_next;
-                fc2_W_v[k*84 + j] = fc2_W_v_next;
-                fc2_W[k*84 + j] = fc2_W_next;
+        }
+        if (rows == 2) {
+            for (ptrdiff_t k = 0; k < 120; k++) {
+                for (ptrdiff_t j = 0; j < 84; j++) {
+                    const float d_fc2_W = d_fc2[j]*h_4[k] + d_fc2[1*84 + j]*h_4[1*120 + k];
+                    const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
+                    const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
+                    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+                    fc2_W_m[k*84 + j] = fc2_W_m_next;
+                    fc2_W_v[k*84 + j] = fc2_W_v_next;
+                    fc2_W[k*84 + j] = fc2_W_next;
+                }
+            }
+        }
+        if (rows == 3) {
+            for (ptrdiff_t k = 0; k < 120; k++) {
+                for (ptrdiff_t j = 0; j < 84; j++) {
+                    const float d_fc2_W = d_fc2[j]*h_4[k] + d_fc2[1*84 + j]*h_4[1*120 + k] + d_fc2[2*84 + j]*h_4[2*120 + k];
+                    const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
+                    const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
+                    const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
+                    fc2_W_m[k*84 + j] = fc2_W_m_next;
+                    fc2_W_v[k*84 + j] = fc2_W_v_next;
+                    fc2_W[k*84 + j] = fc2_W_next;
+                }
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 120;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 84 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*120;
@@ -2040,7 +2071,7 @@ static void compute_d_fc2_W_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 84);
-        const ptrdiff_t start = gw_least(first, 84 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 84 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 84 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2048,7 +2079,7 @@ static void compute_d_fc2_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2107,42 +2138,50 @@ static void compute_d_fc1_W_2(
     float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
     float eps, const float *restrict step_size, float *restrict fc1_W)
 {
-    if (rows == 1) {
-        for (ptrdiff_t k = 0; k < 400; k++) {
-            for (ptrdiff_t j = 0; j < 120; j++) {
-                const float d_fc1_W = d_fc1[j]*flatten[k];
-                const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
-                const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
-                const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
-                fc1_W_m[k*120 + j] = fc1_W_m_next;
-                fc1_W_v[k*120 + j] = fc1_W_v_next;
-                fc1_W[k*120 + j] = fc1_W_next;
-            }
-        }
-        return;
-    }
     if (rows < GW_FEW_ROWS) {
-        for (ptrdiff_t k = 0; k < 400; k++) {
-            float d_fc1_W_row[120] = {0};
-            for (ptrdiff_t n = 0; n < rows; n++) {
+        if (rows == 1) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
                 for (ptrdiff_t j = 0; j < 120; j++) {
-                    d_fc1_W_row[j] += d_fc1[n*120 + j]*flatten[n*400 + k];
+                    const float d_fc1_W = d_fc1[j]*flatten[k];
+                    const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
+                    const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
+                    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+                    fc1_W_m[k*120 + j] = fc1_W_m_next;
+                    fc1_W_v[k*120 + j] = fc1_W_v_next;
+                    fc1_W[k*120 + j] = fc1_W_next;
                 }
             }
-            for (ptrdiff_t j = 0; j < 120; j++) {
-                const float d_fc1_W = d_fc1_W_row[j];
-                const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
-                const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
-                const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
-                fc1_W_m[k*120 + j] = fc1_W_m_next;
-                fc1_W_v[k*120 + j] = fc1_W_v_next;
-                fc1_W[k*120 + j] = fc1_W_next;
+        }
+        if (rows == 2) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
+                for (ptrdiff_t j = 0; j < 120; j++) {
+                    const float d_fc1_W = d_fc1[j]*flatten[k] + d_fc1[1*120 + j]*flatten[1*400 + k];
+                    const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
+                    const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
+                    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+                    fc1_W_m[k*120 + j] = fc1_W_m_next;
+                    fc1_W_v[k*120 + j] = fc1_W_v_next;
+                    fc1_W[k*120 + j] = fc1_W_next;
+                }
+            }
+        }
+        if (rows == 3) {
+            for (ptrdiff_t k = 0; k < 400; k++) {
+                for (ptrdiff_t j = 0; j < 120; j++) {
+                    const float d_fc1_W = d_fc1[j]*flatten[k] + d_fc1[1*120 + j]*flatten[1*400 + k] + d_fc1[2*120 + j]*flatten[2*400 + k];
+                    const float fc1_W_m_next = d_fc1_W*(1.0f - beta1) + beta1*fc1_W_m[k*120 + j];
+                    const float fc1_W_v_next = (d_fc1_W*d_fc1_W)*(1.0f - beta2) + beta2*fc1_W_v[k*120 + j];
+                    const float fc1_W_next = fc1_W[k*120 + j] - fc1_W_m_next*step_size[0]/(sqrtf(fc1_W_v_next)/unbiased[0] + eps);
+                    fc1_W_m[k*120 + j] = fc1_W_m_next;
+                    fc1_W_v[k*120 + j] = fc1_W_v_next;
+                    fc1_W[k*120 + j] = fc1_W_next;
+                }
             }
         }
         return;
     }
     const ptrdiff_t height_of_all = 400;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 120 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*400;
@@ -2152,7 +2191,7 @@ static void compute_d_fc1_W_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 120);
-        const ptrdiff_t start = gw_least(first, 120 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 120 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 120 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2160,7 +2199,7 @@ static void compute_d_fc1_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2250,6 +2289,7 @@ static void compute_d_conv2_W_2(
                     }
                 }
             }
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -2259,7 +2299,7 @@ static void compute_d_conv2_W_2(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, n_first > 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -2421,7 +2461,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "3853ebd373edd995953443960c4901c2";
+    return "8ad28b09b17b6d98c37079bd17eb8e47";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

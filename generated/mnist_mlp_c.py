@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "19ef662705c744964ace91ece1babf35"
+BUILD_ID = "16fb6aa82c9c7e3d993e8049115f5762"
 
 
 Array = np.ndarray

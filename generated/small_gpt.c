@@ -495,11 +495,12 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements. */
+   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
+   The last vector begins at `last`: where a line ends early, it takes some of the one before again. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -517,7 +518,7 @@ GW_INLINE void gw_sum(
         for (int r = 0; r < height; r++, old += apart) {
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                gw_load(&sums[r][v], &old[v*GW_LANES]);
+                gw_load(&sums[r][v], &old[v < width - 1 ? v*GW_LANES : last]);
             }
         }
     }
@@ -525,7 +526,7 @@ GW_INLINE void gw_sum(
         gw_vec term[GW_WIDE];
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            gw_load(&term[v], &right[right_at[k] + v*GW_LANES]);
+            gw_load(&term[v], &right[right_at[k] + (v < width - 1 ? v*GW_LANES : last)]);
         }
         GW_UNROLLED
         for (int r = 0; r < height; r++) {
@@ -540,7 +541,7 @@ GW_INLINE void gw_sum(
     for (int r = 0; r < height; r++, sum += apart) {
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
-            GW_COPY(gw_vec, &sum[v*GW_LANES], &sums[r][v]);
+            GW_COPY(gw_vec, &sum[v < width - 1 ? v*GW_LANES : last], &sums[r][v]);
         }
     }
 }
@@ -548,10 +549,10 @@ GW_INLINE void gw_sum(
 #define GW_TILE(height, width) \
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
-        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, \
-        ptrdiff_t apart, int more) \
+        const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
+        float *sum, ptrdiff_t apart, int more) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, sum, apart, more); \
+        gw_sum(height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
@@ -559,12 +560,12 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, sum, apart, more); \
+        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -815,7 +816,7 @@ static void compute_block1_attention_q(
     const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -825,7 +826,7 @@ static void compute_block1_attention_q(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -834,7 +835,7 @@ static void compute_block1_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -857,7 +858,7 @@ static void compute_block1_attention_k(
     const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -867,7 +868,7 @@ static void compute_block1_attention_k(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -876,7 +877,7 @@ static void compute_block1_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -899,7 +900,7 @@ static void compute_block1_attention_v(
     const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -909,7 +910,7 @@ static void compute_block1_attention_v(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -918,7 +919,7 @@ static void compute_block1_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1019,6 +1020,7 @@ static void compute_block1_attention_mixed_scores(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -1026,7 +1028,7 @@ static void compute_block1_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1102,7 +1104,7 @@ static void compute_block1_attention_mixed(
     const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -1114,7 +1116,7 @@ static void compute_block1_attention_mixed(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -1122,7 +1124,7 @@ static void compute_block1_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1163,7 +1165,7 @@ static void compute_block1_attention_out(
     float *restrict x)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1173,7 +1175,7 @@ static void compute_block1_attention_out(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1182,7 +1184,7 @@ static void compute_block1_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1259,7 +1261,7 @@ static void compute_block1_up(
     const float *restrict block1_up_b, float *restrict h)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1269,7 +1271,7 @@ static void compute_block1_up(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1278,7 +1280,7 @@ static void compute_block1_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1302,7 +1304,7 @@ static void compute_block1_down(
     const float *restrict block1_down_b, float *restrict x_2)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -1312,7 +1314,7 @@ static void compute_block1_down(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1321,7 +1323,7 @@ static void compute_block1_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1397,7 +1399,7 @@ static void compute_block2_attention_q(
     const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1407,7 +1409,7 @@ static void compute_block2_attention_q(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1416,7 +1418,7 @@ static void compute_block2_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1439,7 +1441,7 @@ static void compute_block2_attention_k(
     const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1449,7 +1451,7 @@ static void compute_block2_attention_k(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1458,7 +1460,7 @@ static void compute_block2_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1481,7 +1483,7 @@ static void compute_block2_attention_v(
     const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1491,7 +1493,7 @@ static void compute_block2_attention_v(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1500,7 +1502,7 @@ static void compute_block2_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1601,6 +1603,7 @@ static void compute_block2_attention_mixed_scores(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -1608,7 +1611,7 @@ static void compute_block2_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1684,7 +1687,7 @@ static void compute_block2_attention_mixed(
     const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -1696,7 +1699,7 @@ static void compute_block2_attention_mixed(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -1704,7 +1707,7 @@ static void compute_block2_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1745,7 +1748,7 @@ static void compute_block2_attention_out(
     float *restrict add)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1755,7 +1758,7 @@ static void compute_block2_attention_out(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1764,7 +1767,7 @@ static void compute_block2_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1841,7 +1844,7 @@ static void compute_block2_up(
     const float *restrict block2_up_b, float *restrict h_2)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1851,7 +1854,7 @@ static void compute_block2_up(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1860,7 +1863,7 @@ static void compute_block2_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1884,7 +1887,7 @@ static void compute_block2_down(
     const float *restrict block2_down_b, float *restrict x_3)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -1894,7 +1897,7 @@ static void compute_block2_down(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1903,7 +1906,7 @@ static void compute_block2_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1979,7 +1982,7 @@ static void compute_block3_attention_q(
     const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -1989,7 +1992,7 @@ static void compute_block3_attention_q(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1998,7 +2001,7 @@ static void compute_block3_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2021,7 +2024,7 @@ static void compute_block3_attention_k(
     const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2031,7 +2034,7 @@ static void compute_block3_attention_k(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2040,7 +2043,7 @@ static void compute_block3_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2063,7 +2066,7 @@ static void compute_block3_attention_v(
     const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2073,7 +2076,7 @@ static void compute_block3_attention_v(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2082,7 +2085,7 @@ static void compute_block3_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2183,6 +2186,7 @@ static void compute_block3_attention_mixed_scores(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -2190,7 +2194,7 @@ static void compute_block3_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2266,7 +2270,7 @@ static void compute_block3_attention_mixed(
     const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -2278,7 +2282,7 @@ static void compute_block3_attention_mixed(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -2286,7 +2290,7 @@ static void compute_block3_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2327,7 +2331,7 @@ static void compute_block3_attention_out(
     float *restrict add_2)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2337,7 +2341,7 @@ static void compute_block3_attention_out(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2346,7 +2350,7 @@ static void compute_block3_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2423,7 +2427,7 @@ static void compute_block3_up(
     const float *restrict block3_up_b, float *restrict h_3)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2433,7 +2437,7 @@ static void compute_block3_up(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2442,7 +2446,7 @@ static void compute_block3_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2466,7 +2470,7 @@ static void compute_block3_down(
     const float *restrict block3_down_b, float *restrict x_4)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -2476,7 +2480,7 @@ static void compute_block3_down(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2485,7 +2489,7 @@ static void compute_block3_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2561,7 +2565,7 @@ static void compute_block4_attention_q(
     const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2571,7 +2575,7 @@ static void compute_block4_attention_q(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2580,7 +2584,7 @@ static void compute_block4_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2603,7 +2607,7 @@ static void compute_block4_attention_k(
     const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2613,7 +2617,7 @@ static void compute_block4_attention_k(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2622,7 +2626,7 @@ static void compute_block4_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2645,7 +2649,7 @@ static void compute_block4_attention_v(
     const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2655,7 +2659,7 @@ static void compute_block4_attention_v(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2664,7 +2668,7 @@ static void compute_block4_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2765,6 +2769,7 @@ static void compute_block4_attention_mixed_scores(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -2772,7 +2777,7 @@ static void compute_block4_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2848,7 +2853,7 @@ static void compute_block4_attention_mixed(
     const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -2860,7 +2865,7 @@ static void compute_block4_attention_mixed(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -2868,7 +2873,7 @@ static void compute_block4_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2909,7 +2914,7 @@ static void compute_block4_attention_out(
     float *restrict add_3)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -2919,7 +2924,7 @@ static void compute_block4_attention_out(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2928,7 +2933,7 @@ static void compute_block4_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3005,7 +3010,7 @@ static void compute_block4_up(
     const float *restrict block4_up_b, float *restrict h_4)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3015,7 +3020,7 @@ static void compute_block4_up(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3024,7 +3029,7 @@ static void compute_block4_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3048,7 +3053,7 @@ static void compute_block4_down(
     const float *restrict block4_down_b, float *restrict x_5)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -3058,7 +3063,7 @@ static void compute_block4_down(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3067,7 +3072,7 @@ static void compute_block4_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3136,7 +3141,7 @@ static void compute_head(
     ptrdiff_t rows, const float *restrict head_W, const float *restrict norm, float *restrict head)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 96 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3146,7 +3151,7 @@ static void compute_head(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
-        const ptrdiff_t start = gw_least(first, 96 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 96 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 96 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3155,7 +3160,7 @@ static void compute_head(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3245,7 +3250,7 @@ static void compute_block1_attention_out_2(
     const float *restrict x, float *restrict x_2)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3255,7 +3260,7 @@ static void compute_block1_attention_out_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3264,7 +3269,7 @@ static void compute_block1_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3334,7 +3339,7 @@ static void compute_block1_up_2(
     const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3344,7 +3349,7 @@ static void compute_block1_up_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3353,7 +3358,7 @@ static void compute_block1_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3378,7 +3383,7 @@ static void compute_block1_down_2(
     const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -3388,7 +3393,7 @@ static void compute_block1_down_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3397,7 +3402,7 @@ static void compute_block1_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3489,7 +3494,7 @@ static void compute_block2_attention_out_2(
     const float *restrict add, float *restrict x_3)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3499,7 +3504,7 @@ static void compute_block2_attention_out_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3508,7 +3513,7 @@ static void compute_block2_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3578,7 +3583,7 @@ static void compute_block2_up_2(
     const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3588,7 +3593,7 @@ static void compute_block2_up_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3597,7 +3602,7 @@ static void compute_block2_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3622,7 +3627,7 @@ static void compute_block2_down_2(
     const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -3632,7 +3637,7 @@ static void compute_block2_down_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3641,7 +3646,7 @@ static void compute_block2_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3733,7 +3738,7 @@ static void compute_block3_attention_out_2(
     const float *restrict add_2, float *restrict x_4)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3743,7 +3748,7 @@ static void compute_block3_attention_out_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3752,7 +3757,7 @@ static void compute_block3_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3822,7 +3827,7 @@ static void compute_block3_up_2(
     const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3832,7 +3837,7 @@ static void compute_block3_up_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3841,7 +3846,7 @@ static void compute_block3_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3866,7 +3871,7 @@ static void compute_block3_down_2(
     const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -3876,7 +3881,7 @@ static void compute_block3_down_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3885,7 +3890,7 @@ static void compute_block3_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3977,7 +3982,7 @@ static void compute_block4_attention_out_2(
     const float *restrict add_3, float *restrict x_5)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -3987,7 +3992,7 @@ static void compute_block4_attention_out_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3996,7 +4001,7 @@ static void compute_block4_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4066,7 +4071,7 @@ static void compute_block4_up_2(
     const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
@@ -4076,7 +4081,7 @@ static void compute_block4_up_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4085,7 +4090,7 @@ static void compute_block4_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4110,7 +4115,7 @@ static void compute_block4_down_2(
     const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
     const ptrdiff_t height_of_all = rows*64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
@@ -4120,7 +4125,7 @@ static void compute_block4_down_2(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4129,7 +4134,7 @@ static void compute_block4_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4284,7 +4289,7 @@ static void compute_d_head_W(
     float *restrict d_head_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 96 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4296,7 +4301,7 @@ static void compute_d_head_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
-        const ptrdiff_t start = gw_least(first, 96 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 96 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 96 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4304,7 +4309,7 @@ static void compute_d_head_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4342,6 +4347,7 @@ static void compute_d_norm(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4350,7 +4356,7 @@ static void compute_d_norm(
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4524,7 +4530,7 @@ static void compute_d_block4_down_W(
     float *restrict d_block4_down_W)
 {
     const ptrdiff_t height_of_all = 512;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4536,7 +4542,7 @@ static void compute_d_block4_down_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4544,7 +4550,7 @@ static void compute_d_block4_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4585,6 +4591,7 @@ static void compute_d_h_4(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4593,7 +4600,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4636,7 +4643,7 @@ static void compute_d_block4_up_W(
     float *restrict d_block4_up_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4648,7 +4655,7 @@ static void compute_d_block4_up_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4656,7 +4663,7 @@ static void compute_d_block4_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4694,6 +4701,7 @@ static void compute_d_block4_norm2(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4702,7 +4710,7 @@ static void compute_d_block4_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4889,7 +4897,7 @@ static void compute_d_block4_attention_out_W(
     float *restrict d_block4_attention_out_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -4901,7 +4909,7 @@ static void compute_d_block4_attention_out_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4909,7 +4917,7 @@ static void compute_d_block4_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4947,6 +4955,7 @@ static void compute_d_block4_attention_joined(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4955,7 +4964,7 @@ static void compute_d_block4_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5016,6 +5025,7 @@ static void compute_d_block4_attention_mixed_weights(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5023,7 +5033,7 @@ static void compute_d_block4_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -5045,7 +5055,7 @@ static void compute_d_block4_attention_v_heads(
     const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -5057,7 +5067,7 @@ static void compute_d_block4_attention_v_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5065,7 +5075,7 @@ static void compute_d_block4_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5138,7 +5148,7 @@ static void compute_d_block4_attention_k_heads(
     float *restrict d_block4_attention_k_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -5150,7 +5160,7 @@ static void compute_d_block4_attention_k_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5158,7 +5168,7 @@ static void compute_d_block4_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5181,7 +5191,7 @@ static void compute_d_block4_attention_q_heads(
     float *restrict d_block4_attention_q_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -5193,7 +5203,7 @@ static void compute_d_block4_attention_q_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5201,7 +5211,7 @@ static void compute_d_block4_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5258,7 +5268,7 @@ static void compute_d_block4_attention_v_W(
     float *restrict d_block4_attention_v_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5270,7 +5280,7 @@ static void compute_d_block4_attention_v_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5278,7 +5288,7 @@ static void compute_d_block4_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5318,6 +5328,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5326,7 +5337,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5382,7 +5393,7 @@ static void compute_d_block4_attention_k_W(
     float *restrict d_block4_attention_k_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5394,7 +5405,7 @@ static void compute_d_block4_attention_k_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5402,7 +5413,7 @@ static void compute_d_block4_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5442,6 +5453,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5450,7 +5462,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5506,7 +5518,7 @@ static void compute_d_block4_attention_q_W(
     float *restrict d_block4_attention_q_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5518,7 +5530,7 @@ static void compute_d_block4_attention_q_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5526,7 +5538,7 @@ static void compute_d_block4_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5572,6 +5584,7 @@ static void compute_d_block4_norm1(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5580,7 +5593,7 @@ static void compute_d_block4_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5768,7 +5781,7 @@ static void compute_d_block3_down_W(
     float *restrict d_block3_down_W)
 {
     const ptrdiff_t height_of_all = 512;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5780,7 +5793,7 @@ static void compute_d_block3_down_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5788,7 +5801,7 @@ static void compute_d_block3_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5829,6 +5842,7 @@ static void compute_d_h_3(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5837,7 +5851,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5880,7 +5894,7 @@ static void compute_d_block3_up_W(
     float *restrict d_block3_up_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -5892,7 +5906,7 @@ static void compute_d_block3_up_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5900,7 +5914,7 @@ static void compute_d_block3_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5938,6 +5952,7 @@ static void compute_d_block3_norm2(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5946,7 +5961,7 @@ static void compute_d_block3_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6133,7 +6148,7 @@ static void compute_d_block3_attention_out_W(
     float *restrict d_block3_attention_out_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6145,7 +6160,7 @@ static void compute_d_block3_attention_out_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6153,7 +6168,7 @@ static void compute_d_block3_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6191,6 +6206,7 @@ static void compute_d_block3_attention_joined(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6199,7 +6215,7 @@ static void compute_d_block3_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6260,6 +6276,7 @@ static void compute_d_block3_attention_mixed_weights(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6267,7 +6284,7 @@ static void compute_d_block3_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -6289,7 +6306,7 @@ static void compute_d_block3_attention_v_heads(
     const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -6301,7 +6318,7 @@ static void compute_d_block3_attention_v_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6309,7 +6326,7 @@ static void compute_d_block3_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6382,7 +6399,7 @@ static void compute_d_block3_attention_k_heads(
     float *restrict d_block3_attention_k_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -6394,7 +6411,7 @@ static void compute_d_block3_attention_k_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6402,7 +6419,7 @@ static void compute_d_block3_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6425,7 +6442,7 @@ static void compute_d_block3_attention_q_heads(
     float *restrict d_block3_attention_q_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -6437,7 +6454,7 @@ static void compute_d_block3_attention_q_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6445,7 +6462,7 @@ static void compute_d_block3_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6502,7 +6519,7 @@ static void compute_d_block3_attention_v_W(
     float *restrict d_block3_attention_v_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6514,7 +6531,7 @@ static void compute_d_block3_attention_v_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6522,7 +6539,7 @@ static void compute_d_block3_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6562,6 +6579,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6570,7 +6588,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6626,7 +6644,7 @@ static void compute_d_block3_attention_k_W(
     float *restrict d_block3_attention_k_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6638,7 +6656,7 @@ static void compute_d_block3_attention_k_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6646,7 +6664,7 @@ static void compute_d_block3_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6686,6 +6704,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6694,7 +6713,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6750,7 +6769,7 @@ static void compute_d_block3_attention_q_W(
     float *restrict d_block3_attention_q_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -6762,7 +6781,7 @@ static void compute_d_block3_attention_q_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6770,7 +6789,7 @@ static void compute_d_block3_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6816,6 +6835,7 @@ static void compute_d_block3_norm1(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6824,7 +6844,7 @@ static void compute_d_block3_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7012,7 +7032,7 @@ static void compute_d_block2_down_W(
     float *restrict d_block2_down_W)
 {
     const ptrdiff_t height_of_all = 512;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7024,7 +7044,7 @@ static void compute_d_block2_down_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7032,7 +7052,7 @@ static void compute_d_block2_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7073,6 +7093,7 @@ static void compute_d_h_2(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7081,7 +7102,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7124,7 +7145,7 @@ static void compute_d_block2_up_W(
     float *restrict d_block2_up_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7136,7 +7157,7 @@ static void compute_d_block2_up_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7144,7 +7165,7 @@ static void compute_d_block2_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7182,6 +7203,7 @@ static void compute_d_block2_norm2(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7190,7 +7212,7 @@ static void compute_d_block2_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7377,7 +7399,7 @@ static void compute_d_block2_attention_out_W(
     float *restrict d_block2_attention_out_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7389,7 +7411,7 @@ static void compute_d_block2_attention_out_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7397,7 +7419,7 @@ static void compute_d_block2_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7435,6 +7457,7 @@ static void compute_d_block2_attention_joined(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7443,7 +7466,7 @@ static void compute_d_block2_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7504,6 +7527,7 @@ static void compute_d_block2_attention_mixed_weights(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7511,7 +7535,7 @@ static void compute_d_block2_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -7533,7 +7557,7 @@ static void compute_d_block2_attention_v_heads(
     const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -7545,7 +7569,7 @@ static void compute_d_block2_attention_v_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7553,7 +7577,7 @@ static void compute_d_block2_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7626,7 +7650,7 @@ static void compute_d_block2_attention_k_heads(
     float *restrict d_block2_attention_k_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -7638,7 +7662,7 @@ static void compute_d_block2_attention_k_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7646,7 +7670,7 @@ static void compute_d_block2_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7669,7 +7693,7 @@ static void compute_d_block2_attention_q_heads(
     float *restrict d_block2_attention_q_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -7681,7 +7705,7 @@ static void compute_d_block2_attention_q_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7689,7 +7713,7 @@ static void compute_d_block2_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7746,7 +7770,7 @@ static void compute_d_block2_attention_v_W(
     float *restrict d_block2_attention_v_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7758,7 +7782,7 @@ static void compute_d_block2_attention_v_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7766,7 +7790,7 @@ static void compute_d_block2_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7806,6 +7830,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7814,7 +7839,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7870,7 +7895,7 @@ static void compute_d_block2_attention_k_W(
     float *restrict d_block2_attention_k_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -7882,7 +7907,7 @@ static void compute_d_block2_attention_k_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7890,7 +7915,7 @@ static void compute_d_block2_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7930,6 +7955,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7938,7 +7964,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7994,7 +8020,7 @@ static void compute_d_block2_attention_q_W(
     float *restrict d_block2_attention_q_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8006,7 +8032,7 @@ static void compute_d_block2_attention_q_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8014,7 +8040,7 @@ static void compute_d_block2_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8060,6 +8086,7 @@ static void compute_d_block2_norm1(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8068,7 +8095,7 @@ static void compute_d_block2_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8256,7 +8283,7 @@ static void compute_d_block1_down_W(
     float *restrict d_block1_down_W)
 {
     const ptrdiff_t height_of_all = 512;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8268,7 +8295,7 @@ static void compute_d_block1_down_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8276,7 +8303,7 @@ static void compute_d_block1_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8317,6 +8344,7 @@ static void compute_d_h(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8325,7 +8353,7 @@ static void compute_d_h(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8368,7 +8396,7 @@ static void compute_d_block1_up_W(
     float *restrict d_block1_up_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 512 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8380,7 +8408,7 @@ static void compute_d_block1_up_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8388,7 +8416,7 @@ static void compute_d_block1_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8426,6 +8454,7 @@ static void compute_d_block1_norm2(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8434,7 +8463,7 @@ static void compute_d_block1_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8621,7 +8650,7 @@ static void compute_d_block1_attention_out_W(
     float *restrict d_block1_attention_out_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -8633,7 +8662,7 @@ static void compute_d_block1_attention_out_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8641,7 +8670,7 @@ static void compute_d_block1_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8679,6 +8708,7 @@ static void compute_d_block1_attention_joined(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8687,7 +8717,7 @@ static void compute_d_block1_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8748,6 +8778,7 @@ static void compute_d_block1_attention_mixed_weights(
                         }
                     }
                 }
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8755,7 +8786,7 @@ static void compute_d_block1_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -8777,7 +8808,7 @@ static void compute_d_block1_attention_v_heads(
     const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -8789,7 +8820,7 @@ static void compute_d_block1_attention_v_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8797,7 +8828,7 @@ static void compute_d_block1_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8870,7 +8901,7 @@ static void compute_d_block1_attention_k_heads(
     float *restrict d_block1_attention_k_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
@@ -8882,7 +8913,7 @@ static void compute_d_block1_attention_k_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8890,7 +8921,7 @@ static void compute_d_block1_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8913,7 +8944,7 @@ static void compute_d_block1_attention_q_heads(
     float *restrict d_block1_attention_q_heads)
 {
     const ptrdiff_t height_of_all = 64;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 32 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
@@ -8925,7 +8956,7 @@ static void compute_d_block1_attention_q_heads(
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
                 const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - width * GW_LANES); /* may overlap */
+                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8933,7 +8964,7 @@ static void compute_d_block1_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8990,7 +9021,7 @@ static void compute_d_block1_attention_v_W(
     float *restrict d_block1_attention_v_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9002,7 +9033,7 @@ static void compute_d_block1_attention_v_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9010,7 +9041,7 @@ static void compute_d_block1_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9050,6 +9081,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9058,7 +9090,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9114,7 +9146,7 @@ static void compute_d_block1_attention_k_W(
     float *restrict d_block1_attention_k_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9126,7 +9158,7 @@ static void compute_d_block1_attention_k_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9134,7 +9166,7 @@ static void compute_d_block1_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9174,6 +9206,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9182,7 +9215,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9238,7 +9271,7 @@ static void compute_d_block1_attention_q_W(
     float *restrict d_block1_attention_q_W)
 {
     const ptrdiff_t height_of_all = 128;
-    const ptrdiff_t widest = gw_least(gw_widest(height_of_all), 128 / GW_LANES);
+    const ptrdiff_t widest = gw_widest(height_of_all);
     ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
@@ -9250,7 +9283,7 @@ static void compute_d_block1_attention_q_W(
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
         const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - width * GW_LANES); /* may overlap */
+        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9258,7 +9291,7 @@ static void compute_d_block1_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9304,6 +9337,7 @@ static void compute_d_block1_norm1(
                 }
             }
         }
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9312,7 +9346,7 @@ static void compute_d_block1_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -12557,7 +12591,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "4eccdb98080ca560f928efd076099a89";
+    return "f25111609809d6915505a4cc77621395";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
