@@ -40,7 +40,8 @@ def main() -> None:
             print("\n" + report.section(result), flush=True)
             results.append(result)
             write(results, told, options)
-        if not (options.models or options.batches or options.quick) or options.figures:
+    if not (options.models or options.batches or options.quick) or options.figures:
+        with Race(options.rounds, turn, options.clock, options.patience) as race:
             told |= figures(race)
     print(summary.table(results, told))
     write(results, told, options)
