@@ -5,7 +5,8 @@
 
 Each figure is taken in a process of its own, since SymPy remembers what it has simplified before:
 the least of a few repeats, by the processor's time. Emission counts from tracing to the finished
-texts of both targets, with what emission itself imports. The compiler runs at the module's default flags.
+texts of both targets, with what emission itself imports. The compiler runs at the module's
+default flags.
 """
 
 from __future__ import annotations
