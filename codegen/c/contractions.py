@@ -20,7 +20,7 @@ from sympy import Expr, Integer, Symbol
 from codegen.c.scalars import ScalarPrinter
 from codegen.c.views import PlaneView
 from ir.expression import Access, index_symbol
-from ir.loops import LANE, SPAN, Contract, For, Operand, Statement, Store, stride_of, walk
+from ir.loops import LANE, SPAN, Contract, For, Operand, Staging, Statement, Store, stride_of, walk
 from ir.program import Range, Shape
 
 WIDTH = 100
@@ -160,12 +160,32 @@ class Plane:
             target = inside if each else outside
             if operand.staging.padded and not operand.staging.once:
                 target.append(self._clear(operand))
-            target += self._lines(operand.staging.copy)
+            target += self._copy(operand, operand.staging)
         loops = tuple(self._loop(r) for r in self.contract.outer)
         if self.printer.shared:
             loops = self._planes_of_thread(loops)
         block_loops = tuple(self._loop(r) for r in self.terms.blocks)
         return loops, tuple(outside), block_loops, tuple(inside)
+
+    def _copy(self, operand: Operand, staging: Staging) -> tuple[str, ...]:
+        """The copy of an operand: in a team, of the lines of this thread where each is one step."""
+        lines = self._lines(staging.copy)
+        if not self.printer.shared or not self._is_line_by_line(operand, staging):
+            return lines
+        (loop,) = staging.copy
+        assert isinstance(loop, For)
+        z = self.printer.spell(loop.index)
+        return (f"for (ptrdiff_t {z} = lines.first; {z} < lines.end; {z}++) {{", *lines[1:])
+
+    def _is_line_by_line(self, operand: Operand, staging: Staging) -> bool:
+        """Whether the first index of the copy is the number of the line."""
+        contract = self.contract
+        if operand is not contract.left or contract.by_columns or len(contract.rows) != 1:
+            return False
+        (row,), loop = contract.rows, staging.copy[0]
+        whole = isinstance(loop, For) and (loop.lower, loop.upper) == ((0,), (row.size,))
+        parts = (operand.place, operand.along, operand.term)
+        return whole and tuple(p.indices[0] for p in parts) == (0, row.index, 0)
 
     def _planes_of_thread(self, loops: tuple[str, ...]) -> tuple[str, ...]:
         """The loops over planes, the outermost over those of this thread alone."""

@@ -14,6 +14,7 @@ import pytest
 import gradwright as gw
 from codegen.c import assemble
 from tests.targets.emitted_c import warnings
+from tests.targets.specimens import example
 
 ROWS = 7  # no number of threads divides it
 
@@ -92,6 +93,13 @@ def test_a_row_is_shared_in_whole_cache_lines(always_together: None) -> None:
     source = gw.emit(wide, target="c", batch=ROWS, threads=2)["wide.c"]
     assert "for (ptrdiff_t j_chunk = 80*gw_first(team, 4); j_chunk < 80*gw_end(team, 4)" in source
     assert "done = strips.first" in source
+
+
+def test_a_thread_copies_no_line_but_its_own() -> None:
+    network = example("lenet5").lenet5
+    source = gw.emit(network, target="c", batch=64, threads=2)["lenet5.c"]
+    kernel = source[source.index("compute_d_conv1_W_2(") :]
+    assert "z0 = lines.first; z0 < lines.end" in kernel[: kernel.index("\n}")]
 
 
 def test_one_thread_needs_no_team() -> None:
