@@ -226,9 +226,6 @@ class ScalarPrinter(PlainPrinter):
     def _print_Mul(self, expr: sympy.Mul) -> str:
         if expr.could_extract_minus_sign():
             return f"-{self.wrapped(-expr, MUL)}"
-        step = next((a for a in expr.args if _is_step(a)), None)
-        if step is not None:
-            return self._kept(step, sympy.Mul(*(a for a in expr.args if a != step)))
         known = [a for a in expr.args if a.is_number]
         others = [a for a in expr.args if not a.is_number]
         above = [a for a in others if not _is_divisor(a)]
@@ -296,17 +293,17 @@ class ScalarPrinter(PlainPrinter):
     def _print_Piecewise(self, expr: sympy.Piecewise) -> str:
         *first, (last, _) = expr.args
         if _is_choice_with_zero(expr) and not (first[0][0] + last).atoms(Access):
-            return self._kept(expr, sympy.Integer(1))
+            return self._kept(expr)
         return self._conditional(expr, self.value)
 
-    def _kept(self, choice: sympy.Piecewise, factor: Expr) -> str:
-        """The choice between zero and something else, times the factor, without a branch."""
+    def _kept(self, choice: sympy.Piecewise) -> str:
+        """The choice between zero and something else, without a branch."""
         (value, condition), (other, _) = choice.args
         self.helpers.add("gw_keep")
         when = self.condition(condition)
         if value == 0:
-            return f"gw_keep(!({when}), {self.value(other * factor)})"
-        return f"gw_keep({when}, {self.value(value * factor)})"
+            return f"gw_keep(!({when}), {self.value(other)})"
+        return f"gw_keep({when}, {self.value(value)})"
 
     def _conditional(self, expr: sympy.Piecewise, branch: Callable[[Expr], str]) -> str:
         """`(c1 ? a : c2 ? b : rest)`; with no branch left the value is NaN, as in SymPy."""
@@ -385,11 +382,6 @@ def _is_choice_with_zero(expr: Expr) -> bool:
         return False
     (value, _), (other, certain) = expr.args
     return bool(certain == sympy.true and (value == 0) != (other == 0))
-
-
-def _is_step(expr: Expr) -> bool:
-    """0 or 1: what multiplies it is kept or not."""
-    return _is_choice_with_zero(expr) and {e for e, _ in expr.args} == {0, 1}
 
 
 def _ordered(expr: Expr) -> list[Expr]:
