@@ -1216,7 +1216,7 @@ static void compute_d_h_5(
                         d_h_5 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
                     }
                 }
-                const float d_fc2_at = gw_keep(!(h_5[i0*84 + i1] <= 0.0f), d_h_5);
+                const float d_fc2_at = d_h_5*gw_keep(!(h_5[i0*84 + i1] <= 0.0f), 1.0f);
                 d_fc2[i0*84 + i1] = d_fc2_at;
             }
         }
@@ -1258,7 +1258,7 @@ static void compute_d_h_5(
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_5 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc2_at = gw_keep(!(h_5[i0*84 + i1] <= 0.0f), d_h_5);
+                    const float d_fc2_at = d_h_5*gw_keep(!(h_5[i0*84 + i1] <= 0.0f), 1.0f);
                     d_fc2[i0*84 + i1] = d_fc2_at;
                 }
             }
@@ -1363,7 +1363,7 @@ static void compute_d_h_4(
                         d_h_4 += gw_dot(&d_fc2[i0*84 + j], &fc2_W[i1*84 + j], j_end - j);
                     }
                 }
-                const float d_fc1_at = gw_keep(!(h_4[i0*120 + i1] <= 0.0f), d_h_4);
+                const float d_fc1_at = d_h_4*gw_keep(!(h_4[i0*120 + i1] <= 0.0f), 1.0f);
                 d_fc1[i0*120 + i1] = d_fc1_at;
             }
         }
@@ -1405,7 +1405,7 @@ static void compute_d_h_4(
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_4 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc1_at = gw_keep(!(h_4[i0*120 + i1] <= 0.0f), d_h_4);
+                    const float d_fc1_at = d_h_4*gw_keep(!(h_4[i0*120 + i1] <= 0.0f), 1.0f);
                     d_fc1[i0*120 + i1] = d_fc1_at;
                 }
             }
@@ -1583,7 +1583,7 @@ static void compute_d_relu_2(
                 for (ptrdiff_t i3 = 0; i3 < 10; i3++) {
                     const float d_relu_2_d_h_3_1 = d_h_3[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)];
                     const float d_relu_2 = gw_keep(2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_3_argmax[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)], d_relu_2_d_h_3_1);
-                    const float d_conv2 = gw_keep(!(relu_2[i0*1600 + i1*100 + i2*10 + i3] <= 0.0f), d_relu_2);
+                    const float d_conv2 = d_relu_2*gw_keep(!(relu_2[i0*1600 + i1*100 + i2*10 + i3] <= 0.0f), 1.0f);
                     relu_2[i0*1600 + i1*100 + i2*10 + i3] = d_conv2;
                 }
             }
@@ -1743,7 +1743,7 @@ static void compute_d_relu(
                         for (ptrdiff_t i3_rest = 0; i3_rest < 2; i3_rest++) {
                             const float d_relu_d_h_2_1 = d_h_2[i0*1176 + i1*196 + i2_quotient*14 + i3_quotient];
                             const float d_relu = gw_keep((int32_t)(2*i2_rest + i3_rest) == h_2_argmax[i0*1176 + i1*196 + i2_quotient*14 + i3_quotient], d_relu_d_h_2_1);
-                            const float d_conv1 = gw_keep(!(relu[i0*4704 + i1*784 + (2*i2_quotient + i2_rest)*28 + 2*i3_quotient + i3_rest] <= 0.0f), d_relu);
+                            const float d_conv1 = d_relu*gw_keep(!(relu[i0*4704 + i1*784 + (2*i2_quotient + i2_rest)*28 + 2*i3_quotient + i3_rest] <= 0.0f), 1.0f);
                             relu[i0*4704 + i1*784 + (2*i2_quotient + i2_rest)*28 + 2*i3_quotient + i3_rest] = d_conv1;
                         }
                     }
@@ -2461,7 +2461,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "8ad28b09b17b6d98c37079bd17eb8e47";
+    return "a83a9a0eba06d5aa4e53bdd6800606f2";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

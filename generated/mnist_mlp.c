@@ -703,7 +703,7 @@ static void compute_d_h_2(
                         d_h_2 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
                     }
                 }
-                const float d_fc2 = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
+                const float d_fc2 = d_h_2*gw_keep(!(h_2[i0*200 + i1] <= 0.0f), 1.0f);
                 h_2[i0*200 + i1] = d_fc2;
             }
         }
@@ -745,7 +745,7 @@ static void compute_d_h_2(
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_2 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc2 = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
+                    const float d_fc2 = d_h_2*gw_keep(!(h_2[i0*200 + i1] <= 0.0f), 1.0f);
                     h_2[i0*200 + i1] = d_fc2;
                 }
             }
@@ -852,7 +852,7 @@ static void compute_d_h(
                         d_h += gw_dot(&d_fc2[i0*200 + j], &fc2_W[i1*200 + j], j_end - j);
                     }
                 }
-                const float d_fc1 = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
+                const float d_fc1 = d_h*gw_keep(!(h[i0*100 + i1] <= 0.0f), 1.0f);
                 h[i0*100 + i1] = d_fc1;
             }
         }
@@ -894,7 +894,7 @@ static void compute_d_h(
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc1 = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
+                    const float d_fc1 = d_h*gw_keep(!(h[i0*100 + i1] <= 0.0f), 1.0f);
                     h[i0*100 + i1] = d_fc1;
                 }
             }
@@ -1032,7 +1032,7 @@ static void compute_d_h_2_2(
                         d_h_2 += gw_dot(&d_fc3[i0*10 + j], &fc3_W[i1*10 + j], j_end - j);
                     }
                 }
-                const float d_fc2_at = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
+                const float d_fc2_at = d_h_2*gw_keep(!(h_2[i0*200 + i1] <= 0.0f), 1.0f);
                 d_fc2[i0*200 + i1] = d_fc2_at;
             }
         }
@@ -1074,7 +1074,7 @@ static void compute_d_h_2_2(
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h_2 = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc2_at = gw_keep(!(h_2[i0*200 + i1] <= 0.0f), d_h_2);
+                    const float d_fc2_at = d_h_2*gw_keep(!(h_2[i0*200 + i1] <= 0.0f), 1.0f);
                     d_fc2[i0*200 + i1] = d_fc2_at;
                 }
             }
@@ -1190,7 +1190,7 @@ static void compute_d_h_3(
                         d_h += gw_dot(&d_fc2[i0*200 + j], &fc2_W[i1*200 + j], j_end - j);
                     }
                 }
-                const float d_fc1_at = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
+                const float d_fc1_at = d_h*gw_keep(!(h[i0*100 + i1] <= 0.0f), 1.0f);
                 d_fc1[i0*100 + i1] = d_fc1_at;
             }
         }
@@ -1232,7 +1232,7 @@ static void compute_d_h_3(
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
                     const float d_h = sum[r*width*GW_LANES + i1 - first];
-                    const float d_fc1_at = gw_keep(!(h[i0*100 + i1] <= 0.0f), d_h);
+                    const float d_fc1_at = d_h*gw_keep(!(h[i0*100 + i1] <= 0.0f), 1.0f);
                     d_fc1[i0*100 + i1] = d_fc1_at;
                 }
             }
@@ -1415,7 +1415,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "16fb6aa82c9c7e3d993e8049115f5762";
+    return "40a748fbdd7a970610795a06f07b1206";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "16fb6aa82c9c7e3d993e8049115f5762"
+BUILD_ID = "40a748fbdd7a970610795a06f07b1206"
 
 
 Array = np.ndarray

@@ -203,3 +203,19 @@ def test_more_bytes_than_an_address_reaches_are_refused(target: str) -> None:
 
     with pytest.raises(GradwrightError, match="more than an address can reach"):
         emit(too_wide, target=target, batch=2)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_infinite_gradient_meets_the_flat_side_of_relu(target: str, tmp_path: Path) -> None:
+    """The chain rule's product of zero and infinity is no number, and every target says so."""
+
+    @gw.network
+    def flat(x: gw.f32["batch", 2]):
+        a = gw.param("a", (2,), init=gw.uniform(-2.0, -1.0))
+        b, i, j = gw.index("b", "batch"), gw.index("i", 2), gw.index("j", 2)
+        h = gw.define((i,), sympy.Max(a[i], 0))
+        return gw.outputs(loss=gw.define((), gw.sum(h[j] * x[b, j], over=(b, j))))
+
+    model = compiled(flat, target, "float32", tmp_path)
+    _, grads = model.value_and_grad(model.init_params(0), np.array([[np.inf, 1]], np.float32))
+    np.testing.assert_array_equal(grads["a"], [np.nan, 0])
