@@ -101,3 +101,12 @@ def test_a_rest_whose_quotient_is_one_number_keeps_its_ends() -> None:
     facts = Facts({P: 3, Q: 9})
     assert facts.bounds(remainder(linear(P) + 5, 4)) == (1, 3)
     assert facts.bounds(remainder(linear(Q), 4)) == (0, 3)
+
+
+def test_half_of_three_is_one() -> None:
+    facts = Facts({P: 9}).assuming([sympy.Ge(P, 3)])
+    half = floordiv(linear(P), 2)
+    assert facts.nonnegative(half - 1)
+    assert not facts.nonnegative(half - 2)
+    assert facts.nonnegative(-half * 2 + 4 + linear(P) - 3)
+    assert not facts.nonnegative(half * 2 - linear(P))
