@@ -32,7 +32,12 @@ def recurrence_of(
     While it runs, its tensors have as many dimensions as indices; their sizes are not known yet.
     """
     handles = [Tensor(name, ("?",) * len(own), trace.real) for name, own in heads]
-    bodies = [expression(b, h.name) for b, h in zip(body(*handles), handles, strict=True)]
+    values = tuple(body(*handles))
+    if len(values) != len(handles):
+        raise IndexLanguageError(
+            f"a recurrence of {len(handles)} tensors gives {len(values)} values", at=at
+        )
+    bodies = [expression(b, h.name) for b, h in zip(values, handles, strict=True)]
     shapes: dict[str, Shape] = {}
     around = context(trace, at, shapes)
     unknown = frozenset(h.name for h in handles)

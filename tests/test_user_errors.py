@@ -61,6 +61,13 @@ MISTAKES = {
         "",
         "give one index a dimension",
     ),
+    "a recurrence with a value too many": (
+        lambda x: gw.recurrence([(k, i), (k, i)], lambda g, h: (g[k - 1, i],))[0],
+        IndexLanguageError,
+        "a recurrence of 2 tensors gives 1 values",
+        "",
+        "",
+    ),
     "a recurrence of one index": (
         lambda x: gw.recurrence(i, lambda h: (h[i - 1],))[0],
         IndexLanguageError,
