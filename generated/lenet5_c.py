@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "a83a9a0eba06d5aa4e53bdd6800606f2"
+BUILD_ID = "666ac27b4e56cb4e484edd4b9bf70c66"
 
 
 Array = np.ndarray

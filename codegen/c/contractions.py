@@ -56,7 +56,7 @@ def helpers_of(contract: Contract) -> set[str]:
     zeros = {"gw_clear"} if _cleared(contract) else set()
     if contract.terms.along is not None:
         return {"gw_along"} | zeros
-    runs = {"gw_most"} if contract.pitch else set()
+    runs = {"gw_most"} if contract.pitch and not contract.strip else set()
     return {"gw_least", "gw_tiles"} | zeros | runs
 
 
