@@ -48,16 +48,16 @@ boxes = st.tuples(st.integers(1, 6), st.integers(1, 4))
 def values(form: Linear, box: tuple[int, int]) -> list[int]:
     """The value at every point of the box."""
     points = product(range(box[0]), range(box[1]))
-    return [_value(form.expr(), {P: p, Q: q}) for p, q in points]
+    return [value_at(form.expr(), {P: p, Q: q}) for p, q in points]
 
 
-def _value(expr: sympy.Expr, place: dict[sympy.Symbol, int]) -> int:
+def value_at(expr: sympy.Expr, place: dict[sympy.Symbol, int]) -> int:
     """By Python's own // and %."""
     if expr.is_Integer:
         return int(expr)
     if expr in place:
         return place[expr]
-    return OPERATIONS[expr.func](*(_value(a, place) for a in expr.args))
+    return OPERATIONS[expr.func](*(value_at(a, place) for a in expr.args))
 
 
 @settings(max_examples=150)
