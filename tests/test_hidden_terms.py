@@ -49,8 +49,10 @@ def sums():
         name.replace(" ", "_"): gw.define((i, j), gw.sum(body(x, w, v, i, j, k), over=k))
         for name, body in SUMS.items()
     }
+    whole = gw.sum(hidden(x[i, k] * v[k, j], x[i, k] > 0), over=(i, j, k))
     weighted = sum(y[i, j] * sympy.cos(i + 2 * j + n) for n, y in enumerate(made.values()))
-    return gw.outputs(loss=gw.define((), gw.sum(weighted, over=(i, j))), **made)
+    made["number"] = gw.define((), whole)
+    return gw.outputs(loss=gw.define((), gw.sum(weighted, over=(i, j)) + whole), **made)
 
 
 def numbers() -> dict[str, np.ndarray]:
