@@ -1778,7 +1778,7 @@ static void compute_d_conv1_W(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t width_of_all = 1*5*5;
-    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t p = 0; p < 28; p++) {
         for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
             left_at[2*p + q_step] = p*32 + 16*q_step;
@@ -2367,7 +2367,7 @@ static void compute_d_conv1_W_2(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t width_of_all = 1*5*5;
-    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t p = 0; p < 28; p++) {
         for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
             left_at[2*p + q_step] = p*32 + 16*q_step;

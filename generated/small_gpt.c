@@ -4411,7 +4411,7 @@ static void compute_d_norm_mean_from_norm(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -4772,7 +4772,7 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -5656,7 +5656,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -6023,7 +6023,7 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -6907,7 +6907,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -7274,7 +7274,7 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -8158,7 +8158,7 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -8525,7 +8525,7 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
@@ -9409,7 +9409,7 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t width_of_all = 1;
-    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS], column_at[GW_ALONG_COLUMNS];
+    ptrdiff_t left_at[8], right_at[8], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t i2_step = 0; i2_step < 8; i2_step++) {
         left_at[i2_step] = 16*i2_step;
         right_at[i2_step] = 16*i2_step;
