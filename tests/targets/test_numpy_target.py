@@ -378,6 +378,7 @@ def test_the_quick_error_function_of_float32() -> None:
     np.testing.assert_allclose(found, [math.erf(v) for v in x.tolist()], rtol=4e-7, atol=0)
     far = np.array([np.inf, -np.inf, np.nan, 0.0], "float32")
     np.testing.assert_array_equal(own(far), np.array([1.0, -1.0, np.nan, 0.0], "float32"))
+    np.testing.assert_allclose(own(np.float32(0.5)), math.erf(0.5), rtol=4e-7)
 
 
 def test_initial_values_follow_their_distribution() -> None:
