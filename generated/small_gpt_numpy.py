@@ -9575,7 +9575,7 @@ def _erf(x, out=None, work=(None, None)):
     They are fitted to 2.5e-8 on [-4, 4]; farther out the nearest float32 is -1 or 1.
     """
     out, *work = (np.empty(np.shape(x), np.float32) if a is None else a for a in (out, *work))
-    out = np.clip(x, -4.0, 4.0, out=out)
+    np.clip(np.asarray(x), -4.0, 4.0, out=out)
     square = np.multiply(out, out, out=work[0])
     total = np.multiply(square, 1.986860831e-06, out=work[1])
     for a in (2.845578403e-04, 3.882946084e-03, 5.310049656e-02, 1.935356482e-01):
