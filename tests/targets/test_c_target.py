@@ -30,7 +30,7 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 ALL_VECTORS = [*BUILDS, "gcc -mno-avx512f", "gcc -mno-avx"]
 CONTRACTIONS = (
     "matmul_5_3", "matmul_17_67", "matmul_20_100", "batched", "vector", "long_row",
-    "long_rows_of_few", "correlation", "conv_111_2_9", "conv_211_5_4",
+    "long_rows_of_few", "correlation",
 )  # fmt: skip
 
 
