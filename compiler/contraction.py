@@ -100,16 +100,17 @@ class Contraction:
         sums = self._count(self.rows) * self._count(self.columns)
         blocks = self._count(self.terms.blocks)
         if self.terms.cut is not None:
-            blocks *= ceil(_most(self.terms.cut.size, self.largest) / self.terms.length)
+            blocks *= ceil(extent(self.terms.cut.size, self.largest) / self.terms.length)
         depth = blocks * self.terms.depth
         bring = self.left.cycles(depth, 0) + self.right.cycles(depth, 0)
         return self._count(self.outer) * (sums * (depth / 2 + 2 * blocks + TOTAL) + bring)
 
     def _count(self, ranges: tuple[Range, ...]) -> int:
-        return prod(_most(r.size, self.largest) for r in ranges)
+        return prod(extent(r.size, self.largest) for r in ranges)
 
 
-def _most(size: Size, largest: int) -> int:
+def extent(size: Size, largest: int) -> int:
+    """The size as a number: of the batch, the most rows it can have."""
     return largest if isinstance(size, Symbol) else int(size)
 
 
@@ -266,7 +267,7 @@ def few_rows(c: Contraction, batch: Symbol | None) -> bool:
 
 def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple[int, ...]]:
     """The memory that a contraction needs besides its arrays, on any machine."""
-    lines = prod(_most(r.size, largest) for r in plane.rows)
+    lines = prod(extent(r.size, largest) for r in plane.rows)
     shapes = {
         o.staging.name: o.staging.shape
         for o in (plane.left, plane.right)
@@ -287,14 +288,14 @@ def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple
 
 def split_terms(over: tuple[Range, ...], largest: int, most: int) -> Terms:
     """All terms at once if they are few; else blocks of the last indices, one of them in pieces."""
-    if prod(_most(r.size, largest) for r in over) <= most:
-        return Terms((), over, prod(_most(r.size, largest) for r in over))
+    if prod(extent(r.size, largest) for r in over) <= most:
+        return Terms((), over, prod(extent(r.size, largest) for r in over))
     inner: tuple[Range, ...] = ()
     depth = 1
     blocks = over
-    while blocks and depth * _most(blocks[-1].size, largest) <= most:
+    while blocks and depth * extent(blocks[-1].size, largest) <= most:
         inner = (blocks[-1], *inner)
-        depth *= _most(blocks[-1].size, largest)
+        depth *= extent(blocks[-1].size, largest)
         blocks = blocks[:-1]
     length = most // depth
     if length < 2 or not blocks:

@@ -13,9 +13,9 @@ from __future__ import annotations
 from dataclasses import replace
 from math import ceil, prod
 
-from sympy import Integer, Symbol
+from sympy import Integer
 
-from compiler.contraction import LANES, TILE, Contraction
+from compiler.contraction import LANES, TILE, Contraction, extent
 from compiler.scope import Scope
 from ir.expression import index_symbol
 from ir.loops import Dot, For, Position, Statement, stride_of, walk
@@ -102,7 +102,7 @@ def by_columns(found: Contraction, threads: int) -> bool:
         return False
     lanes = LANES[found.member.dtype]
     vectors = ceil(found.run / lanes)
-    lines = prod(_most(r.size, found.largest) for r in found.rows)
+    lines = prod(extent(r.size, found.largest) for r in found.rows)
     across_lines = TORN * found.run * _is_run(found, found.rows)
     across_columns = TORN * lines * _is_run(found, found.columns)
     by_lines = _cycles(found, ceil(lines / threads), vectors) + across_lines
@@ -114,13 +114,9 @@ def _is_run(found: Contraction, ranges: tuple[Range, ...]) -> bool:
     return stride_of(found.member.access(), ranges[-1].index) == 1
 
 
-def _most(size: int | Symbol, largest: int) -> int:
-    return size if isinstance(size, int) else largest
-
-
 def _cycles(found: Contraction, lines: int, vectors: int) -> float:
     """Roughly what one thread needs for so much of a plane; as compiler/contraction.py counts."""
-    depth = prod(_most(r.size, found.largest) for r in found.member.over)
+    depth = prod(extent(r.size, found.largest) for r in found.member.over)
     columns = vectors * LANES[found.member.dtype]
     products = max(lines * vectors, ceil(lines / TILE) * vectors + lines) * depth / 2
     bring = found.right.cycles(depth, columns)
