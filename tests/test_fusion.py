@@ -1,7 +1,8 @@
 """What must not share a kernel though it nearly could, and what must be stored although it does.
 
-One network has each of these: a line that reads another at its own point and at the next; one that
-is shorter than what it reads; two states of a recurrence, of which only one leaves the loop.
+`neighbours` has a line that reads another at its own point and at the next; one that is shorter
+than what it reads; two states of a recurrence, of which only one leaves the loop. `conditions` has
+two sums of the same terms under two conditions, of which one follows from the other sum.
 """
 
 from pathlib import Path
@@ -32,12 +33,29 @@ def neighbours(x: gw.f64[6]):
     return gw.outputs(both=both, fewer=fewer, place=place, sum=square)
 
 
+@gw.network
+def conditions(x: gw.f64[4, 6]):
+    n, m, k = gw.index("n", 4), gw.index("m", 4), gw.index("k", 6)
+
+    def before(end: Any) -> Any:
+        return gw.sum(sympy.Piecewise((x[n, k], sympy.Le(k, end)), (0, True)), over=k)
+
+    first = gw.define(n, gw.argmax(x[n, k], over=k))
+    early = gw.define(n, before(first[n]))
+    second = gw.define(n, gw.argmax(early[m] * x[n, m], over=m))
+    late = gw.define(n, before(second[n]))
+    return gw.outputs(early=early, late=late)
+
+
+@pytest.mark.parametrize(("network", "size"), [(neighbours, (6,)), (conditions, (4, 6))])
 @pytest.mark.parametrize("target", ["numpy", "c"])
-def test_neighbours_are_read_after_they_are_written(target: Any, tmp_path: Path) -> None:
-    x = np.random.default_rng(0).standard_normal(6)
-    program = neighbours.trace(dtype="float64")
+def test_all_is_read_after_it_is_written(
+    target: Any, network: Any, size: tuple[int, ...], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).standard_normal(size)
+    program = network.trace(dtype="float64")
     known = evaluate(program, {"x": x})
-    out = gw.compile(neighbours, target=target, dtype="float64", out=tmp_path).forward({}, x)
+    out = gw.compile(network, target=target, dtype="float64", out=tmp_path).forward({}, x)
     for (name, definition), made in zip(program.outputs, out, strict=True):
         np.testing.assert_allclose(made, known[definition], rtol=1e-14, err_msg=name)
 
