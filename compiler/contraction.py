@@ -265,6 +265,12 @@ def few_rows(c: Contraction, batch: Symbol | None) -> bool:
     return c.right.packed and len(others) < len(c.rows) and not others
 
 
+def one_line(c: Contraction) -> bool:
+    """Whether a plane is one line, so that nothing is read twice: a loop does what a tile does."""
+    alone = c._count(c.rows) == 1 and not c.terms.blocks and c.terms.cut is None
+    return alone and c.terms.along is None and not c.pitch
+
+
 def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple[int, ...]]:
     """The memory that a contraction needs besides its arrays, on any machine."""
     lines = prod(extent(r.size, largest) for r in plane.rows)

@@ -20,12 +20,13 @@ from compiler import loop_bounds as bounds
 from compiler.conditional_loads import hoisted
 from compiler.points import choice, chosen_with_maximum, epilogue, kind_of, nowhere, somewhere
 from compiler.scope import Scope, local, nested, real_of
-from compiler.shares import chunk_size, cuts_row, shared
+from compiler.shares import LINE, chunk_size, cuts_row, shared
 from ir.expression import Access, index_symbol, value_accesses
 from ir.loops import Accumulate, For, Local, Place, Position, Statement, stride_of
 from ir.program import Definition, DType, Range
 
 CHUNK = 128  # elements of a row that stay in locals: 8 or 16 cache lines
+WHOLE = 256  # elements of the one row of a batch that a compiler can keep in registers
 LONG_ROW = 16  # a shorter row is left for inner products, if there are any
 WORTH_A_ROW = 4  # a shorter row costs more in loops than it saves
 
@@ -64,7 +65,7 @@ def _unit_stride(member: Definition, index: Symbol) -> bool:
 
 def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
     """Rows in chunks: every reduction into an array over the chunk, then the other members."""
-    chunk = row.size if isinstance(row.size, int) and row.size <= CHUNK else CHUNK
+    chunk = _part(row.size, scope.largest) if isinstance(row.size, int) else CHUNK
     if cuts_row(scope, row):
         chunk = chunk_size(int(row.size), scope.threads, CHUNK)
     start, end = (Integer(0), sympy.sympify(row.size))
@@ -73,9 +74,19 @@ def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
         start, end = index_symbol(f"{row.index}_chunk"), index_symbol(f"{row.index}_chunk_end")
     body = _chunk(scope, row, chunk, start, end)
     if not whole:
-        last = Position(end, (start + chunk, sympy.sympify(row.size)), smallest=True)
+        even = isinstance(row.size, int) and row.size % chunk == 0
+        ends = (start + chunk,) if even else (start + chunk, sympy.sympify(row.size))
+        last = Position(end, ends, smallest=True)
         body = (For(start, (Integer(0),), (sympy.sympify(row.size),), (last, *body), step=chunk),)
     return shared(nested(scope.kernel.space[:-1], body), scope)
+
+
+def _part(size: int, rows: int) -> int:
+    """The elements of a chunk: of one row of a batch a long part that cuts it evenly, if any."""
+    if size <= (CHUNK if rows > 1 else WHOLE):
+        return size
+    parts = range(CHUNK, WHOLE + 1, LINE) if rows == 1 else range(0)
+    return max((part for part in parts if size % part == 0), default=CHUNK)
 
 
 def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tuple[Statement, ...]:

@@ -22,7 +22,7 @@ from sympy import Integer, Symbol
 
 from compiler import loop_bounds as bounds
 from compiler.conditional_loads import guarded
-from compiler.contraction import LANES, Contraction, few_rows, recognise, scratch_shapes
+from compiler.contraction import LANES, Contraction, few_rows, one_line, recognise, scratch_shapes
 from compiler.digits import split_digits
 from compiler.points import epilogue
 from compiler.rowwise import row_index, rowwise
@@ -46,6 +46,8 @@ def loop_nest(kernel: Kernel, program: Program, threads: int = 1) -> Nest:
         body = _scatter(scope)
     elif (found := _contraction(scope)) is not None:
         body = _tiled(scope, found)
+    elif (total := _sum_of_few(scope)) is not None:
+        body = _few(scope, total)
     else:
         body = _untiled(scope)
     body = split_digits(body)
@@ -79,6 +81,8 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
     few = few_rows(found, scope.rows)
     if few and scope.largest < FEW_ROWS:
         return _few(scope, found.member)
+    if one_line(found) and row_index(scope) is not None:
+        return _untiled(scope)
     plane = Contract(
         tile,
         found.outer,
@@ -107,6 +111,17 @@ def _few(scope: Scope, member: Definition) -> tuple[Statement, ...]:
     return tuple(
         If(sympy.Eq(scope.rows, count), body) for count, body in zip(counts, written, strict=True)
     )
+
+
+def _sum_of_few(scope: Scope) -> Definition | None:
+    """The kernel's one reduction, if it is a sum over a batch of one row; of few, for a matrix."""
+    reductions = [m for m in scope.members if m.reduce]
+    least = 1 if scope.largest == 1 else 2
+    if len(reductions) != 1 or scope.largest >= FEW_ROWS or len(scope.kernel.space) < least:
+        return None
+    (member,) = reductions
+    over_rows = [r.size for r in member.over] == [scope.rows]
+    return member if over_rows and member.reduce == "sum" and not member.where else None
 
 
 def _written_out(scope: Scope, member: Definition, count: int) -> tuple[Statement, ...]:
