@@ -29,13 +29,29 @@ def local_derivatives(body: Expr) -> tuple[tuple[Access, Expr], ...]:
     back = {s: a for a, s in stand_in.items()}
     found = []
     for access, symbol in stand_in.items():
-        slope = sympy.diff(plain, symbol)
+        slope = _slope(plain, symbol)
         if slope.has(sympy.Derivative, sympy.Subs):
             raise DifferentiationError(f"SymPy has no derivative of {body} by {access}")
         if slope.has(sympy.DiracDelta):
             slope = slope.replace(sympy.DiracDelta, lambda *_: sympy.S.Zero)
         found.append((access, without_ite(safe(slope.xreplace(back)))))
     return tuple(found)
+
+
+def _slope(body: Expr, symbol: Symbol) -> Expr:
+    """The derivative; every value is real, also a logarithm or a root that SymPy is not sure of."""
+    unsure = {
+        node: sympy.Dummy(real=True)
+        for node in sympy.core.traversal.preorder_traversal(body)
+        if isinstance(node, sympy.Abs | sympy.sign) and not node.args[0].is_extended_real
+    }
+    plain = body.xreplace(unsure)
+    slope = sympy.diff(plain, symbol)
+    for node, stand_in in unsure.items():
+        if isinstance(node, sympy.Abs) and plain.has(stand_in):
+            inner = sympy.sign(node.args[0]) * _slope(node.args[0], symbol)
+            slope += sympy.diff(plain, stand_in) * inner
+    return slope.xreplace({stand_in: node for node, stand_in in unsure.items()})
 
 
 def _replace_accesses(node: Any, mapping: dict[Access, Symbol]) -> Any:

@@ -215,3 +215,23 @@ def test_an_output_that_is_a_parameter_is_a_copy_of_it(tmp_path: Path) -> None:
     out, before = model.forward(params), params["a"].copy()
     params["a"][...] = 7.0
     assert out.h == before
+
+
+def test_the_size_and_the_sign_of_a_logarithm_or_a_root() -> None:
+    """SymPy takes neither for real, as what is in it might be negative."""
+
+    @gw.network
+    def sizes():
+        a, b = gw.param("a", (3,), gw.normal()), gw.param("b", (3,), gw.normal())
+        i = gw.indices("i")
+        inside = sympy.log(a[i]) + b[i]
+        y = gw.define(i, sympy.Abs(inside) + sympy.sign(inside) ** 2 * sympy.Abs(sympy.sqrt(a[i])))
+        return gw.outputs(loss=gw.define((), gw.sum(y[i], over=i)))
+
+    final = list(stages(sizes.trace(dtype="float64")))[-1].program
+    a, b = np.array([1.0, 4.0, 0.25]), np.array([0.0, -3.0, 0.5])
+    made = evaluate(final, {"a": a, "b": b})
+    sign = np.sign(np.log(a) + b)
+    expected = {"a": sign / a + sign**2 / (2 * np.sqrt(a)), "b": sign}
+    for name, adjoint in final.gradients:
+        np.testing.assert_allclose(made[adjoint], expected[name], rtol=1e-14)
