@@ -16,6 +16,7 @@ Stores of an update go to the tensor that it replaces: one name for one piece of
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 
 import sympy
 from sympy import Integer, Symbol
@@ -24,6 +25,7 @@ from compiler import loop_bounds as bounds
 from compiler.conditional_loads import guarded
 from compiler.contraction import LANES, Contraction, few_rows, one_line, recognise, scratch_shapes
 from compiler.digits import split_digits
+from compiler.part_columns import in_parts
 from compiler.points import epilogue
 from compiler.rowwise import row_index, rowwise
 from compiler.scope import Scope, nested, real_of
@@ -75,15 +77,20 @@ def _contraction(scope: Scope) -> Contraction | None:
 
 def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
     """The contraction, and what to do instead for a batch of few rows."""
-    tile = Symbol(f"{found.member.name}_tile", real=True)
-    at = [r.index for r in (*found.outer, *found.rows, *found.columns)]
-    value = found.factor * Access(tile, *at)
     few = few_rows(found, scope.rows)
     if few and scope.largest < FEW_ROWS:
         return _few(scope, found.member)
     if one_line(found) and row_index(scope) is not None:
         return _untiled(scope)
-    plane = Contract(
+    first, *others = (_plane(*part) for part in in_parts(scope, found, _contraction))
+    return (replace(first, few=_few(scope, found.member) if few else ()), *others)
+
+
+def _plane(scope: Scope, found: Contraction) -> Contract:
+    tile = Symbol(f"{found.member.name}_tile", real=True)
+    at = [r.index for r in (*found.outer, *found.rows, *found.columns)]
+    value = found.factor * Access(tile, *at)
+    return Contract(
         tile,
         found.outer,
         found.rows,
@@ -93,11 +100,9 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
         found.left.operand,
         found.right.operand,
         tuple(epilogue(scope, {found.member.name: value})),
-        _few(scope, found.member) if few else (),
-        scope.threads > 1 and by_columns(found, scope.threads),
-        found.strip,
+        by_columns=scope.threads > 1 and by_columns(found, scope.threads),
+        strip=found.strip,
     )
-    return (plane,)
 
 
 def _few(scope: Scope, member: Definition) -> tuple[Statement, ...]:
@@ -142,12 +147,10 @@ def _untiled(scope: Scope) -> tuple[Statement, ...]:
 def _scratch(scope: Scope, body: tuple[Statement, ...]) -> list[Parameter]:
     """The memory that a contraction copies operands to and keeps partial sums in."""
     real = real_of(scope.program)
-    shapes = {
-        name: shape
-        for s in walk(body)
-        if isinstance(s, Contract)
-        for name, shape in scratch_shapes(s, LANES[real], scope.largest).items()
-    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    for plane in (s for s in walk(body) if isinstance(s, Contract)):
+        for name, shape in scratch_shapes(plane, LANES[real], scope.largest).items():
+            shapes[name] = max(shapes.get(name, ()), shape, key=prod)
     return [Parameter(name, real, shape, True, scratch=True) for name, shape in shapes.items()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import sympy
 from sympy import Expr, Integer, Symbol
@@ -25,6 +25,7 @@ class Scope:
     homes: dict[str, str]
     rows: Symbol | None
     threads: int = 1
+    moved: dict[Expr, Expr] = field(default_factory=dict)
 
     @staticmethod
     def of(kernel: Kernel, program: Program, threads: int = 1) -> Scope:
@@ -47,7 +48,26 @@ class Scope:
         """The element of the buffer that the member writes."""
         access = member.access()
         name = self.homes.get(member.name, member.name)
-        return Access(tensor_symbol(name, member.dtype), *access.indices)
+        indices = (i.xreplace(self.moved) for i in access.indices)
+        return Access(tensor_symbol(name, member.dtype), *indices)
+
+    def part(self, index: Symbol, first: int, size: int) -> Scope:
+        """The kernel over `size` steps of an index from `first` on, counted from 0 again."""
+        moved = {index: index + first}
+        back = {m.access().xreplace(moved): m.access() for m in self.members}
+        here = {r: Range(index, size) for r in self.kernel.space if r.index == index}
+        space = tuple(here.get(r, r) for r in self.kernel.space)
+        members = tuple(
+            replace(
+                m,
+                indices=tuple(here.get(r, r) for r in m.indices),
+                body=m.body.xreplace(moved).xreplace(back),
+                where=tuple(c.xreplace(moved) for c in m.where),
+            )
+            for m in self.members
+        )
+        kernel = replace(self.kernel, space=space)
+        return replace(self, kernel=kernel, members=members, moved=moved)
 
     def places(self, at: dict[str, Place]) -> dict[Expr, Expr]:
         """What stands for the accesses of members at their own point."""

@@ -232,10 +232,11 @@ class Build:
 
 @contextmanager
 def tiles_everywhere(depth: int = 6) -> Iterator[None]:
-    """Tiles however small the sums, cut in pieces however short."""
+    """Tiles however small the sums, cut in pieces however short; columns behind vectors apart."""
     with ExitStack() as stack:
         for name, value in (("WORTH_TILES", 1), ("DEPTH", depth), ("FEW_TERMS", 1)):
             stack.enter_context(patch(f"compiler.contraction.{name}", value))
+        stack.enter_context(patch("compiler.part_columns.GAIN", float("inf")))
         yield
 
 

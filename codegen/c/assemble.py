@@ -100,7 +100,8 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest])
         kernels=tuple(kernels.views),
         helpers=tuple(sorted(kernels.helpers | drawing | _waits(forward, gradient, step))),
         vectors=(("",) if kernels.helpers & {"gw_tiles", "gw_along"} else ())
-        + (("8",) if "gw_dots" in kernels.helpers else ()),
+        + (("8",) if "gw_dots" in kernels.helpers else ())
+        + (("4",) if "gw_transpose" in kernels.helpers else ()),
         uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
         dots="gw_dots" in kernels.helpers,
         forward=forward,
@@ -174,12 +175,12 @@ class Kernels:
         function = self._printed(kernel, program)
         for scratch, elements in function.scratch:
             self.scratch[scratch] = max(elements, self.scratch.get(scratch, 0))
-        said = (*function.parameters, *function.body, repr(function.plane))
+        said = (*function.parameters, *function.body, repr(function.planes))
         known = said in self._names
         name = self._names.setdefault(said, function.name if known else self._fresh(function.name))
         named = replace(function, name=name)
         if not known:
-            view = KernelView(name, _comment(kernel), named.head, named.body, named.plane)
+            view = KernelView(name, _comment(kernel), named.head, named.body, named.planes)
             self.views.append(view)
             self.helpers |= function.helpers
         return named

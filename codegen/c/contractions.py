@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from math import prod
 from typing import Protocol
 
@@ -19,14 +18,16 @@ from sympy import Expr, Integer, Symbol
 
 from codegen.c.scalars import ScalarPrinter
 from codegen.c.views import PlaneView
-from ir.expression import Access, index_symbol
+from ir.affine import linear
+from ir.errors import IndexLanguageError
+from ir.expression import Access
 from ir.loops import LANE, SPAN, Contract, For, Operand, Staging, Statement, Store, stride_of, walk
 from ir.program import Range, Shape
 
 WIDTH = 100
 SHORTEST_AHEAD, LONGEST_AHEAD = 4096, 65536  # elements worth fetching; of half a cache
-STRIP = 16  # terms of a line: 64 bytes of floats
-DRIVE = "@drive@"  # where the template puts the loops over the tiles
+FIRST = Symbol("first", integer=True)  # the first column of a tile
+DRIVE = "@drive@"  # and a number: where the template puts the loops over the tiles
 
 
 class Printer(Protocol):
@@ -88,7 +89,6 @@ class Plane:
         used = [spell(r.index) in words for r in contract.rows]
         left, right = contract.left, contract.right
         loops, copies, block_loops, block_copies = self._levels()
-        strip_loop, right_fill = self._strips(right)
         return PlaneView(
             real="float" if self.printer.scalars.dtype == "float32" else "double",
             shared=self.printer.shared,
@@ -118,12 +118,12 @@ class Plane:
             column_digits=self._digits(contract.columns, "column + c" if along else "at"),
             left_fill=self._lines(left.packed),
             left_zeros=left.zeros,
-            strip_loop=strip_loop,
-            right_fill=self._lines(right_fill),
+            right_fill=self._lines(right.packed),
+            transposed=self._transposed(right),
             right_zeros=right.zeros,
             left_panel=self.printer.buffers.get("gw_left_panel", ""),
             right_panel=self.printer.buffers.get("gw_right_panel", ""),
-            sums=self.printer.buffers.get("gw_sums", ""),
+            sums=self.printer.buffers["gw_sums"] if self._keeps_sums() else "",
             columns=columns,
             inner_size=int(contract.columns[-1].size),
             pitch=contract.pitch,
@@ -260,6 +260,10 @@ class Plane:
         piece = f"gw_least({self.terms.length}, {size} - {first})"
         return piece if rest == "1" else f"{rest}*{piece}"
 
+    def _keeps_sums(self) -> bool:
+        """Whether sums outlive a tile: until the next block, or the end of a strip."""
+        return bool(self.terms.blocks or self.terms.cut or self.contract.strip)
+
     def _more(self) -> str:
         """Whether a block before this one has begun the sums."""
         names = [self.printer.spell(r.index) for r in self.terms.blocks]
@@ -300,20 +304,35 @@ class Plane:
     def _offset(self, access: Access) -> str:
         return self.printer.scalars.offset(access)
 
-    def _strips(self, operand: Operand) -> tuple[tuple[str, ...], tuple[Statement, ...]]:
-        """The loop over strips of lines, and the copy of one strip of one line.
-
-        A panel lies across its lines: so it is filled a few cache lines at a time.
-        """
+    def _transposed(self, operand: Operand) -> str:
+        """The call that fills a panel whose columns lie in memory one line each, or nothing."""
         match operand.packed:
             case (For(body=(Store(value=Access() as read),)) as loop,) if _is_line(loop, read):
-                first = index_symbol(f"{loop.index}_strip")
-                size, end = loop.upper[0], first + STRIP
-                ends = (end,) if int(size) % STRIP == 0 else (end, size)
-                name = self.printer.spell(first)
-                opening = f"for (ptrdiff_t {name} = 0; {name} < {size}; {name} += {STRIP}) {{"
-                return (opening,), (replace(loop, lower=(first,), upper=ends),)
-        return (), operand.packed
+                (column, *more) = self.contract.columns
+                apart = self._apart(read, column.index)
+                if more or apart is None:
+                    return ""
+                self.printer.names[FIRST] = "first"
+                self.printer.scalars.helpers.add("gw_transpose")
+                name = self.printer.buffers[read.tensor]
+                start = self._offset(read.xreplace({column.index: FIRST, loop.index: Integer(0)}))
+                start = name if start == "0" else f"{name} + {start}"
+                panel = self.printer.buffers["gw_right_panel"]
+                return f"gw_transpose({panel}, span, {start}, {apart}, end - first, count);"
+        return ""
+
+    def _apart(self, read: Access, index: Symbol) -> int | None:
+        """The elements between two steps of the index, if every step is as far."""
+        try:
+            steps = [linear(e).coefficient(index) for e in read.indices]
+            held = [index in linear(e).without(index).expr().free_symbols for e in read.indices]
+        except IndexLanguageError:
+            return None
+        sizes = self.printer.scalars.shapes[read.tensor][1:]
+        if any(held) or not _known(sizes):
+            return None
+        strides = [prod(int(n) for n in sizes[place:]) for place in range(len(sizes) + 1)]
+        return sum(step * stride for step, stride in zip(steps, strides, strict=True))
 
     def _base(self, operand: Operand, panel: str) -> str:
         """The pointer to which the offsets of rows, columns and terms are added."""

@@ -74,7 +74,7 @@ class Function:
     shared: bool
     scratch: tuple[tuple[str, int], ...]
     touches: Touches
-    plane: PlaneView | None = None
+    planes: tuple[PlaneView, ...] = ()
 
     @property
     def head(self) -> str:
@@ -137,8 +137,8 @@ def print_nest(nest: Nest, real: str, threads: int = 1) -> Function:
     declared |= {
         printer.buffers[p.name]: _declared(p, printer.buffers[p.name]) for p in nest.parameters
     }
-    plane = printer.plane(nest)
-    lines = (*body, *plane.mentions()) if plane else body
+    planes = printer.planes()
+    lines = (*body, *(line for plane in planes for line in plane.mentions()))
     sized = any(re.search(r"\brows\b", line) for line in lines)
     if not sized:
         del declared["rows"]
@@ -156,7 +156,7 @@ def print_nest(nest: Nest, real: str, threads: int = 1) -> Function:
         shared,
         tuple((p.name, prod(p.shape)) for p in nest.parameters if p.scratch),
         touches_of(nest) if threads > 1 else UNTOUCHED,
-        plane,
+        planes,
     )
 
 
@@ -181,6 +181,7 @@ class StatementPrinter:
 
     def __init__(self, nest: Nest, real: str, shared: bool = False) -> None:
         self.shared = shared
+        self.contracts = [s for s in nest.statements() if isinstance(s, Contract)]
         self.spell = Spelling(nest.rows, set(OWN_NAMES))
         self.buffers = {p.name: self.spell.claimed(identifier(p.name)) for p in nest.parameters}
         shapes: dict[str, Shape] = {p.name: p.shape for p in nest.parameters}
@@ -226,18 +227,25 @@ class StatementPrinter:
             case Fold():
                 return [self._fold(statement)]
             case Contract():
-                return [DRIVE]
+                return self._contract(statement)
             case Dot():
                 return self._dot(statement)
         assert_never(statement)
 
-    def plane(self, nest: Nest) -> PlaneView | None:
-        """The pieces of the nest's contraction, if it has one."""
-        for statement in nest.statements():
-            if isinstance(statement, Contract):
-                self.scalars.helpers |= helpers_of(statement)
-                return Plane(self, statement).view()
-        return None
+    def planes(self) -> tuple[PlaneView, ...]:
+        """The pieces of the nest's contractions."""
+        for contract in self.contracts:
+            self.scalars.helpers |= helpers_of(contract)
+        return tuple(Plane(self, contract).view() for contract in self.contracts)
+
+    def _contract(self, contract: Contract) -> list[str]:
+        """Its place: a block of its own where the columns that fill no vector are another."""
+        drive = f"{DRIVE}{self.contracts.index(contract)}"
+        if len(self.contracts) == 1:
+            return [drive]
+        rest = contract is not self.contracts[0]
+        comment = ["/* The columns that fill no vector. */"] if rest else []
+        return [*comment, "{", f"{INDENT}{drive}", "}"]
 
     def _block(self, opening: str, body: tuple[Statement, ...]) -> list[str]:
         inner = [INDENT + line for s in body for line in self.lines(s)]

@@ -1,4 +1,4 @@
-"""Tiles of every kind in one module: sums in pieces, panels and copies, runs, short last tiles.
+"""Tiles of every kind in one module: sums in pieces, panels and copies, runs, columns to spare.
 
 Tiles are made for sums however small, cut in pieces of six terms and not, so that one call of a
 small network comes by every edge of the drive. Each line is named after what it is there for.
@@ -70,6 +70,7 @@ def emitted(request: Any, tmp_path_factory: pytest.TempPathFactory) -> ModuleTyp
         (folder / name).write_text(text, encoding="utf-8")
     assert all(f"gw_{side}_panel" in files["tiles.c"] for side in ("left", "right"))
     assert ("gw_tile_along(" in files["tiles.c"]) == (request.param > 6)
+    assert "/* The columns that fill no vector. */" in files["tiles.c"]
     compile_c(folder, "tiles")
     return load(folder / "tiles_c.py")
 
