@@ -3,8 +3,8 @@
     with Process("torch_eager", threads=1) as process:
         steps = process.ask(do="prepare", case=..., params=...)
 
-A one-thread contestant is pinned to the last core that we may use, so that all of them take turns
-on the same one; the parent stays off it.
+One-thread contestants are pinned to one core, so that all of them take turns on the same; which one
+the race chooses before each round (`move`).
 """
 
 from __future__ import annotations
@@ -82,6 +82,13 @@ class Process:
         self._listener.join()
         with contextlib.suppress(OSError):
             self._child.stdin.close()
+
+    def move(self, core: int) -> None:
+        """All its threads onto that core."""
+        tasks = Path(f"/proc/{self._child.pid}/task")
+        with contextlib.suppress(OSError):
+            for task in tasks.iterdir():
+                os.sched_setaffinity(int(task.name), {core})
 
     @property
     def running(self) -> bool:

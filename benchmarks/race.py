@@ -4,8 +4,9 @@
         result = race.run(case, contestants(case))
 
 A busy moment of the machine hits a whole round, not one contestant; the figures are medians over
-the rounds. Processes live on from case to case, since loading a framework takes seconds; those that
-a case has no use for are ended. Who fails at any time is out with a reason; the others go on.
+the rounds, each on the core that is disturbed least when it begins. Processes live on from case to
+case, since loading a framework takes seconds; those that a case has no use for are ended. Who fails
+at any time is out with a reason; the others go on.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from benchmarks.agreement import disagreement
 from benchmarks.cases import Arrays, CannotRun, Case
 from benchmarks.contestants import Contestant
-from benchmarks.process import Process
+from benchmarks.process import ALLOWED, Process
 from gradwright.machine import Limits
 
 FEWEST_ROUNDS, ENOUGH = 3, 6.0
@@ -188,6 +189,7 @@ class Race:
         """The rounds; gives the machine's multiply-adds a second in each."""
         peaks: list[float] = []
         while len(peaks) < self.rounds and not (peaks and all(r.is_done for r in runners)):
+            self._choose_core(runners)
             peaks.append(self.figure("machine", peak=True, clock=self.clock))
             for r in [r for r in runners if not r.is_done]:
                 try:
@@ -199,6 +201,15 @@ class Race:
                     reasons.append((r.contestant, str(reason)))
                     runners.remove(r)
         return peaks
+
+    def _choose_core(self, runners: list[Runner]) -> None:
+        """This round's core for all who run on one thread: other guests of the host disturb one."""
+        if len(ALLOWED) < 2:
+            return
+        core = self.figure("machine", clock=self.clock, cores=sorted(ALLOWED))
+        for runner in runners:
+            if runner.contestant.threads == 1:
+                runner.process.move(core)
 
     def _keep(self, wanted: set[tuple[str, int]]) -> None:
         """Ends the processes of all others: a large model needs the memory that they hold."""

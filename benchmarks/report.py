@@ -63,7 +63,8 @@ HEADING = """Made by `make bench`, in one run, on {machine}.
 
 All do the same step from the same parameters (plain gradient descent, float32, checked before they
 are timed), and take turns on the same core, in processes of their own, {rounds} rounds, fewer where
-a step takes long. Times are medians over the rounds by {clock}, the call from Python included.
+a step takes long; each round on the core that others disturb least when it begins. Times are
+medians over the rounds by {clock}, the call from Python included.
 Where a table has rows of two threads, everybody was asked to run on one and on two. Who has no time
 could not run, did not agree, or did not answer within {patience:.0f} s: the row says which.
 In the same rounds the machine itself reached {slowest:.0f} to {fastest:.0f} GFLOP/s in

@@ -6,10 +6,12 @@ No time is asserted.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from benchmarks.agreement import disagreement, rounding
 from benchmarks.cases import CannotRun, Case, all_cases, chosen, inputs
 from benchmarks.contestants import OURS, PEERS, Contestant, contestants
 from benchmarks.networks import network
-from benchmarks.peers import figures
+from benchmarks.peers import figures, machine
 from benchmarks.race import Race, Result, Runner, Time
 from benchmarks.worker import Worker, run
 from gradwright.machine import Limits
@@ -234,7 +236,10 @@ def test_figures_that_are_no_race(figure: str, least: float, most: float) -> Non
 class Unlucky:
     """A process whose third answer does not come."""
 
-    answers = 0
+    answers, core = 0, -1
+
+    def move(self, core: int) -> None:
+        self.core = core
 
     def ask(self, **_: object) -> float:
         self.answers += 1
@@ -251,14 +256,27 @@ class Steady(Unlucky):
 def test_who_fails_in_a_round_is_out_and_who_is_slow_has_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Race, "figure", lambda *_, **__: 1e11)
+    monkeypatch.setattr(Race, "figure", lambda *_, cores=(), **__: cores[-1] if cores else 1e11)
+    monkeypatch.setattr("benchmarks.race.ALLOWED", {3, 5})
     slow, unlucky = (Contestant(name, name) for name in ("slow", "unlucky"))
-    runners = [Runner(slow, Steady(), 2, 1), Runner(unlucky, Unlucky(), 1, 1)]  # type: ignore[arg-type]
+    steady = Steady()
+    runners = [Runner(slow, steady, 2, 1), Runner(unlucky, Unlucky(), 1, 1)]  # type: ignore[arg-type]
     reasons: list[tuple[Contestant, str]] = []
     peaks = Race(rounds=9, round_seconds=1e-3, say=lambda _: None)._take_turns(runners, reasons)
     assert [r.rounds for r in runners] == [[2.0] * 3]
     assert reasons == [(unlucky, "the process ended with code -9")]
     assert len(peaks) == 3
+    assert steady.core == 5
+
+
+def test_the_quieter_core_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two: the second reads faster, and has the same multiply-adds."""
+    at: list[int] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: at.append(*cores), raising=False)
+    reading = SimpleNamespace(peak=lambda: 2.0, reading=lambda _: {3: 4.0, 5: 7.0}[at[-1]])
+    monkeypatch.setattr(machine, "meter", lambda _: reading)
+    assert machine.facts("wall", cores=[3, 5]) == 5
+    assert at == [3, 5, 5]
 
 
 START_OF_PERCEPTRON = {
