@@ -15,7 +15,7 @@ import sympy
 from sympy import Expr, Symbol
 
 from compiler.deltas import Delta, solve
-from compiler.local_derivative import local_derivatives
+from compiler.local_derivative import local_derivatives, real_slope
 from ir.affine import linear
 from ir.errors import DifferentiationError, RangeError
 from ir.expression import Access, Index, Reduce, accesses, index_symbol, symbols_of
@@ -29,7 +29,7 @@ def derivative(expr: Expr, wrt: Any) -> Expr:
         made = _by_access(expr, wrt, at, {})
         return made.xreplace(dict(zip(at, (linear(e).expr() for e in wrt.indices), strict=True)))
     if isinstance(wrt, Symbol) and not isinstance(wrt, Index):
-        return sympy.diff(expr, wrt)
+        return real_slope(expr, wrt)
     raise DifferentiationError(
         f"cannot differentiate by {wrt!r}", fix="give a symbol, or an element such as x[k]"
     )
@@ -45,7 +45,7 @@ def _by_access(expr: Any, wrt: Access, at: tuple[Symbol, ...], sizes: dict[Symbo
             deltas = (sympy.KroneckerDelta(a, e) for a, e in zip(at, access.indices, strict=True))
             total += local * sympy.Mul(*deltas)
     for node, symbol in stand_in.items():
-        slope = sympy.diff(plain, symbol)
+        slope = real_slope(plain, symbol)
         if slope != 0:
             total += slope * _reduced(node, wrt, at, sizes)
     return total.xreplace({symbol: _as_sum(node, sizes) for node, symbol in stand_in.items()})

@@ -22,6 +22,7 @@ from sympy import Expr, Symbol
 from compiler.chain import Link
 from compiler.count import flops
 from compiler.known_values import known_values, local_value
+from compiler.local_derivative import real_slope
 from compiler.network import Network
 from compiler.pipeline import stages
 from ir.errors import DifferentiationError
@@ -188,7 +189,7 @@ def _raw(link: Link) -> Expr:
     if link.access not in stand_in:
         return link.local
     plain = link.consumer.body.xreplace(stand_in)
-    slope = sympy.diff(plain, stand_in[link.access])
+    slope = real_slope(plain, stand_in[link.access])
     return slope.xreplace({symbol: access for access, symbol in stand_in.items()})
 
 

@@ -4,7 +4,8 @@
 
 Each distinct access becomes a symbol and SymPy differentiates. Accesses inside an index of another
 are no values: nothing is differentiated by them. Quotients of exponentials are written safely; what
-SymPy has no derivative of is an error here.
+SymPy has no derivative of is an error here. Every value is a real number, which SymPy cannot know
+of log(x[n]): where it asks (|u|, sign), a real symbol stands in for u, and the chain rule goes on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def local_derivatives(body: Expr) -> tuple[tuple[Access, Expr], ...]:
     back = {s: a for a, s in stand_in.items()}
     found = []
     for access, symbol in stand_in.items():
-        slope = _slope(plain, symbol)
+        slope = real_slope(plain, symbol)
         if slope.has(sympy.Derivative, sympy.Subs):
             raise DifferentiationError(f"SymPy has no derivative of {body} by {access}")
         if slope.has(sympy.DiracDelta):
@@ -38,20 +39,23 @@ def local_derivatives(body: Expr) -> tuple[tuple[Access, Expr], ...]:
     return tuple(found)
 
 
-def _slope(body: Expr, symbol: Symbol) -> Expr:
-    """The derivative; every value is real, also a logarithm or a root that SymPy is not sure of."""
-    unsure = {
-        node: sympy.Dummy(real=True)
-        for node in sympy.core.traversal.preorder_traversal(body)
-        if isinstance(node, sympy.Abs | sympy.sign) and not node.args[0].is_extended_real
-    }
-    plain = body.xreplace(unsure)
-    slope = sympy.diff(plain, symbol)
-    for node, stand_in in unsure.items():
-        if isinstance(node, sympy.Abs) and plain.has(stand_in):
-            inner = sympy.sign(node.args[0]) * _slope(node.args[0], symbol)
-            slope += sympy.diff(plain, stand_in) * inner
-    return slope.xreplace({stand_in: node for node, stand_in in unsure.items()})
+def real_slope(body: Expr, symbol: Symbol) -> Expr:
+    """SymPy's derivative by a symbol, of a body whose every part is real."""
+    inner = {node.args[0]: sympy.Dummy(real=True) for node in _asking(body)}
+    if not inner:
+        return sympy.diff(body, symbol)
+    outer = body.xreplace({node: node.func(inner[node.args[0]]) for node in _asking(body)})
+    total = sympy.diff(outer, symbol)
+    for argument, stand_in in inner.items():
+        total += sympy.diff(outer, stand_in) * real_slope(argument, symbol)
+    return total.xreplace({stand_in: argument for argument, stand_in in inner.items()})
+
+
+def _asking(node: Any) -> list[Expr]:
+    """The outermost |u| and sign(u) whose u may be complex, for all that SymPy knows."""
+    if isinstance(node, (sympy.Abs, sympy.sign)) and not node.args[0].is_extended_real:
+        return [node]
+    return [found for a in node.args for found in _asking(a)]
 
 
 def _replace_accesses(node: Any, mapping: dict[Access, Symbol]) -> Any:

@@ -79,10 +79,10 @@ def _check(
     """The bundle at once; without what has no gradient; one by one if anything is wrong."""
     try:
         trial, problems = problems_of([p for p, _ in bundle], builds, every_pass)
-    except DifferentiationError as error:
-        _without(bundle, _named(str(error)), seed, builds, every_pass, report)
-        return
-    except Exception as error:  # a defect, whatever it is: found again below, program by program
+    except Exception as error:  # a defect, unless it names parameters without a gradient
+        if isinstance(error, DifferentiationError) and (names := _named(str(error))):
+            _without(bundle, names, seed, builds, every_pass, report)
+            return
         problems, trial = [repr(error)], None
     still = {int(n) for p in problems if p.startswith(ZERO) for n in re.findall(r"\d+", p)}
     if trial is not None and len(still) == len(problems):

@@ -151,21 +151,23 @@ class Machine:
         found = []
         for position, inner in enumerate(self.points(over)):
             full = {**point, **inner}
-            if all(condition(full) for condition in where):
+            for condition in where:
+                if not condition(full):
+                    break
+            else:
                 found.append((position, body(full)))
         return found
 
     def place(self, name: str, indices: list[Any]) -> tuple[int, ...]:
-        place = tuple(int(i) for i in indices)
-        shape = self.memory[name].shape
-        assert len(place) == len(shape), (name, place, shape)
-        assert all(0 <= i < n for i, n in zip(place, shape, strict=True)), (name, place, shape)
+        place, shape = tuple(map(int, indices)), self.memory[name].shape
+        for index, size in zip(place, shape, strict=True):
+            assert 0 <= index < size, (name, place, shape)
         return place
 
     def rule(self, node: Any) -> Rule:
         """A function from a point to the node's value there."""
         if isinstance(node, Symbol):
-            return lambda point: np.float64(point[node])
+            return lambda point: float(point[node])
         if isinstance(node, Access):
             return self.access(node)
         if isinstance(node, sympy.Piecewise):
@@ -173,7 +175,7 @@ class Machine:
         if node in (sympy.true, sympy.false):
             return lambda point: bool(node)
         if node.is_Number or node.is_NumberSymbol:
-            number = np.float64(float(node))
+            number = float(node)
             return lambda point: number
         if isinstance(node, (sympy.And, sympy.Or)):
             return self.logic(node)
