@@ -12,6 +12,7 @@ import re
 import textwrap
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import sympy
 
@@ -22,7 +23,7 @@ from codegen.numpy.ops import is_relu
 from codegen.numpy.workspace import parts
 from codegen.numpy.writer import Array, Frame, Operand, Writer, steps_of, without
 from codegen.wrapping import narrowed, widened
-from ir.expression import symbols_of
+from ir.expression import Access, symbols_of
 from ir.kernel import Kernel, Loop, Schedule
 from ir.names import identifier
 from ir.program import Definition, DType
@@ -206,9 +207,18 @@ def _settle(w: Writer, member: Definition, found: Operand, name: str, keep: bool
 def _number(w: Writer, member: Definition, found: Operand, name: str) -> None:
     """A number, not the caller's array of no dimensions, which the caller may change."""
     if found.text != name:
-        owned = found.text in {w.arrays[t].text for t in w.program.tensors() if t in w.arrays}
+        owners = {t for t in w.program.tensors() if t in w.arrays}
+        chosen = {a.tensor for a in _chosen(member.body) if not a.indices}
+        owned = found.text in {w.arrays[t].text for t in owners} or chosen & owners
         typed = found.literal or owned or member.dtype.startswith("int")
         w.say(f"{name} = np.{member.dtype}({found.text})" if typed else f"{name} = {found.text}")
+
+
+def _chosen(body: Any) -> list[Access]:
+    """The accesses that a body may be as they are: itself, or a branch of a choice."""
+    if isinstance(body, sympy.Piecewise):
+        return [a for value, _ in body.args for a in _chosen(value)]
+    return [body] if isinstance(body, Access) else []
 
 
 def _is_copy(w: Writer, member: Definition, found: Operand, result: bool) -> bool:

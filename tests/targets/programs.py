@@ -387,6 +387,15 @@ CASES = (
         {"x": (BATCH, 4), "g": (BATCH, 5)},
     ),
     Case(
+        "choice_of_numbers",
+        (
+            define("y", (), guarded(b() > 2, g(), b())),
+            define("z", (), guarded(y() < 2, guarded(g() < 2, g()), 3)),
+            define("w", over(n, BATCH), x(n) * z()),
+        ),
+        {"x": (BATCH,), "g": (), "b": ()},
+    ),
+    Case(
         "causal",
         (
             define("y", over(n, BATCH, i, 6, j, 6), guarded(j <= i, x(n, i, j), -sympy.oo)),
