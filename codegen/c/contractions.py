@@ -12,34 +12,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from math import prod
-from typing import Protocol
 
 from sympy import Expr, Integer, Symbol
 
-from codegen.c.scalars import ScalarPrinter
+from codegen.c.panels import Panel, Printer, known
 from codegen.c.views import PlaneView
-from ir.affine import linear
-from ir.errors import IndexLanguageError
 from ir.expression import Access
-from ir.loops import LANE, SPAN, Contract, For, Operand, Staging, Statement, Store, stride_of, walk
-from ir.program import Range, Shape
+from ir.loops import LANE, SPAN, Contract, For, Operand, Staging, Statement, Store, walk
+from ir.program import Range
 
 WIDTH = 100
 SHORTEST_AHEAD, LONGEST_AHEAD = 4096, 65536  # elements worth fetching; of half a cache
-FIRST = Symbol("first", integer=True)  # the first column of a tile
 DRIVE = "@drive@"  # and a number: where the template puts the loops over the tiles
-
-
-class Printer(Protocol):
-    """The printer of statements."""
-
-    names: dict[Symbol, str]
-    buffers: dict[str, str]
-    scalars: ScalarPrinter
-    shared: bool
-
-    def spell(self, symbol: Symbol) -> str: ...
-    def lines(self, statement: Statement) -> list[str]: ...
 
 
 def wrapped(items: Iterable[str]) -> str:
@@ -119,7 +103,7 @@ class Plane:
             left_fill=self._lines(left.packed),
             left_zeros=left.zeros,
             right_fill=self._lines(right.packed),
-            transposed=self._transposed(right),
+            transposed=Panel(self.printer, contract).transposed(right),
             right_zeros=right.zeros,
             left_panel=self.printer.buffers.get("gw_left_panel", ""),
             right_panel=self.printer.buffers.get("gw_right_panel", ""),
@@ -223,7 +207,7 @@ class Plane:
         if place.indices[0] != last or any(e.free_symbols & fixed for e in place.indices[1:]):
             return 0
         sizes = self.printer.scalars.shapes[place.tensor][1:]
-        return prod(s for s in sizes if isinstance(s, int)) if _known(sizes) else 0
+        return prod(s for s in sizes if isinstance(s, int)) if known(sizes) else 0
 
     def _piece_loop(self) -> tuple[str, ...]:
         """The loop over the pieces of the index that is cut."""
@@ -304,36 +288,6 @@ class Plane:
     def _offset(self, access: Access) -> str:
         return self.printer.scalars.offset(access)
 
-    def _transposed(self, operand: Operand) -> str:
-        """The call that fills a panel whose columns lie in memory one line each, or nothing."""
-        match operand.packed:
-            case (For(body=(Store(value=Access() as read),)) as loop,) if _is_line(loop, read):
-                (column, *more) = self.contract.columns
-                apart = self._apart(read, column.index)
-                if more or apart is None:
-                    return ""
-                self.printer.names[FIRST] = "first"
-                self.printer.scalars.helpers.add("gw_transpose")
-                name = self.printer.buffers[read.tensor]
-                start = self._offset(read.xreplace({column.index: FIRST, loop.index: Integer(0)}))
-                start = name if start == "0" else f"{name} + {start}"
-                panel = self.printer.buffers["gw_right_panel"]
-                return f"gw_transpose({panel}, span, {start}, {apart}, end - first, count);"
-        return ""
-
-    def _apart(self, read: Access, index: Symbol) -> int | None:
-        """The elements between two steps of the index, if every step is as far."""
-        try:
-            steps = [linear(e).coefficient(index) for e in read.indices]
-            held = [index in linear(e).without(index).expr().free_symbols for e in read.indices]
-        except IndexLanguageError:
-            return None
-        sizes = self.printer.scalars.shapes[read.tensor][1:]
-        if any(held) or not _known(sizes):
-            return None
-        strides = [prod(int(n) for n in sizes[place:]) for place in range(len(sizes) + 1)]
-        return sum(step * stride for step, stride in zip(steps, strides, strict=True))
-
     def _base(self, operand: Operand, panel: str) -> str:
         """The pointer to which the offsets of rows, columns and terms are added."""
         if operand.packed:
@@ -377,16 +331,6 @@ class Plane:
         first = "first" if self.contract.right.packed else "start"
         column = f"at + {last}" if self.contract.pitch else last
         return f"sum[r*width*GW_LANES + {column} - {first}]"
-
-
-def _is_line(loop: For, read: Access) -> bool:
-    """Whether it reads a line along memory, of a size that is known."""
-    whole = loop.lower == (Integer(0),) and len(loop.upper) == 1 and loop.upper[0].is_Integer
-    return whole and stride_of(read, loop.index) == 1
-
-
-def _known(shape: Shape) -> bool:
-    return all(isinstance(size, int) for size in shape)
 
 
 def _values(statements: tuple[Statement, ...]) -> list[Expr]:

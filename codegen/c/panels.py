@@ -1,0 +1,115 @@
+"""Panels that are filled by blocks: columns that lie in memory as lines, transposed.
+
+    gw_transpose(gw_right_panel, span, fc2_W + first*200, 200, end - first, 200);
+
+    panel[k*span + lane] = W[first + lane, k]      instead of a loop over lanes around one over k
+
+Where the terms of a column are no line, or the columns are not equally far apart, there is no such
+call, and the panel is filled by loops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Protocol
+
+from sympy import Expr, Integer, Symbol
+
+from codegen.c.scalars import ScalarPrinter
+from ir.affine import linear
+from ir.errors import IndexLanguageError
+from ir.expression import Access
+from ir.loops import LANE, Contract, For, Operand, Statement, Store
+from ir.program import Shape
+
+FIRST = Symbol("first", integer=True)  # the first column of a tile
+
+
+class Printer(Protocol):
+    """The printer of statements."""
+
+    names: dict[Symbol, str]
+    buffers: dict[str, str]
+    scalars: ScalarPrinter
+    shared: bool
+
+    def spell(self, symbol: Symbol) -> str: ...
+    def lines(self, statement: Statement) -> list[str]: ...
+
+
+class Panel:
+    """The right panel of a contraction while it is printed."""
+
+    def __init__(self, printer: Printer, contract: Contract) -> None:
+        self.printer, self.contract = printer, contract
+
+    def transposed(self, operand: Operand) -> tuple[str, ...]:
+        """Calls that fill a panel whose columns are lines in memory, with the loops around."""
+        loops, store = _nest(operand.packed)
+        (column, *more) = self.contract.columns
+        if more or store is None or not isinstance(store.value, Access):
+            return ()
+        read, apart = store.value, self._apart(store.value, column.index)
+        whole, length = self._line(loops, read)
+        if apart is None or not whole:
+            return ()
+        self.printer.names[FIRST] = "first"
+        self.printer.scalars.helpers.add("gw_transpose")
+        start: dict[Expr, Expr] = {loop.index: Integer(0) for loop in whole}
+        panel, name = self.printer.buffers["gw_right_panel"], self.printer.buffers[read.tensor]
+        at = store.place.indices[0].xreplace({**start, LANE: Integer(0)})
+        to = panel if at == 0 else f"{panel} + {self.printer.scalars.index(at)}"
+        offset = self.printer.scalars.offset(read.xreplace({**start, column.index: FIRST}))
+        source = name if offset == "0" else f"{name} + {offset}"
+        call = f"gw_transpose({to}, span, {source}, {apart}, end - first, {length});"
+        body: tuple[Statement, ...] = (store,)
+        for loop in reversed(loops[: len(loops) - len(whole)]):
+            body = (replace(loop, body=body),)
+        return tuple(
+            line[: line.index(panel)] + call if line.lstrip().startswith(panel) else line
+            for s in body
+            for line in self.printer.lines(s)
+        )
+
+    def _line(self, loops: list[For], read: Access) -> tuple[list[For], int]:
+        """The inner loops that go along memory, in it and in the panel, and how far."""
+        sizes = {r.index: r.size for r in self.contract.terms.inner}
+        whole: list[For] = []
+        length = 1
+        for loop, term in zip(reversed(loops), reversed(self.contract.terms.inner), strict=False):
+            complete = loop.lower == (0,) and loop.upper == (sizes.get(loop.index),)
+            if not complete or loop.index != term.index or self._apart(read, term.index) != length:
+                break
+            if not loop.upper[0].is_Integer:
+                break
+            whole.insert(0, loop)
+            length *= int(loop.upper[0])
+        return whole, length
+
+    def _apart(self, read: Access, index: Symbol) -> int | None:
+        """The elements between two steps of the index, if every step is as far."""
+        try:
+            steps = [linear(e).coefficient(index) for e in read.indices]
+            held = [index in linear(e).without(index).expr().free_symbols for e in read.indices]
+        except IndexLanguageError:
+            return None
+        sizes = self.printer.scalars.shapes[read.tensor][1:]
+        if any(held) or not known(sizes):
+            return None
+        strides = [prod(int(n) for n in sizes[place:]) for place in range(len(sizes) + 1)]
+        return sum(step * stride for step, stride in zip(steps, strides, strict=True))
+
+
+def _nest(body: tuple[Statement, ...]) -> tuple[list[For], Store | None]:
+    """Loops around nothing but one another and one store, the outermost first."""
+    loops: list[For] = []
+    while len(body) == 1 and isinstance(body[0], For):
+        loops.append(body[0])
+        body = body[0].body
+    store = body[0] if len(body) == 1 and isinstance(body[0], Store) else None
+    return loops, store
+
+
+def known(shape: Shape) -> bool:
+    return all(isinstance(size, int) for size in shape)
