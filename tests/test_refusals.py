@@ -13,10 +13,12 @@ import pytest
 import sympy
 
 import gradwright as gw
+from compiler.differentiate import differentiate
 from ir.errors import GradwrightError
 
 Line = Callable[[Any, Any, Any], object]
 n, i, j, k = gw.indices("n i j k")
+R = gw.index("r", 3)
 
 
 def inner_network() -> gw.Network:
@@ -91,6 +93,36 @@ REFUSED: dict[str, tuple[Line, str]] = {
         "q does not belong to this network",
     ),
     "output that is no tensor": (lambda x, v, label: gw.outputs(h=v[0, 0]), "not a tensor"),
+    "key padding": (
+        lambda x, v, label: gw.multi_head_attention(gw.select(x, 1, 0), 2, key_padding_mask=v),
+        r"key_padding_mask must be an integer \[rows, keys\]",
+    ),
+    "axis of no tensor": (
+        lambda x, v, label: gw.cosine_similarity(v, v, axis=3), "has no axis 3 among 2",
+    ),
+    "kernel": (
+        lambda x, v, label: gw.convolve(x, gw.param("W", (2, 3, 3))), r"convolve\(\) cannot slide",
+    ),
+    "padding that leaves nothing": (
+        lambda x, v, label: gw.conv_transpose2d(x, 2, 3, padding=9), "leaves nothing of",
+    ),
+    "state": (
+        lambda x, v, label: gw.lstm(gw.select(x, 1, 0), 4, state=(v, v)),
+        r"a state must be \[1, batch, 4\]",
+    ),
+    "index that is a symbol": (
+        lambda x, v, label: gw.define((n, sympy.Symbol("q")), v[n, 0]), "q is not an index",
+    ),
+    "no term in bounds": (
+        lambda x, v, label: gw.define(n, gw.sum(v[n, R + 6], over=R)),
+        "no term of the reduction is in bounds",
+    ),
+    "out of bounds in a branch": (
+        lambda x, v, label: gw.define(
+            n, gw.sum(sympy.Piecewise((v[n, R + 4], R > 0), (0, True)), over=R)
+        ),
+        r"v\[n, r \+ 4\] may be out of bounds",
+    ),
     "range": (lambda x, v, label: gw.index("r", 0), "a range of at least 1"),
     "range that is no number": (lambda x, v, label: gw.index("r", 2.5), "has no range 2.5"),
     "reduction over nothing": (lambda x, v, label: gw.sum(v[0, 0], over=()), "needs an index"),
@@ -152,8 +184,8 @@ def test_networks_within_a_network_share_parameters() -> None:
 def test_tangents_need_something_that_moves() -> None:
     with pytest.raises(GradwrightError, match="inner has no input or parameter 'nothing'"):
         gw.jvp(INNER, wrt="nothing").trace()
-    still = returning(lambda x: gw.outputs(h=gw.define((i,), sympy.Integer(1) + 0 * i)))
-    with pytest.raises(GradwrightError):
+    still = returning(lambda x: gw.outputs(h=gw.define((gw.index("i", 3),), 1)))
+    with pytest.raises(GradwrightError, match="no result of net depends on x"):
         gw.jvp(still, wrt="x").trace()
 
 
@@ -172,3 +204,29 @@ x = gw.tensor("x", 3)
 def test_bare_expressions_that_cannot_be_derived(what: Any, wrt: Any, says: str) -> None:
     with pytest.raises(GradwrightError, match=says):
         gw.derive(what, wrt=wrt)
+
+
+def test_a_gradient_needs_a_loss_and_something_to_move() -> None:
+    h = returning(lambda x: gw.outputs(h=gw.relu(x))).trace()
+    with pytest.raises(GradwrightError, match="net has no loss"):
+        differentiate(h)
+    loss = returning(lambda x: gw.outputs(loss=gw.define((), x[0, 0]))).trace()
+    with pytest.raises(GradwrightError, match="net has no tensor 'w'"):
+        differentiate(loss, ("w",))
+    with pytest.raises(GradwrightError, match="loss of net depends on none of: no parameters"):
+        differentiate(loss)
+
+
+def test_a_recurrence_that_sums_over_its_own_steps() -> None:
+    steps = gw.index("t", 4)
+
+    @gw.network
+    def net(x: gw.f64[4]):
+        def line(h: Any) -> Any:
+            earlier = gw.sum(sympy.Piecewise((h[steps - 1], steps > 0), (0, True)), over=steps)
+            return x[steps] + earlier
+
+        return gw.outputs(h=gw.define(steps, line))
+
+    with pytest.raises(GradwrightError):
+        net.trace()
