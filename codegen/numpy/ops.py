@@ -20,7 +20,8 @@ from typing import Any
 import sympy
 from sympy import Symbol
 
-from ir.errors import VerifyError
+from ir.affine import linear
+from ir.errors import IndexLanguageError, VerifyError
 from ir.expression import Access, FloorDiv, Random, Remainder, symbols_of
 
 FUNCTIONS: dict[Any, str] = {
@@ -76,7 +77,7 @@ class Lowering:
         """The graph of a body or a condition."""
         if expr.is_number and not isinstance(expr, sympy.logic.boolalg.Boolean):
             return Op("number", (), float(expr) if self.real else int(expr))
-        if _is_index(expr) or (not self.real and isinstance(expr, (sympy.Add, sympy.Mul))):
+        if _is_index(expr) or (not self.real and _is_affine(expr)):
             index = Op("index", (), expr)
             return Op("cast", (index,)) if self.real else index
         for kind, rule in RULES.items():
@@ -179,6 +180,17 @@ def _is_index(expr: Any) -> bool:
     """An integer of the index language: a loop variable, a size, // or %, or an integer element."""
     whole = isinstance(expr, Access) and expr.is_integer
     return whole or isinstance(expr, (Symbol, FloorDiv, Remainder))
+
+
+def _is_affine(expr: Any) -> bool:
+    """A sum of integer multiples of indices; a condition may hold products of indices, too."""
+    if not isinstance(expr, (sympy.Add, sympy.Mul)):
+        return False
+    try:
+        linear(expr)
+    except IndexLanguageError:
+        return False
+    return True
 
 
 def _is_reciprocal(expr: Any) -> bool:

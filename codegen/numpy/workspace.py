@@ -12,10 +12,12 @@ from __future__ import annotations
 import re
 from math import prod
 
-from codegen.numpy.writer import WORD, Place, Writer
+from codegen.numpy.writer import Place, Writer
 from ir.placement import Lifetime, aligned, placed
 
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "intp": 8, "uint64": 8, "bool": 1}
+# A name by itself: no function of `np.`, no method, and no keyword of a call, such as `out=`.
+NAME = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(?!=[^=])")
 VIEW = re.compile(r"\s*(\w+) = (?!np\.(?!broadcast_to))(.*)")
 
 
@@ -60,17 +62,17 @@ def _spans(w: Writer, results: set[str]) -> tuple[dict[str, tuple[int, int]], se
     """The first and the last line of each array, and the arrays that a result is part of."""
     roots: dict[str, set[str]] = {name: {name} for name in w.places}
     for text, name in w.constants.items():
-        roots[name] = {root for word in WORD.findall(text) for root in roots.get(word, ())}
+        roots[name] = {root for word in NAME.findall(text) for root in roots.get(word, ())}
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, line in enumerate(w.lines):
         code = line.lstrip()
         if not code or code.startswith("#"):
             continue
-        named = {root for word in WORD.findall(code) for root in roots.get(word, ())}
+        named = {root for word in NAME.findall(code) for root in roots.get(word, ())}
         found = VIEW.match(line)
         if found and found[1] not in w.places:
-            held = {root for word in WORD.findall(found[2]) for root in roots.get(word, ())}
+            held = {root for word in NAME.findall(found[2]) for root in roots.get(word, ())}
             roots[found[1]] = roots.get(found[1], set()) | held
         for root in named:
             first.setdefault(root, number)
@@ -81,7 +83,7 @@ def _spans(w: Writer, results: set[str]) -> tuple[dict[str, tuple[int, int]], se
                 first[name], last[name] = min(first[name], start), max(last[name], end)
     kept = {root for name in results for root in roots.get(name, ())}
     for text, name in [(t, n) for t, n in w.constants.items() if roots[n] & kept]:
-        number = next(i for i, line in enumerate(w.lines) if name in WORD.findall(line))
+        number = next(i for i, line in enumerate(w.lines) if name in NAME.findall(line))
         number = _outside(w, number)
         w.lines.insert(number, "    " * w.depth + f"{name} = {text}")
         w.loops = [(start + (start >= number), end + (end >= number)) for start, end in w.loops]
@@ -93,4 +95,4 @@ def _spans(w: Writer, results: set[str]) -> tuple[dict[str, tuple[int, int]], se
 def _named_in(w: Writer, name: str, roots: dict[str, set[str]], start: int, end: int) -> bool:
     """Whether some line of a loop names the array or a view of it."""
     words = {word for word, found in roots.items() if name in found}
-    return any(words & set(WORD.findall(line)) for line in w.lines[start : end + 1])
+    return any(words & set(NAME.findall(line)) for line in w.lines[start : end + 1])
