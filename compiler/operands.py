@@ -29,12 +29,19 @@ from ir.loops import LANE, SPAN, Operand, Staging, Store, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 
 
+BY_BLOCKS = 0.4  # cycles for an element of a panel that is filled by blocks
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An operand as the tile will read it; `copied` elements are staged for every plane."""
+    """An operand as the tile will read it; `copied` elements are staged for every plane.
+
+    A panel is filled `by_blocks` where its rows or columns lie in memory as lines.
+    """
 
     operand: Operand
     copied: int = 0
+    by_blocks: bool = False
 
     @property
     def packed(self) -> bool:
@@ -46,7 +53,9 @@ class Layout:
 
     def cycles(self, depth: int, count: int) -> float:
         """What it takes to bring the terms of so many rows or columns once, roughly."""
-        return depth * count * 1.2 if self.packed else self.copied * 0.5
+        if self.packed:
+            return depth * count * (BY_BLOCKS if self.by_blocks else 1.2)
+        return self.copied * 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +360,9 @@ def _packed(side: Side, *, row_major: bool) -> Layout | None:
     sizes = {**side.site.facts.sizes, **{r.index: r.size for r in terms.inner}}
     facts = replace(side.site.facts, sizes=sizes)
     copy = reduction_loops(replace(member, over=terms.inner, where=where), facts, (store,))
-    return Layout(Operand(side.access, side.access, side.access, None, copy, bool(conditions)))
+    line = stride_of(side.access, terms.inner[-1].index) == 1 and not where
+    operand = Operand(side.access, side.access, side.access, None, copy, bool(conditions))
+    return Layout(operand, by_blocks=line and not row_major and terms.cut is None)
 
 
 def position_of(terms: Terms) -> Expr:
