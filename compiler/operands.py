@@ -28,7 +28,6 @@ from ir.expression import Access, FloorDiv, Remainder, symbols_of, tensor_symbol
 from ir.loops import LANE, SPAN, Operand, Staging, Store, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 
-
 BY_BLOCKS = 0.4  # cycles for an element of a panel that is filled by blocks
 
 
