@@ -121,7 +121,22 @@ def canonical(node: Any, scope: Scope) -> Any:
     args = [canonical(a, scope) for a in node.args]
     if isinstance(node, Relational):
         args = [_as_index(a) for a in args]
-    return node if tuple(args) == node.args else node.func(*args)
+    made = node if tuple(args) == node.args else node.func(*args)
+    return _whole(made, scope) if isinstance(made, sympy.Piecewise) else made
+
+
+def _whole(choice: sympy.Piecewise, scope: Scope) -> sympy.Piecewise:
+    """A choice for every case: `(a, i > 1), (b, i <= 1)` ends in `(b, True)`."""
+    *first, (last, condition) = choice.args
+    if condition == sympy.true:
+        return choice
+    if sympy.Or(*(c for _, c in choice.args)) != sympy.true:
+        raise IndexLanguageError(
+            f"{choice} has no value where none of its conditions holds",
+            at=scope.origin,
+            fix="end it with (0, True), or whatever it shall be there",
+        )
+    return sympy.Piecewise(*first, (last, True))
 
 
 def _index(index: Any, access: Access, scope: Scope) -> Any:

@@ -36,12 +36,9 @@ class _Printer(PlainPrinter):
     """SymPy's text form, with choices written as `a if c else b` and exact short numbers."""
 
     def _print_Piecewise(self, expr: sympy.Piecewise) -> str:
-        text = ""
-        for value, condition in expr.args:
-            if condition == sympy.true:
-                return f"({text}{self._print(value)})"
-            text += f"{self._print(value)} if {self._print(condition)} else "
-        return f"({text}0)"
+        *first, (last, _) = expr.args
+        cases = [f"{self._print(value)} if {self._print(c)} else " for value, c in first]
+        return f"({''.join(cases)}{self._print(last)})"
 
     def _print_Add(self, expr: sympy.Add, order: str | None = None) -> str:
         """Terms as SymPy orders them, those without a minus sign first: `W - lr*d_W`."""

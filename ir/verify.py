@@ -87,6 +87,8 @@ def _foreign(body: Expr) -> tuple[str, ...]:
     for node in sympy.preorder_traversal(body):
         if isinstance(node, (Reduce, Index, sympy.floor, sympy.Mod, sympy.Max, sympy.Min)):
             found.append(f"{type(node).__name__}, which the IR does not have")
+        if isinstance(node, sympy.Piecewise) and node.args[-1][1] != sympy.true:
+            found.append("a choice that leaves a case out")
         if node is sympy.nan or node is sympy.zoo:
             found.append(str(node))
         if isinstance(node, Access):

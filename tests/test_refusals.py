@@ -123,6 +123,10 @@ REFUSED: dict[str, tuple[Line, str]] = {
         ),
         r"v\[n, r \+ 4\] may be out of bounds",
     ),
+    "choice without a last case": (
+        lambda x, v, label: gw.define((n, i), sympy.Piecewise((v[n, i], v[n, i] > 0))),
+        "has no value where none of its conditions holds",
+    ),
     "range": (lambda x, v, label: gw.index("r", 0), "a range of at least 1"),
     "range that is no number": (lambda x, v, label: gw.index("r", 2.5), "has no range 2.5"),
     "reduction over nothing": (lambda x, v, label: gw.sum(v[0, 0], over=()), "needs an index"),

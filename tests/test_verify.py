@@ -16,7 +16,7 @@ from ir.expression import FloorDiv
 from ir.program import Definition, Program, Scan, Tensor
 from ir.text import show
 from ir.verify import verify
-from tests.targets.programs import T, b, c, define, guarded, i, j, label, over, t, total, x, y
+from tests.targets.programs import T, b, define, guarded, i, j, label, over, t, total, x, y
 
 UP = Scan("c", t)
 SUM = total("y", over(i, 3), over(j, 4), x(i, j))
@@ -63,6 +63,9 @@ BROKEN: dict[str, tuple[Program, str]] = {
     "no number in a choice": (
         lines(define("z", over(i, 3), guarded(i > 1, sympy.nan, x(i, 0)))), "z holds nan",
     ),
+    "no last case": (
+        lines(define("z", over(i, 3), sympy.Piecewise((x(i, 0), i > 1)))), "z holds a choice that",
+    ),
     "a sum over nothing": (instead(over=(), body=x(i, 0)), "y: a reduction has indices to reduce"),
     "a map over something": (instead(reduce=None), "y: a reduction has indices to reduce over"),
     "a map with conditions": (lines(replace(z, where=(i > 1,))), "z: a map has no terms to leave"),
@@ -106,8 +109,3 @@ def test_the_text_of_a_program_says_how_its_recurrences_run() -> None:
     assert "  output    c = c\n" in text
     assert "loss" not in text
     assert "along t, upwards" in show(SOUND)
-
-
-def test_a_choice_that_leaves_a_case_out_is_nothing_there() -> None:
-    partial = sympy.Piecewise((b(c), c > 1), evaluate=False)
-    assert "  z[c] = (b[c] if c > 1 else 0)\n" in show(lines(define("z", over(c, 4), partial)))

@@ -306,13 +306,9 @@ class ScalarPrinter(PlainPrinter):
         return f"gw_keep({when}, {self.value(value)})"
 
     def _conditional(self, expr: sympy.Piecewise, branch: Callable[[Expr], str]) -> str:
-        """`(c1 ? a : c2 ? b : rest)`; with no branch left the value is NaN, as in SymPy."""
-        *first, (last, condition) = expr.args
-        text = (
-            branch(last)
-            if condition == sympy.true
-            else (f"{self.condition(condition)} ? {branch(last)} : {self.number(math.nan)}")
-        )
+        """`(c1 ? a : c2 ? b : rest)`."""
+        *first, (last, _) = expr.args
+        text = branch(last)
         for value, guard in reversed(first):
             text = f"{self.condition(guard)} ? {branch(value)} : {text}"
         return f"({text})"

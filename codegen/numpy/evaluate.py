@@ -356,9 +356,6 @@ class Evaluation:
                          arg, branch, axes)
             self.w.known = (*self.w.known, sympy.Not(condition))
             word = "elif"
-        if op.leaf.args[-1][1] != sympy.true:
-            with self.w.block("else:"):
-                self.w.say(f"{name} = {self._filled(Operand('0.0', literal=True), axes)}")
         self.w.known = known
         return Operand(name, axes)
 

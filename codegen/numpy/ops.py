@@ -141,11 +141,8 @@ class Lowering:
         if self.real and tuple(v for v, _ in expr.args) in ((1, 0), (0, 1)):
             held = self.lower(expr.args[0][1])
             return Op("indicator", (held if expr.args[0][0] == 1 else Op("logical_not", (held,)),))
-        *branches, (value, condition) = expr.args
+        *branches, (value, _) = expr.args
         result = self.lower(value)
-        if condition != sympy.true:
-            branches.append((value, condition))
-            result = Op("number", (), 0.0 if self.real else 0)
         for value, condition in reversed(branches):
             result = Op("where", (self.lower(condition), self.lower(value), result))
         return result
