@@ -277,12 +277,5 @@ def grouped(
         changed = not more <= inside
         inside |= more
     scan = Scan(group, index_symbol(index), downwards)
-    for d in everything:
-        if d.name in inside and scan.index not in {r.index for r in d.indices}:
-            raise IndexLanguageError(
-                f"{group} reduces over its own recurrence index {index}",
-                at=d.origin,
-                fix="reduce over it in a definition of its own, after the recurrence",
-            )
     outside = [d for d in everything if d.name not in inside]
     return outside + [replace(d, scan=scan) for d in everything if d.name in inside]

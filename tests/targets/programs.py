@@ -501,6 +501,66 @@ CASES = (
         {"x": (BATCH, 3)},
     ),
     Case(
+        "sums_within_steps",
+        (
+            total("y", over(t, 5), over(k, 3), x(t, k) * h(t - 1), t > 0, scan=RECURRENCE),
+            total("z", over(t, 5, j, 2), over(k, 3), W(k, j) * h(t - 1), t > 1, scan=RECURRENCE),
+            define("h", over(t, 5), b(t) + y(t) / 2 + z(t, 1) * z(t, 0), scan=RECURRENCE),
+        ),
+        {"x": (5, 3), "b": (5,), "W": (3, 2)},
+        temporaries=("z",),
+    ),
+    Case(
+        "held_within_steps",
+        (
+            define("v", over(t, 4, n, BATCH, j, 3), W(t, j) * 2, scan=RECURRENCE),
+            define("w", over(t, 4, n, BATCH, j, 3), x(n, t, j), scan=RECURRENCE),
+            define(
+                "h",
+                over(t, 4, n, BATCH, j, 3),
+                v(t, n, j) * w(t, n, j) + guarded(t > 0, h(t - 1, n, j) / 2),
+                scan=RECURRENCE,
+            ),
+        ),
+        {"x": (BATCH, 4, 3), "W": (4, 3)},
+        kernels=(("v", "w", "h"),),
+        temporaries=("v", "w"),
+    ),
+    Case(
+        "masked_factors",
+        (
+            total("y", over(n, BATCH, j, 4), over(k, 5), x(n, k) * W(k, j), b(k) > 0),
+            total(
+                "z", over(n, BATCH, j, 4), over(k, 5), x(n, k) * W(k, j) * b(k), x(n, k) > 0, k > j
+            ),
+            total("v", over(n, BATCH, j, 4), over(k, 5), W(k, j) ** 2 * b(k), W(k, j) < 0),
+            define("w", over(n, BATCH, j, 4), guarded(g() > 0, y(n, j) * 2, z(n, j) + v(n, j))),
+        ),
+        {"x": (BATCH, 5), "W": (5, 4), "b": (5,), "g": ()},
+    ),
+    Case(
+        "integers_as_values",
+        (
+            define("y", over(n, BATCH), x(n, 0) * label(n) + T("label_one")()),
+            define("z", over(n, BATCH), W(2 * T("label_one")() + label(n))),
+            define("v", over(n, BATCH), W(FloorDiv(T("label_one")() + 1, 2) + label(n))),
+            define("w", over(n, BATCH, j, 3), x(n, j) + guarded(Eq(j, label(n)), 2)),
+            define("h", over(n, BATCH, j, 3), x(n, j) * 3 + guarded(Eq(2 * j, label(n)), 2)),
+            define("g", over(n, BATCH, j, 3), x(n, j) * 3 + guarded(Eq(j, 2 * label(n)), 2)),
+            define("u", (), Random(T("label_one")(), sympy.Integer(2), sympy.Integer(3)) + W(0)),
+        ),
+        {"x": (BATCH, 3), "W": (7,), "label": (BATCH,), "label_one": ()},
+        limits={"label": 3, "label_one": 2},
+    ),
+    Case(
+        "digits_around_a_number",
+        (
+            define("y", over(n, BATCH, k, 12), x(FloorDiv(k, 4), 1, Remainder(k, 4)) + g(n)),
+            define("z", over(k, 12), x(Remainder(k, 3), 2, FloorDiv(k, 3)) * k),
+        ),
+        {"x": (3, 3, 4), "g": (BATCH,)},
+    ),
+    Case(
         "batch_last",
         (
             define("y", over(j, 3, n, BATCH), x(n, j) / BATCH),
