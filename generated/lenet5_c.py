@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "666ac27b4e56cb4e484edd4b9bf70c66"
+BUILD_ID = "44687dbc52fa73192b47f170f2fbe379"
 
 
 Array = np.ndarray

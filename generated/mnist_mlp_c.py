@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "40a748fbdd7a970610795a06f07b1206"
+BUILD_ID = "a213432a792a704fe434dae4c08c41f3"
 
 
 Array = np.ndarray
