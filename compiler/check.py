@@ -102,12 +102,14 @@ def gradcheck(
     final = stage(program, "merge").program
     made = evaluate(final, values, rows)
     slopes = dict(final.gradients)
+    at_rest = evaluate(program, values, rows)
     most = max(float(np.max(np.abs(made[g]), initial=0.0)) for g in slopes.values())
     checks = []
     for name, gradient in slopes.items():
         chosen = _chosen(values[name].size, elements, rng)
         symbolic = made[gradient].ravel()[chosen]
-        checks.append(_check(program, values, rows, name, symbolic, chosen, STILL * most))
+        moving = _Moving(program, values, rows, name, _unmoved(program, name, at_rest))
+        checks.append(_check(moving, symbolic, chosen, STILL * most))
     return GradientCheck(network.name, rows, tuple(checks))
 
 
@@ -146,29 +148,39 @@ def _chosen(size: int, most: int, rng: np.random.Generator) -> Array:
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
 
 
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """A network at values of which one parameter moves; `unmoved` is what stays as it is."""
+
+    program: Program
+    values: dict[str, Array]
+    rows: int
+    name: str
+    unmoved: dict[str, Array]
+
+
+def _unmoved(program: Program, name: str, at_rest: dict[str, Array]) -> dict[str, Array]:
+    """The values of the definitions that do not depend on a parameter."""
+    moved, before = {name}, 0
+    while len(moved) > before:  # twice for a recurrence, whose lines read one another
+        before = len(moved)
+        moved |= {d.name for d in program.definitions if moved.intersection(d.reads())}
+    return {n: value for n, value in at_rest.items() if n not in moved}
+
+
 def _check(
-    program: Program,
-    values: dict[str, Array],
-    rows: int,
-    name: str,
-    symbolic: Array,
-    chosen: Array,
-    rounding: float,
+    moving: _Moving, symbolic: Array, chosen: Array, rounding: float
 ) -> ParameterCheck:
     central, stepped = np.empty(len(chosen)), np.empty(len(chosen))
     for i, position in enumerate(chosen):
-        up, down = (
-            _loss(program, values, rows, name, position, h) for h in (CENTRAL_STEP, -CENTRAL_STEP)
-        )
+        up, down = (_loss(moving, position, h) for h in (CENTRAL_STEP, -CENTRAL_STEP))
         central[i] = (up - down).real / (2 * CENTRAL_STEP)
-        stepped[i] = (
-            _loss(program, values, rows, name, position, 1j * COMPLEX_STEP).imag / COMPLEX_STEP
-        )
+        stepped[i] = _loss(moving, position, 1j * COMPLEX_STEP).imag / COMPLEX_STEP
     largest = float(np.max(np.abs([*symbolic, *stepped]), initial=0.0))
     still = largest <= rounding
     scale = (rounding / STILL if still else largest) or 1.0
     return ParameterCheck(
-        name,
+        moving.name,
         len(chosen),
         largest,
         float(np.max(np.abs(symbolic - central))) / scale,
@@ -177,11 +189,10 @@ def _check(
     )
 
 
-def _loss(
-    program: Program, values: dict[str, Array], rows: int, name: str, position: int, step: complex
-) -> complex:
+def _loss(m: _Moving, position: int, step: complex) -> complex:
     kind = np.complex128 if isinstance(step, complex) else np.float64
-    moved = np.array(values[name], kind)  # a scalar becomes an array, so that it can be moved
+    moved = np.array(m.values[m.name], kind)  # a scalar becomes an array, so that it can be moved
     moved.ravel()[position] += step
-    assert program.loss is not None
-    return complex(evaluate(program, {**values, name: moved}, rows, kind=kind)[program.loss])
+    assert m.program.loss is not None
+    values = {**m.values, m.name: moved}
+    return complex(evaluate(m.program, values, m.rows, kind=kind, known=m.unmoved)[m.program.loss])

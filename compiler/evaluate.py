@@ -41,9 +41,17 @@ class _Run:
 
 
 def evaluate(
-    program: Program, values: Mapping[str, Any], rows: int = 1, *, kind: type = np.float64
+    program: Program,
+    values: Mapping[str, Any],
+    rows: int = 1,
+    *,
+    kind: type = np.float64,
+    known: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
-    """The value of every definition. `values` holds inputs, parameters and state by name."""
+    """The value of every definition. `values` holds inputs, parameters and state by name.
+
+    What is `known` of the definitions, from another evaluation, is not worked out again.
+    """
     run = _Run(program, rows, kind)
     for name, tensor in program.tensors().items():
         if name in values:
@@ -57,11 +65,14 @@ def evaluate(
         for _, block in groupby(
             program.definitions, key=lambda d: d.scan.group if d.scan else d.name
         ):
-            _evaluate_block(run, list(block))
+            _evaluate_block(run, list(block), known or {})
     return {d.name: run.values[d.name] for d in program.definitions}
 
 
-def _evaluate_block(run: _Run, block: list[Definition]) -> None:
+def _evaluate_block(run: _Run, block: list[Definition], known: Mapping[str, Array]) -> None:
+    if all(d.name in known for d in block):
+        run.values.update({d.name: known[d.name].astype(_dtype(run, d)) for d in block})
+        return
     scan = block[0].scan
     if scan is None:
         run.values[block[0].name] = _value(run, block[0], {})
