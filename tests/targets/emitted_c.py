@@ -89,6 +89,8 @@ def built_together(modules: list[Module], folder: Path, command: str) -> list[Mo
     )
     library = folder / "all.so"
     files = [str(folder / f"{module.name}.c") for module in modules]
+    if " -O" in command:  # its own level of optimisation
+        flags = [flag for flag in flags if not flag.startswith("-O")]
     command_line = [*command.split(), "-std=c99", *flags, "-shared", "-fPIC", *files, "-lm"]
     subprocess.run([*command_line, "-o", str(library)], check=True)
     for module in modules:

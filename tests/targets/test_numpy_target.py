@@ -24,6 +24,7 @@ from compiler.pipeline import module as lowered
 from ir.kernel import Module
 from tests.index_cases import CASES as INDEX_CASES
 from tests.targets.interpret import interpret
+from tests.targets.interpreted import expected, given
 from tests.targets.numpy_programs import MORE
 from tests.targets.programs import CASES, MAXIMUM, Case, perceptron
 
@@ -51,14 +52,13 @@ def test_every_case_as_the_interpreter_says(case: Case, real: str) -> None:
     program = module.forward.program
     model = loaded(module)
     for rows in (MAXIMUM, 1):
-        values = case.values(real, rows)
+        values = given(case, real, rows)
         before = {name: array.copy() for name, array in values.items()}
-        expected = interpret(program, values, rows)
         found = model.forward({}, *values.values())
         for public, name in program.outputs:
             result = getattr(found, public)
             assert result.dtype == program.dtype_of(name), public
-            close(result, expected[name], real)
+            close(result, expected(case, rows)[name], real)
             assert not any(np.shares_memory(result, array) for array in values.values())
         for name, array in values.items():
             np.testing.assert_array_equal(array, before[name])
