@@ -22,6 +22,7 @@ import sympy
 from sympy import Integer, Symbol
 
 from compiler import loop_bounds as bounds
+from compiler.added import added
 from compiler.conditional_loads import guarded
 from compiler.contraction import LANES, Contraction, few_rows, one_line, recognise, scratch_shapes
 from compiler.digits import split_digits
@@ -89,7 +90,8 @@ def _tiled(scope: Scope, found: Contraction) -> tuple[Statement, ...]:
 def _plane(scope: Scope, found: Contraction) -> Contract:
     tile = Symbol(f"{found.member.name}_tile", real=True)
     at = [r.index for r in (*found.outer, *found.rows, *found.columns)]
-    value = found.factor * Access(tile, *at)
+    total = Access(tile, *at)
+    statements = tuple(epilogue(scope, {found.member.name: found.factor * total}))
     return Contract(
         tile,
         found.outer,
@@ -99,9 +101,10 @@ def _plane(scope: Scope, found: Contraction) -> Contract:
         found.terms,
         found.left.operand,
         found.right.operand,
-        tuple(epilogue(scope, {found.member.name: value})),
+        statements,
         by_columns=scope.threads > 1 and by_columns(found, scope.threads),
         strip=found.strip,
+        onto=added(statements, total),
     )
 
 

@@ -199,6 +199,14 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Onto:
+    """`place += scale * sum`: all that an epilogue does, if the scale is the same everywhere."""
+
+    place: Access
+    scale: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """A contraction: for every point of `outer`, a plane of `rows` by `columns` of sums.
 
@@ -206,7 +214,7 @@ class Contract:
     past its end, the run has gaps. With a `strip` the sums of about that many steps of the first
     are kept, and the epilogue then runs over all of them. `few`, if there, is what to do instead
     where the symbolic size is small. The epilogue runs at every point,
-    where the element of `tile` is the sum. Threads share out planes; else columns if `by_columns`,
+    where the element of `tile` is the sum; `onto` says it again, where it is so simple. Threads share out planes; else columns if `by_columns`,
     or else lines.
     """
 
@@ -222,6 +230,7 @@ class Contract:
     few: tuple[Statement, ...] = ()
     by_columns: bool = False
     strip: int = 0
+    onto: Onto | None = None
 
     @property
     def run(self) -> int:

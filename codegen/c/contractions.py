@@ -23,6 +23,7 @@ from ir.program import Range
 
 WIDTH = 100
 SHORTEST_AHEAD, LONGEST_AHEAD = 4096, 65536  # elements worth fetching; of half a cache
+ROW, START = Symbol("row", integer=True), Symbol("start", integer=True)  # where a tile begins
 DRIVE = "@drive@"  # and a number: where the template puts the loops over the tiles
 
 
@@ -73,6 +74,7 @@ class Plane:
         used = [spell(r.index) in words for r in contract.rows]
         left, right = contract.left, contract.right
         loops, copies, block_loops, block_copies = self._levels()
+        onto, onto_apart, onto_scale = self._onto()
         return PlaneView(
             real="float" if self.printer.scalars.dtype == "float32" else "double",
             shared=self.printer.shared,
@@ -118,6 +120,9 @@ class Plane:
             along=along,
             columns_of_all=self._product(contract.columns) if along else "",
             column_at=self._offset(right.along) if along else "",
+            onto=onto,
+            onto_apart=onto_apart,
+            onto_scale=onto_scale,
         )
 
     # ------------------------------------------------------------ loops and positions
@@ -247,6 +252,22 @@ class Plane:
     def _keeps_sums(self) -> bool:
         """Whether sums outlive a tile: until the next block, or the end of a strip."""
         return bool(self.terms.blocks or self.terms.cut or self.contract.strip)
+
+    def _onto(self) -> tuple[str, int, str]:
+        """Where a tile adds its sums, how far its lines are apart there, and what scales them."""
+        contract, found = self.contract, self.contract.onto
+        plain = len(contract.rows) == len(contract.columns) == 1 and self.terms.along is None
+        if found is None or not plain or self._keeps_sums() or contract.right.packed:
+            return "", 0, ""
+        row, column = contract.rows[0].index, contract.columns[0].index
+        panel = Panel(self.printer, contract)
+        apart = panel.apart(found.place, row)
+        if apart is None or panel.apart(found.place, column) != 1:
+            return "", 0, ""
+        self.printer.names |= {ROW: "row", START: "start"}
+        at = self._offset(found.place.xreplace({row: ROW, column: START}))
+        scale = self.printer.scalars.value(found.scale)
+        return f"{self.printer.buffers[found.place.tensor]} + {at}", apart, scale
 
     def _more(self) -> str:
         """Whether a block before this one has begun the sums."""

@@ -50,7 +50,7 @@ class Panel:
         (column, *more) = self.contract.columns
         if more or store is None or not isinstance(store.value, Access):
             return ()
-        read, apart = store.value, self._apart(store.value, column.index)
+        read, apart = store.value, self.apart(store.value, column.index)
         whole, length = self._line(loops, read)
         if apart is None or not whole:
             return ()
@@ -79,7 +79,7 @@ class Panel:
         length = 1
         for loop, term in zip(reversed(loops), reversed(self.contract.terms.inner), strict=False):
             complete = loop.lower == (0,) and loop.upper == (sizes.get(loop.index),)
-            if not complete or loop.index != term.index or self._apart(read, term.index) != length:
+            if not complete or loop.index != term.index or self.apart(read, term.index) != length:
                 break
             if not loop.upper[0].is_Integer:
                 break
@@ -87,7 +87,7 @@ class Panel:
             length *= int(loop.upper[0])
         return whole, length
 
-    def _apart(self, read: Access, index: Symbol) -> int | None:
+    def apart(self, read: Access, index: Symbol) -> int | None:
         """The elements between two steps of the index, if every step is as far."""
         try:
             steps = [linear(e).coefficient(index) for e in read.indices]

@@ -183,6 +183,9 @@ class PlaneView:
     along: bool
     columns_of_all: str
     column_at: str
+    onto: str = ""
+    onto_apart: int = 0
+    onto_scale: str = ""
 
     def mentions(self) -> tuple[str, ...]:
         """The text that may use the function's own parameters."""
