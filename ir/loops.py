@@ -213,9 +213,9 @@ class Contract:
     Two columns are one run, `pitch` elements of it for each step of the first; where the second is
     past its end, the run has gaps. With a `strip` the sums of about that many steps of the first
     are kept, and the epilogue then runs over all of them. `few`, if there, is what to do instead
-    where the symbolic size is small. The epilogue runs at every point,
-    where the element of `tile` is the sum; `onto` says it again, where it is so simple. Threads share out planes; else columns if `by_columns`,
-    or else lines.
+    where the symbolic size is small. The epilogue runs at every point, where the element of `tile`
+    is the sum; `onto` says it again, where it is so simple. Threads share out planes; else columns
+    if `by_columns`, or else lines.
     """
 
     tile: Symbol

@@ -105,3 +105,34 @@ def test_an_epoch_is_its_steps(emitted: Any) -> None:
             expected[name] -= RATE * gradient
     for name, array in expected.items():
         np.testing.assert_allclose(params[name], array, rtol=1e-9, err_msg=name)
+
+
+WIDTHS = (16, 20, 31, 52, 100)  # whole vectors, an overlap in a tile, and an overlap of two tiles
+
+
+@gw.network
+def updated(x: gw.f32["batch", 17]):
+    n = gw.index("n", x.shape[0])
+    parts = []
+    for width in WIDTHS:
+        j, k = gw.index(f"j{width}", width), gw.index(f"k{width}", 17)
+        w = gw.param(f"w{width}", (17, width), gw.normal())
+        y = gw.define((n, j), gw.sum(x[n, k] * w[k, j], over=k))
+        parts.append(gw.define((), gw.sum(y[n, j] ** 3, over=(n, j))))
+    return gw.outputs(loss=gw.define((), sum(part[()] for part in parts)))
+
+
+def test_a_tile_adds_an_update_once(tmp_path: Path) -> None:
+    """Its last vector takes some of the one before again; a portable build rounds each product."""
+    options: dict[str, Any] = {"batch": MAXIMUM, "optimizer": gw.sgd(lr=RATE), "portable": True}
+    made = gw.compile(updated, target="c", out=tmp_path, **options)
+    assert "&scale);" in (tmp_path / "updated.c").read_text(encoding="utf-8")
+    x = np.random.default_rng(0).standard_normal((MAXIMUM, 17)).astype(np.float32)
+    params = made.init_params(1)
+    before = {name: array.copy() for name, array in params.items()}
+    _, grads = made.value_and_grad(params, x)
+    made.train_step(params, {}, x)
+    for name, array in before.items():
+        expected = array - np.float32(RATE) * grads[name]
+        np.testing.assert_array_equal(params[name], expected, err_msg=name)
+        assert not np.array_equal(array, expected)
