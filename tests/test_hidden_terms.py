@@ -82,3 +82,33 @@ def test_what_is_hidden_does_not_matter(target: Any, tmp_path: Path) -> None:
         expected = adjoints[definition]
         assert np.isfinite(expected).any(), name
         np.testing.assert_allclose(grads[name], expected, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
+@gw.network
+def edges():
+    """Terms that lie outside of x, where what they are divided by has no root or logarithm."""
+    x, a = gw.param("x", (8,), gw.normal()), gw.param("a", (4,), gw.uniform(0.3, 0.6))
+    i, q = gw.index("i", 4), gw.index("q", 3)
+    at = i + 4 * q - 2
+    factors = {
+        "root": 1 / sympy.sqrt(a[i] + 8 - at),
+        "logarithm": sympy.log(a[i] + at),
+        "overflow": sympy.exp(a[i] * 400 * (at - 6)),
+        "whole": (a[i] + at) ** 2,
+    }
+    made = {n: gw.define(i, gw.sum(x[at] * f, over=q), name=n) for n, f in factors.items()}
+    return gw.outputs(loss=gw.define((), sum(gw.sum(y[i], over=i) for y in made.values())), **made)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_what_lies_outside_does_not_matter(target: Any, tmp_path: Path) -> None:
+    model = gw.compile(edges, target=target, dtype="float64", out=tmp_path)
+    params = model.init_params(seed=0)
+    program = list(stages(edges.trace(dtype="float64")))[-1].program
+    known = evaluate(program, params)
+    for (name, definition), made in zip(program.outputs, model.forward(params), strict=True):
+        assert np.isfinite(known[definition]).all(), name
+        np.testing.assert_allclose(made, known[definition], rtol=1e-12, err_msg=name)
+    for name, gradient in program.gradients:
+        made = model.value_and_grad(params)[1][name]
+        np.testing.assert_allclose(made, known[gradient], rtol=1e-12, err_msg=name)

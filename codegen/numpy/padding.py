@@ -8,8 +8,9 @@
 
 `covered` puts a copy with zeros in the place of such factors, and drops the conditions that only
 kept their indices in bounds. What it cannot cover keeps its conditions, as masks, and so does a
-product with a factor such as 1/x[2*p + r]. The zeros meet the other factors: where one of those is
-infinite or NaN, the term is NaN instead of left out.
+product with a factor such as 1/x[2*p + r] or 1/(u - r): what no term reads may be infinite there.
+The zeros meet the other factors: where an element that is read in other terms is infinite or NaN,
+the term is NaN instead of left out.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from sympy import Expr, Integer, Symbol
 from codegen.numpy.gathers import subscript
 from codegen.numpy.writer import Array, Frame, Writer, inside
 from ir.affine import Facts, Linear, inequalities, linear, remainder
-from ir.expression import Access, FloorDiv, Remainder, tensor_symbol, value_accesses
+from ir.expression import Access, FloorDiv, Remainder, symbols_of, tensor_symbol, value_accesses
 from ir.program import Size
+
+_PARTIAL = (sympy.log, sympy.exp, sympy.tan, sympy.sinh, sympy.cosh, sympy.asin, sympy.acos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def covered(
         if covers is not None:
             found[factor] = covers
     others = [f for f in sympy.Mul.make_args(body) if f not in factors]
-    if not found or any(_leaves(w, f, conditions, frame) for f in others):
+    if not found or any(_leaves(w, f, conditions, frame) or _is_wild(f, frame) for f in others):
         return body, conditions
     edges = [c for covers in found.values() for c in covers if not c.whole]
     left = [c for c in conditions if not _implied(w.facts(frame), c, edges)]
@@ -65,6 +68,14 @@ def covered(
 def _leaves(w: Writer, factor: Expr, conditions: list[Any], frame: Frame) -> bool:
     """Whether it reads out of bounds: there it may be infinite, and zeros would not hide it."""
     return any(_covers(w, a, conditions, frame) is not None for a in value_accesses(factor))
+
+
+def _is_wild(factor: Expr, frame: Frame) -> bool:
+    """Whether it may be infinite at a point that is left out, though it is not at any other."""
+    powers = (p for p in factor.atoms(sympy.Pow) if not (p.exp.is_Integer and p.exp > 0))
+    if not factor.has(*_PARTIAL) and next(powers, None) is None:
+        return False
+    return len(symbols_of([factor]) & {r.index for r in frame}) > 1
 
 
 def reachable(w: Writer, node: Access, frame: Frame) -> Access:
