@@ -105,7 +105,7 @@ class Plane:
             left_fill=self._lines(left.packed),
             left_zeros=left.zeros,
             right_fill=self._lines(right.packed),
-            transposed=Panel(self.printer, contract).transposed(right),
+            along_memory=Panel(self.printer, contract).filling(right),
             right_zeros=right.zeros,
             left_panel=self.printer.buffers.get("gw_left_panel", ""),
             right_panel=self.printer.buffers.get("gw_right_panel", ""),

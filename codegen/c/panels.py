@@ -1,11 +1,12 @@
-"""Panels that are filled by blocks: columns that lie in memory as lines, transposed.
+"""Panels that are filled along memory, whichever way the right operand lies.
 
-    gw_transpose(gw_right_panel, span, fc2_W + first*200, 200, end - first, 200);
+    panel[k*span + lane] = W[first + lane, k]      columns are lines: blocks, transposed
 
-    panel[k*span + lane] = W[first + lane, k]      instead of a loop over lanes around one over k
+        gw_transpose(gw_right_panel, span, fc2_W + first*200, 200, end - first, 200);
 
-Where the terms of a column are no line, or the columns are not equally far apart, there is no such
-call, and the panel is filled by loops.
+    panel[k*span + lane] = W[k, first + lane]      columns are neighbours: lanes innermost
+
+Where neither is so, the panel is filled one column after the other.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ir.expression import Access
 from ir.loops import LANE, Contract, For, Operand, Statement, Store
 from ir.program import Shape
 
-FIRST = Symbol("first", integer=True)  # the first column of a tile
+FIRST, END = (Symbol(name, integer=True) for name in ("first", "end"))  # columns of a tile
 
 
 class Printer(Protocol):
@@ -44,13 +45,28 @@ class Panel:
     def __init__(self, printer: Printer, contract: Contract) -> None:
         self.printer, self.contract = printer, contract
 
-    def transposed(self, operand: Operand) -> tuple[str, ...]:
-        """Calls that fill a panel whose columns are lines in memory, with the loops around."""
+    def filling(self, operand: Operand) -> tuple[str, ...]:
+        """The lines that fill it along memory; none where that cannot be."""
         loops, store = _nest(operand.packed)
         (column, *more) = self.contract.columns
         if more or store is None or not isinstance(store.value, Access):
             return ()
-        read, apart = store.value, self.apart(store.value, column.index)
+        apart = self.apart(store.value, column.index)
+        if apart == 1:
+            return self._side_by_side(loops, store, column.index)
+        return self._transposed(loops, store, store.value, apart)
+
+    def _side_by_side(self, loops: list[For], store: Store, column: Symbol) -> tuple[str, ...]:
+        self.printer.names |= {FIRST: "first", END: "end"}
+        value = store.value.xreplace({column: FIRST + LANE})
+        lanes = For(LANE, (Integer(0),), (END - FIRST,), (replace(store, value=value),))
+        return self._around(loops, lanes)
+
+    def _transposed(
+        self, loops: list[For], store: Store, read: Access, apart: int | None
+    ) -> tuple[str, ...]:
+        """Calls that transpose as many terms as lie in one line, with the other loops around."""
+        (column,) = self.contract.columns
         whole, length = self._line(loops, read)
         if apart is None or not whole:
             return ()
@@ -63,14 +79,17 @@ class Panel:
         offset = self.printer.scalars.offset(read.xreplace({**start, column.index: FIRST}))
         source = name if offset == "0" else f"{name} + {offset}"
         call = f"gw_transpose({to}, span, {source}, {apart}, end - first, {length});"
-        body: tuple[Statement, ...] = (store,)
-        for loop in reversed(loops[: len(loops) - len(whole)]):
-            body = (replace(loop, body=body),)
+        lines = self._around(loops[: len(loops) - len(whole)], store)
         return tuple(
             line[: line.index(panel)] + call if line.lstrip().startswith(panel) else line
-            for s in body
-            for line in self.printer.lines(s)
+            for line in lines
         )
+
+    def _around(self, loops: list[For], inside: Statement) -> tuple[str, ...]:
+        """The loops around one statement, printed."""
+        for loop in reversed(loops):
+            inside = replace(loop, body=(inside,))
+        return tuple(self.printer.lines(inside))
 
     def _line(self, loops: list[For], read: Access) -> tuple[list[For], int]:
         """The inner loops that go along memory, in it and in the panel, and how far."""

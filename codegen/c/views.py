@@ -168,7 +168,7 @@ class PlaneView:
     left_fill: tuple[str, ...]
     left_zeros: bool
     right_fill: tuple[str, ...]
-    transposed: tuple[str, ...]
+    along_memory: tuple[str, ...]
     right_zeros: bool
     left_panel: str
     right_panel: str
@@ -191,7 +191,7 @@ class PlaneView:
         """The text that may use the function's own parameters."""
         return (
             self.lines, self.planes, self.count, self.left, self.right, self.last, self.more,
-            *self.epilogue, *self.transposed, self.left_term, self.right_term, *self.few,
+            *self.epilogue, *self.along_memory, self.left_term, self.right_term, *self.few,
             *self.loops, *self.block_loops, self.columns_of_all,
             *self.term_loops, *self.copies, *self.block_copies, *self.piece_loop,
         )  # fmt: skip
