@@ -223,6 +223,7 @@ class Facts:
         """The same, with conditions that hold."""
         stated = tuple(conditions)
         more = tuple(f for c in stated for f in inequalities(c))
+        more += tuple(f for fact in more for f in _without_divisions(fact))
         facts = Facts(self.sizes, self.limits, self.batch, self.known + more)
         apart = tuple(f for c in stated for f in facts._unequal(c))
         return Facts(self.sizes, self.limits, self.batch, facts.known + apart) if apart else facts
@@ -349,6 +350,17 @@ def _without_division(form: Linear, atom: Expr, c: int, inner: Linear, divisor: 
     """
     most = c * (divisor - 1) if c > 0 else 0
     return form.without(atom) * divisor + inner * c + (divisor - 1 - most)
+
+
+def _without_divisions(fact: Linear) -> list[Linear]:
+    """What a fact says without one of its `//`: from 1 - i//2 >= 0 follows 3 - i >= 0."""
+    found = []
+    for atom, c in fact.terms:
+        if isinstance(atom, FloorDiv):
+            inner, divisor = linear(atom.args[0]), int(atom.args[1])
+            least = divisor - 1 if c < 0 else 0
+            found.append(fact.without(atom) * divisor + (inner - least) * c)
+    return found
 
 
 def _negated(value: int | None) -> int | None:

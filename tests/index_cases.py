@@ -75,6 +75,12 @@ def halves_where_something_else_is_even():
 
 
 @case
+def every_other_of_more_than_is_read():
+    h, x, s = normal("h", 17), normal("x", 3, 6), gw.index("s", 3)
+    return gw.define((), gw.sum(h[2 * s - 2] * x[s, 2 * s], over=s))
+
+
+@case
 def quarters_where_halves_are_in_bounds():
     x, w, r = normal("x", 9), normal("w", 2, 3), gw.index("r", 4)
     j = gw.index("j", 3)

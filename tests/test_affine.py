@@ -110,3 +110,12 @@ def test_half_of_three_is_one() -> None:
     assert not facts.nonnegative(half - 2)
     assert facts.nonnegative(-half * 2 + 4 + linear(P) - 3)
     assert not facts.nonnegative(half * 2 - linear(P))
+
+
+def test_a_quotient_that_is_known_bounds_what_it_is_the_quotient_of() -> None:
+    """As of the adjoint of x[2*s - 2]: its s is i//2 + 1, and that is below 3."""
+    facts = Facts({P: 17, Q: 4}).assuming((FloorDiv(P, 2) + 1 < 3, FloorDiv(P + Q, 3) >= 2))
+    assert facts.within(linear(P) + 2, 6)
+    assert not facts.within(linear(P) + 2, 5)
+    assert facts.nonnegative(linear(P) + linear(Q) - 6)
+    assert not facts.nonnegative(linear(P) + linear(Q) - 7)
