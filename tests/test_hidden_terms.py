@@ -112,3 +112,24 @@ def test_what_lies_outside_does_not_matter(target: Any, tmp_path: Path) -> None:
     for name, gradient in program.gradients:
         made = model.value_and_grad(params)[1][name]
         np.testing.assert_allclose(made, known[gradient], rtol=1e-12, err_msg=name)
+
+
+def test_numbers_of_branches_not_taken_warn_of_nothing(tmp_path: Path) -> None:
+    """Logarithms, quotients and roots of indices are worked out once, for every index."""
+
+    @gw.network
+    def numbers_of_indices(x: gw.f64[6]):
+        i, j = gw.index("i", 6), gw.index("j", 6)
+        return gw.outputs(
+            logarithm=gw.define(i, Piecewise((x[i] * sympy.log(i - 2.5), i > 2), (x[i], True))),
+            quotient=gw.define(i, Piecewise((x[i] / i, i > 0), (x[i], True))),
+            root=gw.define(i, gw.sum(hidden(x[j] * sympy.sqrt(i - j), j <= i), over=j)),
+        )
+
+    x = np.arange(1.0, 7.0)
+    model = gw.compile(numbers_of_indices, target="numpy", dtype="float64", out=tmp_path)
+    out = model.forward({}, x)
+    np.testing.assert_allclose(out.logarithm, [1, 2, 3, *(x * np.log(x - 3.5 + 1e-300j).real)[3:]])
+    np.testing.assert_allclose(out.quotient, [1, *(x[1:] / np.arange(1, 6))])
+    roots = np.sqrt(np.maximum(np.subtract.outer(np.arange(6), np.arange(6)), 0))
+    np.testing.assert_allclose(out.root, roots @ x)

@@ -8,12 +8,18 @@ whole-array statements are made in function.py and below; this file says what st
 
 from __future__ import annotations
 
+import re
+
 from codegen.numpy.function import Function, wrapped, write_function
 from codegen.numpy.views import ArrayView, ModuleView, ProgramView, SettingView, StartView
 from codegen.render import render
 from ir.kernel import Module, Schedule
 from ir.names import identifier
 from ir.program import DType, Program, Shape, Tensor
+
+# Functions and quotients (but for those by the rows) that may be no number where none is needed.
+_FUNCTIONS = "log|sqrt|power|exp|tan|sinh|cosh|arcsin|arccos|square"
+_PARTIAL = re.compile(rf" / (?!np\.float..\(rows\)|\d)|np\.({_FUNCTIONS})\b")
 
 
 def emit(module: Module) -> dict[str, str]:
@@ -94,6 +100,7 @@ def _program(name: str, schedule: Schedule, function: Function) -> ProgramView:
         ),
         name=name,
         arrays=function.arrays,
+        quiet=any(_PARTIAL.search(line) for line in function.arrays),
         head=tuple(wrapped(f"    def run({', '.join(names)}):")),
         statements=function.lines,
         results=tuple(wrapped(f"        return {_results(program, function.places)}")),

@@ -41,7 +41,8 @@ class ProgramView:
     """A private function: its arrays, what it is given, its statements, the lines that return.
 
     `counts` are keywords of the caller, whole numbers with default 0; `fixed` are the arguments
-    made of them, and those that are always the same.
+    made of them, and those that are always the same. `quiet` if the arrays hold what may be no
+    number, in branches that are not taken.
     """
 
     inputs: tuple[ArrayView, ...]
@@ -49,6 +50,7 @@ class ProgramView:
     fixed: tuple[str, ...]
     name: str
     arrays: tuple[str, ...]
+    quiet: bool
     head: tuple[str, ...]
     statements: tuple[str, ...]
     results: tuple[str, ...]
