@@ -16,9 +16,9 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
-from ir.affine import Facts
 from ir.bounds import doubts
 from ir.expression import Access, accesses, symbols_of
+from ir.facts import Facts
 from ir.loops import Accumulate, For, If, Local, Statement, Store, walk
 from ir.program import Program
 

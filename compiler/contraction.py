@@ -29,8 +29,8 @@ from sympy import Expr, Symbol
 
 from compiler.inner_products import split_product
 from compiler.operands import Layout, Site, lay_out, lay_out_along
-from ir.affine import Facts
 from ir.expression import Access, index_symbol, symbols_of
+from ir.facts import Facts
 from ir.loops import Contract, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 

@@ -24,9 +24,10 @@ import sympy
 from sympy import Expr, Symbol
 from sympy.core.relational import Relational
 
-from ir.affine import Facts, Linear, floordiv, linear, remainder
+from ir.affine import Linear, floordiv, linear, remainder
 from ir.errors import IndexLanguageError
 from ir.expression import Access, FloorDiv, Random, Remainder, index_symbol, symbols_of
+from ir.facts import Facts
 from ir.program import Size
 
 

@@ -21,9 +21,10 @@ from sympy import Expr, Integer, Symbol
 from sympy.core.relational import Relational
 from sympy.logic.boolalg import Boolean
 
-from ir.affine import Facts, Linear, inequalities, linear
+from ir.affine import Linear, linear
 from ir.errors import IndexLanguageError
 from ir.expression import FloorDiv, Remainder, index_symbol
+from ir.facts import Facts, inequalities
 from ir.loops import For, If, Position, Statement
 from ir.program import Definition, Range
 

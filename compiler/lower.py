@@ -18,7 +18,7 @@ import sympy
 from sympy import Expr, Symbol
 
 from compiler.canonical import Scope, canonical
-from ir.affine import Facts, linear
+from ir.affine import linear
 from ir.bounds import Doubt, doubts, integer_reads
 from ir.errors import IndexLanguageError, Origin, RangeError, ShapeError
 from ir.expression import (
@@ -30,6 +30,7 @@ from ir.expression import (
     tensor_symbol,
     without_ite,
 )
+from ir.facts import Facts
 from ir.program import Definition, DType, Range, Reduction, Scan, Shape, Size
 
 

@@ -21,10 +21,11 @@ from sympy.logic.boolalg import And, Boolean
 
 from compiler.loop_bounds import reduction_loops
 from compiler.staging import Moving, staging
-from ir.affine import Facts, Linear, inequalities, linear, remainder
+from ir.affine import Linear, linear, remainder
 from ir.bounds import doubts
 from ir.errors import IndexLanguageError
 from ir.expression import Access, FloorDiv, Remainder, symbols_of, tensor_symbol
+from ir.facts import Facts, inequalities
 from ir.loops import LANE, SPAN, Operand, Staging, Store, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 

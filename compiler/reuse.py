@@ -17,8 +17,9 @@ from dataclasses import replace
 import sympy
 from sympy import Expr
 
-from ir.affine import Facts, linear
+from ir.affine import linear
 from ir.expression import Access, value_accesses
+from ir.facts import Facts
 from ir.program import Definition, Program
 
 

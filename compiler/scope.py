@@ -8,8 +8,8 @@ import sympy
 from sympy import Expr, Integer, Symbol
 
 from compiler import loop_bounds as bounds
-from ir.affine import Facts
 from ir.expression import Access, accesses, tensor_symbol
+from ir.facts import Facts
 from ir.kernel import Kernel
 from ir.loops import For, Place, Statement
 from ir.program import Definition, DType, Program, Range

@@ -15,10 +15,11 @@ from sympy import Expr
 from sympy.core.relational import Relational
 
 from compiler.deltas import Delta, Solution, guard, solve
-from ir.affine import Facts, inequalities, linear
+from ir.affine import linear
 from ir.bounds import doubts
 from ir.errors import IndexLanguageError
 from ir.expression import accesses, index_symbol, symbols_of
+from ir.facts import Facts, inequalities
 from ir.names import fresh
 from ir.program import Definition, Program, Range
 

@@ -16,8 +16,9 @@ from typing import Any
 import sympy
 from sympy import Expr
 
-from ir.affine import Facts, Linear, linear
+from ir.affine import Linear, linear
 from ir.expression import Access
+from ir.facts import Facts
 from ir.program import Shape, Size
 
 

@@ -13,10 +13,11 @@ import sympy
 from sympy import Expr
 from sympy.logic.boolalg import Boolean
 
-from ir.affine import Facts, linear
+from ir.affine import linear
 from ir.bounds import Doubt, doubts
 from ir.errors import GradwrightError, VerifyError
 from ir.expression import Access, Index, Reduce, symbols_of
+from ir.facts import Facts
 from ir.names import check_name
 from ir.program import Definition, Program, Range, Shape
 

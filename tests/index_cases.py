@@ -81,6 +81,12 @@ def every_other_of_more_than_is_read():
 
 
 @case
+def every_other_up_to_the_last():
+    h, x, s = normal("h", 17), normal("x", 3, 5), gw.index("s", 3)
+    return gw.define((), gw.sum(h[2 * s] * x[s, 2 * s], over=s))
+
+
+@case
 def quarters_where_halves_are_in_bounds():
     x, w, r = normal("x", 9), normal("w", 2, 3), gw.index("r", 4)
     j = gw.index("j", 3)

@@ -11,8 +11,9 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ir.affine import Facts, Linear, floordiv, linear, remainder
+from ir.affine import Linear, floordiv, linear, remainder
 from ir.expression import FloorDiv, Remainder, index_symbol
+from ir.facts import Facts
 
 P, Q = index_symbol("p"), index_symbol("q")
 OPERATIONS = {
@@ -119,3 +120,13 @@ def test_a_quotient_that_is_known_bounds_what_it_is_the_quotient_of() -> None:
     assert not facts.within(linear(P) + 2, 5)
     assert facts.nonnegative(linear(P) + linear(Q) - 6)
     assert not facts.nonnegative(linear(P) + linear(Q) - 7)
+
+
+def test_an_even_number_whose_half_is_known_ends_with_it() -> None:
+    """As of the adjoint of x[2*s]: i//2 is below 3 and i is even, so i is 4 at most."""
+    facts = Facts({P: 17}).assuming((FloorDiv(P, 2) < 3, sympy.Eq(Remainder(P, 2), 0)))
+    assert facts.within(linear(P), 5)
+    assert not facts.within(linear(P), 4)
+    odd = Facts({P: 17}).assuming((FloorDiv(P, 2) >= 3, sympy.Eq(Remainder(P, 2), 1)))
+    assert odd.nonnegative(linear(P) - 7)
+    assert not odd.nonnegative(linear(P) - 8)

@@ -15,9 +15,10 @@ import sympy
 
 import gradwright as gw
 from compiler.evaluate import evaluate
-from ir.affine import Facts, Linear, linear
+from ir.affine import Linear, linear
 from ir.errors import IndexLanguageError
 from ir.expression import index_symbol
+from ir.facts import Facts
 
 i, j, t = gw.index("i", 3), gw.index("j", 4), gw.index("t", 5)
 n = gw.index("n")

@@ -23,8 +23,9 @@ from sympy import Expr, Integer, Symbol
 
 from codegen.numpy.gathers import subscript
 from codegen.numpy.writer import Array, Frame, Writer, inside
-from ir.affine import Facts, Linear, inequalities, linear, remainder
+from ir.affine import Linear, linear, remainder
 from ir.expression import Access, FloorDiv, Remainder, symbols_of, tensor_symbol, value_accesses
+from ir.facts import Facts, inequalities
 from ir.program import Size
 
 _PARTIAL = (sympy.log, sympy.exp, sympy.tan, sympy.sinh, sympy.cosh, sympy.asin, sympy.acos)

@@ -19,8 +19,9 @@ from typing import Any, TypeAlias
 
 from sympy import Expr, Symbol
 
-from ir.affine import Facts, Linear
+from ir.affine import Linear
 from ir.expression import Access, tensor_symbol
+from ir.facts import Facts
 from ir.names import identifier
 from ir.program import DType, Program, Range, Shape, Size
 
