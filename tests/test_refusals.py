@@ -163,6 +163,16 @@ def test_a_network_returns_tensors_that_it_defines() -> None:
         returning(lambda x: gw.outputs(h=x)).trace()
 
 
+def test_a_choice_may_end_in_the_opposite_of_what_it_began_with() -> None:
+    whole = returning(
+        lambda x: gw.outputs(
+            h=gw.define((n, i), sympy.Piecewise((x[n, i], i > 1), (2 * x[n, i], i <= 1)))
+        )
+    )
+    (definition,) = whole.trace().definitions
+    assert definition.body.args[-1][1] == sympy.true
+
+
 def test_inputs_have_one_floating_type() -> None:
     @gw.network
     def net(x: gw.f32["batch", 3], y: gw.f64["batch", 3]):
