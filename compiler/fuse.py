@@ -118,6 +118,8 @@ def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None
         group = fusion.groups[position]
         if group.members[0].reduce == "scatter" or not _fits(d, group):
             continue
+        if _reads_later(fusion, d, group):
+            continue
         if (rank == 0 and d.name not in updates) or _order_is_left(fusion, d, group):
             return group
     return None
@@ -146,6 +148,23 @@ def _fits(d: Definition, group: _Group) -> bool:
     members = {m.name: m for m in group.members}
     own = tuple(r.index for r in d.indices)
     return all(a.tensor not in members or a.indices == own for a in d.accesses())
+
+
+def _reads_later(fusion: _Fusion, d: Definition, group: _Group) -> bool:
+    """Whether it reads, at its own step, what a later kernel of its recurrence works out.
+
+    The kernels of a recurrence run in every step in the order in which they were begun.
+    """
+    if d.scan is None:
+        return False
+    for a in d.accesses():
+        home = fusion.home.get(a.tensor)
+        if home is not None and home.scan == group.scan and home.position > group.position:
+            read = next(m for m in home.members if m.name == a.tensor)
+            axis = [r.index for r in read.indices].index(d.scan.index)
+            if a.indices[axis] == d.scan.index:
+                return True
+    return False
 
 
 def _order_is_left(fusion: _Fusion, d: Definition, group: _Group) -> bool:
