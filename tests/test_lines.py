@@ -5,7 +5,9 @@ The values are those of `compiler/evaluate.py`, of NumPy by hand, or of the netw
 
 from __future__ import annotations
 
+import linecache
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import sympy
 import gradwright as gw
 from compiler.evaluate import evaluate
 from ir.affine import Linear, linear
-from ir.errors import IndexLanguageError
+from ir.errors import GradwrightError, IndexLanguageError
 from ir.expression import index_symbol
 from ir.facts import Facts
+from tests.targets.interpreted import expected, given
+from tests.targets.programs import by_name
 
 i, j, t = gw.index("i", 3), gw.index("j", 4), gw.index("t", 5)
 n = gw.index("n")
@@ -131,3 +135,105 @@ def test_the_algebra_of_indices_at_its_edges() -> None:
 
 def test_an_access_says_its_name_where_sympy_asks_a_symbol() -> None:
     assert gw.tensor("x", (3, 4))[i, 2].name == "x[i, 2]"
+
+
+@gw.network
+def held_steps(x: gw.f64[3, 5, 4]):
+    """Of what is worked out in a step, only h is kept: one line lacks an index, one is an input."""
+    k, w = gw.index("k", 3), gw.param("w", (5, 4))
+    steps = gw.recurrence(
+        [(k, t, j), (k, t, j), (k, t, j), (k, t), (k, t, j)],
+        lambda v, u, c, m, h: (
+            w[t, j] * 2,
+            x[k, t, j],
+            sympy.Piecewise((h[k, t - 1, j], t > 0), (0, True)) / 2,
+            gw.sum(sympy.Piecewise((h[k, t - 1, i], t > 0), (0, True)) * w[t, i], over=i),
+            v[k, t, j] * u[k, t, j] + c[k, t, j] + m[k, t],
+        ),
+    )
+    h = steps[-1]
+    return gw.outputs(loss=gw.define((), gw.sum(h[k, t, j] ** 2, over=(k, t, j))), h=h)
+
+
+@pytest.mark.parametrize("target", ["numpy", "c"])
+def test_what_a_step_holds(target: Any, tmp_path: Path) -> None:
+    x = np.random.default_rng(2).standard_normal((3, 5, 4))
+    model = gw.compile(held_steps, target=target, dtype="float64", out=tmp_path)
+    params = model.init_params(seed=0)
+    program = held_steps.trace(dtype="float64")
+    known = evaluate(program, {"x": x, **params})
+    np.testing.assert_allclose(model.forward(params, x).h, known[dict(program.outputs)["h"]])
+    if target == "c":
+        assert gw.gradcheck(held_steps).ok
+        text = gw.lower_to_text(held_steps, stop_after="fuse")
+        assert re.search(r"^loop t < 5$", text, re.MULTILINE)
+        assert re.search(r"^loop t < 5 downwards$", text, re.MULTILINE)
+
+
+def test_draws_are_those_of_the_interpreter() -> None:
+    """Of `compiler/evaluate.py`, which a gradient check of a network in training draws with."""
+    case = by_name("random")
+    values = given(case, "float64", 3)
+    found = evaluate(case.program("float64"), values, 3)
+    for name, made in expected(case, 3).items():
+        np.testing.assert_array_equal(found[name], made, err_msg=name)
+
+
+def test_a_norm_over_gradients_of_which_one_is_a_number(tmp_path: Path) -> None:
+    @gw.network
+    def shifted(x: gw.f64["batch", 2]):
+        b, w = gw.param("b", (), gw.constant(0.5)), gw.param("w", (2,), gw.constant([1, -1]))
+        k = gw.index("k", 2)
+        return gw.outputs(loss=gw.define((), gw.mean(3 * b[()] + 4 * w[k] * x[n, k], over=(n, k))))
+
+    optimizer = gw.sgd(lr=1.0, clip_norm=1.0)
+    model = gw.compile(
+        shifted, target="numpy", dtype="float64", batch=1, optimizer=optimizer, out=tmp_path
+    )
+    params = model.init_params(0)
+    model.train_step(params, model.init_state(params), np.array([[2.0, 0.0]]))
+    np.testing.assert_allclose(params["b"], 0.5 - 3 / 5, rtol=1e-5)
+    np.testing.assert_allclose(params["w"], [1 - 4 / 5, -1], rtol=1e-5)
+
+
+def test_bare_expressions_of_which_a_part_does_not_move() -> None:
+    x, y, k = gw.tensor("x", 4), gw.tensor("y", 4), gw.index("k", 4)
+    still = gw.derive(gw.sum(y[k], over=k) * x[0] + gw.sum(y[k] ** 2, over=k), wrt=x[0])
+    assert str(still.expr) == "Sum(y[k], (k, 0, 3))"
+    assert gw.derive(sympy.Abs(sympy.log(sympy.Symbol("u"))), wrt=sympy.Symbol("u")).expr == (
+        sympy.sign(sympy.log(sympy.Symbol("u"))) / sympy.Symbol("u")
+    )
+
+
+def test_a_border_of_nothing_is_no_border() -> None:
+    @gw.network
+    def plain(x: gw.f64[1, 2, 5, 5]):
+        return gw.outputs(h=gw.conv2d(x, 1, 3, padding_mode="reflect", name="c"))
+
+    assert not any("bordered" in d.name for d in plain.trace().definitions)
+
+
+def test_a_network_whose_source_cannot_be_read(tmp_path: Path) -> None:
+    """A line has its operation's name where Python cannot say what it is assigned to."""
+    text = (
+        "import gradwright as gw\n"
+        "def make():\n"
+        "    @gw.network\n"
+        "    def net(x: gw.f64[3]):\n"
+        "        h = gw.relu(x)\n"
+        "        return gw.outputs(h=h)\n"
+        "    return net\n"
+    )
+    path = tmp_path / "changed_since.py"
+    path.write_text(text)
+    made: dict[str, Any] = {}
+    exec(compile(text, str(path), "exec"), made)
+    path.write_text("def (")
+    linecache.checkcache(str(path))
+    assert [d.name for d in made["make"]().trace().definitions] == ["relu"]
+    lazy = "from __future__ import annotations\n" + text.replace("3]", "size]").replace(
+        "make():", "make():\n    size = 3"
+    )
+    exec(compile(lazy, str(path), "exec"), made)
+    with pytest.raises(GradwrightError, match="an annotation of net names 'size', which is not a"):
+        made["make"]().trace()

@@ -131,3 +131,29 @@ def test_an_input_may_be_called_team(tmp_path: Path) -> None:
     command = ["gcc", *warnings("gcc"), "-fopenmp", "-fsyntax-only", f"{tmp_path}/named.c"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@gw.network
+def one_vector(x: gw.f32[1000]) -> Any:
+    i, a = gw.index("i", 1000), gw.param("a", (1000,), gw.normal())
+    h = gw.define(i, gw.tanh(x)[i] * a[i])
+    loss = gw.define((), gw.mean(h[i] ** 2, over=i))
+    return gw.outputs(loss=loss, h=h, same=gw.define(i, h[i]), a_now=gw.define(i, a[i]))
+
+
+def test_a_vector_is_shared_in_chunks(tmp_path: Path, always_together: None) -> None:
+    """And results that are the same are copied by one thread, when all are there."""
+    source = gw.emit(one_vector, target="c", threads=3)["one_vector.c"]
+    assert "i_chunk" in source
+    x = np.linspace(-2, 2, 1000, dtype=np.float32)
+    found = []
+    for threads in (1, 3):
+        out = tmp_path / str(threads)
+        model = gw.compile(one_vector, target="c", threads=threads, out=out)
+        params = model.init_params(seed=0)
+        h, same, a_now = model.forward(params, x)
+        np.testing.assert_array_equal(same, h)
+        np.testing.assert_array_equal(a_now, params["a"])
+        loss = model.train_step(params, model.init_state(params), x)
+        found.append((h.tobytes(), loss, params["a"].tobytes()))
+    assert found[0] == found[1]
