@@ -6,7 +6,7 @@
 
     panel[k*span + lane] = W[k, first + lane]      columns are neighbours: lanes innermost
 
-Where neither is so, the panel is filled one column after the other.
+Where neither is so, or each column has other terms, the panel is filled one after the other.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Panel:
         loops, store = _nest(operand.packed)
         (column, *more) = self.contract.columns
         if more or store is None or not isinstance(store.value, Access):
+            return ()
+        if any(column.index in e.free_symbols for loop in loops for e in (*loop.lower, *loop.upper)):
             return ()
         apart = self.apart(store.value, column.index)
         if apart == 1:

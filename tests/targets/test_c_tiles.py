@@ -26,7 +26,7 @@ MAXIMUM, RATE = 11, 0.125
 def tiles(x: gw.f64["batch", 17], image: gw.f64["batch", 3, 7, 9]):
     n, i, j, k, c, o, r, s = gw.indices("n i j k c o r s")
     v, w, p, q = gw.index("v", 19), gw.index("w", 4), gw.index("p", 7), gw.index("q", 9)
-    y, z = gw.index("y", 3), gw.index("z", 5)
+    y, z, tap = gw.index("y", 3), gw.index("z", 5), gw.index("tap", 3)
     a = gw.param("a", (19, 17), gw.normal())
     b = gw.param("b", (17, 15), gw.normal())
     kernel = gw.param("kernel", (6, 3, 3, 3), gw.normal())
@@ -36,6 +36,9 @@ def tiles(x: gw.f64["batch", 17], image: gw.f64["batch", 3, 7, 9]):
         "right_panel": gw.define((n, w), gw.sum(x[n, k] * b[k, 3 * w], over=k)),
         "left_panel": gw.define((v, j), gw.sum(a[v, k * 5 % 17] * b[k, j], over=k)),
         "both_panels": gw.define((v, w), gw.sum(a[v, 16 - k] * b[k, 14 - 4 * (w % 4)], over=k)),
+        "ends_of_its_own": gw.define(
+            (n, w), gw.sum(x[n, (k + tap) % 17] * b[k, w + tap - 1], over=(k, tap))
+        ),
         "one_row": gw.define((j,), gw.sum(a[0, k] * b[k, j], over=k)),
         "planes": gw.define(
             (n, o, p, q),
