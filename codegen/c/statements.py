@@ -38,12 +38,14 @@ from ir.loops import (
     Position,
     Statement,
     Store,
+    stride_of,
     walk,
 )
 from ir.names import identifier
 from ir.program import Shape
 
 INDENT = "    "
+SHORT_LINES = range(9, 16)
 ROWS, TEAM = ".rows", ".team"
 """What a kernel takes besides buffers: names that no tensor can have."""
 
@@ -169,6 +171,16 @@ def _limits(nest: Nest) -> dict[Symbol, int]:
     }
 
 
+def _is_short_map(loop: For) -> bool:
+    """Whether it stores a line that is longer than a vector of eight and shorter than two."""
+    if loop.lower != (0,) or len(loop.upper) > 1 or loop.upper[0] not in SHORT_LINES:
+        return False
+    *before, last = loop.body
+    if not isinstance(last, Store) or not all(isinstance(s, Local | Store) for s in before):
+        return False
+    return isinstance(last.place, Access) and stride_of(last.place, loop.index) == 1
+
+
 def _declared(parameter: Parameter, name: str) -> str:
     kind = C_TYPES[parameter.dtype]
     if parameter.scalar:
@@ -262,9 +274,13 @@ class StatementPrinter:
         if loop.shared and self.shared:
             start, end = self._own_steps(loop, end)
         advance = f"{index}++" if loop.step == 1 else f"{index} += {loop.step}"
-        return self._block(
-            f"for (ptrdiff_t {index} = {start}; {index} < {end}; {advance}) {{", loop.body
-        )
+        opening = f"for (ptrdiff_t {index} = {start}; {index} < {end}; {advance}) {{"
+        lines = self._block(opening, loop.body)
+        return [self._rolled(), *lines] if _is_short_map(loop) else lines
+
+    def _rolled(self) -> str:
+        self.scalars.helpers.add("GW_ROLLED")
+        return "GW_ROLLED"
 
     def _own_steps(self, loop: For, end: str) -> tuple[str, str]:
         """Where the steps of this thread begin and end."""
