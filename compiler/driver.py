@@ -24,6 +24,7 @@ from compiler.freeze import freeze as fixed
 from compiler.network import Network
 from compiler.optimizers import Optimizer, sgd
 from compiler.pipeline import module, stage
+from compiler.rotation import rotated
 from compiler.schedule import loop_nest
 from ir.errors import BuildError, InputError, OutputError, bounded_depth
 from ir.kernel import Loop, Module, Schedule
@@ -119,7 +120,8 @@ def _emitted(made: Module, target: str) -> dict[str, str]:
         return emit_numpy(made)
     from codegen.c.emit import emit as emit_c
 
-    return emit_c(made, loop_nest)
+    rotation = rotated(made.step) if made.step and made.threads == 1 else None
+    return emit_c(made, loop_nest, rotation)
 
 
 def lowered(

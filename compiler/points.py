@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import sympy
@@ -44,6 +45,15 @@ def epilogue(scope: Scope, sums: Mapping[str, Expr]) -> list[Statement]:
         if member.name in scope.kernel.stored:
             stores.append(Store(scope.stored_at(member), value))
     return body + stores
+
+
+def with_terms_written(scope: Scope, member: Definition, count: int) -> list[Statement]:
+    """The members at one point where one of them is a sum of so many terms, written out."""
+    (row,) = member.over
+    terms = [member.body.xreplace({row.index: Integer(number)}) for number in range(count)]
+    total = replace(member, reduce=None, over=(), body=sympy.Add(*terms))
+    members = tuple(total if m == member else m for m in scope.members)
+    return epilogue(replace(scope, members=members), {})
 
 
 def _member(

@@ -27,7 +27,7 @@ from compiler.conditional_loads import guarded
 from compiler.contraction import LANES, Contraction, few_rows, one_line, recognise, scratch_shapes
 from compiler.digits import split_digits
 from compiler.part_columns import in_parts
-from compiler.points import epilogue
+from compiler.points import epilogue, with_terms_written
 from compiler.rowwise import row_index, rowwise
 from compiler.scope import Scope, nested, real_of
 from compiler.shares import by_columns, shared
@@ -49,12 +49,12 @@ def loop_nest(kernel: Kernel, program: Program, threads: int = 1) -> Nest:
         body = _scatter(scope)
     elif (found := _contraction(scope)) is not None:
         body = _tiled(scope, found)
-    elif (total := _sum_of_few(scope)) is not None:
+    elif (total := sum_of_few(scope)) is not None:
         body = _few(scope, total)
     else:
         body = _untiled(scope)
     body = split_digits(body)
-    parameters = (*_parameters(scope, body), *_scratch(scope, body))
+    parameters = (*parameters_of(scope), *_scratch(scope, body))
     arrays = {p.name for p in parameters if not p.scalar}
     return Nest(kernel.name, parameters, body, scope.rows, _free(scope), guarded(body, arrays))
 
@@ -121,7 +121,7 @@ def _few(scope: Scope, member: Definition) -> tuple[Statement, ...]:
     )
 
 
-def _sum_of_few(scope: Scope) -> Definition | None:
+def sum_of_few(scope: Scope) -> Definition | None:
     """The kernel's one reduction, if it is a sum over a batch of one row; of few, for a matrix."""
     reductions = [m for m in scope.members if m.reduce]
     least = 1 if scope.largest == 1 else 2
@@ -133,11 +133,7 @@ def _sum_of_few(scope: Scope) -> Definition | None:
 
 
 def _written_out(scope: Scope, member: Definition, count: int) -> tuple[Statement, ...]:
-    (row,) = member.over
-    terms = [member.body.xreplace({row.index: Integer(number)}) for number in range(count)]
-    total = replace(member, reduce=None, over=(), body=sympy.Add(*terms))
-    members = tuple(total if m == member else m for m in scope.members)
-    points = tuple(epilogue(replace(scope, members=members), {}))
+    points = tuple(with_terms_written(scope, member, count))
     return shared(nested(scope.kernel.space, points), scope)
 
 
@@ -176,7 +172,7 @@ def _scatter(scope: Scope) -> tuple[Statement, ...]:
     )
 
 
-def _parameters(scope: Scope, body: tuple[Statement, ...]) -> tuple[Parameter, ...]:
+def parameters_of(scope: Scope) -> tuple[Parameter, ...]:
     """The arrays that the kernel reads, then those it writes."""
     written = {
         scope.homes.get(m.name, m.name): m for m in scope.members if m.name in scope.kernel.stored

@@ -38,6 +38,7 @@ from sympy.logic.boolalg import Boolean
 from ir.affine import linear
 from ir.errors import IndexLanguageError
 from ir.expression import Access, index_symbol
+from ir.kernel import Kernel
 from ir.program import DType, Range, Shape
 
 Place: TypeAlias = Access | Symbol
@@ -282,6 +283,18 @@ class Nest:
     def statements(self) -> Iterator[Statement]:
         """Every statement, the outer before the inner."""
         yield from walk(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What can be last in a training step and what is first in the next one, as one nest.
+
+    `next_inputs`: what the inputs of the next step are called among its parameters.
+    """
+
+    nest: Nest
+    last: Kernel
+    next_inputs: tuple[tuple[str, str], ...]
 
 
 def _is_shared(statement: Statement) -> bool:

@@ -17,7 +17,7 @@ from ir.names import identifier as plain_identifier
 from ir.program import Program, Shape, Tensor
 
 # What the public functions call something of their own.
-OWN_NAMES = frozenset("base total count losses first code i team".split())
+OWN_NAMES = frozenset("base total count losses first coming code i team".split())
 ALIGNMENT = 64
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 

@@ -27,6 +27,7 @@ from codegen.c.arrays import (
     start_of,
 )
 from codegen.c.calls import calls
+from codegen.c.rotation import rotation_view
 from codegen.c.scalars import C_TYPES, ScalarPrinter
 from codegen.c.statements import Function, print_nest
 from codegen.c.views import (
@@ -34,12 +35,13 @@ from codegen.c.views import (
     KernelView,
     ModuleView,
     ProgramView,
+    RotationView,
     TemporaryView,
 )
 from codegen.wrapping import narrowed, widened
 from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, surroundings
-from ir.loops import Nest
+from ir.loops import Nest, Rotation
 from ir.names import fresh
 from ir.program import Program
 from ir.text import equation
@@ -58,7 +60,11 @@ WORTH_A_TEAM = 4_000_000  # operations: below, threads wait longer for one anoth
 PORTABLE_FLAGS = "-O3 -ffp-contract=off -fno-math-errno -fno-trapping-math -DGW_NO_VECTORS"
 
 
-def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest]) -> ModuleView:
+def make_view(
+    module: Module,
+    loop_nest: Callable[[Kernel, Program, int], Nest],
+    rotation: Rotation | None = None,
+) -> ModuleView:
     """All three programs of the module, and what describes it."""
     whole = _schedules(module)[-1].program
     real = real_type(module)
@@ -66,6 +72,9 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest])
     forward = _program(module.forward, kernels) if module.forward else None
     gradient = _program(module.gradient, kernels) if module.gradient else None
     step = _program(module.step, kernels) if module.step else None
+    turned = None
+    if module.step and step and rotation:
+        turned = _rotated(module.step, step, rotation, kernels)
     workspace = max(v.workspace_bytes for v in (forward, gradient, step) if v)
     inputs, gather_end = inputs_of(whole, workspace if module.step else 0)
     printer = ScalarPrinter(str, {}, real)
@@ -110,6 +119,7 @@ def make_view(module: Module, loop_nest: Callable[[Kernel, Program, int], Nest])
         flags=(PORTABLE_FLAGS if module.portable else FAST_FLAGS)
         + (THREAD_FLAGS if module.threads > 1 else ""),
         gradient_names=_gradient_names(module),
+        rotation=turned,
     )
     return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
 
@@ -185,6 +195,15 @@ class Kernels:
             self.helpers |= function.helpers
         return named
 
+    def of_both(self, nest: Nest, last: Kernel, first: Kernel) -> Function:
+        """The function of a nest that is two kernels, one behind the other."""
+        function = print_nest(nest, self.real, self.threads)
+        named = replace(function, name=self._fresh(function.name))
+        comment = (*_comment(last), "then, of the next step:", *_comment(first))
+        self.views.append(KernelView(named.name, comment, named.head, named.body, named.planes))
+        self.helpers |= function.helpers
+        return named
+
     def _printed(self, kernel: Kernel, program: Program) -> Function:
         """Laid out and printed once, however many programs run it."""
         seen = surroundings(kernel, program)
@@ -226,12 +245,8 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     if program.outputs and program.loss:
         raise VerifyError("the gradient and step programs have no outputs but the loss")
     outputs = _outputs(program)
-    spelled, copies = _buffers(program, [a.identifier for a in outputs])
-    homes = _homes(schedule, {*spelled.values(), *(a.identifier for a in outputs)})
-    spelled |= homes
-    spelled |= _counters(schedule, set(spelled.values()))
-    temporaries = tuple(_temporary(program, n, homes[n], o) for n, o in schedule.offsets.items())
-    spelled |= {name: name for name in SCRATCH}
+    spelled, copies = _spelled(schedule, outputs)
+    temporaries = tuple(_temporary(program, n, spelled[n], o) for n, o in schedule.offsets.items())
     kernels.scratch.clear()
     functions = partial(kernels.of, program=program)
     statements = calls(schedule, functions, spelled, copies, kernels.threads)
@@ -251,6 +266,31 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         if program.updates
         else settings_of(program, ScalarPrinter(str, {}, kernels.real)),
     )
+
+
+def _spelled(
+    schedule: Schedule, outputs: tuple[ArrayView, ...]
+) -> tuple[dict[str, str], list[str]]:
+    """How everything is spelled that a kernel takes, and copies of results with two places."""
+    taken = [a.identifier for a in outputs]
+    spelled, copies = _buffers(schedule.program, taken)
+    spelled |= _homes(schedule, {*spelled.values(), *taken})
+    spelled |= _counters(schedule, set(spelled.values()))
+    return spelled | {name: name for name in SCRATCH}, copies
+
+
+def _rotated(
+    schedule: Schedule, step: ProgramView, rotation: Rotation, kernels: Kernels
+) -> RotationView | None:
+    """An epoch whose steps run into one another, if its inputs and results allow it."""
+    spelled, copies = _spelled(schedule, ())
+    first = schedule.steps[0]
+    rows_first = all(a.outer == 1 if a.inner else not a.limit for a in step.inputs)
+    if copies or not rows_first or isinstance(first, Loop):
+        return None
+    functions = partial(kernels.of, program=schedule.program)
+    both = kernels.of_both(rotation.nest, rotation.last, first)
+    return rotation_view(schedule, step, rotation, spelled, functions, both)
 
 
 def _homes(schedule: Schedule, taken: set[str]) -> dict[str, str]:

@@ -33,7 +33,7 @@ def calls(
     for step in schedule.steps:
         kernels = step.kernels if isinstance(step, Loop) else (step,)
         functions = [function_of(k) for k in kernels]
-        texts = [_call(f, spelled, team is not None) for f in functions]
+        texts = [call(f, spelled, team is not None) for f in functions]
         waits = team.waits(functions, isinstance(step, Loop)) if team else [""] * len(texts)
         found = [t for pair in zip(waits, texts, strict=True) for t in pair if t]
         lines += _around(step, spelled, found) if isinstance(step, Loop) else found
@@ -42,10 +42,11 @@ def calls(
     return [*lines, *copies]
 
 
-def _call(function: Function, spelled: dict[str, str], team: bool) -> str:
+def call(function: Function, spelled: dict[str, str], team: bool = False) -> str:
+    """The statement that calls a kernel."""
     arguments = [a[1:] if a in (ROWS, TEAM) else spelled[a] for a in function.arguments]
-    call = f"{function.name}({', '.join(arguments)});"
-    return _alone(call) if team and not function.shared else call
+    text = f"{function.name}({', '.join(arguments)});"
+    return _alone(text) if team and not function.shared else text
 
 
 def _alone(statement: str) -> str:

@@ -14,17 +14,22 @@ from codegen.c.assemble import make_view
 from codegen.c.portable import refuse
 from codegen.render import render
 from ir.kernel import Kernel, Module
-from ir.loops import Nest
+from ir.loops import Nest, Rotation
 from ir.program import Program
 
 LoopNest = Callable[[Kernel, Program, int], Nest]
 
 
-def emit(module: Module, loop_nest: LoopNest) -> dict[str, str]:
-    """The three files of a module, by name."""
+def emit(
+    module: Module, loop_nest: LoopNest, rotation: Rotation | None = None
+) -> dict[str, str]:
+    """The three files of a module, by name.
+
+    With a rotation (compiler/rotation.py), the steps of an epoch run into one another.
+    """
     if module.portable:
         refuse(module)
-    view = make_view(module, loop_nest)
+    view = make_view(module, loop_nest, rotation)
     return {
         f"{module.name}.c": render("c", "module.c.jinja", view),
         f"{module.name}.h": render("c", "module.h.jinja", view),

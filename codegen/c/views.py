@@ -95,6 +95,29 @@ class ProgramView:
 
 
 @dataclass(frozen=True, slots=True)
+class RowView:
+    """A pointer to one row of an input: `const float *const x_now = x + order[first]*784`."""
+
+    kind: str
+    identifier: str
+    array: str
+    inner: int
+
+
+@dataclass(frozen=True, slots=True)
+class RotationView:
+    """An epoch in which each step's last kernel and the next one's first are one call."""
+
+    temporaries: tuple[TemporaryView, ...]
+    now: tuple[RowView, ...]
+    coming: tuple[RowView, ...]
+    begin: str
+    statements: tuple[str, ...]
+    both: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleView:
     """Everything that the templates of this folder may use."""
 
@@ -132,6 +155,7 @@ class ModuleView:
     step: ProgramView | None
     flags: str
     gradient_names: tuple[str, ...]
+    rotation: RotationView | None = None
     build_id: str = ""
 
 
