@@ -51,7 +51,8 @@ class Panel:
         (column, *more) = self.contract.columns
         if more or store is None or not isinstance(store.value, Access):
             return ()
-        if any(column.index in e.free_symbols for loop in loops for e in (*loop.lower, *loop.upper)):
+        ends = [e for loop in loops for e in (*loop.lower, *loop.upper)]
+        if any(column.index in e.free_symbols for e in ends):
             return ()
         apart = self.apart(store.value, column.index)
         if apart == 1:

@@ -34,7 +34,9 @@ def rotation_view(
     taken = set(spelled.values())
     arrays = {a.name: a for a in step.inputs if a.inner}
     now = {n: fresh(f"{a.identifier}_now", taken) for n, a in arrays.items()}
-    coming = {name: fresh(f"{arrays[i].identifier}_next", taken) for i, name in rotation.next_inputs}
+    coming = {
+        name: fresh(f"{arrays[i].identifier}_next", taken) for i, name in rotation.next_inputs
+    }
     begin = {n: f"{a.identifier} + order[0] * {a.inner}" for n, a in arrays.items()}
     here = {**spelled, **now, **coming, str(schedule.program.loss): "&loss"}
     first = schedule.steps[0]
