@@ -184,3 +184,15 @@ def remainder(value: Linear, divisor: int) -> Linear:
         if isinstance(atom, Remainder) and int(atom.args[1]) % divisor == 0:
             return remainder(linear(atom.args[0]), divisor)
     return Linear(((Remainder(inside.expr(), divisor), 1),), 0)
+
+
+def whole(form: Linear) -> Linear:
+    """The form with `d*(x//d) + x%d` as `x`."""
+    for rest, c in form.terms:
+        if not isinstance(rest, Remainder):
+            continue
+        value, divisor = linear(rest.args[0]), int(rest.args[1])
+        parts = floordiv(value, divisor) * (c * divisor)
+        if parts.terms and all(form.coefficient(a) == k for a, k in parts.terms):
+            return whole(form - parts - Linear(((rest, c),), 0) + value * c)
+    return form

@@ -18,7 +18,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
-from ir.affine import Linear, floordiv, linear, remainder
+from ir.affine import Linear, floordiv, linear, remainder, whole
 from ir.errors import IndexLanguageError
 from ir.expression import Access, FloorDiv, Remainder
 
@@ -121,7 +121,7 @@ class Facts:
         return self._low(form), _negated(self._low(-form))
 
     def _low(self, form: Linear) -> int | None:
-        form = self._without_symbolic_ranges(form)
+        form = self._without_symbolic_ranges(whole(form))
         total = form.const
         for atom, c in form.terms:
             low, high = self._atom_bounds(atom)
@@ -175,7 +175,7 @@ class Facts:
         result = Linear((), form.const)
         for atom, c in form.terms:
             result = result + self._simplified_atom(atom) * c
-        return result
+        return whole(result)
 
     def _simplified_atom(self, atom: Expr) -> Linear:
         if not isinstance(atom, (FloorDiv, Remainder)):

@@ -87,6 +87,12 @@ def every_other_up_to_the_last():
 
 
 @case
+def a_number_beside_its_rest_and_its_half():
+    x, y, s = normal("x", 6, 8), normal("y", 8, 4), gw.index("s", 8)
+    return gw.define((), gw.max(x[s % 6, s] * y[s, s // 2], over=s))
+
+
+@case
 def quarters_where_halves_are_in_bounds():
     x, w, r = normal("x", 9), normal("w", 2, 3), gw.index("r", 4)
     j = gw.index("j", 3)

@@ -130,3 +130,15 @@ def test_an_even_number_whose_half_is_known_ends_with_it() -> None:
     odd = Facts({P: 17}).assuming((FloorDiv(P, 2) >= 3, sympy.Eq(Remainder(P, 2), 1)))
     assert odd.nonnegative(linear(P) - 7)
     assert not odd.nonnegative(linear(P) - 8)
+
+
+def test_digits_make_the_number_again() -> None:
+    facts = Facts({P: 17, Q: 4})
+    sixes = linear(6 * FloorDiv(P, 6) + Remainder(P, 6))
+    assert facts.simplified(sixes) == linear(P)
+    halves = linear(3 * FloorDiv(P, 6) + Remainder(FloorDiv(P, 2), 3))
+    assert facts.simplified(halves * 2 + linear(Q)) == linear(2 * FloorDiv(P, 2) + Q)
+    assert facts.within(halves, 9)
+    assert not facts.within(halves, 8)
+    other = linear(5 * FloorDiv(P, 6) + Remainder(P, 6))
+    assert facts.simplified(other) == other
