@@ -1,5 +1,6 @@
 """Epochs of single rows, whose steps run into one another: the bits of step after step."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 
 import gradwright as gw
-from compiler.driver import lowered
+from compiler.driver import lowered, write
 from compiler.rotation import rotated
+from tests.targets.emitted_c import COMPILERS, warnings
 
 
 @gw.network
@@ -64,6 +66,14 @@ def test_an_epoch_is_its_steps(
         for kept, wanted in ((found, expected), (state, other)):
             for key, array in wanted.items():
                 np.testing.assert_array_equal(kept[key], array, err_msg=key)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_no_warnings(compiler: str, tmp_path: Path) -> None:
+    write(gw.emit(small, target="c", batch=1), tmp_path)
+    command = [compiler, *warnings(compiler), "-fsyntax-only", str(tmp_path / "small.c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[:3000]
 
 
 def test_a_bad_label_stops_an_epoch_before_it_begins(tmp_path: Path) -> None:
