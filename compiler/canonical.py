@@ -126,17 +126,14 @@ def canonical(node: Any, scope: Scope) -> Any:
 
 
 def _whole(choice: sympy.Piecewise, scope: Scope) -> sympy.Piecewise:
-    """A choice for every case: `(a, i > 1), (b, i <= 1)` ends in `(b, True)`."""
-    *first, (last, condition) = choice.args
-    if condition == sympy.true:
+    """A choice for every case. Of `(a, i > 1), (b, i <= 1)` SymPy makes `(b, True)` itself."""
+    if choice.args[-1][1] == sympy.true:
         return choice
-    if sympy.Or(*(c for _, c in choice.args)) != sympy.true:
-        raise IndexLanguageError(
-            f"{choice} has no value where none of its conditions holds",
-            at=scope.origin,
-            fix="end it with (0, True), or whatever it shall be there",
-        )
-    return sympy.Piecewise(*first, (last, True))
+    raise IndexLanguageError(
+        f"{choice} has no value where none of its conditions holds",
+        at=scope.origin,
+        fix="end it with (0, True), or whatever it shall be there",
+    )
 
 
 def _index(index: Any, access: Access, scope: Scope) -> Any:
