@@ -11,7 +11,7 @@ are compared with differences.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ class Line:
 
 
 def lines(pick: random.Random) -> tuple[Line, ...]:
+    """Two to five, of which one at least reads another step."""
     count = pick.randint(2, 5)
-    return tuple(
+    made = tuple(
         Line(
             tuple(name for name in SIZES if pick.random() < 0.6),
             tuple(_term(pick, number, count) for _ in range(pick.randint(1, 3))),
@@ -51,6 +52,9 @@ def lines(pick: random.Random) -> tuple[Line, ...]:
         )
         for number in range(count)
     )
+    if any(e.line is not None and not e.same_step for line in made for e in line.terms):
+        return made
+    return (replace(made[0], terms=(Term(count - 1, False, "sum"),)), *made[1:])
 
 
 def _term(pick: random.Random, number: int, count: int) -> Term:
