@@ -226,6 +226,13 @@ GW_MATH float gw_powf(float x, float y)
     return gw_pow_off(x, y, (float)gw_exp((double)y*gw_log(fabs((double)x))));
 }
 
+/* A line of a few elements: GCC would unroll it before it makes vectors, and then not make any. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GW_ROLLED _Pragma("GCC unroll 1")
+#else
+#define GW_ROLLED
+#endif
+
 /* a / b, rounded down. */
 static inline ptrdiff_t gw_floor_div(ptrdiff_t a, ptrdiff_t b)
 {
@@ -412,11 +419,12 @@ enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
    begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
-   The last vector begins at `last`: where a line ends early, it takes some of the one before again. */
+   The last vector begins at `last`: where a line ends early, it takes some of the one before again.
+   With a scale, what is there is left, and the sums are scaled and added to it. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -455,6 +463,17 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
+        if (scale) {
+            gw_vec old[GW_WIDE];
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                gw_load(&old[v], &sum[v < width - 1 ? v*GW_LANES : last]);
+            }
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + *scale * GW_LANE(&sums[r][v]))
+            }
+        }
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             GW_COPY(gw_vec, &sum[v < width - 1 ? v*GW_LANES : last], &sums[r][v]);
@@ -466,9 +485,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more) \
+        float *sum, ptrdiff_t apart, int more, const float *scale) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
+        gw_sum( \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
     }
 GW_TILES(GW_TILE)
 
@@ -476,12 +496,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
+        gw_tile_##height##_##width( \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -535,9 +556,11 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
     for (i = count - count % 8; i < count; i++) { /* said again: GCC 12 warns without */
         rest += a[i]*b[i];
     }
-    gw_add8(&sum[0], &sum[1]);
-    gw_add8(&sum[2], &sum[3]);
-    gw_add8(&sum[0], &sum[2]);
+    if (count >= 32) {
+        gw_add8(&sum[0], &sum[1]);
+        gw_add8(&sum[2], &sum[3]);
+        gw_add8(&sum[0], &sum[2]);
+    }
     return gw_total8(&sum[0]) + rest;
 }
 
@@ -779,7 +802,7 @@ static void compute_conv1(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0);
+                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0, NULL);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -853,7 +876,7 @@ static void compute_conv2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0);
+                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0, NULL);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -933,7 +956,7 @@ static void compute_fc1(
                 row_at[r] = n*400;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -973,7 +996,7 @@ static void compute_fc2(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1001,6 +1024,7 @@ static void compute_fc3(
                     fc3_sum_row[j] += fc3_W[k*10 + j]*h_5[n*84 + k];
                 }
             }
+            GW_ROLLED
             for (ptrdiff_t j = 0; j < 10; j++) {
                 const float fc3_sum = fc3_sum_row[j];
                 const float fc3_at = fc3_sum + fc3_b[j];
@@ -1011,7 +1035,7 @@ static void compute_fc3(
     }
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (10 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS];
     for (ptrdiff_t k = 0; k < 84; k++) {
         left_at[k] = k;
@@ -1024,10 +1048,9 @@ static void compute_fc3(
         if (end < first + width * GW_LANES) {
             gw_clear(gw_right_panel, count * span);
         }
-        for (ptrdiff_t lane = 0; lane < end - first; lane++) {
-            const ptrdiff_t j = first + lane;
-            for (ptrdiff_t k = 0; k < 84; k++) {
-                gw_right_panel[k*span + lane] = fc3_W[k*10 + j];
+        for (ptrdiff_t k = 0; k < 84; k++) {
+            for (ptrdiff_t lane = 0; lane < end - first; lane++) {
+                gw_right_panel[k*span + lane] = fc3_W[k*10 + first + lane];
             }
         }
         const ptrdiff_t last = (width - 1)*GW_LANES;
@@ -1038,7 +1061,7 @@ static void compute_fc3(
                 row_at[r] = n*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1170,6 +1193,7 @@ static void compute_d_fc3(
     const int32_t *restrict label, float *restrict d_fc3)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
+        GW_ROLLED
         for (ptrdiff_t j = 0; j < 10; j++) {
             const float d_fc3_at = d_cross_entropy_sum[n]*gw_expf(fc3[n*10 + j] - cross_entropy_sum_max[n]) + gw_keep((int32_t)j == label[n], -1.0f/(float)rows);
             d_fc3[n*10 + j] = d_fc3_at;
@@ -1186,6 +1210,7 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
             d_fc3_b_row[j] += d_fc3[n*10 + j];
         }
     }
+    GW_ROLLED
     for (ptrdiff_t j = 0; j < 10; j++) {
         const float d_fc3_b_at = d_fc3_b_row[j];
         d_fc3_b[j] = d_fc3_b_at;
@@ -1201,6 +1226,7 @@ static void compute_d_fc3_W(
     if (rows < GW_FEW_ROWS) {
         if (rows == 1) {
             for (ptrdiff_t k = 0; k < 84; k++) {
+                GW_ROLLED
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     const float d_fc3_W_at = d_fc3[j]*h_5[k];
                     d_fc3_W[k*10 + j] = d_fc3_W_at;
@@ -1209,6 +1235,7 @@ static void compute_d_fc3_W(
         }
         if (rows == 2) {
             for (ptrdiff_t k = 0; k < 84; k++) {
+                GW_ROLLED
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     const float d_fc3_W_at = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k];
                     d_fc3_W[k*10 + j] = d_fc3_W_at;
@@ -1217,6 +1244,7 @@ static void compute_d_fc3_W(
         }
         if (rows == 3) {
             for (ptrdiff_t k = 0; k < 84; k++) {
+                GW_ROLLED
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     const float d_fc3_W_at = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k] + d_fc3[2*10 + j]*h_5[2*84 + k];
                     d_fc3_W[k*10 + j] = d_fc3_W_at;
@@ -1244,7 +1272,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1282,7 +1310,7 @@ static void compute_d_h_5(
     }
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (84 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 10; j++) {
         left_at[j] = j;
@@ -1304,7 +1332,7 @@ static void compute_d_h_5(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1385,7 +1413,7 @@ static void compute_d_fc2_W(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -1417,7 +1445,7 @@ static void compute_d_fc2_W(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -1456,7 +1484,7 @@ static void compute_d_h_4(
     }
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (120 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 84; j++) {
         left_at[j] = j;
@@ -1478,7 +1506,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1558,7 +1586,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1593,7 +1621,7 @@ static void compute_d_flatten(
     }
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (400 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 120; j++) {
         left_at[j] = j;
@@ -1612,7 +1640,7 @@ static void compute_d_flatten(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1651,6 +1679,7 @@ static void compute_d_relu_2(
     for (ptrdiff_t i0 = 0; i0 < rows; i0++) {
         for (ptrdiff_t i1 = 0; i1 < 16; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 10; i2++) {
+                GW_ROLLED
                 for (ptrdiff_t i3 = 0; i3 < 10; i3++) {
                     const float d_relu_2_d_h_3_1 = d_h_3[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)];
                     const float d_relu_2 = gw_keep(2*(gw_floor_mod(i2, 2)) + gw_floor_mod(i3, 2) == h_3_argmax[i0*400 + i1*25 + gw_floor_div(i2, 2)*5 + gw_floor_div(i3, 2)], d_relu_2_d_h_3_1);
@@ -1689,7 +1718,7 @@ static void compute_d_conv2_W(
 {
     const ptrdiff_t height_of_all = 6*5*5;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS];
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
@@ -1717,7 +1746,7 @@ static void compute_d_conv2_W(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, NULL);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -1775,7 +1804,7 @@ static void compute_d_h_2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0);
+                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0, NULL);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
@@ -1938,6 +1967,7 @@ static void compute_d_fc3_b_2(
             d_fc3_b_row[j] += d_fc3[n*10 + j];
         }
     }
+    GW_ROLLED
     for (ptrdiff_t j = 0; j < 10; j++) {
         const float d_fc3_b = d_fc3_b_row[j];
         const float fc3_b_m_next = d_fc3_b*(1.0f - beta1) + beta1*fc3_b_m[j];
@@ -1965,6 +1995,7 @@ static void compute_d_fc3_W_2(
     if (rows < GW_FEW_ROWS) {
         if (rows == 1) {
             for (ptrdiff_t k = 0; k < 84; k++) {
+                GW_ROLLED
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     const float d_fc3_W = d_fc3[j]*h_5[k];
                     const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
@@ -1978,6 +2009,7 @@ static void compute_d_fc3_W_2(
         }
         if (rows == 2) {
             for (ptrdiff_t k = 0; k < 84; k++) {
+                GW_ROLLED
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     const float d_fc3_W = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k];
                     const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
@@ -1991,6 +2023,7 @@ static void compute_d_fc3_W_2(
         }
         if (rows == 3) {
             for (ptrdiff_t k = 0; k < 84; k++) {
+                GW_ROLLED
                 for (ptrdiff_t j = 0; j < 10; j++) {
                     const float d_fc3_W = d_fc3[j]*h_5[k] + d_fc3[1*10 + j]*h_5[1*84 + k] + d_fc3[2*10 + j]*h_5[2*84 + k];
                     const float fc3_W_m_next = d_fc3_W*(1.0f - beta1) + beta1*fc3_W_m[k*10 + j];
@@ -2023,7 +2056,7 @@ static void compute_d_fc3_W_2(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -2144,7 +2177,7 @@ static void compute_d_fc2_W_2(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -2181,7 +2214,7 @@ static void compute_d_fc2_W_2(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -2302,7 +2335,7 @@ static void compute_d_fc1_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2367,7 +2400,7 @@ static void compute_d_conv2_W_2(
 {
     const ptrdiff_t height_of_all = 6*5*5;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS];
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
@@ -2395,7 +2428,7 @@ static void compute_d_conv2_W_2(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, NULL);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -2557,7 +2590,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "44687dbc52fa73192b47f170f2fbe379";
+    return "7f3db3a292ce07be0102c79149f7171c";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

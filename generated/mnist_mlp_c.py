@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "a213432a792a704fe434dae4c08c41f3"
+BUILD_ID = "979bff3f19b2c78f827325d0a523c908"
 
 
 Array = np.ndarray

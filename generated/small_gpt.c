@@ -509,11 +509,12 @@ enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
    begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
-   The last vector begins at `last`: where a line ends early, it takes some of the one before again. */
+   The last vector begins at `last`: where a line ends early, it takes some of the one before again.
+   With a scale, what is there is left, and the sums are scaled and added to it. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -552,6 +553,17 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
+        if (scale) {
+            gw_vec old[GW_WIDE];
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                gw_load(&old[v], &sum[v < width - 1 ? v*GW_LANES : last]);
+            }
+            GW_UNROLLED
+            for (int v = 0; v < width; v++) {
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + *scale * GW_LANE(&sums[r][v]))
+            }
+        }
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             GW_COPY(gw_vec, &sum[v < width - 1 ? v*GW_LANES : last], &sums[r][v]);
@@ -563,9 +575,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more) \
+        float *sum, ptrdiff_t apart, int more, const float *scale) \
     { \
-        gw_sum(height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
+        gw_sum( \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
     }
 GW_TILES(GW_TILE)
 
@@ -573,12 +586,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
-        gw_tile_##height##_##width(left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
+        gw_tile_##height##_##width( \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -632,9 +646,11 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
     for (i = count - count % 8; i < count; i++) { /* said again: GCC 12 warns without */
         rest += a[i]*b[i];
     }
-    gw_add8(&sum[0], &sum[1]);
-    gw_add8(&sum[2], &sum[3]);
-    gw_add8(&sum[0], &sum[2]);
+    if (count >= 32) {
+        gw_add8(&sum[0], &sum[1]);
+        gw_add8(&sum[2], &sum[3]);
+        gw_add8(&sum[0], &sum[2]);
+    }
     return gw_total8(&sum[0]) + rest;
 }
 
@@ -898,7 +914,7 @@ static void compute_block1_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -940,7 +956,7 @@ static void compute_block1_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -982,7 +998,7 @@ static void compute_block1_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1063,7 +1079,7 @@ static void compute_block1_attention_mixed_scores(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
@@ -1084,7 +1100,7 @@ static void compute_block1_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1180,7 +1196,7 @@ static void compute_block1_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1240,7 +1256,7 @@ static void compute_block1_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1336,7 +1352,7 @@ static void compute_block1_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1379,7 +1395,7 @@ static void compute_block1_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1474,7 +1490,7 @@ static void compute_block2_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1516,7 +1532,7 @@ static void compute_block2_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1558,7 +1574,7 @@ static void compute_block2_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1639,7 +1655,7 @@ static void compute_block2_attention_mixed_scores(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
@@ -1660,7 +1676,7 @@ static void compute_block2_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1756,7 +1772,7 @@ static void compute_block2_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1816,7 +1832,7 @@ static void compute_block2_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1912,7 +1928,7 @@ static void compute_block2_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1955,7 +1971,7 @@ static void compute_block2_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2050,7 +2066,7 @@ static void compute_block3_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2092,7 +2108,7 @@ static void compute_block3_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2134,7 +2150,7 @@ static void compute_block3_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2215,7 +2231,7 @@ static void compute_block3_attention_mixed_scores(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
@@ -2236,7 +2252,7 @@ static void compute_block3_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2332,7 +2348,7 @@ static void compute_block3_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2392,7 +2408,7 @@ static void compute_block3_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2488,7 +2504,7 @@ static void compute_block3_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2531,7 +2547,7 @@ static void compute_block3_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2626,7 +2642,7 @@ static void compute_block4_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2668,7 +2684,7 @@ static void compute_block4_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2710,7 +2726,7 @@ static void compute_block4_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2791,7 +2807,7 @@ static void compute_block4_attention_mixed_scores(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
@@ -2812,7 +2828,7 @@ static void compute_block4_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2908,7 +2924,7 @@ static void compute_block4_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2968,7 +2984,7 @@ static void compute_block4_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3064,7 +3080,7 @@ static void compute_block4_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3107,7 +3123,7 @@ static void compute_block4_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3195,7 +3211,7 @@ static void compute_head(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3304,7 +3320,7 @@ static void compute_block1_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3393,7 +3409,7 @@ static void compute_block1_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3437,7 +3453,7 @@ static void compute_block1_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3548,7 +3564,7 @@ static void compute_block2_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3637,7 +3653,7 @@ static void compute_block2_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3681,7 +3697,7 @@ static void compute_block2_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3792,7 +3808,7 @@ static void compute_block3_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3881,7 +3897,7 @@ static void compute_block3_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3925,7 +3941,7 @@ static void compute_block3_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4036,7 +4052,7 @@ static void compute_block4_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4125,7 +4141,7 @@ static void compute_block4_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4169,7 +4185,7 @@ static void compute_block4_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4344,7 +4360,7 @@ static void compute_d_head_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4364,7 +4380,7 @@ static void compute_d_norm(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[96], right_at[96], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 96; j++) {
         left_at[j] = j;
@@ -4384,7 +4400,7 @@ static void compute_d_norm(
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4578,7 +4594,7 @@ static void compute_d_block4_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4601,7 +4617,7 @@ static void compute_d_h_4(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -4621,7 +4637,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4684,7 +4700,7 @@ static void compute_d_block4_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4704,7 +4720,7 @@ static void compute_d_block4_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
@@ -4724,7 +4740,7 @@ static void compute_d_block4_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4931,7 +4947,7 @@ static void compute_d_block4_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4951,7 +4967,7 @@ static void compute_d_block4_attention_joined(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -4971,7 +4987,7 @@ static void compute_d_block4_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5012,7 +5028,7 @@ static void compute_d_block4_attention_mixed_weights(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
@@ -5033,7 +5049,7 @@ static void compute_d_block4_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -5075,7 +5091,7 @@ static void compute_d_block4_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5168,7 +5184,7 @@ static void compute_d_block4_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5211,7 +5227,7 @@ static void compute_d_block4_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5288,7 +5304,7 @@ static void compute_d_block4_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5310,7 +5326,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -5330,7 +5346,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5406,7 +5422,7 @@ static void compute_d_block4_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5428,7 +5444,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -5448,7 +5464,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5524,7 +5540,7 @@ static void compute_d_block4_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5552,7 +5568,7 @@ static void compute_d_block4_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -5572,7 +5588,7 @@ static void compute_d_block4_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5780,7 +5796,7 @@ static void compute_d_block3_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5803,7 +5819,7 @@ static void compute_d_h_3(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -5823,7 +5839,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5886,7 +5902,7 @@ static void compute_d_block3_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5906,7 +5922,7 @@ static void compute_d_block3_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
@@ -5926,7 +5942,7 @@ static void compute_d_block3_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6133,7 +6149,7 @@ static void compute_d_block3_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6153,7 +6169,7 @@ static void compute_d_block3_attention_joined(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -6173,7 +6189,7 @@ static void compute_d_block3_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6214,7 +6230,7 @@ static void compute_d_block3_attention_mixed_weights(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
@@ -6235,7 +6251,7 @@ static void compute_d_block3_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -6277,7 +6293,7 @@ static void compute_d_block3_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6370,7 +6386,7 @@ static void compute_d_block3_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6413,7 +6429,7 @@ static void compute_d_block3_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6490,7 +6506,7 @@ static void compute_d_block3_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6512,7 +6528,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -6532,7 +6548,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6608,7 +6624,7 @@ static void compute_d_block3_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6630,7 +6646,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -6650,7 +6666,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6726,7 +6742,7 @@ static void compute_d_block3_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6754,7 +6770,7 @@ static void compute_d_block3_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -6774,7 +6790,7 @@ static void compute_d_block3_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6982,7 +6998,7 @@ static void compute_d_block2_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7005,7 +7021,7 @@ static void compute_d_h_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -7025,7 +7041,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7088,7 +7104,7 @@ static void compute_d_block2_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7108,7 +7124,7 @@ static void compute_d_block2_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
@@ -7128,7 +7144,7 @@ static void compute_d_block2_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7335,7 +7351,7 @@ static void compute_d_block2_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7355,7 +7371,7 @@ static void compute_d_block2_attention_joined(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -7375,7 +7391,7 @@ static void compute_d_block2_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7416,7 +7432,7 @@ static void compute_d_block2_attention_mixed_weights(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
@@ -7437,7 +7453,7 @@ static void compute_d_block2_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -7479,7 +7495,7 @@ static void compute_d_block2_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7572,7 +7588,7 @@ static void compute_d_block2_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7615,7 +7631,7 @@ static void compute_d_block2_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7692,7 +7708,7 @@ static void compute_d_block2_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7714,7 +7730,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -7734,7 +7750,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7810,7 +7826,7 @@ static void compute_d_block2_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7832,7 +7848,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -7852,7 +7868,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7928,7 +7944,7 @@ static void compute_d_block2_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7956,7 +7972,7 @@ static void compute_d_block2_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -7976,7 +7992,7 @@ static void compute_d_block2_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8184,7 +8200,7 @@ static void compute_d_block1_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8207,7 +8223,7 @@ static void compute_d_h(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -8227,7 +8243,7 @@ static void compute_d_h(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8290,7 +8306,7 @@ static void compute_d_block1_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8310,7 +8326,7 @@ static void compute_d_block1_norm2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
@@ -8330,7 +8346,7 @@ static void compute_d_block1_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8537,7 +8553,7 @@ static void compute_d_block1_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8557,7 +8573,7 @@ static void compute_d_block1_attention_joined(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -8577,7 +8593,7 @@ static void compute_d_block1_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8618,7 +8634,7 @@ static void compute_d_block1_attention_mixed_weights(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
@@ -8639,7 +8655,7 @@ static void compute_d_block1_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -8681,7 +8697,7 @@ static void compute_d_block1_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8774,7 +8790,7 @@ static void compute_d_block1_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8817,7 +8833,7 @@ static void compute_d_block1_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8894,7 +8910,7 @@ static void compute_d_block1_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8916,7 +8932,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -8936,7 +8952,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9012,7 +9028,7 @@ static void compute_d_block1_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9034,7 +9050,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -9054,7 +9070,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9130,7 +9146,7 @@ static void compute_d_block1_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9158,7 +9174,7 @@ static void compute_d_block1_norm1(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    const ptrdiff_t span = widest * GW_LANES;
+    const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
@@ -9178,7 +9194,7 @@ static void compute_d_block1_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
+            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -12423,7 +12439,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "caf8e30afac223d134d360851c849aed";
+    return "9c1a30e21adc31e4ce7cef54b7804513";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
