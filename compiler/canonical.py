@@ -122,7 +122,9 @@ def canonical(node: Any, scope: Scope) -> Any:
     if isinstance(node, Relational):
         args = [_as_index(a) for a in args]
     made = node if tuple(args) == node.args else node.func(*args)
-    return _whole(made, scope) if isinstance(made, sympy.Piecewise) else made
+    if not isinstance(made, sympy.Piecewise):
+        return made
+    return _whole(made.xreplace({sympy.zoo: sympy.oo}), scope)  # 1/Max(x, 0): 1/0.0 is infinite
 
 
 def _whole(choice: sympy.Piecewise, scope: Scope) -> sympy.Piecewise:

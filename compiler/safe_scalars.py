@@ -4,7 +4,7 @@
     log(exp(a)*b)                ->  a + log(b)
     log(c + exp(a))              ->  log(c) + max(b, 0) + log(1 + exp(-|b|)),  b = a - log(c)
     log(exp(a) + exp(b))         ->  a + log(1 + exp(b - a))
-    log(a*b), log(1/a)           ->  log(a) + log(b), -log(a)       where an exponential is inside
+    log(a*b), log(1/a)           ->  log(a) + log(b), -log(a)       a = exp(c), or a sum of such
     exp(a)**k/(c + exp(a))**n    ->  (1 + c*exp(-a))**-k * (c + exp(a))**(k - n)
     (p*exp(a) + q*exp(b))/(c*exp(a) + d*exp(b))  ->  (p + q*exp(b - a))/(c + d*exp(b - a)), a > b
 
@@ -148,18 +148,20 @@ def _safe_log(node: Expr, small: frozenset[Expr], factored: bool = False) -> Exp
         return inside.args[0]
     if isinstance(inside, sympy.Pow) and inside.exp == -1:
         return -_safe_log(sympy.log(inside.base), small, factored)
-    if isinstance(inside, sympy.Mul) and inside.has(sympy.exp):
-        return sympy.Add(*(_safe_log(sympy.log(f), small, factored) for f in _grouped(inside)))
+    if isinstance(inside, sympy.Mul):
+        positive = [f for f in inside.args if _is_positive(f)]
+        rest = sympy.log(sympy.Mul(*(f for f in inside.args if f not in positive)))
+        logs = [_safe_log(sympy.log(f), small, factored) for f in positive]
+        return sympy.Add(*logs, _safe_log(rest, small, factored)) if positive else node
     if isinstance(inside, sympy.Add):
         return _log_of_sum(node, inside, small, factored)
     return node
 
 
-def _grouped(product: sympy.Mul) -> list[Expr]:
-    """Factors that hold an exponential, one by one, and all the others together."""
-    apart = [f for f in product.args if f.has(sympy.exp)]
-    rest = sympy.Mul(*(f for f in product.args if f not in apart))
-    return [*apart, rest]
+def _is_positive(factor: Expr) -> bool:
+    """Whether it is an exponential, or a sum of some: no other logarithm may stand alone."""
+    total = _exponentials(_base_and_exponent(factor)[0])
+    return bool(total) and factor.has(sympy.exp) and all(c.is_positive for c in total.values())
 
 
 def _log_of_sum(
@@ -176,9 +178,9 @@ def _log_of_sum(
         first, second = (f.args[0] for f in exps)
         return first + _softplus(second - first)
     if inside.has(sympy.exp) and not factored:
-        quotient = sympy.factor(sympy.cancel(inside))
-        if isinstance(quotient, (sympy.Mul, sympy.Pow, sympy.exp)):
-            return _safe_log(sympy.log(safe(quotient, small)), small, factored=True)
+        quotient = safe(sympy.factor(sympy.cancel(inside)), small)
+        if any(_is_positive(f) for f in sympy.Mul.make_args(quotient)):
+            return _safe_log(sympy.log(quotient), small, factored=True)
     return node
 
 

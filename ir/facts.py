@@ -41,8 +41,6 @@ class Facts:
         for fact in self.known:
             if len(fact.terms) == 1:
                 self._note_end(fact.terms[0][0], fact.terms[0][1], fact.const)
-        for atom in [a for a in self._ends if isinstance(a, FloorDiv)]:
-            self._note_dividend(atom)
 
     def _note_end(self, atom: Expr, c: int, const: int) -> None:
         """c*atom + const >= 0 is an end of the atom's interval."""
@@ -53,27 +51,29 @@ class Facts:
             high = min(const // -c, const // -c if high is None else high)
         self._ends[atom] = low, high
 
-    def _note_dividend(self, quotient: FloorDiv) -> None:
-        """What the ends of x//d say of x = d*(x//d) + x%d, where x holds one atom alone."""
-        value, divisor = linear(quotient.args[0]), int(quotient.args[1])
-        if len(value.terms) != 1:
-            return
-        (atom, c), (low, high) = value.terms[0], self._ends[quotient]
-        least, most = self._atom_bounds(Remainder(value.expr(), divisor))
-        if low is not None:
-            self._note_end(atom, c, value.const - divisor * low - (least or 0))
-        if high is not None:
-            most = divisor - 1 if most is None else most
-            self._note_end(atom, -c, divisor * high + most - value.const)
-
     def assuming(self, conditions: Iterable[Any]) -> Facts:
         """The same, with conditions that hold."""
         stated = tuple(conditions)
         more = tuple(f for c in stated for f in inequalities(c))
-        more += tuple(f for fact in more for f in _without_divisions(fact))
         facts = Facts(self.sizes, self.limits, self.batch, self.known + more)
-        apart = tuple(f for c in stated for f in facts._unequal(c))
-        return Facts(self.sizes, self.limits, self.batch, facts.known + apart) if apart else facts
+        follows = tuple(f for fact in more for f in facts._without_divisions(fact))
+        follows += tuple(f for c in stated for f in facts._unequal(c))
+        known = facts.known + follows
+        return Facts(self.sizes, self.limits, self.batch, known) if follows else facts
+
+    def _without_divisions(self, fact: Linear) -> list[Linear]:
+        """What it says without one of its `//`: from 1 - i//2 >= 0 follows 3 - i >= 0.
+
+        And 2 - i >= 0 where i is known to be even: d*(x//d) is x - x%d.
+        """
+        found = []
+        for atom, c in fact.terms:
+            if isinstance(atom, FloorDiv):
+                inner, divisor = linear(atom.args[0]), int(atom.args[1])
+                least, most = self.bounds(remainder(inner, divisor))
+                rest = (divisor - 1 if most is None else most) if c < 0 else least or 0
+                found.append(fact.without(atom) * divisor + (inner - rest) * c)
+        return found
 
     def _unequal(self, condition: Any) -> list[Linear]:
         """`e != 0` where e is known not to be below 0, or not above it, moves that end by one."""
@@ -197,17 +197,6 @@ def _without_division(form: Linear, atom: Expr, c: int, inner: Linear, divisor: 
     """
     most = c * (divisor - 1) if c > 0 else 0
     return form.without(atom) * divisor + inner * c + (divisor - 1 - most)
-
-
-def _without_divisions(fact: Linear) -> list[Linear]:
-    """What a fact says without one of its `//`: from 1 - i//2 >= 0 follows 3 - i >= 0."""
-    found = []
-    for atom, c in fact.terms:
-        if isinstance(atom, FloorDiv):
-            inner, divisor = linear(atom.args[0]), int(atom.args[1])
-            least = divisor - 1 if c < 0 else 0
-            found.append(fact.without(atom) * divisor + (inner - least) * c)
-    return found
 
 
 def _negated(value: int | None) -> int | None:

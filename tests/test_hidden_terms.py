@@ -133,3 +133,16 @@ def test_numbers_of_branches_not_taken_warn_of_nothing(tmp_path: Path) -> None:
     np.testing.assert_allclose(out.quotient, [1, *(x[1:] / np.arange(1, 6))])
     roots = np.sqrt(np.maximum(np.subtract.outer(np.arange(6), np.arange(6)), 0))
     np.testing.assert_allclose(out.root, roots @ x)
+
+
+def test_one_over_a_choice_of_zero_is_infinite(tmp_path: Path) -> None:
+    @gw.network
+    def inverse(x: gw.f64["batch"]):
+        n = gw.indices("n")
+        y = gw.define((n,), 1 / sympy.Max(x[n], 0))
+        return gw.outputs(y=y)
+
+    for target in ("numpy", "c"):
+        model = gw.compile(inverse, target=target, batch=3, out=tmp_path / target, dtype="float64")
+        made = model.forward({}, np.array([2.0, 0.0, -4.0])).y
+        np.testing.assert_array_equal(made, [0.5, np.inf, np.inf])

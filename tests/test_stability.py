@@ -18,6 +18,7 @@ import pytest
 import sympy
 
 import gradwright as gw
+from compiler.safe_scalars import safe
 
 WIDTH = 4
 HUGE = [
@@ -283,3 +284,13 @@ def _forward_inputs(model: Any) -> list[str]:
     import inspect
 
     return list(inspect.signature(model.forward).parameters)
+
+
+def test_a_logarithm_is_not_split_where_a_factor_may_be_negative() -> None:
+    """The sum is positive, and so is neither of -1/s and what it is then multiplied by."""
+    a, s, x = sympy.symbols("a s x", real=True)
+    line = sympy.log(sympy.exp(a) / (3 * s) - x + 2)
+    point = {a: 0.5, s: 4.0, x: -0.75}
+    made = complex(safe(line).subs(point))
+    assert made == pytest.approx(complex(line.subs(point)), rel=1e-14)
+    assert made.imag == 0
