@@ -287,7 +287,7 @@ class ScalarPrinter(PlainPrinter):
         text = f"gw_stream({self.index(seed)}, {self.index(step)}, {stream})"
         for index in indices:
             text = f"gw_draw_at({text}, {self.index(index)})"
-        self.helpers |= {"gw_random", "gw_mix"}
+        self.helpers |= {"gw_random", "gw_mix"} | ({"gw_draw_at"} if indices else set())
         return f"gw_fraction({text})"
 
     def _print_Piecewise(self, expr: sympy.Piecewise) -> str:
