@@ -186,7 +186,7 @@ def remainder(value: Linear, divisor: int) -> Linear:
     return Linear(((Remainder(inside.expr(), divisor), 1),), 0)
 
 
-def whole(form: Linear) -> Linear:
+def recombined(form: Linear) -> Linear:
     """The form with `d*(x//d) + x%d` as `x`."""
     for rest, c in form.terms:
         if not isinstance(rest, Remainder):
@@ -194,5 +194,5 @@ def whole(form: Linear) -> Linear:
         value, divisor = linear(rest.args[0]), int(rest.args[1])
         parts = floordiv(value, divisor) * (c * divisor)
         if parts.terms and all(form.coefficient(a) == k for a, k in parts.terms):
-            return whole(form - parts - Linear(((rest, c),), 0) + value * c)
+            return recombined(form - parts - Linear(((rest, c),), 0) + value * c)
     return form

@@ -65,6 +65,9 @@ class TensorName(AtomicExpr):  # type: ignore[misc]
         made.name, made.integer = name, integer
         return made
 
+    def __getnewargs__(self) -> tuple[str, bool]:
+        return self.name, self.integer
+
     def _hashable_content(self) -> tuple[Any, ...]:
         return self.name, self.integer
 

@@ -18,7 +18,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Symbol
 
-from ir.affine import Linear, floordiv, linear, remainder, whole
+from ir.affine import Linear, floordiv, linear, recombined, remainder
 from ir.errors import IndexLanguageError
 from ir.expression import Access, FloorDiv, Remainder
 
@@ -121,7 +121,7 @@ class Facts:
         return self._low(form), _negated(self._low(-form))
 
     def _low(self, form: Linear) -> int | None:
-        form = self._without_symbolic_ranges(whole(form))
+        form = self._without_symbolic_ranges(recombined(form))
         total = form.const
         for atom, c in form.terms:
             low, high = self._atom_bounds(atom)
@@ -175,7 +175,7 @@ class Facts:
         result = Linear((), form.const)
         for atom, c in form.terms:
             result = result + self._simplified_atom(atom) * c
-        return whole(result)
+        return recombined(result)
 
     def _simplified_atom(self, atom: Expr) -> Linear:
         if not isinstance(atom, (FloorDiv, Remainder)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -59,6 +60,11 @@ def test_an_access_is_one_number_to_sympy() -> None:
     assert (sympy.sin(x) ** 2 + sympy.cos(x) ** 2).equals(1)
     assert x.free_symbols >= {x, n}
     assert symbols_of([x]) == {n}, "the compiler asks for indices only"
+
+
+def test_a_body_can_be_copied() -> None:
+    body = sympy.exp(x) * y + Piecewise((b, Eq(label, k)), (0, True))
+    assert copy.deepcopy(body) == body
 
 
 def test_equal_accesses_are_one_object() -> None:
