@@ -122,9 +122,19 @@ def canonical(node: Any, scope: Scope) -> Any:
     if isinstance(node, Relational):
         args = [_as_index(a) for a in args]
     made = node if tuple(args) == node.args else node.func(*args)
+    if isinstance(made, sympy.Pow):
+        return _power_of_zero(made)
     if not isinstance(made, sympy.Piecewise):
         return made
+    made = made.replace(sympy.Pow, lambda *args: _power_of_zero(sympy.Pow(*args)))
     return _whole(made.xreplace({sympy.zoo: sympy.oo}), scope)  # 1/Max(x, 0): 1/0.0 is infinite
+
+
+def _power_of_zero(node: Any) -> Any:
+    """0**x by cases, as IEEE 754 has it: of 0**x itself SymPy's derivative is nan."""
+    if not (isinstance(node, sympy.Pow) and node.base.is_zero):
+        return node
+    return sympy.Piecewise((0, node.exp > 0), (1, sympy.Eq(node.exp, 0)), (sympy.oo, True))
 
 
 def _whole(choice: sympy.Piecewise, scope: Scope) -> sympy.Piecewise:

@@ -317,13 +317,18 @@ def _equal(form: Linear) -> Any:
 
 
 def _in_range(form: Linear, size: Size, facts: Facts) -> list[Any]:
-    """0 <= form < size, those of the two that are not certain."""
+    """0 <= form < size, those of the two that are not certain; `false` where one cannot be."""
     found = []
     if not facts.nonnegative(form):
-        found.append(sympy.Ge(form.expr(), 0))
+        found.append(_unless(-form - 1, facts, sympy.Ge(form.expr(), 0)))
     if not facts.nonnegative(linear(size) - form - 1):
-        found.append(sympy.Lt(form.expr(), size))
+        found.append(_unless(form - linear(size), facts, sympy.Lt(form.expr(), size)))
     return found
+
+
+def _unless(opposite: Linear, facts: Facts, condition: Any) -> Any:
+    """The condition, or `false` where the opposite, a form >= 0, is certain."""
+    return sympy.false if facts.nonnegative(opposite) else condition
 
 
 def replace_indices(expr: Any, solution: Solution) -> Any:

@@ -10,7 +10,7 @@ by a known inequality, to a small depth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import lcm
 from typing import Any
@@ -87,19 +87,31 @@ class Facts:
             return []
         return [side - 1 for side in (form, -form) if self.nonnegative(side)]
 
-    def nonnegative(self, form: Linear, depth: int = 2) -> bool:
+    def nonnegative(self, form: Linear) -> bool:
         """Whether `form >= 0` can be proved."""
+        return any(self._proved(f, 2) for f in (form, *self._divided(form)))
+
+    def _divided(self, form: Linear) -> Iterator[Linear]:
+        """The form with x as d*(x//d) + x%d, for every x%d of which something is known."""
+        for atom in {a for f in self.known for a in f.atoms if isinstance(a, Remainder)}:
+            inner, divisor = linear(atom.args[0]), int(atom.args[1])
+            whole = floordiv(inner, divisor) * divisor + Linear(((atom, 1),), 0)
+            mine = dict(form.terms)
+            for factor in {mine[a] // c for a, c in inner.terms if a in mine and not mine[a] % c}:
+                yield form + (whole - inner) * factor
+
+    def _proved(self, form: Linear, depth: int) -> bool:
         low = self.bounds(form)[0]
         if low is not None and low >= 0:
             return True
         if depth > 0 and any(
-            self.nonnegative(form - fact * factor, depth - 1)
+            self._proved(form - fact * factor, depth - 1)
             for fact in self.known
             for factor in _factors(form, fact)
         ):
             return True
         return bool(self.known) and any(
-            self.nonnegative(_without_division(form, atom, c, inner, divisor), depth)
+            self._proved(_without_division(form, atom, c, inner, divisor), depth)
             for atom, c in form.terms
             if isinstance(atom, FloorDiv)
             for inner, divisor in self._divisions(atom)

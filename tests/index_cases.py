@@ -502,3 +502,27 @@ def half_steps_from_below_zero():
     a, b = normal("a", 5), normal("b", 3)
     k, r = gw.index("k", 5), gw.index("r", 3)
     return gw.define(k, gw.sum(a[(k - r - 1) // 2 + 2] * b[r], over=r))
+
+
+@case
+def window_beside_a_remainder():
+    """Differentiate: i1 < 8 follows only from what is known of (i1 + 3)//8 and (i1 + 3) % 8."""
+    a, b = normal("a", 8, 17), normal("b", 8)
+    i, r = gw.index("i", 1), gw.index("r", 6)
+    return gw.define(i, gw.sum(b[r + i] * a[(r + 3) % 8, r + i], over=r))
+
+
+@case
+def recurrence_of_one_step():
+    """Differentiate: the step back is never taken, and its adjoint read a[-1]."""
+    a = normal("a", 4)
+    t = gw.index("t", 1)
+    return gw.define(t, lambda c: Piecewise((a[t], Eq(t, 0)), (c[t + 1] * a[t // 2], True)))
+
+
+@case
+def zero_to_a_power():
+    """Differentiate: SymPy's derivative of 0**x is nan."""
+    a, b = normal("a", 4), normal("b", 4)
+    i = gw.indices("i")
+    return gw.define(i, sympy.Max(sympy.sin(b[i]), 0) ** (1 + a[i] ** 2) + a[i] * b[i])
