@@ -4,6 +4,9 @@ BIN := .venv/bin
 MODEL ?= examples/mnist_mlp.py
 ARGS ?=
 
+# Hundreds of interpreters start in one run of the tests: each finds the bytecode of the first.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help train test torture coverage check peers bench pages docs generated clean
 .DELETE_ON_ERROR:
