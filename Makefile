@@ -26,7 +26,7 @@ train: .venv/ready-test ## Train the MNIST perceptron (without MNIST: the 8x8 di
 	$(BIN)/gradwright train $(MODEL) $(ARGS)
 
 test: .venv/ready-test ## Run the tests (no network, no torch)
-	$(BIN)/python -m pytest -n 2 -q $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q $(ARGS)
 
 torture: .venv/ready-test ## Run the long versions of the tests: hours, a table each
 	@status=0; for topic in $(basename $(notdir $(wildcard tests/torture/*.py))); do \
@@ -35,7 +35,7 @@ torture: .venv/ready-test ## Run the long versions of the tests: hours, a table 
 
 # Not under coverage: what counts every allocation, for coverage allocates too.
 coverage: .venv/ready-test+coverage ## Run the tests, and list the lines and branches that none takes
-	$(BIN)/python -m pytest -n 2 -q -k "not allocates" --cov=ir --cov=compiler --cov=codegen --cov-branch \
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q -k "not allocates" --cov=ir --cov=compiler --cov=codegen --cov-branch \
 	    --cov-report=term-missing:skip-covered $(ARGS)
 
 check: .venv/ready-test+dev ## Lint and type-check

@@ -36,7 +36,7 @@ def run(*command: str | Path, where: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, as_users_build: None) -> Path:
     return Path(shutil.copytree(SOURCE, tmp_path / "c", ignore=shutil.ignore_patterns("build")))
 
 

@@ -123,7 +123,7 @@ def parameters(model: Any) -> int:
     return sum(prod(shape) for shape in model.PARAM_SHAPES.values())
 
 
-def test_lenet5_learns_digits() -> None:
+def test_lenet5_learns_digits(as_users_build: None) -> None:
     """Six passes over the digits, enlarged to 28x28: it knows most that it never saw."""
     optimizer = gw.adam(lr=0.002)
     model = gw.compile(load("lenet5").lenet5, batch=64, optimizer=optimizer, out="build")
@@ -201,7 +201,7 @@ def test_small_gpt_has_its_parameters() -> None:
     assert sum(prod(int(n) for n in p.shape) for p in program.parameters) == 826_112
 
 
-def test_small_gpt_learns_and_writes() -> None:
+def test_small_gpt_learns_and_writes(as_users_build: None) -> None:
     example = load("small_gpt")
     trained = example.train(example.gpt(1, 32, 2, 16), steps=120)
     assert trained.unseen[0] == pytest.approx(np.log(96), abs=0.1)

@@ -225,9 +225,9 @@ def test_epochs_that_do_not_fit(
 # ---------------------------------------------------------------- building
 
 
-def small(folder: Path, patch: pytest.MonkeyPatch, command: str = "cc") -> Path:
-    """The loader of a small module, not loaded yet."""
-    patch.setenv("CC", command)
+def small(folder: Path, patch: pytest.MonkeyPatch, command: str = "") -> Path:
+    """The loader of a small module, not loaded yet; without a command, for the quick compiler."""
+    patch.setenv("CC", command or os.environ["CC"])
     patch.setenv("GRADWRIGHT_CACHE", str(folder / "cache"))
     return write(perceptron((6, 5, 4), 2, "float32"), folder)
 
