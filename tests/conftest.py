@@ -2,8 +2,9 @@
 
 Emitted C is built into the user's cache folder; here that folder is a temporary one, shared by the
 parallel workers, so that tests neither read nor leave anything in the real one. It is built without
-optimisation, which takes a third of the time or less: most tests ask what the C says. Those that ask
-what the optimiser makes of it take the fixture `as_users_build`, or name their own compiler.
+optimisation, in a third of the time or less: most tests ask what the C says. Those that ask what
+the optimiser makes of it take the fixture `as_users_build`, or name their own compiler. A worker is
+one thread: the threads of a matrix product would wait for the other worker's.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.stash[CACHE] = tempfile.mkdtemp(prefix="gradwright-tests-")
         os.environ["XDG_CACHE_HOME"] = os.environ["GRADWRIGHT_TESTS"] = config.stash[CACHE]
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         if command := ASKED or next(filter(shutil.which, ("cc", "gcc", "clang")), None):
             os.environ["CC"] = quick(Path(config.stash[CACHE]) / "quick-cc", command)
 
