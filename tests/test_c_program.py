@@ -36,11 +36,11 @@ def run(*command: str | Path, where: Path) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, as_users_build: None) -> Path:
+def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(SOURCE, tmp_path / "c", ignore=shutil.ignore_patterns("build")))
 
 
-def test_it_trains_and_predicts(folder: Path) -> None:
+def test_it_trains_and_predicts(folder: Path, as_users_build: None) -> None:
     out = run("make", "run", f"GRADWRIGHT={GRADWRIGHT}", f"PYTHON={sys.executable}", where=folder)
     accuracies = [float(found) for found in re.findall(r"test accuracy (\S+) %", out)]
     assert len(accuracies) == 3

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,11 @@ def by_element(name: str, body: Callable[[Any], Any]) -> Callable[[Any], gw.Tens
     return ours
 
 
+exp = cache(mpmath.exp)  # asked in one precision, mostly for numbers that did not move
+
+
 def exponentials(z: list[Any]) -> list[Any]:
-    return [mpmath.exp(v) for v in z]
+    return [exp(v) for v in z]
 
 
 def sigmoid(v: Any) -> Any:
@@ -116,12 +120,14 @@ def sigmoid_cross_entropy_in_one_line(t: Any) -> gw.Tensor:
 TARGET = (1.0, 0.0, 0.25, 1.0)
 
 
+@cache
+def exact_softplus(v: Any) -> Any:
+    return mpmath.log(1 + mpmath.exp(v))
+
+
 def exact_bce(z: list[Any]) -> list[Any]:
     pairs = zip(TARGET, z, strict=True)
-    return [
-        y * mpmath.log(1 + mpmath.exp(-v)) + (1 - y) * mpmath.log(1 + mpmath.exp(v))
-        for y, v in pairs
-    ]
+    return [y * exact_softplus(-v) + (1 - y) * exact_softplus(v) for y, v in pairs]
 
 
 def exact_log_softmax(z: list[Any]) -> list[Any]:
@@ -138,7 +144,8 @@ def exact_logsumexp(z: list[Any]) -> list[Any]:
 
 
 def each(function: Callable[[Any], Any]) -> Callable[[list[Any]], list[Any]]:
-    return lambda z: [function(v) for v in z]
+    known = cache(function)
+    return lambda z: [known(v) for v in z]
 
 
 TABLE = {
@@ -167,17 +174,17 @@ TABLE = {
     "sigmoid op": Row(lambda t: gw.sigmoid(t.z), each(sigmoid)),
     "log of sigmoid": Row(
         by_element("s", lambda v: sympy.log(1 / (1 + sympy.exp(-v)))),
-        each(lambda v: -mpmath.log(1 + mpmath.exp(-v))),
+        each(lambda v: -exact_softplus(-v)),
     ),
     "log_sigmoid op": Row(
-        lambda t: gw.log_sigmoid(t.z), each(lambda v: -mpmath.log(1 + mpmath.exp(-v)))
+        lambda t: gw.log_sigmoid(t.z), each(lambda v: -exact_softplus(-v))
     ),
     "softplus": Row(
         by_element("s", lambda v: sympy.log(1 + sympy.exp(v))),
-        each(lambda v: mpmath.log(1 + mpmath.exp(v))),
+        each(exact_softplus),
     ),
     "softplus op": Row(
-        lambda t: gw.softplus(t.z, threshold=1e9), each(lambda v: mpmath.log(1 + mpmath.exp(v)))
+        lambda t: gw.softplus(t.z, threshold=1e9), each(exact_softplus)
     ),
     "silu op": Row(lambda t: gw.silu(t.z), each(lambda v: v * sigmoid(v))),
     "mish op": Row(

@@ -50,7 +50,7 @@ def recurrent(x: gw.f32["batch", 1, 6, 9], label: gw.i32["batch"]) -> Any:
 @pytest.fixture
 def always_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assemble, "WORTH_A_TEAM", 0)
-    monkeypatch.setattr(assemble, "FAST_FLAGS", assemble.FAST_FLAGS.replace("-O3", "-O1"))
+    monkeypatch.setattr(assemble, "FAST_FLAGS", assemble.FAST_FLAGS.replace("-O3", "-O0"))
     monkeypatch.setenv("CC", "gcc -D_POSIX_C_SOURCE=199309L")
 
 
