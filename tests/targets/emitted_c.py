@@ -59,7 +59,10 @@ def write(module: Module, folder: Path) -> Path:
     """The emitted files; the path of the loader."""
     for name, text in sources(module).items():
         (folder / name).write_text(text, encoding="utf-8")
-    return folder / f"{module.name}_c.py"
+    loader = folder / f"{module.name}_c.py"
+    # Python takes bytecode of the same second and length for that of the new text.
+    Path(importlib.util.cache_from_source(str(loader))).unlink(missing_ok=True)
+    return loader
 
 
 def load(path: Path) -> ModuleType:
