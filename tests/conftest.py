@@ -9,6 +9,7 @@ one thread: the threads of a matrix product would wait for the other worker's.
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import shutil
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     A shell has what it runs in the background ignore Ctrl-C; tests that send it want it heard.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.set_threshold(50_000, 20, 100)  # SymPy's trees have few cycles, and looking took a seventh
     if not hasattr(config, "workerinput"):
         config.stash[CACHE] = tempfile.mkdtemp(prefix="gradwright-tests-")
         os.environ["XDG_CACHE_HOME"] = os.environ["GRADWRIGHT_TESTS"] = config.stash[CACHE]
