@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "7f3db3a292ce07be0102c79149f7171c"
+BUILD_ID = "d00cada63a284c7170114714bb249c97"
 
 
 Array = np.ndarray

@@ -432,11 +432,11 @@ static inline unsigned char *gw_aligned(void *workspace)
     *(type##_anywhere *)(void *)(to) = *(const type##_anywhere *)(const void *)(from)
 #define GW_ZERO(v, type) const type zero = {0}; *(v) = zero
 #if defined(__AVX512F__)
-enum { GW_LANES = 16 };
+#define GW_LANES 16
 #elif defined(__AVX__)
-enum { GW_LANES = 8 };
+#define GW_LANES 8
 #else
-enum { GW_LANES = 4 };
+#define GW_LANES 4
 #endif
 #else
 #define GW_INLINE static inline
@@ -445,7 +445,7 @@ enum { GW_LANES = 4 };
 #define GW_LANE(v) ((v)->lane[i])
 #define GW_COPY(type, to, from) memcpy(to, from, sizeof(type))
 #define GW_ZERO(v, type) memset(v, 0, sizeof *v)
-enum { GW_LANES = 8 };
+#define GW_LANES 8
 #endif
 
 GW_VECTOR(gw_vec, GW_LANES);
@@ -486,25 +486,30 @@ static inline ptrdiff_t gw_share(ptrdiff_t left, ptrdiff_t most)
     return (left + tiles - 1) / tiles;
 }
 
-/* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors. Every sum takes its
-   terms in the order of the source, so that the bits depend on no tile. */
-#if defined(__AVX512F__) || defined(__aarch64__)
-enum { GW_SUMS = 24 * (int)GW_LANES, GW_ROWS = 8 };
+/* Sums in registers: GW_SUMS at most, as `height` rows of `width` vectors, in the shapes that the
+   contractions below take. Every sum takes its terms in the order of the source, so that the bits
+   depend on no tile. */
+#if GW_LANES == 16
+enum { GW_SUMS = 24 * GW_LANES, GW_ROWS = 8 };
 static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
-#define GW_MORE_TILES(what) \
-    what(2, 7) what(2, 8) what(3, 5) what(3, 6) what(3, 7) what(3, 8) what(4, 4) what(4, 5) \
-    what(4, 6) what(5, 3) what(5, 4) what(6, 3) what(6, 4) what(7, 1) what(7, 2) what(7, 3) \
-    what(8, 1) what(8, 2) what(8, 3)
-#else
-enum { GW_SUMS = 12 * (int)GW_LANES, GW_ROWS = 6 };
-static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
-#define GW_MORE_TILES(what)
-#endif
 #define GW_TILES(what) \
-    what(1, 1) what(1, 2) what(1, 3) what(1, 4) what(1, 5) what(1, 6) what(1, 7) what(1, 8) \
-    what(2, 1) what(2, 2) what(2, 3) what(2, 4) what(2, 5) what(2, 6) what(3, 1) what(3, 2) \
-    what(3, 3) what(3, 4) what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) \
-    what(6, 2) GW_MORE_TILES(what)
+    what(8, 2) what(8, 3)
+#elif GW_LANES == 4 && defined(__aarch64__)
+enum { GW_SUMS = 24 * GW_LANES, GW_ROWS = 8 };
+static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
+#define GW_TILES(what) \
+    what(8, 2) what(8, 3)
+#elif GW_LANES == 8
+enum { GW_SUMS = 12 * GW_LANES, GW_ROWS = 6 };
+static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
+#define GW_TILES(what) \
+    what(5, 2) what(6, 2)
+#else
+enum { GW_SUMS = 12 * GW_LANES, GW_ROWS = 6 };
+static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
+#define GW_TILES(what) \
+    what(5, 2) what(6, 2)
+#endif
 enum { GW_WIDE = 8 };
 
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
@@ -600,7 +605,7 @@ static void gw_tile(
     }
 }
 
-/* The most vectors side by side in a tile of so many rows. */
+/* The most vectors side by side in tiles that share so many rows. */
 static inline ptrdiff_t gw_widest(ptrdiff_t rows)
 {
     return gw_widths[gw_share(rows, GW_ROWS) - 1];
@@ -656,7 +661,7 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
 
 /* Tiles whose lanes run along the terms: as many lanes on every machine, so that the bits depend on
    no vector length. */
-enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / (int)GW_LANES };
+enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / GW_LANES };
 #if defined(__AVX512F__)
 enum { GW_ALONG_ROWS = 6, GW_ALONG_COLUMNS = 4 };
 #define GW_MORE_ALONG(what) \
@@ -12439,7 +12444,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "9c1a30e21adc31e4ce7cef54b7804513";
+    return "2bedd324d824a7cec5dc619bc265f13e";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

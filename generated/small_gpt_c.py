@@ -266,7 +266,7 @@ WORKSPACE_BYTES = 39620800
 FLOPS_PER_STEP = 5461481818
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "9c1a30e21adc31e4ce7cef54b7804513"
+BUILD_ID = "2bedd324d824a7cec5dc619bc265f13e"
 
 
 Array = np.ndarray

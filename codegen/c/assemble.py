@@ -30,6 +30,7 @@ from codegen.c.calls import calls
 from codegen.c.rotation import rotation_view
 from codegen.c.scalars import C_TYPES, ScalarPrinter
 from codegen.c.statements import Function, print_nest
+from codegen.c.tiles import tiles
 from codegen.c.views import (
     ArrayView,
     KernelView,
@@ -111,7 +112,9 @@ def make_view(
         vectors=(("",) if kernels.helpers & {"gw_tiles", "gw_along"} else ())
         + (("8",) if "gw_dots" in kernels.helpers else ())
         + (("4",) if "gw_transpose" in kernels.helpers else ()),
-        uses_workspace=any(v and v.temporaries for v in (forward, gradient, step)) or bool(step),
+        tiles=tiles(kernels.views, (whole.batch.maximum if whole.batch else None) or 1, real),
+        uses_workspace=bool(step)
+        or any(v and (v.temporaries or v.scratch) for v in (forward, gradient)),
         dots="gw_dots" in kernels.helpers,
         forward=forward,
         gradient=gradient,

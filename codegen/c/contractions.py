@@ -82,6 +82,8 @@ class Plane:
             planes=self._size(contract.outer[0]) if contract.outer else "",
             few=tuple(line for s in contract.few for line in self.printer.lines(s)),
             lines=self._product(contract.rows),
+            height=prod(r.size for r in contract.rows if isinstance(r.size, int)),
+            batched=not known(tuple(r.size for r in contract.rows)),
             run=contract.run,
             depth=self.terms.depth,
             left=self._base(left, "gw_left_panel"),

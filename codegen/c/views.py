@@ -118,6 +118,16 @@ class RotationView:
 
 
 @dataclass(frozen=True, slots=True)
+class TilesView:
+    """The tiles of one kind of machine: the most sums, the most vectors by lines, lines of text."""
+
+    condition: str
+    sums: int
+    widths: tuple[int, ...]
+    shapes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleView:
     """Everything that the templates of this folder may use."""
 
@@ -148,6 +158,7 @@ class ModuleView:
     kernels: tuple[KernelView, ...]
     helpers: tuple[str, ...]
     vectors: tuple[str, ...]
+    tiles: tuple[TilesView, ...]
     uses_workspace: bool
     dots: bool
     forward: ProgramView | None
@@ -161,7 +172,10 @@ class ModuleView:
 
 @dataclass(frozen=True, slots=True)
 class PlaneView:
-    """The strings of one contraction, in the order in which the template uses them."""
+    """The strings of one contraction, in the order in which the template uses them.
+
+    `lines` is `height`, times the rows of the batch where it is `batched`.
+    """
 
     real: str
     shared: bool
@@ -169,6 +183,8 @@ class PlaneView:
     planes: str
     few: tuple[str, ...]
     lines: str
+    height: int
+    batched: bool
     run: int
     depth: int
     left: str

@@ -157,3 +157,26 @@ def test_a_vector_is_shared_in_chunks(tmp_path: Path, always_together: None) -> 
         loss = model.train_step(params, model.init_state(params), x)
         found.append((h.tobytes(), loss, params["a"].tobytes()))
     assert found[0] == found[1]
+
+
+@gw.network
+def lines(x: gw.f32["batch", 40]) -> Any:
+    """Nothing but one contraction, whose lines are shared out."""
+    n, i, j = gw.indices("n i j")
+    weights = gw.param("W", (40, 64), gw.uniform(-1.0, 1.0))
+    return gw.outputs(y=gw.define((n, j), gw.sum(x[n, i] * weights[i, j], over=i)))
+
+
+def test_any_number_of_lines_can_be_shared(tmp_path: Path, always_together: None) -> None:
+    """Of 17 lines two threads take 8 and 9: tiles as wide as those of 17 would be too large."""
+    models = [
+        gw.compile(lines, target="c", batch=34, threads=threads, out=tmp_path / str(threads))
+        for threads in (1, 2, 3)
+    ]
+    assert "gw_part lines" in (tmp_path / "2" / "lines.c").read_text()
+    params = models[0].init_params(0)
+    for rows in range(1, 35):
+        x = np.random.default_rng(rows).random((rows, 40), dtype=np.float32)
+        one, *others = (model.forward(params, x).y for model in models)
+        np.testing.assert_allclose(one, x @ params["W"], rtol=1e-5, atol=1e-5)
+        assert all(other.tobytes() == one.tobytes() for other in others), rows

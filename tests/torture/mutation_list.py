@@ -74,8 +74,8 @@ MUTATIONS = (
         ),
         (
             "compiler/deltas.py",
-            "found.append(sympy.Lt(form.expr(), size))",
-            "found.append(sympy.Le(form.expr(), size))",
+            "sympy.Lt(form.expr(), size)",
+            "sympy.Le(form.expr(), size)",
         ),
         (
             "compiler/deltas.py",
@@ -241,6 +241,11 @@ MUTATIONS = (
             "return larger;",
         ),
         ("codegen/c/vectors.c.jinja", "    if (more) {", "    if (0) {"),
+        (
+            "codegen/c/contraction.c.jinja",
+            "'lines.end - lines.first' if p.shared",
+            "'height_of_all' if p.shared",
+        ),
         (
             "codegen/c/contraction.c.jinja",
             "gw_least(end - at, {{ p.inner_size }})",

@@ -1,0 +1,84 @@
+"""Which tiles a module's contractions take, so that no other is compiled.
+
+    shapes([Wanted({128}, {100})], 16, WIDE)        8 lines by 2 and by 3 vectors
+
+The drive of contraction.c.jinja shares lines and vectors out evenly: `gw_share` gives each tile as
+many as the next, or one less. So few shapes are ever asked for, and here they are counted out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from codegen.c.views import KernelView, PlaneView, TilesView
+
+FEW_ROWS = 4  # below it, a kernel with a way of its own for few rows takes no tile
+WIDE, NARROW = (8, 8, 8, 6, 4, 4, 3, 3), (8, 6, 4, 3, 2, 2)
+"""The most vectors in a tile of 1, 2, 3, … lines: 24 vectors of sums in registers, or 12."""
+MACHINES = (
+    ("GW_LANES == {}", 16, WIDE),
+    ("GW_LANES == {} && defined(__aarch64__)", 4, WIDE),
+    ("GW_LANES == {}", 8, NARROW),
+    ("", 4, NARROW),
+)
+"""Each a condition of the preprocessor, the lanes of float32, and the widths of its tiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The numbers of lines and of columns that a contraction may have; no columns: any number."""
+
+    lines: frozenset[int]
+    columns: frozenset[int]
+
+
+def tiles(kernels: Iterable[KernelView], batch: int, real: str) -> tuple[TilesView, ...]:
+    """The shapes on each kind of machine, for batches of 1 to `batch`."""
+    planes = [p for k in kernels for p in k.planes if not p.along]
+    wanted = {_wanted(p, batch) for p in planes}
+    half = 2 if real == "float64" else 1
+    return tuple(
+        _view(condition.format(lanes // half), widths, shapes(wanted, lanes // half, widths))
+        for condition, lanes, widths in MACHINES
+    )
+
+
+def _view(condition: str, widths: tuple[int, ...], found: tuple[tuple[int, int], ...]) -> TilesView:
+    sums = max(height * width for height, width in enumerate(widths, 1))
+    called = textwrap.wrap(" ".join(f"what({h},{w})" for h, w in found), 88 - 4)
+    return TilesView(condition, sums, widths, tuple(c.replace(",", ", ") for c in called))
+
+
+def _wanted(plane: PlaneView, batch: int) -> Wanted:
+    """A thread of several may have any part of the lines, or of the columns."""
+    least = FEW_ROWS if plane.few else 1
+    rows = range(least, max(batch, least) + 1) if plane.batched else (1,)
+    lines = frozenset(plane.height * n for n in rows)
+    columns = frozenset({plane.run})
+    if plane.strip:
+        pieces = _shared(plane.lines_of_run, plane.strip)
+        columns = frozenset((n - 1) * plane.pitch + plane.inner_size for n in pieces)
+    if plane.shared and plane.by_columns:
+        return Wanted(lines, frozenset())
+    return Wanted(frozenset(range(1, max(lines) + 1)) if plane.shared else lines, columns)
+
+
+def shapes(
+    wanted: Iterable[Wanted], lanes: int, widths: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    """Every (lines, vectors) that a tile may have, in order."""
+    found = set()
+    for one in wanted:
+        for heights in {_shared(count, len(widths)) for count in one.lines}:
+            most = widths[heights[0] - 1]
+            vectors = {-(-c // lanes) for c in one.columns} or range(1, most + 1)
+            found |= {(h, w) for h in heights for v in vectors for w in _shared(v, most)}
+    return tuple(sorted(found))
+
+
+def _shared(count: int, most: int) -> tuple[int, ...]:
+    """The sizes of the parts that `gw_share` makes of so many, the largest first."""
+    parts = -(-count // most)
+    return tuple(sorted({-(-count // parts), count // parts}, reverse=True))
