@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -224,6 +224,7 @@ def write(files: dict[str, str], folder: Path) -> None:
             temporary.chmod(0o644)
         for temporary, final in pending:
             temporary.replace(final)
+            _forget_bytecode(final)
     except BaseException as error:
         for temporary, _ in pending:
             temporary.unlink(missing_ok=True)
@@ -233,6 +234,13 @@ def write(files: dict[str, str], folder: Path) -> None:
                 fix="choose another folder with out= or --out",
             ) from None
         raise
+
+
+def _forget_bytecode(path: Path) -> None:
+    """Python takes what it compiled for the same second and size to be of the same text."""
+    if path.suffix == ".py":
+        with suppress(OSError):
+            Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def load(path: Path) -> ModuleType:

@@ -12,7 +12,7 @@ import pytest
 import sympy
 
 import gradwright as gw
-from compiler.driver import lowered
+from compiler.driver import load, lowered, write
 from compiler.pipeline import PASSES, stages
 from ir.errors import GradwrightError, VerifyError
 from ir.expression import Access, index_symbol, tensor_symbol
@@ -246,3 +246,15 @@ def test_kernels_hold_what_they_promise() -> None:
                 if member.reduce != "scatter":
                     assert [r.size for r in member.indices] == [r.size for r in kernel.space]
                     assert [r.index for r in member.indices] == [r.index for r in kernel.space]
+
+
+def test_a_module_that_is_made_again_at_once_is_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its text is as long, and of the same second: Python's bytecode of the first is no other."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    path, second = tmp_path / "made.py", 1_000_000_000
+    for number in (1, 2):
+        write({path.name: f"NUMBER = {number}\n"}, tmp_path)
+        os.utime(path, (second, second))
+        assert number == load(path).NUMBER

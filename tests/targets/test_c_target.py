@@ -177,9 +177,14 @@ def test_only_headers_of_c99() -> None:
 
 
 def test_layers_five_times_as_wide_are_as_many_lines() -> None:
+    """But for the list of tiles: other widths take other shapes."""
     narrow, wide = (sources(perceptron((784, h, 200, 10), 128, "float32")) for h in (200, 1000))
     for name in narrow:
-        assert len(narrow[name].splitlines()) == len(wide[name].splitlines())
+        counts = [
+            sum(not line.startswith("    what(") for line in text[name].splitlines())
+            for text in (narrow, wide)
+        ]
+        assert counts[0] == counts[1]
 
 
 def test_every_kernel_says_its_equation() -> None:
