@@ -431,11 +431,11 @@ enum { GW_WIDE = 8 };
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
    begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
    The last vector begins at `last`: where a line ends early, it takes some of the one before again.
-   With a scale, what is there is left, and the sums are scaled and added to it. */
+   Sums that were begun go on with `more`; with `onto` they are scaled and added to what is there. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -474,7 +474,7 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
-        if (scale) {
+        if (onto) {
             gw_vec old[GW_WIDE];
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
@@ -482,7 +482,7 @@ GW_INLINE void gw_sum(
             }
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + *scale * GW_LANE(&sums[r][v]))
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + scale * GW_LANE(&sums[r][v]))
             }
         }
         GW_UNROLLED
@@ -496,10 +496,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more, const float *scale) \
+        float *sum, ptrdiff_t apart, int more, int onto, float scale) \
     { \
         gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
     }
 GW_TILES(GW_TILE)
 
@@ -507,13 +507,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
         gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -781,7 +781,7 @@ static void compute_conv1(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[25], right_at[25], row_at[GW_ROWS];
+    ptrdiff_t left_at[25], right_at[25], row_at[GW_ROWS] = {0};
     for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
@@ -813,7 +813,7 @@ static void compute_conv1(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0, NULL);
+                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0, 0, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -863,7 +863,7 @@ static void compute_conv2(
 {
     const ptrdiff_t height_of_all = 16;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[150], right_at[150], row_at[GW_ROWS];
+    ptrdiff_t left_at[150], right_at[150], row_at[GW_ROWS] = {0};
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
@@ -887,7 +887,7 @@ static void compute_conv2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0, NULL);
+                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0, 0, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -950,7 +950,7 @@ static void compute_fc1(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS];
+    ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 400; k++) {
         left_at[k] = k;
         right_at[k] = k*120;
@@ -967,7 +967,7 @@ static void compute_fc1(
                 row_at[r] = n*400;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -990,7 +990,7 @@ static void compute_fc2(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS];
+    ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 120; k++) {
         left_at[k] = k;
         right_at[k] = k*84;
@@ -1007,7 +1007,7 @@ static void compute_fc2(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1047,7 +1047,7 @@ static void compute_fc3(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (10 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS];
+    ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 84; k++) {
         left_at[k] = k;
         right_at[k] = k*span;
@@ -1072,7 +1072,7 @@ static void compute_fc3(
                 row_at[r] = n*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1266,7 +1266,7 @@ static void compute_d_fc3_W(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
         right_at[n] = n*84;
@@ -1283,7 +1283,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1322,7 +1322,7 @@ static void compute_d_h_5(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (84 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS];
+    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 10; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -1343,7 +1343,7 @@ static void compute_d_h_5(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1407,7 +1407,7 @@ static void compute_d_fc2_W(
         }
         const ptrdiff_t height_of_all = 120;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*120;
             right_at[n] = n*84;
@@ -1424,7 +1424,7 @@ static void compute_d_fc2_W(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -1439,7 +1439,7 @@ static void compute_d_fc2_W(
     {
         const ptrdiff_t height_of_all = 4;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*84;
             right_at[n] = n*120;
@@ -1456,7 +1456,7 @@ static void compute_d_fc2_W(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -1496,7 +1496,7 @@ static void compute_d_h_4(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (120 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS];
+    ptrdiff_t left_at[84], right_at[84], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 84; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -1517,7 +1517,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1580,7 +1580,7 @@ static void compute_d_fc1_W(
     }
     const ptrdiff_t height_of_all = 400;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*400;
         right_at[n] = n*120;
@@ -1597,7 +1597,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1633,7 +1633,7 @@ static void compute_d_flatten(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (400 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS];
+    ptrdiff_t left_at[120], right_at[120], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 120; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -1651,7 +1651,7 @@ static void compute_d_flatten(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1730,7 +1730,7 @@ static void compute_d_conv2_W(
     const ptrdiff_t height_of_all = 6*5*5;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS];
+    ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
             for (ptrdiff_t q = 0; q < 10; q++) {
@@ -1757,7 +1757,7 @@ static void compute_d_conv2_W(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, NULL);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, 0, 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -1783,7 +1783,7 @@ static void compute_d_h_2(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS];
+    ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS] = {0};
     for (ptrdiff_t o = 0; o < 16; o++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
@@ -1815,7 +1815,7 @@ static void compute_d_h_2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0, NULL);
+                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 4*14 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0, 0, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
@@ -2050,7 +2050,7 @@ static void compute_d_fc3_W_2(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
         right_at[n] = n*84;
@@ -2067,7 +2067,7 @@ static void compute_d_fc3_W_2(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -2171,7 +2171,7 @@ static void compute_d_fc2_W_2(
         }
         const ptrdiff_t height_of_all = 120;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*120;
             right_at[n] = n*84;
@@ -2188,7 +2188,7 @@ static void compute_d_fc2_W_2(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -2208,7 +2208,7 @@ static void compute_d_fc2_W_2(
     {
         const ptrdiff_t height_of_all = 4;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+        ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*84;
             right_at[n] = n*120;
@@ -2225,7 +2225,7 @@ static void compute_d_fc2_W_2(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -2329,7 +2329,7 @@ static void compute_d_fc1_W_2(
     }
     const ptrdiff_t height_of_all = 400;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*400;
         right_at[n] = n*120;
@@ -2346,7 +2346,7 @@ static void compute_d_fc1_W_2(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2412,7 +2412,7 @@ static void compute_d_conv2_W_2(
     const ptrdiff_t height_of_all = 6*5*5;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS];
+    ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
             for (ptrdiff_t q = 0; q < 10; q++) {
@@ -2439,7 +2439,7 @@ static void compute_d_conv2_W_2(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, NULL);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, 0, 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);

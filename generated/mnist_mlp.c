@@ -306,11 +306,11 @@ enum { GW_WIDE = 8 };
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
    begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
    The last vector begins at `last`: where a line ends early, it takes some of the one before again.
-   With a scale, what is there is left, and the sums are scaled and added to it. */
+   Sums that were begun go on with `more`; with `onto` they are scaled and added to what is there. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -349,7 +349,7 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
-        if (scale) {
+        if (onto) {
             gw_vec old[GW_WIDE];
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
@@ -357,7 +357,7 @@ GW_INLINE void gw_sum(
             }
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + *scale * GW_LANE(&sums[r][v]))
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + scale * GW_LANE(&sums[r][v]))
             }
         }
         GW_UNROLLED
@@ -371,10 +371,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more, const float *scale) \
+        float *sum, ptrdiff_t apart, int more, int onto, float scale) \
     { \
         gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
     }
 GW_TILES(GW_TILE)
 
@@ -382,13 +382,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
         gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -505,7 +505,7 @@ static void compute_fc1(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS];
+    ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 784; k++) {
         left_at[k] = k;
         right_at[k] = k*100;
@@ -522,7 +522,7 @@ static void compute_fc1(
                 row_at[r] = n*784;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -545,7 +545,7 @@ static void compute_fc2(
 {
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[100], right_at[100], row_at[GW_ROWS];
+    ptrdiff_t left_at[100], right_at[100], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 100; k++) {
         left_at[k] = k;
         right_at[k] = k*200;
@@ -562,7 +562,7 @@ static void compute_fc2(
                 row_at[r] = n*100;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -602,7 +602,7 @@ static void compute_fc3(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (10 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS];
+    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 200; k++) {
         left_at[k] = k;
         right_at[k] = k*span;
@@ -627,7 +627,7 @@ static void compute_fc3(
                 row_at[r] = n*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -758,7 +758,7 @@ static void compute_d_fc3_W(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
         right_at[n] = n*200;
@@ -775,7 +775,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -814,7 +814,7 @@ static void compute_d_h_2(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (200 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS];
+    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 10; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -835,7 +835,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -900,7 +900,7 @@ static void compute_d_fc2_W(
     }
     const ptrdiff_t height_of_all = 100;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*100;
         right_at[n] = n*200;
@@ -917,7 +917,7 @@ static void compute_d_fc2_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -956,7 +956,7 @@ static void compute_d_h(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (100 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS];
+    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 200; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -977,7 +977,7 @@ static void compute_d_h(
                 row_at[r] = i0*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1040,7 +1040,7 @@ static void compute_d_fc1_W(
         }
         const ptrdiff_t height_of_all = 784;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*784;
             right_at[n] = n*100;
@@ -1057,7 +1057,7 @@ static void compute_d_fc1_W(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -1072,7 +1072,7 @@ static void compute_d_fc1_W(
     {
         const ptrdiff_t height_of_all = 4;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*100;
             right_at[n] = n*784;
@@ -1089,7 +1089,7 @@ static void compute_d_fc1_W(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -1165,7 +1165,7 @@ static void compute_d_h_2_2(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (200 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS];
+    ptrdiff_t left_at[10], right_at[10], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 10; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -1186,7 +1186,7 @@ static void compute_d_h_2_2(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1241,7 +1241,7 @@ static void compute_d_fc3_W_2(
     }
     const ptrdiff_t height_of_all = 10;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*10;
         right_at[n] = n*200;
@@ -1258,7 +1258,7 @@ static void compute_d_fc3_W_2(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1319,7 +1319,7 @@ static void compute_d_h_3(
     const ptrdiff_t height_of_all = rows;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (100 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS];
+    ptrdiff_t left_at[200], right_at[200], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 200; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -1340,7 +1340,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1392,7 +1392,7 @@ static void compute_d_fc2_W_2(
     }
     const ptrdiff_t height_of_all = 100;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         left_at[n] = n*100;
         right_at[n] = n*200;
@@ -1410,12 +1410,11 @@ static void compute_d_fc2_W_2(
             }
             /* A tile that begins before `first` takes columns again to which sums were added already. */
             if (start == first) {
-                const float scale = -lr;
-                gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, fc2_W + row*200 + start, 200, 0, &scale);
+                gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, fc2_W + row*200 + start, 200, 0, 1, -lr);
                 continue;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1486,7 +1485,7 @@ static void compute_d_fc1_W_2(
         }
         const ptrdiff_t height_of_all = 784;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*784;
             right_at[n] = n*100;
@@ -1504,12 +1503,11 @@ static void compute_d_fc1_W_2(
                 }
                 /* A tile that begins before `first` takes columns again to which sums were added already. */
                 if (start == first) {
-                    const float scale = -lr;
-                    gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, fc1_W + row*100 + start, 100, 0, &scale);
+                    gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, fc1_W + row*100 + start, 100, 0, 1, -lr);
                     continue;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
@@ -1525,7 +1523,7 @@ static void compute_d_fc1_W_2(
     {
         const ptrdiff_t height_of_all = 4;
         const ptrdiff_t widest = gw_widest(height_of_all);
-        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+        ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
         for (ptrdiff_t n = 0; n < rows; n++) {
             left_at[n] = n*100;
             right_at[n] = n*784;
@@ -1542,7 +1540,7 @@ static void compute_d_fc1_W_2(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {

@@ -515,11 +515,11 @@ enum { GW_WIDE = 8 };
 /* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
    begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
    The last vector begins at `last`: where a line ends early, it takes some of the one before again.
-   With a scale, what is there is left, and the sums are scaled and added to it. */
+   Sums that were begun go on with `more`; with `onto` they are scaled and added to what is there. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -558,7 +558,7 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
-        if (scale) {
+        if (onto) {
             gw_vec old[GW_WIDE];
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
@@ -566,7 +566,7 @@ GW_INLINE void gw_sum(
             }
             GW_UNROLLED
             for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + *scale * GW_LANE(&sums[r][v]))
+                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + scale * GW_LANE(&sums[r][v]))
             }
         }
         GW_UNROLLED
@@ -580,10 +580,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more, const float *scale) \
+        float *sum, ptrdiff_t apart, int more, int onto, float scale) \
     { \
         gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
     }
 GW_TILES(GW_TILE)
 
@@ -591,13 +591,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, const float *scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
         gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more, scale); \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -901,7 +901,7 @@ static void compute_block1_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -919,7 +919,7 @@ static void compute_block1_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -943,7 +943,7 @@ static void compute_block1_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -961,7 +961,7 @@ static void compute_block1_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -985,7 +985,7 @@ static void compute_block1_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1003,7 +1003,7 @@ static void compute_block1_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1085,7 +1085,7 @@ static void compute_block1_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -1105,7 +1105,7 @@ static void compute_block1_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1182,7 +1182,7 @@ static void compute_block1_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -1201,7 +1201,7 @@ static void compute_block1_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1243,7 +1243,7 @@ static void compute_block1_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1261,7 +1261,7 @@ static void compute_block1_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1339,7 +1339,7 @@ static void compute_block1_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -1357,7 +1357,7 @@ static void compute_block1_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1382,7 +1382,7 @@ static void compute_block1_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1400,7 +1400,7 @@ static void compute_block1_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1477,7 +1477,7 @@ static void compute_block2_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1495,7 +1495,7 @@ static void compute_block2_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1519,7 +1519,7 @@ static void compute_block2_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1537,7 +1537,7 @@ static void compute_block2_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1561,7 +1561,7 @@ static void compute_block2_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1579,7 +1579,7 @@ static void compute_block2_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1661,7 +1661,7 @@ static void compute_block2_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -1681,7 +1681,7 @@ static void compute_block2_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1758,7 +1758,7 @@ static void compute_block2_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -1777,7 +1777,7 @@ static void compute_block2_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -1819,7 +1819,7 @@ static void compute_block2_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1837,7 +1837,7 @@ static void compute_block2_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1915,7 +1915,7 @@ static void compute_block2_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -1933,7 +1933,7 @@ static void compute_block2_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -1958,7 +1958,7 @@ static void compute_block2_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -1976,7 +1976,7 @@ static void compute_block2_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2053,7 +2053,7 @@ static void compute_block3_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2071,7 +2071,7 @@ static void compute_block3_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2095,7 +2095,7 @@ static void compute_block3_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2113,7 +2113,7 @@ static void compute_block3_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2137,7 +2137,7 @@ static void compute_block3_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2155,7 +2155,7 @@ static void compute_block3_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2237,7 +2237,7 @@ static void compute_block3_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -2257,7 +2257,7 @@ static void compute_block3_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2334,7 +2334,7 @@ static void compute_block3_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -2353,7 +2353,7 @@ static void compute_block3_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2395,7 +2395,7 @@ static void compute_block3_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2413,7 +2413,7 @@ static void compute_block3_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2491,7 +2491,7 @@ static void compute_block3_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -2509,7 +2509,7 @@ static void compute_block3_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2534,7 +2534,7 @@ static void compute_block3_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2552,7 +2552,7 @@ static void compute_block3_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2629,7 +2629,7 @@ static void compute_block4_attention_q(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2647,7 +2647,7 @@ static void compute_block4_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2671,7 +2671,7 @@ static void compute_block4_attention_k(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2689,7 +2689,7 @@ static void compute_block4_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2713,7 +2713,7 @@ static void compute_block4_attention_v(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2731,7 +2731,7 @@ static void compute_block4_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -2813,7 +2813,7 @@ static void compute_block4_attention_mixed_scores(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t d = 0; d < 32; d++) {
         left_at[d] = d;
         right_at[d] = d*span;
@@ -2833,7 +2833,7 @@ static void compute_block4_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2910,7 +2910,7 @@ static void compute_block4_attention_mixed(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -2929,7 +2929,7 @@ static void compute_block4_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
@@ -2971,7 +2971,7 @@ static void compute_block4_attention_out(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -2989,7 +2989,7 @@ static void compute_block4_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3067,7 +3067,7 @@ static void compute_block4_up(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3085,7 +3085,7 @@ static void compute_block4_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3110,7 +3110,7 @@ static void compute_block4_down(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3128,7 +3128,7 @@ static void compute_block4_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3198,7 +3198,7 @@ static void compute_head(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*96;
@@ -3216,7 +3216,7 @@ static void compute_head(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3307,7 +3307,7 @@ static void compute_block1_attention_out_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3325,7 +3325,7 @@ static void compute_block1_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3396,7 +3396,7 @@ static void compute_block1_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3414,7 +3414,7 @@ static void compute_block1_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3440,7 +3440,7 @@ static void compute_block1_down_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3458,7 +3458,7 @@ static void compute_block1_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3551,7 +3551,7 @@ static void compute_block2_attention_out_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3569,7 +3569,7 @@ static void compute_block2_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3640,7 +3640,7 @@ static void compute_block2_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3658,7 +3658,7 @@ static void compute_block2_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3684,7 +3684,7 @@ static void compute_block2_down_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3702,7 +3702,7 @@ static void compute_block2_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3795,7 +3795,7 @@ static void compute_block3_attention_out_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3813,7 +3813,7 @@ static void compute_block3_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3884,7 +3884,7 @@ static void compute_block3_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -3902,7 +3902,7 @@ static void compute_block3_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -3928,7 +3928,7 @@ static void compute_block3_down_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -3946,7 +3946,7 @@ static void compute_block3_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4039,7 +4039,7 @@ static void compute_block4_attention_out_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -4057,7 +4057,7 @@ static void compute_block4_attention_out_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4128,7 +4128,7 @@ static void compute_block4_up_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 128; k++) {
         left_at[k] = k;
         right_at[k] = k*512;
@@ -4146,7 +4146,7 @@ static void compute_block4_up_2(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4172,7 +4172,7 @@ static void compute_block4_down_2(
 {
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t k = 0; k < 512; k++) {
         left_at[k] = k;
         right_at[k] = k*128;
@@ -4190,7 +4190,7 @@ static void compute_block4_down_2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4346,7 +4346,7 @@ static void compute_d_head_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4365,7 +4365,7 @@ static void compute_d_head_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4386,7 +4386,7 @@ static void compute_d_norm(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[96], right_at[96], row_at[GW_ROWS];
+    ptrdiff_t left_at[96], right_at[96], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 96; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4405,7 +4405,7 @@ static void compute_d_norm(
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4580,7 +4580,7 @@ static void compute_d_block4_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -4599,7 +4599,7 @@ static void compute_d_block4_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4623,7 +4623,7 @@ static void compute_d_h_4(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4642,7 +4642,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4686,7 +4686,7 @@ static void compute_d_block4_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4705,7 +4705,7 @@ static void compute_d_block4_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4726,7 +4726,7 @@ static void compute_d_block4_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4745,7 +4745,7 @@ static void compute_d_block4_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4933,7 +4933,7 @@ static void compute_d_block4_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4952,7 +4952,7 @@ static void compute_d_block4_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -4973,7 +4973,7 @@ static void compute_d_block4_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -4992,7 +4992,7 @@ static void compute_d_block4_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5034,7 +5034,7 @@ static void compute_d_block4_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -5054,7 +5054,7 @@ static void compute_d_block4_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -5077,7 +5077,7 @@ static void compute_d_block4_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -5096,7 +5096,7 @@ static void compute_d_block4_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5170,7 +5170,7 @@ static void compute_d_block4_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -5189,7 +5189,7 @@ static void compute_d_block4_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5213,7 +5213,7 @@ static void compute_d_block4_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -5232,7 +5232,7 @@ static void compute_d_block4_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -5290,7 +5290,7 @@ static void compute_d_block4_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5309,7 +5309,7 @@ static void compute_d_block4_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5332,7 +5332,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5351,7 +5351,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5408,7 +5408,7 @@ static void compute_d_block4_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5427,7 +5427,7 @@ static void compute_d_block4_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5450,7 +5450,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5469,7 +5469,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5526,7 +5526,7 @@ static void compute_d_block4_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5545,7 +5545,7 @@ static void compute_d_block4_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5574,7 +5574,7 @@ static void compute_d_block4_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5593,7 +5593,7 @@ static void compute_d_block4_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5782,7 +5782,7 @@ static void compute_d_block3_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -5801,7 +5801,7 @@ static void compute_d_block3_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5825,7 +5825,7 @@ static void compute_d_h_3(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5844,7 +5844,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5888,7 +5888,7 @@ static void compute_d_block3_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5907,7 +5907,7 @@ static void compute_d_block3_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -5928,7 +5928,7 @@ static void compute_d_block3_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -5947,7 +5947,7 @@ static void compute_d_block3_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6135,7 +6135,7 @@ static void compute_d_block3_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6154,7 +6154,7 @@ static void compute_d_block3_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6175,7 +6175,7 @@ static void compute_d_block3_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6194,7 +6194,7 @@ static void compute_d_block3_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6236,7 +6236,7 @@ static void compute_d_block3_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -6256,7 +6256,7 @@ static void compute_d_block3_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -6279,7 +6279,7 @@ static void compute_d_block3_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -6298,7 +6298,7 @@ static void compute_d_block3_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6372,7 +6372,7 @@ static void compute_d_block3_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -6391,7 +6391,7 @@ static void compute_d_block3_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6415,7 +6415,7 @@ static void compute_d_block3_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -6434,7 +6434,7 @@ static void compute_d_block3_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -6492,7 +6492,7 @@ static void compute_d_block3_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6511,7 +6511,7 @@ static void compute_d_block3_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6534,7 +6534,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6553,7 +6553,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6610,7 +6610,7 @@ static void compute_d_block3_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6629,7 +6629,7 @@ static void compute_d_block3_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6652,7 +6652,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6671,7 +6671,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6728,7 +6728,7 @@ static void compute_d_block3_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6747,7 +6747,7 @@ static void compute_d_block3_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -6776,7 +6776,7 @@ static void compute_d_block3_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -6795,7 +6795,7 @@ static void compute_d_block3_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6984,7 +6984,7 @@ static void compute_d_block2_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -7003,7 +7003,7 @@ static void compute_d_block2_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7027,7 +7027,7 @@ static void compute_d_h_2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7046,7 +7046,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7090,7 +7090,7 @@ static void compute_d_block2_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7109,7 +7109,7 @@ static void compute_d_block2_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7130,7 +7130,7 @@ static void compute_d_block2_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7149,7 +7149,7 @@ static void compute_d_block2_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7337,7 +7337,7 @@ static void compute_d_block2_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7356,7 +7356,7 @@ static void compute_d_block2_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7377,7 +7377,7 @@ static void compute_d_block2_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7396,7 +7396,7 @@ static void compute_d_block2_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7438,7 +7438,7 @@ static void compute_d_block2_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -7458,7 +7458,7 @@ static void compute_d_block2_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -7481,7 +7481,7 @@ static void compute_d_block2_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -7500,7 +7500,7 @@ static void compute_d_block2_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7574,7 +7574,7 @@ static void compute_d_block2_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -7593,7 +7593,7 @@ static void compute_d_block2_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7617,7 +7617,7 @@ static void compute_d_block2_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -7636,7 +7636,7 @@ static void compute_d_block2_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -7694,7 +7694,7 @@ static void compute_d_block2_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7713,7 +7713,7 @@ static void compute_d_block2_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7736,7 +7736,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7755,7 +7755,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7812,7 +7812,7 @@ static void compute_d_block2_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7831,7 +7831,7 @@ static void compute_d_block2_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7854,7 +7854,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7873,7 +7873,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7930,7 +7930,7 @@ static void compute_d_block2_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7949,7 +7949,7 @@ static void compute_d_block2_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -7978,7 +7978,7 @@ static void compute_d_block2_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -7997,7 +7997,7 @@ static void compute_d_block2_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8186,7 +8186,7 @@ static void compute_d_block1_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -8205,7 +8205,7 @@ static void compute_d_block1_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8229,7 +8229,7 @@ static void compute_d_h(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (512 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8248,7 +8248,7 @@ static void compute_d_h(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8292,7 +8292,7 @@ static void compute_d_block1_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8311,7 +8311,7 @@ static void compute_d_block1_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8332,7 +8332,7 @@ static void compute_d_block1_norm2(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS];
+    ptrdiff_t left_at[512], right_at[512], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 512; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8351,7 +8351,7 @@ static void compute_d_block1_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8539,7 +8539,7 @@ static void compute_d_block1_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8558,7 +8558,7 @@ static void compute_d_block1_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8579,7 +8579,7 @@ static void compute_d_block1_attention_joined(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8598,7 +8598,7 @@ static void compute_d_block1_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8640,7 +8640,7 @@ static void compute_d_block1_attention_mixed_weights(
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (64 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS];
+    ptrdiff_t left_at[32], right_at[32], row_at[GW_ROWS] = {0};
     for (ptrdiff_t e = 0; e < 32; e++) {
         left_at[e] = e;
         right_at[e] = e*span;
@@ -8660,7 +8660,7 @@ static void compute_d_block1_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -8683,7 +8683,7 @@ static void compute_d_block1_attention_v_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -8702,7 +8702,7 @@ static void compute_d_block1_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8776,7 +8776,7 @@ static void compute_d_block1_attention_k_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j*64;
         right_at[j] = j*32;
@@ -8795,7 +8795,7 @@ static void compute_d_block1_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8819,7 +8819,7 @@ static void compute_d_block1_attention_q_heads(
 {
     const ptrdiff_t height_of_all = 64;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS];
+    ptrdiff_t left_at[64], right_at[64], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 64; j++) {
         left_at[j] = j;
         right_at[j] = j*32;
@@ -8838,7 +8838,7 @@ static void compute_d_block1_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
@@ -8896,7 +8896,7 @@ static void compute_d_block1_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8915,7 +8915,7 @@ static void compute_d_block1_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -8938,7 +8938,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -8957,7 +8957,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9014,7 +9014,7 @@ static void compute_d_block1_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -9033,7 +9033,7 @@ static void compute_d_block1_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9056,7 +9056,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -9075,7 +9075,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9132,7 +9132,7 @@ static void compute_d_block1_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS];
+    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -9151,7 +9151,7 @@ static void compute_d_block1_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -9180,7 +9180,7 @@ static void compute_d_block1_norm1(
     const ptrdiff_t height_of_all = rows*64;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (128 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS];
+    ptrdiff_t left_at[128], right_at[128], row_at[GW_ROWS] = {0};
     for (ptrdiff_t j = 0; j < 128; j++) {
         left_at[j] = j;
         right_at[j] = j*span;
@@ -9199,7 +9199,7 @@ static void compute_d_block1_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, NULL);
+            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;

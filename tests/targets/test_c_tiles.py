@@ -129,7 +129,7 @@ def test_a_tile_adds_an_update_once(tmp_path: Path) -> None:
     """Its last vector takes some of the one before again; a portable build rounds each product."""
     options: dict[str, Any] = {"batch": MAXIMUM, "optimizer": gw.sgd(lr=RATE), "portable": True}
     made = gw.compile(updated, target="c", out=tmp_path, **options)
-    assert "&scale);" in (tmp_path / "updated.c").read_text(encoding="utf-8")
+    assert "0, 1, -lr);" in (tmp_path / "updated.c").read_text(encoding="utf-8")
     x = np.random.default_rng(0).standard_normal((MAXIMUM, 17)).astype(np.float32)
     params = made.init_params(1)
     before = {name: array.copy() for name, array in params.items()}
