@@ -43,7 +43,8 @@ class _Group:
 class _Fusion:
     """The kernels so far.
 
-    `sources` are those that each kernel reads from, `readers` those that read each tensor.
+    `sources` are those that each kernel reads from, `readers` those that read each tensor. While
+    they are `as_written`, none waits for a later one.
     """
 
     program: Program
@@ -52,6 +53,7 @@ class _Fusion:
     twins: dict[Any, _Group] = field(default_factory=dict)
     sources: list[set[int]] = field(default_factory=list)
     readers: dict[str, set[int]] = field(default_factory=dict)
+    as_written: bool = True
 
 
 def fuse(program: Program) -> tuple[Step, ...]:
@@ -77,7 +79,9 @@ def _join(fusion: _Fusion, d: Definition, group: _Group) -> None:
     fusion.home[d.name] = group
     if d.reduce is not None:
         fusion.twins.setdefault(_terms(d), group)
-    fusion.sources[group.position] |= _homes(fusion, d)
+    homes = _homes(fusion, d)
+    fusion.sources[group.position] |= homes
+    fusion.as_written &= d.scan is None and max(homes, default=0) <= group.position
     for name in d.reads():
         fusion.readers.setdefault(name, set()).add(group.position)
 
@@ -120,7 +124,8 @@ def _partner(fusion: _Fusion, d: Definition, updates: set[str]) -> _Group | None
             continue
         if _reads_later(fusion, d, group):
             continue
-        if (rank == 0 and d.name not in updates) or _order_is_left(fusion, d, group):
+        last = rank == 0 and fusion.as_written and d.name not in updates
+        if last or _order_is_left(fusion, d, group):
             return group
     return None
 

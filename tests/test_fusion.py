@@ -15,6 +15,7 @@ import sympy
 import gradwright as gw
 from compiler.driver import lowered
 from compiler.evaluate import evaluate
+from compiler.pipeline import stages
 
 
 @gw.network
@@ -71,3 +72,25 @@ def test_members_read_one_another_at_their_own_point() -> None:
                 if a.tensor in members and a != members[a.tensor].access():
                     assert member.scan is not None
                     assert a.tensor in stored
+
+
+@gw.network
+def back_and_forth():
+    """The adjoint of a sum joins the sum's kernel, and waits there for a later one."""
+    rows, scale = gw.param("rows", (8, 8), gw.normal()), gw.param("scale", (8,), gw.normal())
+    i, j, r = gw.index("i", 8), gw.index("j", 8), gw.index("r", 8)
+    share = gw.define((), sympy.exp(rows[2, 7]) / gw.sum(sympy.exp(rows[2, r]), over=r))
+    larger = gw.define(i, gw.sum(sympy.Max(scale[i], share[()]), over=r))
+    both = gw.define((i, j), rows[i, j] * scale[i])
+    loss = gw.define((), gw.sum(larger[i] * sympy.cos(i), over=i) + gw.sum(both[i, j], over=(i, j)))
+    return gw.outputs(loss=loss)
+
+
+def test_no_two_kernels_wait_for_each_other(tmp_path: Path) -> None:
+    program = list(stages(back_and_forth.trace(dtype="float64")))[-1].program
+    model = gw.compile(back_and_forth, target="numpy", dtype="float64", out=tmp_path)
+    params = model.init_params(0)
+    known = evaluate(program, params)
+    _, made = model.value_and_grad(params)
+    for name, gradient in program.gradients:
+        np.testing.assert_allclose(made[name], known[gradient], rtol=1e-13, err_msg=name)
