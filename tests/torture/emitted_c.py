@@ -206,7 +206,7 @@ def main() -> int:
         rounds = [
             (n, [(s.id, lambda c=c, d=d: c(d)) for s, d in drives]) for n, c in CHECKS.items()
         ]
-        pair = [d for _, d in drives if d.name in ("digits_mlp", "mixed")] or [drives[0][1]]
+        pair = [d for _, d in drives if d.name in ("lenet5", "mixed")] or [drives[0][1]]
         rounds += [("two models in two threads each", [("", lambda: threads(pair))])]
         teams = [s for s in chosen if s.name in REFERENCES]
         threaded = [(s.id, lambda s=s: team(s, Path(base) / f"team-{s.name}")) for s in teams]
