@@ -8,8 +8,10 @@ portable build must say the same bits as x86-64 (a digest of every result). The 
 agree within BOUND of the largest value of its kind: contractions use the vectors and the fused
 multiply-adds that a machine has, so sums round differently. Its updates are compared after one
 step, and are plain descent: AdamW divides a gradient that is zero but for rounding, as that of the
-keys' bias in attention, by its own size. Needs gcc for each of TARGETS and qemu-user (Debian's gcc-aarch64-linux-gnu and the like);
-what is missing counts as failed. Exit code 1 if anything failed.
+keys' bias in attention, by its own size.
+
+Needs gcc for each of TARGETS and qemu-user (Debian's gcc-aarch64-linux-gnu and the like); what is
+missing counts as failed. Exit code 1 if anything failed.
 """
 
 from __future__ import annotations
