@@ -98,7 +98,7 @@ def example(file: str) -> ModuleType:
 
 SPECIMENS = (
     Specimen("computational_graph", "graph"),
-    Specimen("convolution", "convolution", (2, 1)),
+    Specimen("convolution", "convolution", (2, 1), optimizer=gw.sgd(lr=1e-6)),
     Specimen("convolution", "edges"),
     Specimen("derivative_at_a_point", "square"),
     Specimen("derivative_at_a_point", "sum_of_squares"),
