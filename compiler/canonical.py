@@ -134,7 +134,10 @@ def _power_of_zero(node: Any) -> Any:
     """0**x by cases, as IEEE 754 has it: of 0**x itself SymPy's derivative is nan."""
     if not (isinstance(node, sympy.Pow) and node.base.is_zero):
         return node
-    return sympy.Piecewise((0, node.exp > 0), (1, sympy.Eq(node.exp, 0)), (sympy.oo, True))
+    exponent = node.exp
+    return sympy.Piecewise(
+        (0, exponent > 0), (1, sympy.Eq(exponent, 0)), (sympy.oo, exponent < 0), (exponent, True)
+    )
 
 
 def _whole(choice: sympy.Piecewise, scope: Scope) -> sympy.Piecewise:

@@ -82,6 +82,21 @@ def test_every_function_at_the_edges(target: str, dtype: str, tmp_path: Path) ->
             )
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_powers_of_zero(target: str, tmp_path: Path) -> None:
+    """As IEEE 754 has them: of an exponent that is no number the power is none either."""
+    x = edges("float32")
+
+    @gw.network
+    def powers(x: gw.f32[len(x)], below: gw.f32[len(x)]):
+        i = gw.indices("i")
+        return gw.outputs(power=gw.define(i, sympy.Max(below[i], 0) ** x[i]))
+
+    made = compiled(powers, target, "float32", tmp_path).forward({}, x, -np.ones_like(x)).power
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(made, np.float32(0) ** x)
+
+
 @pytest.mark.parametrize("length", [1, 3, 17, 70])
 @pytest.mark.parametrize("target", TARGETS)
 def test_reductions_of_edges(target: str, length: int, tmp_path: Path) -> None:
