@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.cases import PERCEPTRON_BATCHES
-from benchmarks.contestants import OURS
 from benchmarks.race import Result
 from gradwright.machine import bandwidth
 
 C, STEPS, NUMPY = "gradwright_c_alone", "gradwright_c", "gradwright_numpy"
+BOTH = (STEPS, C)
 BY_HAND = ("numpy_by_hand", "numpy_out")
 PYTORCH = ("torch_eager", "torch_compiled")
 SMALL = [b for b in PERCEPTRON_BATCHES if b <= 8]
@@ -52,13 +52,10 @@ class Run:
             raise LookupError("no peer")
         return peer.seconds / best(r, threads)
 
-    def ahead_of(self, peers: tuple[str, ...], ours: str, *case: Any) -> float:
-        """The fastest of these by ours, on one thread."""
+    def ahead_of(self, peers: tuple[str, ...], ours: tuple[str, ...], *case: Any) -> float:
+        """The fastest of these by the fastest of ours, on one thread."""
         r = self.of(*case)
-        times = [t.seconds for p in peers if (t := r.time(p)) is not None]
-        if not times:
-            raise LookupError(peers)
-        return min(times) / seconds(r, ours)
+        return fastest(r, peers) / fastest(r, ours)
 
     def share(self, model: str, batch: int, kind: str = "step") -> float:
         """Our multiply-adds by what the machine could do in the same time, on one thread."""
@@ -69,7 +66,7 @@ class Run:
         """Our forward pass of one sample by the time to read its weights once."""
         r = self.of(model, 1, "forward")
         read = r.facts["read"]
-        return seconds(r, C) * bandwidth(r.limits.reading, int(read)) / read
+        return fastest(r, (C,)) * bandwidth(r.limits.reading, int(read)) / read
 
     def gain(self, model: str, batch: int) -> float:
         """Our time on one thread by that on two."""
@@ -77,19 +74,17 @@ class Run:
         return best(r) / best(r, 2)
 
 
-def seconds(result: Result, peer: str, threads: int = 1) -> float:
-    found = result.time(peer, threads)
-    if found is None:
-        raise LookupError(OURS.get(peer, peer))
-    return found.seconds
+def fastest(result: Result, names: tuple[str, ...], threads: int = 1) -> float:
+    """The seconds of the fastest of these, on just so many threads."""
+    found = [t for name in names if (t := result.time(name, threads)) is not None]
+    if not found:
+        raise LookupError(names)
+    return min(t.seconds for t in found)
 
 
 def best(result: Result, threads: int = 1) -> float:
     """The faster of our rows with the C target, on just so many threads."""
-    found = [t for name in (STEPS, C) if (t := result.time(name, threads)) is not None]
-    if not found:
-        raise LookupError("ours")
-    return min(t.seconds for t in found)
+    return fastest(result, BOTH, threads)
 
 
 Figure = Callable[[Run], float]
@@ -165,7 +160,7 @@ ASKED = (
     Line("LeNet-5, two convolutions, small GPT on two threads", "faster than our one thread",
          of(("lenet5", 64), ("two_convolutions", 64), ("small_gpt", 12), by=Run.gain), 1),
     Line("VGG16, batch 1, forward and step", "faster than PyTorch",
-         of(*VGG16, by=lambda run, *case: run.ahead_of(PYTORCH, C, *case)), 1),
+         of(*VGG16, by=lambda run, *case: run.ahead_of(PYTORCH, BOTH, *case)), 1),
     Line("VGG16, batch 1, forward and step", "≥ 65 % of the peak",
          of(*VGG16, by=Run.share), 0.65, PERCENT),
     Line("perceptron, forward of one sample", "≤ 1.3 × reading its weights",
@@ -174,12 +169,12 @@ ASKED = (
          of(("lenet5", 1, "forward"), by=Run.share), 0.4, PERCENT),
     Line(f"NumPy target, perceptron, batch {sizes(PERCEPTRON_BATCHES)}",
          "faster than NumPy by hand",
-         each(PERCEPTRON_BATCHES, lambda run, b: run.ahead_of(BY_HAND, NUMPY, "perceptron", b)),
+         each(PERCEPTRON_BATCHES, lambda run, b: run.ahead_of(BY_HAND, (NUMPY,), "perceptron", b)),
          1),
     Line("NumPy target, bytes allocated in a step of the perceptron", "no array (≤ 12,000)",
          told("allocations"), 12_000, "{:,.0f}", most=True),
     Line("`train_epoch`, perceptron, batch 1, 2", "≥ 2 × JAX's scan",
-         each([1, 2], lambda run, b: run.ahead_of(("jax_scan",), C, "perceptron", b)), 2),
+         each([1, 2], lambda run, b: run.ahead_of(("jax_scan",), (C,), "perceptron", b)), 2),
     Line("epoch of LeNet-5 by `gradwright train`", "≤ 1.15 × the sum of its steps",
          told("epoch"), 1.15, most=True),
     Line("memory of a C program that trains the perceptron, without data", "≤ 4 MB",

@@ -191,6 +191,17 @@ def test_what_was_asked_beside_what_was_measured() -> None:
     assert said["LeNet-5, batch 64", "≥ 4 × the fastest peer"] == ["not measured", "|"]
 
 
+def test_the_faster_of_our_two_rows_counts_against_pytorch() -> None:
+    alone = Time(Contestant("gradwright_c_alone", "C", 1, ours=True), (1e-4,))
+    vgg16 = replace(result().case, model="vgg16", batch=1)
+    for times, ahead in ((result().times, "4.00"), ((*result().times, alone), "8.00")):
+        cases = [replace(vgg16, kind=kind) for kind in ("forward", "step")]
+        found = [replace(result(), case=case, times=times) for case in cases]
+        said = summary.table(found, {})
+        row = "| VGG16, batch 1, forward and step | faster than PyTorch |"
+        assert f"{row} {ahead}, {ahead} | yes |" in said
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(1.5, "1.50 s"), (0.0123456, "12.3 ms"), (8.4e-6, "8.40 µs"), (4e-7, "0.40 µs")],
