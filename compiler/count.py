@@ -27,9 +27,7 @@ def flops(definition: Definition, program: Program) -> int:
 
 
 def _extent(r: Range, program: Program) -> int:
-    if isinstance(r.size, int):
-        return r.size
-    return (program.batch.maximum or 1) if program.batch else 1
+    return r.size if isinstance(r.size, int) else program.largest_batch
 
 
 def operations(node: Any) -> int:

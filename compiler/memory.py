@@ -140,5 +140,4 @@ def size_in_bytes(program: Program, name: str) -> int:
 
 def static_shape(program: Program, shape: Shape) -> tuple[int, ...]:
     """The shape with the batch at its largest size."""
-    largest = (program.batch.maximum if program.batch else None) or 1
-    return tuple(size if isinstance(size, int) else largest for size in shape)
+    return tuple(size if isinstance(size, int) else program.largest_batch for size in shape)

@@ -41,8 +41,7 @@ class Scope:
 
     @property
     def largest(self) -> int:
-        batch = self.program.batch
-        return (batch.maximum if batch else None) or 1
+        return self.program.largest_batch
 
     def stored_at(self, member: Definition) -> Access:
         """The element of the buffer that the member writes."""

@@ -125,6 +125,4 @@ def _elements(shape: Shape, program: Program) -> int:
 
 
 def _size(size: Size, program: Program) -> int:
-    if isinstance(size, int):
-        return size
-    return (program.batch.maximum if program.batch else None) or 1
+    return size if isinstance(size, int) else program.largest_batch

@@ -204,6 +204,11 @@ class Program:
     _tensors: Mapping[str, Tensor] | None = _computed_once()
     _by_name: Mapping[str, Definition] | None = _computed_once()
 
+    @property
+    def largest_batch(self) -> int:
+        """The most rows that a call may pass; 1 where nothing has a batch."""
+        return (self.batch.maximum if self.batch else None) or 1
+
     def tensors(self) -> Mapping[str, Tensor]:
         """Everything the caller owns, by name."""
         if self._tensors is None:

@@ -51,7 +51,7 @@ def array_view(name: str, shape: Shape, dtype: str) -> ArrayView:
 def inputs_of(program: Program, start: int) -> tuple[tuple[InputView, ...], int]:
     """The inputs; those with a batch dimension get room from `start` for one batch of rows."""
     found, offset = [], start
-    largest = (program.batch.maximum if program.batch else None) or 1
+    largest = program.largest_batch
     for tensor in program.inputs:
         axes = [i for i, s in enumerate(tensor.shape) if not isinstance(s, int)]
         outer = prod(s for s in tensor.shape[: axes[0]] if isinstance(s, int)) if axes else 0

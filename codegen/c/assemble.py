@@ -89,7 +89,7 @@ def make_view(
         content_hash=module.content_hash,
         real=C_TYPES[real],
         suffix="f" if real == "float32" else "",
-        max_batch=(whole.batch.maximum if whole.batch else None) or 1,
+        max_batch=whole.largest_batch,
         batch_name=str(whole.batch.symbol) if whole.batch else "batch",
         workspace_bytes=max(workspace, gather_end) + ALIGNMENT,
         gather_offset=workspace,
@@ -112,7 +112,7 @@ def make_view(
         vectors=(("",) if kernels.helpers & {"gw_tiles", "gw_along"} else ())
         + (("8",) if "gw_dots" in kernels.helpers else ())
         + (("4",) if "gw_transpose" in kernels.helpers else ()),
-        tiles=tiles(kernels.views, (whole.batch.maximum if whole.batch else None) or 1, real),
+        tiles=tiles(kernels.views, whole.largest_batch, real),
         uses_workspace=bool(step)
         or any(v and (v.temporaries or v.scratch) for v in (forward, gradient)),
         dots="gw_dots" in kernels.helpers,
@@ -138,7 +138,7 @@ def _least_rows(flops: int, program: Program) -> int:
 
     Few rows are for one thread where kernels treat them apart: where there can be more.
     """
-    largest = (program.batch.maximum if program.batch else None) or 1
+    largest = program.largest_batch
     least = FEW_ROWS if largest >= FEW_ROWS else 1
     return max(least, -(-WORTH_A_TEAM * largest // max(flops, 1))) if program.batch else 1
 

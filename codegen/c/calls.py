@@ -88,5 +88,4 @@ class Team:
 
 
 def _most(size: object, program: Program) -> int:
-    largest = (program.batch.maximum if program.batch else None) or 1
-    return size if isinstance(size, int) else largest
+    return size if isinstance(size, int) else program.largest_batch

@@ -92,7 +92,7 @@ def write_sum(w: Writer, d: Definition, space: Frame, conditions: list[Any], nam
 
 def _count(total: Sum, axes: frozenset[Symbol]) -> int:
     """The number of elements over some axes, at the largest batch."""
-    largest = (total.w.program.batch.maximum if total.w.program.batch else None) or 1
+    largest = total.w.program.largest_batch
     sizes = [r.size for r in total.ranges if r.index in axes]
     return prod(s if isinstance(s, int) else largest for s in sizes)
 

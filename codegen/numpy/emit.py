@@ -46,7 +46,7 @@ def make_view(module: Module) -> ModuleView:
         version=module.version,
         content_hash=module.content_hash,
         real=real,
-        max_batch=(whole.batch.maximum if whole.batch else None) or 1,
+        max_batch=whole.largest_batch,
         workspace_bytes=max(f.workspace for f in functions),
         flops=module.flops_per_step,
         parameters=tuple(_array(p) for p in whole.parameters),

@@ -74,8 +74,7 @@ def across(w: Writer, terms: Operand, frame: Frame) -> tuple[Operand, list[int]]
     A call of NumPy's inner loop for each of many rows takes longer than a copy of them all.
     """
     rows, columns = sizes_of(frame)
-    batch = w.program.batch
-    count = rows if isinstance(rows, int) else (batch.maximum if batch else None) or 1
+    count = rows if isinstance(rows, int) else w.program.largest_batch
     if not isinstance(columns, int) or columns > SHORT or count < MANY:
         return terms, [1]
     place = w.place(w.name("t"), (columns, rows), w.real)

@@ -53,8 +53,7 @@ def _outside(w: Writer, number: int) -> int:
 
 
 def _bytes(w: Writer, place: Place) -> int:
-    largest = (w.program.batch.maximum if w.program.batch else None) or 1
-    sizes = [s if isinstance(s, int) else largest for s in place.shape]
+    sizes = [s if isinstance(s, int) else w.program.largest_batch for s in place.shape]
     return prod(sizes) * BYTES[place.dtype]
 
 
