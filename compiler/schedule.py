@@ -33,10 +33,8 @@ from compiler.scope import Scope, nested, real_of
 from compiler.shares import by_columns, shared
 from ir.expression import Access, accesses, index_symbol, value_accesses
 from ir.kernel import Kernel
-from ir.loops import Accumulate, Contract, If, Nest, Parameter, Statement, Store, walk
+from ir.loops import FEW_ROWS, Accumulate, Contract, If, Nest, Parameter, Statement, Store, walk
 from ir.program import Definition, Program, Range
-
-FEW_ROWS = 4  # below it, a batch is few rows: as in the emitted source
 
 
 def loop_nest(kernel: Kernel, program: Program, threads: int = 1) -> Nest:

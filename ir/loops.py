@@ -43,6 +43,7 @@ from ir.program import DType, Range, Shape
 
 Place: TypeAlias = Access | Symbol
 
+FEW_ROWS = 4  # below it, a batch is few rows: a kernel may have a way of its own for them
 LANE = index_symbol("lane")  # the row or the column of a panel
 SPAN = index_symbol("span")  # how far the terms of a panel are apart
 

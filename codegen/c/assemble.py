@@ -42,12 +42,11 @@ from codegen.c.views import (
 from codegen.wrapping import narrowed, widened
 from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, surroundings
-from ir.loops import Nest, Rotation
+from ir.loops import FEW_ROWS, Nest, Rotation
 from ir.names import fresh
 from ir.program import Program
 from ir.text import equation
 
-FEW_ROWS = 4  # GW_FEW_ROWS of the emitted source
 COMMENT = 95  # columns of an equation in a comment
 SCRATCH = (
     "gw_left_copy", "gw_right_copy", "gw_left_panel", "gw_right_panel", "gw_sums",
