@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from codegen.c.emit import emit
+from compiler import driver
 from compiler.schedule import loop_nest
 from ir.kernel import Module
 
@@ -57,12 +58,8 @@ def sources(module: Module) -> dict[str, str]:
 
 def write(module: Module, folder: Path) -> Path:
     """The emitted files; the path of the loader."""
-    for name, text in sources(module).items():
-        (folder / name).write_text(text, encoding="utf-8")
-    loader = folder / f"{module.name}_c.py"
-    # Python takes bytecode of the same second and length for that of the new text.
-    Path(importlib.util.cache_from_source(str(loader))).unlink(missing_ok=True)
-    return loader
+    driver.write(sources(module), folder)
+    return folder / f"{module.name}_c.py"
 
 
 def load(path: Path) -> ModuleType:
