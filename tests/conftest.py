@@ -24,7 +24,7 @@ settings.register_profile("gradwright", deadline=None)
 settings.load_profile("gradwright")
 
 CACHE = pytest.StashKey[str]()
-ASKED = os.environ.get("CC")
+ASKED = "GRADWRIGHT_TESTS_CC"
 QUICK = """#!/bin/sh
 for word do
     shift
@@ -45,7 +45,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[CACHE] = tempfile.mkdtemp(prefix="gradwright-tests-")
         os.environ["XDG_CACHE_HOME"] = os.environ["GRADWRIGHT_TESTS"] = config.stash[CACHE]
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        if command := ASKED or next(filter(shutil.which, ("cc", "gcc", "clang")), None):
+        os.environ[ASKED] = os.environ.get("CC", "")
+        if command := os.environ[ASKED] or next(filter(shutil.which, ("cc", "gcc", "clang")), None):
             os.environ["CC"] = quick(Path(config.stash[CACHE]) / "quick-cc", command)
 
 
@@ -63,5 +64,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def as_users_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Emitted C is built with its own flags, by the compiler that a user has."""
+    """Emitted C is built with its own flags, by the compiler that is asked for or that is there."""
     monkeypatch.delenv("CC", raising=False)
+    if os.environ[ASKED]:
+        monkeypatch.setenv("CC", os.environ[ASKED])

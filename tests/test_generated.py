@@ -121,11 +121,11 @@ print(*losses[:2])
 
 @pytest.mark.parametrize("reference", REFERENCES, ids=lambda r: r.name)
 def test_runs_where_gradwright_is_not(
-    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reference: Reference, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """The first as users build it; LeNet-5 and the GPT learn so in test_examples_ops.py."""
     if reference is REFERENCES[0]:
-        monkeypatch.delenv("CC", raising=False)
+        request.getfixturevalue("as_users_build")
     losses = {}
     for target in ("numpy", "c"):
         module = f"{reference.name}_{target}"
