@@ -9,6 +9,11 @@ same number of lines for both.
 from __future__ import annotations
 
 import re
+import textwrap
+from functools import lru_cache
+
+from ir.program import Definition
+from ir.text import equation
 
 _ROOM, _DIGITS = "\0", 5
 _SIZE = re.compile(r"(?<![\w.])\d+(?![\w.])")
@@ -22,3 +27,22 @@ def widened(text: str) -> str:
 def narrowed(lines: list[str]) -> list[str]:
     """The lines as they are meant."""
     return [line.replace(_ROOM, "") for line in lines]
+
+
+@lru_cache(maxsize=4096)
+def remark(member: Definition, first: str, more: str, width: int) -> tuple[str, ...]:
+    """A definition's equation, what it is for and the user's line, in lines of a comment.
+
+    `first` opens the first line, `more` the others. What needs more than one line has what the
+    equation is for in brackets: it is no part of the equation.
+    """
+    where = member.origin.short if member.origin else ""
+    note = f"{member.note} ({where})" if member.note and where else member.note or where
+    said = first + widened(equation(member))
+    text = f"{said}    {note}" if note else said
+    if note and len(text) > width:
+        text = f"{said}  [{note}]"
+    lines = textwrap.wrap(
+        text, width, subsequent_indent=more, break_long_words=False, break_on_hyphens=False
+    )
+    return tuple(narrowed(lines))

@@ -770,10 +770,10 @@ static void compute_h(ptrdiff_t rows, const float *restrict sub, float *restrict
 
 /* conv1_sum[n, o, p, q] = sum over c < 1, r < 5, s < 5 where p + r - 2 >= 0
        and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-       conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]    lenet5.py:21
+       conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
    then conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
    then relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-       lenet5.py:32 */
+       [lenet5.py:32] */
 static void compute_conv1(
     ptrdiff_t rows, const float *restrict conv1_W, const float *restrict h,
     const float *restrict conv1_b, float *restrict relu, float *restrict gw_right_copy,
@@ -832,7 +832,7 @@ static void compute_conv1(
 }
 
 /* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-       lenet5.py:32 */
+       [lenet5.py:32] */
 static void compute_h_2(ptrdiff_t rows, const float *restrict relu, float *restrict h_2)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -853,10 +853,10 @@ static void compute_h_2(ptrdiff_t rows, const float *restrict relu, float *restr
 }
 
 /* conv2_sum[n, o, p, q] = sum over c < 6, r < 5, s < 5 of conv2.W[o, c, r, s]*h_2[n,
-       c, p + r, q + s]    lenet5.py:21
+       c, p + r, q + s]  [lenet5.py:21]
    then conv2[n, o, p, q] = conv2.b[o] + conv2_sum[n, o, p, q]    lenet5.py:21
    then relu_2[n, o, p, q] = (0 if conv2[n, o, p, q] <= 0 else conv2[n, o, p, q])
-       lenet5.py:33 */
+       [lenet5.py:33] */
 static void compute_conv2(
     ptrdiff_t rows, const float *restrict conv2_W, const float *restrict h_2,
     const float *restrict conv2_b, float *restrict relu_2, float *restrict gw_sums)
@@ -906,7 +906,7 @@ static void compute_conv2(
 }
 
 /* h_3[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-       lenet5.py:33 */
+       [lenet5.py:33] */
 static void compute_h_3(ptrdiff_t rows, const float *restrict relu_2, float *restrict h_3)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1086,9 +1086,9 @@ static void compute_fc3(
 }
 
 /* h_2[n, i1, p, q] = max over r < 2, s < 2 of relu[n, i1, 2*p + r, 2*q + s]
-       lenet5.py:32
+       [lenet5.py:32]
    then h_2_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu[n, i1, 2*p + r,
-       2*q + s]    argmax of h_2 (lenet5.py:32) */
+       2*q + s]  [argmax of h_2 (lenet5.py:32)] */
 static void compute_h_2_2(
     ptrdiff_t rows, const float *restrict relu, float *restrict h_2, int32_t *restrict h_2_argmax)
 {
@@ -1117,9 +1117,9 @@ static void compute_h_2_2(
 }
 
 /* h_3[n, i1, p, q] = max over r < 2, s < 2 of relu_2[n, i1, 2*p + r, 2*q + s]
-       lenet5.py:33
+       [lenet5.py:33]
    then h_3_argmax[n, i1, p, q] = argmax over r < 2, s < 2 of relu_2[n, i1, 2*p + r,
-       2*q + s]    argmax of h_3 (lenet5.py:33) */
+       2*q + s]  [argmax of h_3 (lenet5.py:33)] */
 static void compute_h_3_2(
     ptrdiff_t rows, const float *restrict relu_2, float *restrict h_3,
     int32_t *restrict h_3_argmax)
@@ -1148,12 +1148,12 @@ static void compute_h_3_2(
     }
 }
 
-/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum,
-       against overflow (lenet5.py:37)
+/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+       against overflow (lenet5.py:37)]
    then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-       divided by exp(cross_entropy_sum_max) (lenet5.py:37)
-   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy
-       (lenet5.py:37) */
+       [divided by exp(cross_entropy_sum_max) (lenet5.py:37)]
+   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
+       (lenet5.py:37)] */
 static void compute_cross_entropy_sum(
     ptrdiff_t rows, const float *restrict fc3, float *restrict cross_entropy_sum_max,
     float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
@@ -1180,7 +1180,7 @@ static void compute_cross_entropy_sum(
 }
 
 /* cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-       cross_entropy_sum_max[n] - fc3[n, label[n]]    lenet5.py:37
+       cross_entropy_sum_max[n] - fc3[n, label[n]]  [lenet5.py:37]
    then cross_entropy = cross_entropy_sum_2/batch    lenet5.py:37 */
 static void compute_cross_entropy(
     ptrdiff_t rows, const float *restrict fc3, const int32_t *restrict label,
@@ -1196,8 +1196,8 @@ static void compute_cross_entropy(
 }
 
 /* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy,
-       cross_entropy_sum (lenet5.py:37) */
+       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+       cross_entropy_sum (lenet5.py:37)] */
 static void compute_d_fc3(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
     const float *restrict cross_entropy_sum_max, const float *restrict fc3,
@@ -1228,8 +1228,8 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
-       (lenet5.py:26) */
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]  [adjoint of fc3_sum
+       (lenet5.py:26)] */
 static void compute_d_fc3_W(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_5,
     float *restrict d_fc3_W)
@@ -1295,10 +1295,10 @@ static void compute_d_fc3_W(
     }
 }
 
-/* d_h_5[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum
-       (lenet5.py:26)
-   then d_fc2[i0, i1] = (0 if h_5[i0, i1] <= 0 else 1)*d_h_5[i0, i1]    adjoint of h_5
-       (lenet5.py:35) */
+/* d_h_5[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+       (lenet5.py:26)]
+   then d_fc2[i0, i1] = (0 if h_5[i0, i1] <= 0 else 1)*d_h_5[i0, i1]  [adjoint of h_5
+       (lenet5.py:35)] */
 static void compute_d_h_5(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
     const float *restrict h_5, float *restrict d_fc2, float *restrict gw_right_panel)
@@ -1371,8 +1371,8 @@ static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
-       (lenet5.py:26) */
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]  [adjoint of fc2_sum
+       (lenet5.py:26)] */
 static void compute_d_fc2_W(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_4,
     float *restrict d_fc2_W)
@@ -1469,10 +1469,10 @@ static void compute_d_fc2_W(
     }
 }
 
-/* d_h_4[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
-       (lenet5.py:26)
-   then d_fc1[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]    adjoint of h_4
-       (lenet5.py:34) */
+/* d_h_4[i0, i1] = sum over j < 84 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+       (lenet5.py:26)]
+   then d_fc1[i0, i1] = (0 if h_4[i0, i1] <= 0 else 1)*d_h_4[i0, i1]  [adjoint of h_4
+       (lenet5.py:34)] */
 static void compute_d_h_4(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
     const float *restrict h_4, float *restrict d_fc1, float *restrict gw_right_panel)
@@ -1545,8 +1545,8 @@ static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum
-       (lenet5.py:26) */
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
+       (lenet5.py:26)] */
 static void compute_d_fc1_W(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten,
     float *restrict d_fc1_W)
@@ -1609,8 +1609,8 @@ static void compute_d_fc1_W(
     }
 }
 
-/* d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]    adjoint of fc1_sum
-       (lenet5.py:26) */
+/* d_flatten[n, k] = sum over j < 120 of d_fc1[n, j]*fc1.W[k, j]  [adjoint of fc1_sum
+       (lenet5.py:26)] */
 static void compute_d_flatten(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict fc1_W,
     float *restrict d_flatten, float *restrict gw_right_panel)
@@ -1663,8 +1663,7 @@ static void compute_d_flatten(
     }
 }
 
-/* d_h_3[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten
-       (lenet5.py:34) */
+/* d_h_3[n, i1, p, q] = d_flatten[n, 25*i1 + 5*p + q]    adjoint of flatten (lenet5.py:34) */
 static void compute_d_h_3(ptrdiff_t rows, const float *restrict d_flatten, float *restrict d_h_3)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
@@ -1680,9 +1679,9 @@ static void compute_d_h_3(ptrdiff_t rows, const float *restrict d_flatten, float
 }
 
 /* d_relu_2[i0, i1, i2, i3] = (d_h_3[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2
-       == h_3_argmax[i0, i1, i2//2, i3//2] else 0)    adjoint of h_3 (lenet5.py:33)
+       == h_3_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_3 (lenet5.py:33)]
    then d_conv2[i0, i1, i2, i3] = (0 if relu_2[i0, i1, i2, i3] <= 0 else
-       1)*d_relu_2[i0, i1, i2, i3]    adjoint of relu_2 (lenet5.py:33) */
+       1)*d_relu_2[i0, i1, i2, i3]  [adjoint of relu_2 (lenet5.py:33)] */
 static void compute_d_relu_2(
     ptrdiff_t rows, const float *restrict d_h_3, const int32_t *restrict h_3_argmax,
     float *restrict relu_2)
@@ -1702,8 +1701,8 @@ static void compute_d_relu_2(
     }
 }
 
-/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of
-       conv2 (lenet5.py:21) */
+/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
+       conv2 (lenet5.py:21)] */
 static void compute_d_conv2_b(
     ptrdiff_t rows, const float *restrict d_conv2, float *restrict d_conv2_b)
 {
@@ -1722,7 +1721,7 @@ static void compute_d_conv2_b(
 }
 
 /* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h_2[n,
-       c, p + r, q + s]    adjoint of conv2_sum (lenet5.py:21) */
+       c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:21)] */
 static void compute_d_conv2_W(
     ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h_2,
     float *restrict d_conv2_W, float *restrict gw_right_panel, float *restrict gw_sums)
@@ -1776,7 +1775,7 @@ static void compute_d_conv2_W(
 
 /* d_h_2[n, i1, p, q] = sum over o < 16, r < 5, s < 5 where q - s >= 0 and q - s <
        10 and p - r >= 0 and p - r < 10 of conv2.W[o, i1, r, s]*d_conv2[n, o, p - r, q -
-       s]    adjoint of conv2_sum (lenet5.py:21) */
+       s]  [adjoint of conv2_sum (lenet5.py:21)] */
 static void compute_d_h_2(
     ptrdiff_t rows, const float *restrict conv2_W, const float *restrict d_conv2,
     float *restrict d_h_2, float *restrict gw_right_copy, float *restrict gw_sums)
@@ -1832,9 +1831,9 @@ static void compute_d_h_2(
 }
 
 /* d_relu[i0, i1, i2, i3] = (d_h_2[i0, i1, i2//2, i3//2] if 2*(i2%2) + i3%2 ==
-       h_2_argmax[i0, i1, i2//2, i3//2] else 0)    adjoint of h_2 (lenet5.py:32)
+       h_2_argmax[i0, i1, i2//2, i3//2] else 0)  [adjoint of h_2 (lenet5.py:32)]
    then d_conv1[i0, i1, i2, i3] = (0 if relu[i0, i1, i2, i3] <= 0 else 1)*d_relu[i0,
-       i1, i2, i3]    adjoint of relu (lenet5.py:32) */
+       i1, i2, i3]  [adjoint of relu (lenet5.py:32)] */
 static void compute_d_relu(
     ptrdiff_t rows, const float *restrict d_h_2, const int32_t *restrict h_2_argmax,
     float *restrict relu)
@@ -1857,8 +1856,8 @@ static void compute_d_relu(
     }
 }
 
-/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of
-       conv1 (lenet5.py:21) */
+/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
+       conv1 (lenet5.py:21)] */
 static void compute_d_conv1_b(
     ptrdiff_t rows, const float *restrict d_conv1, float *restrict d_conv1_b)
 {
@@ -1878,8 +1877,8 @@ static void compute_d_conv1_b(
 
 /* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
        and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-       d_conv1[n, o, p, q]*h[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum
-       (lenet5.py:21) */
+       d_conv1[n, o, p, q]*h[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+       (lenet5.py:21)] */
 static void compute_d_conv1_W(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict h,
     float *restrict d_conv1_W, float *restrict gw_left_copy, float *restrict gw_right_copy,
@@ -1961,12 +1960,12 @@ static void compute_unbiased(float beta2, const int64_t *restrict step, float *r
 }
 
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (lenet5.py:26)
-   then fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]    Adam update
-       (lenet5.py:26)
-   then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]    Adam update
-       (lenet5.py:26)
+   then fc3.b.m_next[j] = (1 - beta1)*d_fc3.b[j] + beta1*fc3.b.m[j]  [Adam update
+       (lenet5.py:26)]
+   then fc3.b.v_next[j] = (1 - beta2)*d_fc3.b[j]**2 + beta2*fc3.b.v[j]  [Adam update
+       (lenet5.py:26)]
    then fc3.b_next[j] = fc3.b[j] - step_size*fc3.b.m_next[j]/(eps +
-       sqrt(fc3.b.v_next[j])/unbiased)    Adam update (lenet5.py:26) */
+       sqrt(fc3.b.v_next[j])/unbiased)  [Adam update (lenet5.py:26)] */
 static void compute_d_fc3_b_2(
     ptrdiff_t rows, const float *restrict d_fc3, float beta1, float *restrict fc3_b_m, float beta2,
     float *restrict fc3_b_v, const float *restrict unbiased, float eps,
@@ -1990,14 +1989,14 @@ static void compute_d_fc3_b_2(
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
-       (lenet5.py:26)
-   then fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]    Adam update
-       (lenet5.py:26)
-   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]    Adam
-       update (lenet5.py:26)
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]  [adjoint of fc3_sum
+       (lenet5.py:26)]
+   then fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
+       (lenet5.py:26)]
+   then fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam
+       update (lenet5.py:26)]
    then fc3.W_next[k, j] = fc3.W[k, j] - step_size*fc3.W.m_next[k, j]/(eps + sqrt(fc3.W.v_next[k,
-       j])/unbiased)    Adam update (lenet5.py:26) */
+       j])/unbiased)  [Adam update (lenet5.py:26)] */
 static void compute_d_fc3_W_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_5, float beta1,
     float *restrict fc3_W_m, float beta2, float *restrict fc3_W_v, const float *restrict unbiased,
@@ -2085,12 +2084,12 @@ static void compute_d_fc3_W_2(
 }
 
 /* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (lenet5.py:26)
-   then fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]    Adam update
-       (lenet5.py:26)
-   then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]    Adam update
-       (lenet5.py:26)
+   then fc2.b.m_next[j] = (1 - beta1)*d_fc2.b[j] + beta1*fc2.b.m[j]  [Adam update
+       (lenet5.py:26)]
+   then fc2.b.v_next[j] = (1 - beta2)*d_fc2.b[j]**2 + beta2*fc2.b.v[j]  [Adam update
+       (lenet5.py:26)]
    then fc2.b_next[j] = fc2.b[j] - step_size*fc2.b.m_next[j]/(eps +
-       sqrt(fc2.b.v_next[j])/unbiased)    Adam update (lenet5.py:26) */
+       sqrt(fc2.b.v_next[j])/unbiased)  [Adam update (lenet5.py:26)] */
 static void compute_d_fc2_b_2(
     ptrdiff_t rows, const float *restrict d_fc2, float beta1, float *restrict fc2_b_m, float beta2,
     float *restrict fc2_b_v, const float *restrict unbiased, float eps,
@@ -2113,14 +2112,14 @@ static void compute_d_fc2_b_2(
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
-       (lenet5.py:26)
-   then fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]    Adam update
-       (lenet5.py:26)
-   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]    Adam
-       update (lenet5.py:26)
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]  [adjoint of fc2_sum
+       (lenet5.py:26)]
+   then fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
+       (lenet5.py:26)]
+   then fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam
+       update (lenet5.py:26)]
    then fc2.W_next[k, j] = fc2.W[k, j] - step_size*fc2.W.m_next[k, j]/(eps + sqrt(fc2.W.v_next[k,
-       j])/unbiased)    Adam update (lenet5.py:26) */
+       j])/unbiased)  [Adam update (lenet5.py:26)] */
 static void compute_d_fc2_W_2(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h_4, float beta1,
     float *restrict fc2_W_m, float beta2, float *restrict fc2_W_v, const float *restrict unbiased,
@@ -2244,12 +2243,12 @@ static void compute_d_fc2_W_2(
 }
 
 /* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (lenet5.py:26)
-   then fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]    Adam update
-       (lenet5.py:26)
-   then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]    Adam update
-       (lenet5.py:26)
+   then fc1.b.m_next[j] = (1 - beta1)*d_fc1.b[j] + beta1*fc1.b.m[j]  [Adam update
+       (lenet5.py:26)]
+   then fc1.b.v_next[j] = (1 - beta2)*d_fc1.b[j]**2 + beta2*fc1.b.v[j]  [Adam update
+       (lenet5.py:26)]
    then fc1.b_next[j] = fc1.b[j] - step_size*fc1.b.m_next[j]/(eps +
-       sqrt(fc1.b.v_next[j])/unbiased)    Adam update (lenet5.py:26) */
+       sqrt(fc1.b.v_next[j])/unbiased)  [Adam update (lenet5.py:26)] */
 static void compute_d_fc1_b_2(
     ptrdiff_t rows, const float *restrict d_fc1, float beta1, float *restrict fc1_b_m, float beta2,
     float *restrict fc1_b_v, const float *restrict unbiased, float eps,
@@ -2272,14 +2271,14 @@ static void compute_d_fc1_b_2(
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]    adjoint of fc1_sum
-       (lenet5.py:26)
-   then fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]    Adam update
-       (lenet5.py:26)
-   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]    Adam
-       update (lenet5.py:26)
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*flatten[n, k]  [adjoint of fc1_sum
+       (lenet5.py:26)]
+   then fc1.W.m_next[k, j] = (1 - beta1)*d_fc1.W[k, j] + beta1*fc1.W.m[k, j]  [Adam update
+       (lenet5.py:26)]
+   then fc1.W.v_next[k, j] = (1 - beta2)*d_fc1.W[k, j]**2 + beta2*fc1.W.v[k, j]  [Adam
+       update (lenet5.py:26)]
    then fc1.W_next[k, j] = fc1.W[k, j] - step_size*fc1.W.m_next[k, j]/(eps + sqrt(fc1.W.v_next[k,
-       j])/unbiased)    Adam update (lenet5.py:26) */
+       j])/unbiased)  [Adam update (lenet5.py:26)] */
 static void compute_d_fc1_W_2(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict flatten, float beta1,
     float *restrict fc1_W_m, float beta2, float *restrict fc1_W_v, const float *restrict unbiased,
@@ -2363,14 +2362,14 @@ static void compute_d_fc1_W_2(
     }
 }
 
-/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]    adjoint of
-       conv2 (lenet5.py:21)
-   then conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]    Adam update
-       (lenet5.py:21)
-   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]    Adam
-       update (lenet5.py:21)
+/* d_conv2.b[o] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]  [adjoint of
+       conv2 (lenet5.py:21)]
+   then conv2.b.m_next[o] = (1 - beta1)*d_conv2.b[o] + beta1*conv2.b.m[o]  [Adam update
+       (lenet5.py:21)]
+   then conv2.b.v_next[o] = (1 - beta2)*d_conv2.b[o]**2 + beta2*conv2.b.v[o]  [Adam update
+       (lenet5.py:21)]
    then conv2.b_next[o] = conv2.b[o] - step_size*conv2.b.m_next[o]/(eps +
-       sqrt(conv2.b.v_next[o])/unbiased)    Adam update (lenet5.py:21) */
+       sqrt(conv2.b.v_next[o])/unbiased)  [Adam update (lenet5.py:21)] */
 static void compute_d_conv2_b_2(
     ptrdiff_t rows, const float *restrict d_conv2, float beta1, float *restrict conv2_b_m,
     float beta2, float *restrict conv2_b_v, const float *restrict unbiased, float eps,
@@ -2396,13 +2395,13 @@ static void compute_d_conv2_b_2(
 }
 
 /* d_conv2.W[o, c, r, s] = sum over n < batch, p < 10, q < 10 of d_conv2[n, o, p, q]*h_2[n,
-       c, p + r, q + s]    adjoint of conv2_sum (lenet5.py:21)
+       c, p + r, q + s]  [adjoint of conv2_sum (lenet5.py:21)]
    then conv2.W.m_next[o, c, r, s] = (1 - beta1)*d_conv2.W[o, c, r, s] + beta1*conv2.W.m[o, c,
-       r, s]    Adam update (lenet5.py:21)
+       r, s]  [Adam update (lenet5.py:21)]
    then conv2.W.v_next[o, c, r, s] = (1 - beta2)*d_conv2.W[o, c, r, s]**2 +
-       beta2*conv2.W.v[o, c, r, s]    Adam update (lenet5.py:21)
+       beta2*conv2.W.v[o, c, r, s]  [Adam update (lenet5.py:21)]
    then conv2.W_next[o, c, r, s] = conv2.W[o, c, r, s] - step_size*conv2.W.m_next[o, c, r, s]/(eps
-       + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:21) */
+       + sqrt(conv2.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:21)] */
 static void compute_d_conv2_W_2(
     ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h_2, float beta1,
     float *restrict conv2_W_m, float beta2, float *restrict conv2_W_v,
@@ -2461,14 +2460,14 @@ static void compute_d_conv2_W_2(
     }
 }
 
-/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]    adjoint of
-       conv1 (lenet5.py:21)
-   then conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]    Adam update
-       (lenet5.py:21)
-   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]    Adam
-       update (lenet5.py:21)
+/* d_conv1.b[o] = sum over n < batch, p < 28, q < 28 of d_conv1[n, o, p, q]  [adjoint of
+       conv1 (lenet5.py:21)]
+   then conv1.b.m_next[o] = (1 - beta1)*d_conv1.b[o] + beta1*conv1.b.m[o]  [Adam update
+       (lenet5.py:21)]
+   then conv1.b.v_next[o] = (1 - beta2)*d_conv1.b[o]**2 + beta2*conv1.b.v[o]  [Adam update
+       (lenet5.py:21)]
    then conv1.b_next[o] = conv1.b[o] - step_size*conv1.b.m_next[o]/(eps +
-       sqrt(conv1.b.v_next[o])/unbiased)    Adam update (lenet5.py:21) */
+       sqrt(conv1.b.v_next[o])/unbiased)  [Adam update (lenet5.py:21)] */
 static void compute_d_conv1_b_2(
     ptrdiff_t rows, const float *restrict d_conv1, float beta1, float *restrict conv1_b_m,
     float beta2, float *restrict conv1_b_v, const float *restrict unbiased, float eps,
@@ -2495,14 +2494,14 @@ static void compute_d_conv1_b_2(
 
 /* d_conv1.W[o, c, r, s] = sum over n < batch, p < 28, q < 28 where p + r - 2 >= 0
        and p + r - 2 < 28 and q + s - 2 >= 0 and q + s - 2 < 28 of
-       d_conv1[n, o, p, q]*h[n, c, p + r - 2, q + s - 2]    adjoint of conv1_sum
-       (lenet5.py:21)
+       d_conv1[n, o, p, q]*h[n, c, p + r - 2, q + s - 2]  [adjoint of conv1_sum
+       (lenet5.py:21)]
    then conv1.W.m_next[o, c, r, s] = (1 - beta1)*d_conv1.W[o, c, r, s] + beta1*conv1.W.m[o, c,
-       r, s]    Adam update (lenet5.py:21)
+       r, s]  [Adam update (lenet5.py:21)]
    then conv1.W.v_next[o, c, r, s] = (1 - beta2)*d_conv1.W[o, c, r, s]**2 +
-       beta2*conv1.W.v[o, c, r, s]    Adam update (lenet5.py:21)
+       beta2*conv1.W.v[o, c, r, s]  [Adam update (lenet5.py:21)]
    then conv1.W_next[o, c, r, s] = conv1.W[o, c, r, s] - step_size*conv1.W.m_next[o, c, r, s]/(eps
-       + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)    Adam update (lenet5.py:21) */
+       + sqrt(conv1.W.v_next[o, c, r, s])/unbiased)  [Adam update (lenet5.py:21)] */
 static void compute_d_conv1_W_2(
     ptrdiff_t rows, const float *restrict d_conv1, const float *restrict h, float beta1,
     float *restrict conv1_W_m, float beta2, float *restrict conv1_W_v,
@@ -2601,7 +2600,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "d00cada63a284c7170114714bb249c97";
+    return "98a24ab2050ccfdf1f3d199c69794340";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

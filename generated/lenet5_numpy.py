@@ -266,7 +266,7 @@ def _forward(rows, space):
         #     conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
         # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
         # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-        #     lenet5.py:32
+        #     [lenet5.py:32]
         h_padded.fill(0)
         h_padded[:, :, 2:30, 2:30] = h
         np.copyto(t_3, h_padded_view)
@@ -434,7 +434,7 @@ def _gradient(rows, space):
         #     conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
         # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
         # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-        #     lenet5.py:32
+        #     [lenet5.py:32]
         h_padded.fill(0)
         h_padded[:, :, 2:30, 2:30] = h
         np.copyto(t_3, h_padded_view)
@@ -539,8 +539,8 @@ def _gradient(rows, space):
         d_fc3_b = np.empty((10,), np.float32)
         np.dot(ones_2, d_fc3, out=d_fc3_b)
 
-        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
-        #     (lenet5.py:26)
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]  [adjoint of fc3_sum
+        #     (lenet5.py:26)]
         d_fc3_W = np.empty((84, 10), np.float32)
         np.dot(h_5.T, d_fc3, out=d_fc3_W)
 
@@ -556,8 +556,8 @@ def _gradient(rows, space):
         d_fc2_b = np.empty((84,), np.float32)
         np.dot(ones_2, d_fc2, out=d_fc2_b)
 
-        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
-        #     (lenet5.py:26)
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]  [adjoint of fc2_sum
+        #     (lenet5.py:26)]
         d_fc2_W = np.empty((120, 84), np.float32)
         np.dot(h_4.T, d_fc2, out=d_fc2_W)
 
@@ -823,7 +823,7 @@ def _step(rows, space):
         #     conv1.W[o, c, r, s]*h[n, c, p + r - 2, q + s - 2]  [lenet5.py:21]
         # conv1[n, o, p, q] = conv1.b[o] + conv1_sum[n, o, p, q]    lenet5.py:21
         # relu[n, o, p, q] = (0 if conv1[n, o, p, q] <= 0 else conv1[n, o, p, q])
-        #     lenet5.py:32
+        #     [lenet5.py:32]
         h_padded.fill(0)
         h_padded[:, :, 2:30, 2:30] = h
         np.copyto(t_3, h_padded_view)
@@ -953,8 +953,8 @@ def _step(rows, space):
         np.not_equal(h_5, 0.0, out=mask)
         np.multiply(d_fc2, mask, out=d_fc2)
 
-        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]    adjoint of fc3_sum
-        #     (lenet5.py:26)
+        # d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_5[n, k]  [adjoint of fc3_sum
+        #     (lenet5.py:26)]
         # fc3.W.m_next[k, j] = (1 - beta1)*d_fc3.W[k, j] + beta1*fc3.W.m[k, j]  [Adam update
         #     (lenet5.py:26)]
         # fc3.W.v_next[k, j] = (1 - beta2)*d_fc3.W[k, j]**2 + beta2*fc3.W.v[k, j]  [Adam update
@@ -1005,8 +1005,8 @@ def _step(rows, space):
         np.not_equal(h_4, 0.0, out=mask_2)
         np.multiply(d_fc1, mask_2, out=d_fc1)
 
-        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]    adjoint of fc2_sum
-        #     (lenet5.py:26)
+        # d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h_4[n, k]  [adjoint of fc2_sum
+        #     (lenet5.py:26)]
         # fc2.W.m_next[k, j] = (1 - beta1)*d_fc2.W[k, j] + beta1*fc2.W.m[k, j]  [Adam update
         #     (lenet5.py:26)]
         # fc2.W.v_next[k, j] = (1 - beta2)*d_fc2.W[k, j]**2 + beta2*fc2.W.v[k, j]  [Adam update

@@ -640,12 +640,12 @@ static void compute_fc3(
     }
 }
 
-/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]    shift of cross_entropy_sum,
-       against overflow (mnist_mlp.py:18)
+/* cross_entropy_sum_max[n] = max over k < 10 of fc3[n, k]  [shift of cross_entropy_sum,
+       against overflow (mnist_mlp.py:18)]
    then cross_entropy_sum[n] = sum over k < 10 of exp(fc3[n, k] - cross_entropy_sum_max[n])
-       divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)
-   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])    adjoint of cross_entropy
-       (mnist_mlp.py:18) */
+       [divided by exp(cross_entropy_sum_max) (mnist_mlp.py:18)]
+   then d_cross_entropy_sum[n] = 1/(batch*cross_entropy_sum[n])  [adjoint of cross_entropy
+       (mnist_mlp.py:18)] */
 static void compute_cross_entropy_sum(
     ptrdiff_t rows, const float *restrict fc3, float *restrict cross_entropy_sum_max,
     float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
@@ -672,7 +672,7 @@ static void compute_cross_entropy_sum(
 }
 
 /* cross_entropy_sum_2 = sum over n < batch of log(cross_entropy_sum[n]) +
-       cross_entropy_sum_max[n] - fc3[n, label[n]]    mnist_mlp.py:18
+       cross_entropy_sum_max[n] - fc3[n, label[n]]  [mnist_mlp.py:18]
    then cross_entropy = cross_entropy_sum_2/batch    mnist_mlp.py:18 */
 static void compute_cross_entropy(
     ptrdiff_t rows, const float *restrict fc3, const int32_t *restrict label,
@@ -688,8 +688,8 @@ static void compute_cross_entropy(
 }
 
 /* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy,
-       cross_entropy_sum (mnist_mlp.py:18) */
+       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+       cross_entropy_sum (mnist_mlp.py:18)] */
 static void compute_d_fc3(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
     const float *restrict cross_entropy_sum_max, float *restrict fc3,
@@ -720,8 +720,8 @@ static void compute_d_fc3_b(ptrdiff_t rows, const float *restrict d_fc3, float *
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
-       (mnist_mlp.py:17) */
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
+       (mnist_mlp.py:17)] */
 static void compute_d_fc3_W(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2,
     float *restrict d_fc3_W)
@@ -787,10 +787,10 @@ static void compute_d_fc3_W(
     }
 }
 
-/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum
-       (mnist_mlp.py:17)
-   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
-       (mnist_mlp.py:16) */
+/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+       (mnist_mlp.py:17)]
+   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
+       (mnist_mlp.py:16)] */
 static void compute_d_h_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W, float *restrict h_2,
     float *restrict gw_right_panel)
@@ -866,8 +866,8 @@ static void compute_d_fc2_b(ptrdiff_t rows, const float *restrict d_fc2, float *
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
-       (mnist_mlp.py:16) */
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
+       (mnist_mlp.py:16)] */
 static void compute_d_fc2_W(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float *restrict d_fc2_W)
 {
@@ -929,10 +929,10 @@ static void compute_d_fc2_W(
     }
 }
 
-/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
-       (mnist_mlp.py:16)
-   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h
-       (mnist_mlp.py:15) */
+/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+       (mnist_mlp.py:16)]
+   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
+       (mnist_mlp.py:15)] */
 static void compute_d_h(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W, float *restrict h,
     float *restrict gw_right_panel)
@@ -1005,8 +1005,8 @@ static void compute_d_fc1_b(ptrdiff_t rows, const float *restrict d_fc1, float *
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
-       (mnist_mlp.py:15) */
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
+       (mnist_mlp.py:15)] */
 static void compute_d_fc1_W(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float *restrict d_fc1_W)
 {
@@ -1103,8 +1103,8 @@ static void compute_d_fc1_W(
 }
 
 /* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
-       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]    adjoint of cross_entropy,
-       cross_entropy_sum (mnist_mlp.py:18) */
+       cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
+       cross_entropy_sum (mnist_mlp.py:18)] */
 static void compute_d_fc3_2(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
     const float *restrict cross_entropy_sum_max, const float *restrict fc3,
@@ -1138,10 +1138,10 @@ static void compute_d_fc3_b_2(
     }
 }
 
-/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]    adjoint of fc3_sum
-       (mnist_mlp.py:17)
-   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]    adjoint of h_2
-       (mnist_mlp.py:16) */
+/* d_h_2[i0, i1] = sum over j < 10 of d_fc3[i0, j]*fc3.W[i1, j]  [adjoint of fc3_sum
+       (mnist_mlp.py:17)]
+   then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
+       (mnist_mlp.py:16)] */
 static void compute_d_h_2_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
     const float *restrict h_2, float *restrict d_fc2, float *restrict gw_right_panel)
@@ -1199,8 +1199,8 @@ static void compute_d_h_2_2(
     }
 }
 
-/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]    adjoint of fc3_sum
-       (mnist_mlp.py:17)
+/* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
+       (mnist_mlp.py:17)]
    then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
 static void compute_d_fc3_W_2(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
@@ -1292,10 +1292,10 @@ static void compute_d_fc2_b_2(
     }
 }
 
-/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]    adjoint of fc2_sum
-       (mnist_mlp.py:16)
-   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]    adjoint of h
-       (mnist_mlp.py:15) */
+/* d_h[i0, i1] = sum over j < 200 of d_fc2[i0, j]*fc2.W[i1, j]  [adjoint of fc2_sum
+       (mnist_mlp.py:16)]
+   then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
+       (mnist_mlp.py:15)] */
 static void compute_d_h_3(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
     const float *restrict h, float *restrict d_fc1, float *restrict gw_right_panel)
@@ -1353,8 +1353,8 @@ static void compute_d_h_3(
     }
 }
 
-/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]    adjoint of fc2_sum
-       (mnist_mlp.py:16)
+/* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
+       (mnist_mlp.py:16)]
    then fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16) */
 static void compute_d_fc2_W_2(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
@@ -1445,8 +1445,8 @@ static void compute_d_fc1_b_2(
     }
 }
 
-/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]    adjoint of fc1_sum
-       (mnist_mlp.py:15)
+/* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
+       (mnist_mlp.py:15)]
    then fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15) */
 static void compute_d_fc1_W_2(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
@@ -1573,7 +1573,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "626bf2ed25ed2d7f54734bcae29c4ae0";
+    return "82473e6fc5ea8851093b2b01e50e5cfa";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "626bf2ed25ed2d7f54734bcae29c4ae0"
+BUILD_ID = "82473e6fc5ea8851093b2b01e50e5cfa"
 
 
 Array = np.ndarray

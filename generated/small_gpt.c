@@ -842,7 +842,7 @@ static void compute_token(
 /* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
    then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-       i1])**2    small_gpt.py:36
+       i1])**2  [small_gpt.py:36]
    then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block1_norm1_mean(
     ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean,
@@ -874,7 +874,7 @@ static void compute_block1_norm1_mean(
 
 /* block1.norm1[n, i1, i2] = (x[n, i1, i2] - block1.norm1_mean[n,
        i1])*block1.norm1.W[i2]/sqrt(block1.norm1_var[n, i1] + 1e-05) + block1.norm1.b[i2]
-       small_gpt.py:36 */
+       [small_gpt.py:36] */
 static void compute_block1_norm1(
     ptrdiff_t rows, const float *restrict block1_norm1_var,
     const float *restrict block1_norm1_mean, const float *restrict x,
@@ -892,9 +892,9 @@ static void compute_block1_norm1(
 }
 
 /* block1.attention.q_sum[n, i1, j] = sum over k < 128 of block1.attention.q.W[k,
-       j]*block1.norm1[n, i1, k]    small_gpt.py:37
+       j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
    then block1.attention.q[n, i1, j] = block1.attention.q.b[j] + block1.attention.q_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_q(
     ptrdiff_t rows, const float *restrict block1_attention_q_W, const float *restrict block1_norm1,
     const float *restrict block1_attention_q_b, float *restrict block1_attention_q)
@@ -934,9 +934,9 @@ static void compute_block1_attention_q(
 }
 
 /* block1.attention.k_sum[n, i1, j] = sum over k < 128 of block1.attention.k.W[k,
-       j]*block1.norm1[n, i1, k]    small_gpt.py:37
+       j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
    then block1.attention.k[n, i1, j] = block1.attention.k.b[j] + block1.attention.k_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_k(
     ptrdiff_t rows, const float *restrict block1_attention_k_W, const float *restrict block1_norm1,
     const float *restrict block1_attention_k_b, float *restrict block1_attention_k)
@@ -976,9 +976,9 @@ static void compute_block1_attention_k(
 }
 
 /* block1.attention.v_sum[n, i1, j] = sum over k < 128 of block1.attention.v.W[k,
-       j]*block1.norm1[n, i1, k]    small_gpt.py:37
+       j]*block1.norm1[n, i1, k]  [small_gpt.py:37]
    then block1.attention.v[n, i1, j] = block1.attention.v.b[j] + block1.attention.v_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_v(
     ptrdiff_t rows, const float *restrict block1_attention_v_W, const float *restrict block1_norm1,
     const float *restrict block1_attention_v_b, float *restrict block1_attention_v)
@@ -1018,7 +1018,7 @@ static void compute_block1_attention_v(
 }
 
 /* block1.attention_q_heads[n, i1, i2, i3] = block1.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_q_heads(
     ptrdiff_t rows, const float *restrict block1_attention_q,
     float *restrict block1_attention_q_heads)
@@ -1036,7 +1036,7 @@ static void compute_block1_attention_q_heads(
 }
 
 /* block1.attention_k_heads[n, i1, i2, i3] = block1.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_k_heads(
     ptrdiff_t rows, const float *restrict block1_attention_k,
     float *restrict block1_attention_k_heads)
@@ -1054,7 +1054,7 @@ static void compute_block1_attention_k_heads(
 }
 
 /* block1.attention_v_heads[n, i1, i2, i3] = block1.attention.v[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_v_heads(
     ptrdiff_t rows, const float *restrict block1_attention_v,
     float *restrict block1_attention_v_heads)
@@ -1073,10 +1073,10 @@ static void compute_block1_attention_v_heads(
 
 /* block1.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
        block1.attention_k_heads[n, i1, j, d]*block1.attention_q_heads[n, i1, i2, d]
-       small_gpt.py:37
+       [small_gpt.py:37]
    then block1.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block1.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-       -1e+30)    small_gpt.py:37 */
+       -1e+30)  [small_gpt.py:37] */
 static void compute_block1_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block1_attention_k_heads,
     const float *restrict block1_attention_q_heads, float *restrict block1_attention_mixed_scores,
@@ -1121,11 +1121,11 @@ static void compute_block1_attention_mixed_scores(
 }
 
 /* block1.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-       block1.attention_mixed_scores[n, i1, i2, k]    shift of block1.attention_mixed_weights_sum,
-       against overflow (small_gpt.py:37)
+       block1.attention_mixed_scores[n, i1, i2, k]  [shift of block1.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)]
    then block1.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
        exp(block1.attention_mixed_scores[n, i1, i2, k] - block1.attention_mixed_weights_sum_max[n,
-       i1, i2])    divided by exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+       i1, i2])  [divided by exp(block1.attention_mixed_weights_sum_max) (small_gpt.py:37)] */
 static void compute_block1_attention_mixed_weights_sum(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_scores,
     float *restrict block1_attention_mixed_weights_sum_max,
@@ -1156,7 +1156,7 @@ static void compute_block1_attention_mixed_weights_sum(
 
 /* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
        - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block1_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum,
     const float *restrict block1_attention_mixed_weights_sum_max,
@@ -1175,7 +1175,7 @@ static void compute_block1_attention_mixed_weights(
 }
 
 /* block1.attention_mixed[n, i1, i2, e] = sum over j < 64 of block1.attention_mixed_weights[n,
-       i1, i2, j]*block1.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+       i1, i2, j]*block1.attention_v_heads[n, i1, j, e]  [small_gpt.py:37] */
 static void compute_block1_attention_mixed(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
     const float *restrict block1_attention_v_heads, float *restrict block1_attention_mixed)
@@ -1216,7 +1216,7 @@ static void compute_block1_attention_mixed(
 }
 
 /* block1.attention_joined[n, i1, i2] = block1.attention_mixed[n, i2//32, i1, i2%32]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block1_attention_joined(
     ptrdiff_t rows, const float *restrict block1_attention_mixed,
     float *restrict block1_attention_joined)
@@ -1232,9 +1232,9 @@ static void compute_block1_attention_joined(
 }
 
 /* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-       j]*block1.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
 static void compute_block1_attention_out(
     ptrdiff_t rows, const float *restrict block1_attention_out_W,
@@ -1279,7 +1279,7 @@ static void compute_block1_attention_out(
 /* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
    then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] -
-       block1.norm2_mean[n, i1])**2    small_gpt.py:39
+       block1.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block1_norm2_mean(
     ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean,
@@ -1311,7 +1311,7 @@ static void compute_block1_norm2_mean(
 
 /* block1.norm2[n, i1, i2] = (x_2[n, i1, i2] - block1.norm2_mean[n,
        i1])*block1.norm2.W[i2]/sqrt(block1.norm2_var[n, i1] + 1e-05) + block1.norm2.b[i2]
-       small_gpt.py:39 */
+       [small_gpt.py:39] */
 static void compute_block1_norm2(
     ptrdiff_t rows, const float *restrict block1_norm2_var,
     const float *restrict block1_norm2_mean, const float *restrict x_2,
@@ -1329,10 +1329,10 @@ static void compute_block1_norm2(
 }
 
 /* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
    then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block1_up(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
     const float *restrict block1_up_b, float *restrict h)
@@ -1373,7 +1373,7 @@ static void compute_block1_up(
 }
 
 /* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
    then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
 static void compute_block1_down(
@@ -1418,7 +1418,7 @@ static void compute_block1_down(
 /* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
    then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] -
-       block2.norm1_mean[n, i1])**2    small_gpt.py:36
+       block2.norm1_mean[n, i1])**2  [small_gpt.py:36]
    then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block2_norm1_mean(
     ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean,
@@ -1450,7 +1450,7 @@ static void compute_block2_norm1_mean(
 
 /* block2.norm1[n, i1, i2] = (add[n, i1, i2] - block2.norm1_mean[n,
        i1])*block2.norm1.W[i2]/sqrt(block2.norm1_var[n, i1] + 1e-05) + block2.norm1.b[i2]
-       small_gpt.py:36 */
+       [small_gpt.py:36] */
 static void compute_block2_norm1(
     ptrdiff_t rows, const float *restrict block2_norm1_var,
     const float *restrict block2_norm1_mean, const float *restrict add,
@@ -1468,9 +1468,9 @@ static void compute_block2_norm1(
 }
 
 /* block2.attention.q_sum[n, i1, j] = sum over k < 128 of block2.attention.q.W[k,
-       j]*block2.norm1[n, i1, k]    small_gpt.py:37
+       j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
    then block2.attention.q[n, i1, j] = block2.attention.q.b[j] + block2.attention.q_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_q(
     ptrdiff_t rows, const float *restrict block2_attention_q_W, const float *restrict block2_norm1,
     const float *restrict block2_attention_q_b, float *restrict block2_attention_q)
@@ -1510,9 +1510,9 @@ static void compute_block2_attention_q(
 }
 
 /* block2.attention.k_sum[n, i1, j] = sum over k < 128 of block2.attention.k.W[k,
-       j]*block2.norm1[n, i1, k]    small_gpt.py:37
+       j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
    then block2.attention.k[n, i1, j] = block2.attention.k.b[j] + block2.attention.k_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_k(
     ptrdiff_t rows, const float *restrict block2_attention_k_W, const float *restrict block2_norm1,
     const float *restrict block2_attention_k_b, float *restrict block2_attention_k)
@@ -1552,9 +1552,9 @@ static void compute_block2_attention_k(
 }
 
 /* block2.attention.v_sum[n, i1, j] = sum over k < 128 of block2.attention.v.W[k,
-       j]*block2.norm1[n, i1, k]    small_gpt.py:37
+       j]*block2.norm1[n, i1, k]  [small_gpt.py:37]
    then block2.attention.v[n, i1, j] = block2.attention.v.b[j] + block2.attention.v_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_v(
     ptrdiff_t rows, const float *restrict block2_attention_v_W, const float *restrict block2_norm1,
     const float *restrict block2_attention_v_b, float *restrict block2_attention_v)
@@ -1594,7 +1594,7 @@ static void compute_block2_attention_v(
 }
 
 /* block2.attention_q_heads[n, i1, i2, i3] = block2.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_q_heads(
     ptrdiff_t rows, const float *restrict block2_attention_q,
     float *restrict block2_attention_q_heads)
@@ -1612,7 +1612,7 @@ static void compute_block2_attention_q_heads(
 }
 
 /* block2.attention_k_heads[n, i1, i2, i3] = block2.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_k_heads(
     ptrdiff_t rows, const float *restrict block2_attention_k,
     float *restrict block2_attention_k_heads)
@@ -1630,7 +1630,7 @@ static void compute_block2_attention_k_heads(
 }
 
 /* block2.attention_v_heads[n, i1, i2, i3] = block2.attention.v[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_v_heads(
     ptrdiff_t rows, const float *restrict block2_attention_v,
     float *restrict block2_attention_v_heads)
@@ -1649,10 +1649,10 @@ static void compute_block2_attention_v_heads(
 
 /* block2.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
        block2.attention_k_heads[n, i1, j, d]*block2.attention_q_heads[n, i1, i2, d]
-       small_gpt.py:37
+       [small_gpt.py:37]
    then block2.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block2.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-       -1e+30)    small_gpt.py:37 */
+       -1e+30)  [small_gpt.py:37] */
 static void compute_block2_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block2_attention_k_heads,
     const float *restrict block2_attention_q_heads, float *restrict block2_attention_mixed_scores,
@@ -1697,11 +1697,11 @@ static void compute_block2_attention_mixed_scores(
 }
 
 /* block2.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-       block2.attention_mixed_scores[n, i1, i2, k]    shift of block2.attention_mixed_weights_sum,
-       against overflow (small_gpt.py:37)
+       block2.attention_mixed_scores[n, i1, i2, k]  [shift of block2.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)]
    then block2.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
        exp(block2.attention_mixed_scores[n, i1, i2, k] - block2.attention_mixed_weights_sum_max[n,
-       i1, i2])    divided by exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+       i1, i2])  [divided by exp(block2.attention_mixed_weights_sum_max) (small_gpt.py:37)] */
 static void compute_block2_attention_mixed_weights_sum(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_scores,
     float *restrict block2_attention_mixed_weights_sum_max,
@@ -1732,7 +1732,7 @@ static void compute_block2_attention_mixed_weights_sum(
 
 /* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
        - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block2_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum,
     const float *restrict block2_attention_mixed_weights_sum_max,
@@ -1751,7 +1751,7 @@ static void compute_block2_attention_mixed_weights(
 }
 
 /* block2.attention_mixed[n, i1, i2, e] = sum over j < 64 of block2.attention_mixed_weights[n,
-       i1, i2, j]*block2.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+       i1, i2, j]*block2.attention_v_heads[n, i1, j, e]  [small_gpt.py:37] */
 static void compute_block2_attention_mixed(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
     const float *restrict block2_attention_v_heads, float *restrict block2_attention_mixed)
@@ -1792,7 +1792,7 @@ static void compute_block2_attention_mixed(
 }
 
 /* block2.attention_joined[n, i1, i2] = block2.attention_mixed[n, i2//32, i1, i2%32]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block2_attention_joined(
     ptrdiff_t rows, const float *restrict block2_attention_mixed,
     float *restrict block2_attention_joined)
@@ -1808,9 +1808,9 @@ static void compute_block2_attention_joined(
 }
 
 /* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-       j]*block2.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block2_attention_out(
     ptrdiff_t rows, const float *restrict block2_attention_out_W,
@@ -1855,7 +1855,7 @@ static void compute_block2_attention_out(
 /* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
    then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] -
-       block2.norm2_mean[n, i1])**2    small_gpt.py:39
+       block2.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block2_norm2_mean(
     ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean,
@@ -1887,7 +1887,7 @@ static void compute_block2_norm2_mean(
 
 /* block2.norm2[n, i1, i2] = (x_3[n, i1, i2] - block2.norm2_mean[n,
        i1])*block2.norm2.W[i2]/sqrt(block2.norm2_var[n, i1] + 1e-05) + block2.norm2.b[i2]
-       small_gpt.py:39 */
+       [small_gpt.py:39] */
 static void compute_block2_norm2(
     ptrdiff_t rows, const float *restrict block2_norm2_var,
     const float *restrict block2_norm2_mean, const float *restrict x_3,
@@ -1905,10 +1905,10 @@ static void compute_block2_norm2(
 }
 
 /* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
    then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block2_up(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
     const float *restrict block2_up_b, float *restrict h_2)
@@ -1949,7 +1949,7 @@ static void compute_block2_up(
 }
 
 /* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
    then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
 static void compute_block2_down(
@@ -1994,7 +1994,7 @@ static void compute_block2_down(
 /* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
    then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
-       block3.norm1_mean[n, i1])**2    small_gpt.py:36
+       block3.norm1_mean[n, i1])**2  [small_gpt.py:36]
    then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block3_norm1_mean(
     ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean,
@@ -2026,7 +2026,7 @@ static void compute_block3_norm1_mean(
 
 /* block3.norm1[n, i1, i2] = (add_2[n, i1, i2] - block3.norm1_mean[n,
        i1])*block3.norm1.W[i2]/sqrt(block3.norm1_var[n, i1] + 1e-05) + block3.norm1.b[i2]
-       small_gpt.py:36 */
+       [small_gpt.py:36] */
 static void compute_block3_norm1(
     ptrdiff_t rows, const float *restrict block3_norm1_var,
     const float *restrict block3_norm1_mean, const float *restrict add_2,
@@ -2044,9 +2044,9 @@ static void compute_block3_norm1(
 }
 
 /* block3.attention.q_sum[n, i1, j] = sum over k < 128 of block3.attention.q.W[k,
-       j]*block3.norm1[n, i1, k]    small_gpt.py:37
+       j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
    then block3.attention.q[n, i1, j] = block3.attention.q.b[j] + block3.attention.q_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_q(
     ptrdiff_t rows, const float *restrict block3_attention_q_W, const float *restrict block3_norm1,
     const float *restrict block3_attention_q_b, float *restrict block3_attention_q)
@@ -2086,9 +2086,9 @@ static void compute_block3_attention_q(
 }
 
 /* block3.attention.k_sum[n, i1, j] = sum over k < 128 of block3.attention.k.W[k,
-       j]*block3.norm1[n, i1, k]    small_gpt.py:37
+       j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
    then block3.attention.k[n, i1, j] = block3.attention.k.b[j] + block3.attention.k_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_k(
     ptrdiff_t rows, const float *restrict block3_attention_k_W, const float *restrict block3_norm1,
     const float *restrict block3_attention_k_b, float *restrict block3_attention_k)
@@ -2128,9 +2128,9 @@ static void compute_block3_attention_k(
 }
 
 /* block3.attention.v_sum[n, i1, j] = sum over k < 128 of block3.attention.v.W[k,
-       j]*block3.norm1[n, i1, k]    small_gpt.py:37
+       j]*block3.norm1[n, i1, k]  [small_gpt.py:37]
    then block3.attention.v[n, i1, j] = block3.attention.v.b[j] + block3.attention.v_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_v(
     ptrdiff_t rows, const float *restrict block3_attention_v_W, const float *restrict block3_norm1,
     const float *restrict block3_attention_v_b, float *restrict block3_attention_v)
@@ -2170,7 +2170,7 @@ static void compute_block3_attention_v(
 }
 
 /* block3.attention_q_heads[n, i1, i2, i3] = block3.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_q_heads(
     ptrdiff_t rows, const float *restrict block3_attention_q,
     float *restrict block3_attention_q_heads)
@@ -2188,7 +2188,7 @@ static void compute_block3_attention_q_heads(
 }
 
 /* block3.attention_k_heads[n, i1, i2, i3] = block3.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_k_heads(
     ptrdiff_t rows, const float *restrict block3_attention_k,
     float *restrict block3_attention_k_heads)
@@ -2206,7 +2206,7 @@ static void compute_block3_attention_k_heads(
 }
 
 /* block3.attention_v_heads[n, i1, i2, i3] = block3.attention.v[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_v_heads(
     ptrdiff_t rows, const float *restrict block3_attention_v,
     float *restrict block3_attention_v_heads)
@@ -2225,10 +2225,10 @@ static void compute_block3_attention_v_heads(
 
 /* block3.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
        block3.attention_k_heads[n, i1, j, d]*block3.attention_q_heads[n, i1, i2, d]
-       small_gpt.py:37
+       [small_gpt.py:37]
    then block3.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block3.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-       -1e+30)    small_gpt.py:37 */
+       -1e+30)  [small_gpt.py:37] */
 static void compute_block3_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block3_attention_k_heads,
     const float *restrict block3_attention_q_heads, float *restrict block3_attention_mixed_scores,
@@ -2273,11 +2273,11 @@ static void compute_block3_attention_mixed_scores(
 }
 
 /* block3.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-       block3.attention_mixed_scores[n, i1, i2, k]    shift of block3.attention_mixed_weights_sum,
-       against overflow (small_gpt.py:37)
+       block3.attention_mixed_scores[n, i1, i2, k]  [shift of block3.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)]
    then block3.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
        exp(block3.attention_mixed_scores[n, i1, i2, k] - block3.attention_mixed_weights_sum_max[n,
-       i1, i2])    divided by exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+       i1, i2])  [divided by exp(block3.attention_mixed_weights_sum_max) (small_gpt.py:37)] */
 static void compute_block3_attention_mixed_weights_sum(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_scores,
     float *restrict block3_attention_mixed_weights_sum_max,
@@ -2308,7 +2308,7 @@ static void compute_block3_attention_mixed_weights_sum(
 
 /* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
        - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block3_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum,
     const float *restrict block3_attention_mixed_weights_sum_max,
@@ -2327,7 +2327,7 @@ static void compute_block3_attention_mixed_weights(
 }
 
 /* block3.attention_mixed[n, i1, i2, e] = sum over j < 64 of block3.attention_mixed_weights[n,
-       i1, i2, j]*block3.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+       i1, i2, j]*block3.attention_v_heads[n, i1, j, e]  [small_gpt.py:37] */
 static void compute_block3_attention_mixed(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
     const float *restrict block3_attention_v_heads, float *restrict block3_attention_mixed)
@@ -2368,7 +2368,7 @@ static void compute_block3_attention_mixed(
 }
 
 /* block3.attention_joined[n, i1, i2] = block3.attention_mixed[n, i2//32, i1, i2%32]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block3_attention_joined(
     ptrdiff_t rows, const float *restrict block3_attention_mixed,
     float *restrict block3_attention_joined)
@@ -2384,9 +2384,9 @@ static void compute_block3_attention_joined(
 }
 
 /* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-       j]*block3.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block3_attention_out(
     ptrdiff_t rows, const float *restrict block3_attention_out_W,
@@ -2431,7 +2431,7 @@ static void compute_block3_attention_out(
 /* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
    then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] -
-       block3.norm2_mean[n, i1])**2    small_gpt.py:39
+       block3.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block3_norm2_mean(
     ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean,
@@ -2463,7 +2463,7 @@ static void compute_block3_norm2_mean(
 
 /* block3.norm2[n, i1, i2] = (x_4[n, i1, i2] - block3.norm2_mean[n,
        i1])*block3.norm2.W[i2]/sqrt(block3.norm2_var[n, i1] + 1e-05) + block3.norm2.b[i2]
-       small_gpt.py:39 */
+       [small_gpt.py:39] */
 static void compute_block3_norm2(
     ptrdiff_t rows, const float *restrict block3_norm2_var,
     const float *restrict block3_norm2_mean, const float *restrict x_4,
@@ -2481,10 +2481,10 @@ static void compute_block3_norm2(
 }
 
 /* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
    then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block3_up(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
     const float *restrict block3_up_b, float *restrict h_3)
@@ -2525,7 +2525,7 @@ static void compute_block3_up(
 }
 
 /* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
    then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
 static void compute_block3_down(
@@ -2570,7 +2570,7 @@ static void compute_block3_down(
 /* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
    then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
-       block4.norm1_mean[n, i1])**2    small_gpt.py:36
+       block4.norm1_mean[n, i1])**2  [small_gpt.py:36]
    then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36 */
 static void compute_block4_norm1_mean(
     ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean,
@@ -2602,7 +2602,7 @@ static void compute_block4_norm1_mean(
 
 /* block4.norm1[n, i1, i2] = (add_3[n, i1, i2] - block4.norm1_mean[n,
        i1])*block4.norm1.W[i2]/sqrt(block4.norm1_var[n, i1] + 1e-05) + block4.norm1.b[i2]
-       small_gpt.py:36 */
+       [small_gpt.py:36] */
 static void compute_block4_norm1(
     ptrdiff_t rows, const float *restrict block4_norm1_var,
     const float *restrict block4_norm1_mean, const float *restrict add_3,
@@ -2620,9 +2620,9 @@ static void compute_block4_norm1(
 }
 
 /* block4.attention.q_sum[n, i1, j] = sum over k < 128 of block4.attention.q.W[k,
-       j]*block4.norm1[n, i1, k]    small_gpt.py:37
+       j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
    then block4.attention.q[n, i1, j] = block4.attention.q.b[j] + block4.attention.q_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_q(
     ptrdiff_t rows, const float *restrict block4_attention_q_W, const float *restrict block4_norm1,
     const float *restrict block4_attention_q_b, float *restrict block4_attention_q)
@@ -2662,9 +2662,9 @@ static void compute_block4_attention_q(
 }
 
 /* block4.attention.k_sum[n, i1, j] = sum over k < 128 of block4.attention.k.W[k,
-       j]*block4.norm1[n, i1, k]    small_gpt.py:37
+       j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
    then block4.attention.k[n, i1, j] = block4.attention.k.b[j] + block4.attention.k_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_k(
     ptrdiff_t rows, const float *restrict block4_attention_k_W, const float *restrict block4_norm1,
     const float *restrict block4_attention_k_b, float *restrict block4_attention_k)
@@ -2704,9 +2704,9 @@ static void compute_block4_attention_k(
 }
 
 /* block4.attention.v_sum[n, i1, j] = sum over k < 128 of block4.attention.v.W[k,
-       j]*block4.norm1[n, i1, k]    small_gpt.py:37
+       j]*block4.norm1[n, i1, k]  [small_gpt.py:37]
    then block4.attention.v[n, i1, j] = block4.attention.v.b[j] + block4.attention.v_sum[n, i1, j]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_v(
     ptrdiff_t rows, const float *restrict block4_attention_v_W, const float *restrict block4_norm1,
     const float *restrict block4_attention_v_b, float *restrict block4_attention_v)
@@ -2746,7 +2746,7 @@ static void compute_block4_attention_v(
 }
 
 /* block4.attention_q_heads[n, i1, i2, i3] = block4.attention.q[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_q_heads(
     ptrdiff_t rows, const float *restrict block4_attention_q,
     float *restrict block4_attention_q_heads)
@@ -2764,7 +2764,7 @@ static void compute_block4_attention_q_heads(
 }
 
 /* block4.attention_k_heads[n, i1, i2, i3] = block4.attention.k[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_k_heads(
     ptrdiff_t rows, const float *restrict block4_attention_k,
     float *restrict block4_attention_k_heads)
@@ -2782,7 +2782,7 @@ static void compute_block4_attention_k_heads(
 }
 
 /* block4.attention_v_heads[n, i1, i2, i3] = block4.attention.v[n, i2, 32*i1 + i3]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_v_heads(
     ptrdiff_t rows, const float *restrict block4_attention_v,
     float *restrict block4_attention_v_heads)
@@ -2801,10 +2801,10 @@ static void compute_block4_attention_v_heads(
 
 /* block4.attention_mixed_scores_sum[n, i1, i2, j] = sum over d < 32 of
        block4.attention_k_heads[n, i1, j, d]*block4.attention_q_heads[n, i1, i2, d]
-       small_gpt.py:37
+       [small_gpt.py:37]
    then block4.attention_mixed_scores[n, i1, i2, j] =
        (sqrt(2)*block4.attention_mixed_scores_sum[n, i1, i2, j]/8 if i2 >= j else
-       -1e+30)    small_gpt.py:37 */
+       -1e+30)  [small_gpt.py:37] */
 static void compute_block4_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict block4_attention_k_heads,
     const float *restrict block4_attention_q_heads, float *restrict block4_attention_mixed_scores,
@@ -2849,11 +2849,11 @@ static void compute_block4_attention_mixed_scores(
 }
 
 /* block4.attention_mixed_weights_sum_max[n, i1, i2] = max over k < 64 of
-       block4.attention_mixed_scores[n, i1, i2, k]    shift of block4.attention_mixed_weights_sum,
-       against overflow (small_gpt.py:37)
+       block4.attention_mixed_scores[n, i1, i2, k]  [shift of block4.attention_mixed_weights_sum,
+       against overflow (small_gpt.py:37)]
    then block4.attention_mixed_weights_sum[n, i1, i2] = sum over k < 64 of
        exp(block4.attention_mixed_scores[n, i1, i2, k] - block4.attention_mixed_weights_sum_max[n,
-       i1, i2])    divided by exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37) */
+       i1, i2])  [divided by exp(block4.attention_mixed_weights_sum_max) (small_gpt.py:37)] */
 static void compute_block4_attention_mixed_weights_sum(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_scores,
     float *restrict block4_attention_mixed_weights_sum_max,
@@ -2884,7 +2884,7 @@ static void compute_block4_attention_mixed_weights_sum(
 
 /* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
        - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block4_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum,
     const float *restrict block4_attention_mixed_weights_sum_max,
@@ -2903,7 +2903,7 @@ static void compute_block4_attention_mixed_weights(
 }
 
 /* block4.attention_mixed[n, i1, i2, e] = sum over j < 64 of block4.attention_mixed_weights[n,
-       i1, i2, j]*block4.attention_v_heads[n, i1, j, e]    small_gpt.py:37 */
+       i1, i2, j]*block4.attention_v_heads[n, i1, j, e]  [small_gpt.py:37] */
 static void compute_block4_attention_mixed(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
     const float *restrict block4_attention_v_heads, float *restrict block4_attention_mixed)
@@ -2944,7 +2944,7 @@ static void compute_block4_attention_mixed(
 }
 
 /* block4.attention_joined[n, i1, i2] = block4.attention_mixed[n, i2//32, i1, i2%32]
-       small_gpt.py:37 */
+       [small_gpt.py:37] */
 static void compute_block4_attention_joined(
     ptrdiff_t rows, const float *restrict block4_attention_mixed,
     float *restrict block4_attention_joined)
@@ -2960,9 +2960,9 @@ static void compute_block4_attention_joined(
 }
 
 /* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-       j]*block4.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block4_attention_out(
     ptrdiff_t rows, const float *restrict block4_attention_out_W,
@@ -3007,7 +3007,7 @@ static void compute_block4_attention_out(
 /* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
    then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] -
-       block4.norm2_mean[n, i1])**2    small_gpt.py:39
+       block4.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39 */
 static void compute_block4_norm2_mean(
     ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean,
@@ -3039,7 +3039,7 @@ static void compute_block4_norm2_mean(
 
 /* block4.norm2[n, i1, i2] = (x_5[n, i1, i2] - block4.norm2_mean[n,
        i1])*block4.norm2.W[i2]/sqrt(block4.norm2_var[n, i1] + 1e-05) + block4.norm2.b[i2]
-       small_gpt.py:39 */
+       [small_gpt.py:39] */
 static void compute_block4_norm2(
     ptrdiff_t rows, const float *restrict block4_norm2_var,
     const float *restrict block4_norm2_mean, const float *restrict x_5,
@@ -3057,10 +3057,10 @@ static void compute_block4_norm2(
 }
 
 /* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
    then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block4_up(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
     const float *restrict block4_up_b, float *restrict h_4)
@@ -3101,7 +3101,7 @@ static void compute_block4_up(
 }
 
 /* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
    then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
 static void compute_block4_down(
@@ -3146,7 +3146,7 @@ static void compute_block4_down(
 /* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
    then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
    then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-       small_gpt.py:49
+       [small_gpt.py:49]
    then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49 */
 static void compute_norm_mean(
     ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean,
@@ -3177,7 +3177,7 @@ static void compute_norm_mean(
 }
 
 /* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-       1e-05) + norm.b[i2]    small_gpt.py:49 */
+       1e-05) + norm.b[i2]  [small_gpt.py:49] */
 static void compute_norm(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
     float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b)
@@ -3232,11 +3232,11 @@ static void compute_head(
 /* block1.norm1_mean_sum[n, i1] = sum over i2 < 128 of x[n, i1, i2]    small_gpt.py:36
    then block1.norm1_mean[n, i1] = block1.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-       i1])**2    small_gpt.py:36
+       i1])**2  [small_gpt.py:36]
    then block1.norm1_var[n, i1] = block1.norm1_var_sum[n, i1]/128    small_gpt.py:36
    then d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
-       block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64    adjoint of block1.norm1_var
-       (small_gpt.py:36) */
+       block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
+       (small_gpt.py:36)] */
 static void compute_block1_norm1_mean_2(
     ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean,
     float *restrict block1_norm1_var,
@@ -3276,7 +3276,7 @@ static void compute_block1_norm1_mean_2(
 
 /* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
        - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block1_attention_mixed_weights_2(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum,
     const float *restrict block1_attention_mixed_weights_sum_max,
@@ -3296,9 +3296,9 @@ static void compute_block1_attention_mixed_weights_2(
 }
 
 /* block1.attention.out_sum[n, i1, j] = sum over k < 128 of block1.attention.out.W[k,
-       j]*block1.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block1.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
 static void compute_block1_attention_out_2(
     ptrdiff_t rows, const float *restrict block1_attention_out_W,
@@ -3343,11 +3343,11 @@ static void compute_block1_attention_out_2(
 /* block1.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_2[n, i1, i2]    small_gpt.py:39
    then block1.norm2_mean[n, i1] = block1.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] -
-       block1.norm2_mean[n, i1])**2    small_gpt.py:39
+       block1.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block1.norm2_var[n, i1] = block1.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
-       block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64    adjoint of block1.norm2_var
-       (small_gpt.py:39) */
+       block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
+       (small_gpt.py:39)] */
 static void compute_block1_norm2_mean_2(
     ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean,
     float *restrict block1_norm2_var,
@@ -3386,10 +3386,10 @@ static void compute_block1_norm2_mean_2(
 }
 
 /* block1.up_sum[n, i1, j] = sum over k < 128 of block1.up.W[k, j]*block1.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
    then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block1_up_2(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
     const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
@@ -3431,7 +3431,7 @@ static void compute_block1_up_2(
 }
 
 /* block1.down_sum[n, i1, j] = sum over k < 512 of block1.down.W[k, j]*h[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
    then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
 static void compute_block1_down_2(
@@ -3476,11 +3476,11 @@ static void compute_block1_down_2(
 /* block2.norm1_mean_sum[n, i1] = sum over i2 < 128 of add[n, i1, i2]    small_gpt.py:36
    then block2.norm1_mean[n, i1] = block2.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] -
-       block2.norm1_mean[n, i1])**2    small_gpt.py:36
+       block2.norm1_mean[n, i1])**2  [small_gpt.py:36]
    then block2.norm1_var[n, i1] = block2.norm1_var_sum[n, i1]/128    small_gpt.py:36
    then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
-       block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64    adjoint of block2.norm1_var
-       (small_gpt.py:36) */
+       block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
+       (small_gpt.py:36)] */
 static void compute_block2_norm1_mean_2(
     ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean,
     float *restrict block2_norm1_var,
@@ -3520,7 +3520,7 @@ static void compute_block2_norm1_mean_2(
 
 /* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
        - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block2_attention_mixed_weights_2(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum,
     const float *restrict block2_attention_mixed_weights_sum_max,
@@ -3540,9 +3540,9 @@ static void compute_block2_attention_mixed_weights_2(
 }
 
 /* block2.attention.out_sum[n, i1, j] = sum over k < 128 of block2.attention.out.W[k,
-       j]*block2.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block2.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block2_attention_out_2(
     ptrdiff_t rows, const float *restrict block2_attention_out_W,
@@ -3587,11 +3587,11 @@ static void compute_block2_attention_out_2(
 /* block2.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_3[n, i1, i2]    small_gpt.py:39
    then block2.norm2_mean[n, i1] = block2.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] -
-       block2.norm2_mean[n, i1])**2    small_gpt.py:39
+       block2.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block2.norm2_var[n, i1] = block2.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
-       block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64    adjoint of block2.norm2_var
-       (small_gpt.py:39) */
+       block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
+       (small_gpt.py:39)] */
 static void compute_block2_norm2_mean_2(
     ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean,
     float *restrict block2_norm2_var,
@@ -3630,10 +3630,10 @@ static void compute_block2_norm2_mean_2(
 }
 
 /* block2.up_sum[n, i1, j] = sum over k < 128 of block2.up.W[k, j]*block2.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
    then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block2_up_2(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
     const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
@@ -3675,7 +3675,7 @@ static void compute_block2_up_2(
 }
 
 /* block2.down_sum[n, i1, j] = sum over k < 512 of block2.down.W[k, j]*h_2[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
    then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
 static void compute_block2_down_2(
@@ -3720,11 +3720,11 @@ static void compute_block2_down_2(
 /* block3.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_2[n, i1, i2]    small_gpt.py:36
    then block3.norm1_mean[n, i1] = block3.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] -
-       block3.norm1_mean[n, i1])**2    small_gpt.py:36
+       block3.norm1_mean[n, i1])**2  [small_gpt.py:36]
    then block3.norm1_var[n, i1] = block3.norm1_var_sum[n, i1]/128    small_gpt.py:36
    then d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
-       block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64    adjoint of block3.norm1_var
-       (small_gpt.py:36) */
+       block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
+       (small_gpt.py:36)] */
 static void compute_block3_norm1_mean_2(
     ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean,
     float *restrict block3_norm1_var,
@@ -3764,7 +3764,7 @@ static void compute_block3_norm1_mean_2(
 
 /* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
        - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block3_attention_mixed_weights_2(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum,
     const float *restrict block3_attention_mixed_weights_sum_max,
@@ -3784,9 +3784,9 @@ static void compute_block3_attention_mixed_weights_2(
 }
 
 /* block3.attention.out_sum[n, i1, j] = sum over k < 128 of block3.attention.out.W[k,
-       j]*block3.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block3.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block3_attention_out_2(
     ptrdiff_t rows, const float *restrict block3_attention_out_W,
@@ -3831,11 +3831,11 @@ static void compute_block3_attention_out_2(
 /* block3.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_4[n, i1, i2]    small_gpt.py:39
    then block3.norm2_mean[n, i1] = block3.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] -
-       block3.norm2_mean[n, i1])**2    small_gpt.py:39
+       block3.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block3.norm2_var[n, i1] = block3.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
-       block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64    adjoint of block3.norm2_var
-       (small_gpt.py:39) */
+       block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
+       (small_gpt.py:39)] */
 static void compute_block3_norm2_mean_2(
     ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean,
     float *restrict block3_norm2_var,
@@ -3874,10 +3874,10 @@ static void compute_block3_norm2_mean_2(
 }
 
 /* block3.up_sum[n, i1, j] = sum over k < 128 of block3.up.W[k, j]*block3.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
    then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block3_up_2(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
     const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
@@ -3919,7 +3919,7 @@ static void compute_block3_up_2(
 }
 
 /* block3.down_sum[n, i1, j] = sum over k < 512 of block3.down.W[k, j]*h_3[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
    then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
 static void compute_block3_down_2(
@@ -3964,11 +3964,11 @@ static void compute_block3_down_2(
 /* block4.norm1_mean_sum[n, i1] = sum over i2 < 128 of add_3[n, i1, i2]    small_gpt.py:36
    then block4.norm1_mean[n, i1] = block4.norm1_mean_sum[n, i1]/128    small_gpt.py:36
    then block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] -
-       block4.norm1_mean[n, i1])**2    small_gpt.py:36
+       block4.norm1_mean[n, i1])**2  [small_gpt.py:36]
    then block4.norm1_var[n, i1] = block4.norm1_var_sum[n, i1]/128    small_gpt.py:36
    then d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
-       block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64    adjoint of block4.norm1_var
-       (small_gpt.py:36) */
+       block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
+       (small_gpt.py:36)] */
 static void compute_block4_norm1_mean_2(
     ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean,
     float *restrict block4_norm1_var,
@@ -4008,7 +4008,7 @@ static void compute_block4_norm1_mean_2(
 
 /* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
        - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
-       i1, i2]    small_gpt.py:37 */
+       i1, i2]  [small_gpt.py:37] */
 static void compute_block4_attention_mixed_weights_2(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum,
     const float *restrict block4_attention_mixed_weights_sum_max,
@@ -4028,9 +4028,9 @@ static void compute_block4_attention_mixed_weights_2(
 }
 
 /* block4.attention.out_sum[n, i1, j] = sum over k < 128 of block4.attention.out.W[k,
-       j]*block4.attention_joined[n, i1, k]    small_gpt.py:37
+       j]*block4.attention_joined[n, i1, k]  [small_gpt.py:37]
    then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n,
-       i1, j]    small_gpt.py:37
+       i1, j]  [small_gpt.py:37]
    then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
 static void compute_block4_attention_out_2(
     ptrdiff_t rows, const float *restrict block4_attention_out_W,
@@ -4075,11 +4075,11 @@ static void compute_block4_attention_out_2(
 /* block4.norm2_mean_sum[n, i1] = sum over i2 < 128 of x_5[n, i1, i2]    small_gpt.py:39
    then block4.norm2_mean[n, i1] = block4.norm2_mean_sum[n, i1]/128    small_gpt.py:39
    then block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] -
-       block4.norm2_mean[n, i1])**2    small_gpt.py:39
+       block4.norm2_mean[n, i1])**2  [small_gpt.py:39]
    then block4.norm2_var[n, i1] = block4.norm2_var_sum[n, i1]/128    small_gpt.py:39
    then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
-       block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64    adjoint of block4.norm2_var
-       (small_gpt.py:39) */
+       block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
+       (small_gpt.py:39)] */
 static void compute_block4_norm2_mean_2(
     ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean,
     float *restrict block4_norm2_var,
@@ -4118,10 +4118,10 @@ static void compute_block4_norm2_mean_2(
 }
 
 /* block4.up_sum[n, i1, j] = sum over k < 128 of block4.up.W[k, j]*block4.norm2[n, i1, k]
-       small_gpt.py:40
+       [small_gpt.py:40]
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
    then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
-       j]/2    small_gpt.py:40 */
+       j]/2  [small_gpt.py:40] */
 static void compute_block4_up_2(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
     const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
@@ -4163,7 +4163,7 @@ static void compute_block4_up_2(
 }
 
 /* block4.down_sum[n, i1, j] = sum over k < 512 of block4.down.W[k, j]*h_4[n, i1, k]
-       small_gpt.py:41
+       [small_gpt.py:41]
    then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
    then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
 static void compute_block4_down_2(
@@ -4208,10 +4208,10 @@ static void compute_block4_down_2(
 /* norm_mean_sum[n, i1] = sum over i2 < 128 of add_4[n, i1, i2]    small_gpt.py:49
    then norm_mean[n, i1] = norm_mean_sum[n, i1]/128    small_gpt.py:49
    then norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n, i1])**2
-       small_gpt.py:49
+       [small_gpt.py:49]
    then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
    then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
-       add_4[n, i1, i2]/64    adjoint of norm_var (small_gpt.py:49) */
+       add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)] */
 static void compute_norm_mean_2(
     ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean,
     float *restrict norm_var, float *restrict d_norm_mean_from_norm_var_sum)
@@ -4249,7 +4249,7 @@ static void compute_norm_mean_2(
 }
 
 /* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
-       1e-05) + norm.b[i2]    small_gpt.py:49 */
+       1e-05) + norm.b[i2]  [small_gpt.py:49] */
 static void compute_norm_2(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
     const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b,
@@ -4265,12 +4265,12 @@ static void compute_norm_2(
     }
 }
 
-/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]    shift of
-       cross_entropy_sum, against overflow (small_gpt.py:51)
+/* cross_entropy_sum_max[n, i1] = max over k < 96 of head[n, i1, k]  [shift of
+       cross_entropy_sum, against overflow (small_gpt.py:51)]
    then cross_entropy_sum[n, i1] = sum over k < 96 of exp(head[n, i1, k] -
-       cross_entropy_sum_max[n, i1])    divided by exp(cross_entropy_sum_max) (small_gpt.py:51)
-   then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])    adjoint of
-       cross_entropy (small_gpt.py:51) */
+       cross_entropy_sum_max[n, i1])  [divided by exp(cross_entropy_sum_max) (small_gpt.py:51)]
+   then d_cross_entropy_sum[n, i1] = 1/(64*batch*cross_entropy_sum[n, i1])  [adjoint of
+       cross_entropy (small_gpt.py:51)] */
 static void compute_cross_entropy_sum(
     ptrdiff_t rows, const float *restrict head, float *restrict cross_entropy_sum_max,
     float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
@@ -4303,7 +4303,7 @@ static void compute_cross_entropy_sum(
 }
 
 /* cross_entropy_sum_2 = sum over n < batch, i1 < 64 of log(cross_entropy_sum[n, i1]) +
-       cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]    small_gpt.py:51
+       cross_entropy_sum_max[n, i1] - head[n, i1, targets[n, i1]]  [small_gpt.py:51]
    then cross_entropy = cross_entropy_sum_2/(64*batch)    small_gpt.py:51 */
 static void compute_cross_entropy(
     ptrdiff_t rows, const float *restrict head, const int32_t *restrict targets,
@@ -4321,8 +4321,8 @@ static void compute_cross_entropy(
 }
 
 /* d_head[n, i1, j] = (-1/(64*batch) if j == targets[n, i1] else 0) + exp(head[n, i1,
-       j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]    adjoint of cross_entropy,
-       cross_entropy_sum (small_gpt.py:51) */
+       j] - cross_entropy_sum_max[n, i1])*d_cross_entropy_sum[n, i1]  [adjoint of cross_entropy,
+       cross_entropy_sum (small_gpt.py:51)] */
 static void compute_d_head(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
     const float *restrict cross_entropy_sum_max, float *restrict head,
@@ -4338,8 +4338,8 @@ static void compute_d_head(
     }
 }
 
-/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]    adjoint
-       of head (small_gpt.py:50) */
+/* d_head.W[k, j] = sum over n < batch, i1 < 64 of d_head[n, i1, j]*norm[n, i1, k]  [adjoint of
+       head (small_gpt.py:50)] */
 static void compute_d_head_W(
     ptrdiff_t rows, const float *restrict d_head, const float *restrict norm,
     float *restrict d_head_W)
@@ -4377,8 +4377,8 @@ static void compute_d_head_W(
     }
 }
 
-/* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]    adjoint of head
-       (small_gpt.py:50) */
+/* d_norm[n, i1, i2] = sum over j < 96 of head.W[i2, j]*d_head[n, i1, j]  [adjoint of head
+       (small_gpt.py:50)] */
 static void compute_d_norm(
     ptrdiff_t rows, const float *restrict head_W, const float *restrict d_head,
     float *restrict d_norm, float *restrict gw_right_panel)
@@ -4419,11 +4419,11 @@ static void compute_d_norm(
 }
 
 /* d_norm_var_sum[n, i1] = sum over i2 < 128 of (add_4[n, i1, i2] - norm_mean[n,
-       i1])*norm.W[i2]*d_norm[n, i1, i2]    adjoint of norm (small_gpt.py:49)
+       i1])*norm.W[i2]*d_norm[n, i1, i2]  [adjoint of norm (small_gpt.py:49)]
    then d_norm_var[n, i1] = -d_norm_var_sum[n, i1]/(2*(norm_var[n, i1] +
-       1e-05)**(3/2))    adjoint of norm (small_gpt.py:49)
+       1e-05)**(3/2))  [adjoint of norm (small_gpt.py:49)]
    then d_norm_mean_from_norm_var[n, i1] = d_norm_mean_from_norm_var_sum[n, i1]*d_norm_var[n, i1]
-       adjoint of norm_var (small_gpt.py:49) */
+       [adjoint of norm_var (small_gpt.py:49)] */
 static void compute_d_norm_var(
     ptrdiff_t rows, const float *restrict norm_mean, const float *restrict add_4,
     const float *restrict norm_W, const float *restrict d_norm, const float *restrict norm_var,
@@ -4448,11 +4448,11 @@ static void compute_d_norm_var(
 }
 
 /* d_norm_mean_from_norm_sum[n, i1] = sum over i2 < 128 of norm.W[i2]*d_norm[n, i1, i2]
-       adjoint of norm (small_gpt.py:49)
+       [adjoint of norm (small_gpt.py:49)]
    then d_norm_mean_from_norm[n, i1] = -d_norm_mean_from_norm_sum[n, i1]/sqrt(norm_var[n, i1] +
-       1e-05)    adjoint of norm (small_gpt.py:49)
+       1e-05)  [adjoint of norm (small_gpt.py:49)]
    then d_norm_mean[n, i1] = d_norm_mean_from_norm[n, i1] + d_norm_mean_from_norm_var[n, i1]
-       adjoint of norm, norm_var (small_gpt.py:49) */
+       [adjoint of norm, norm_var (small_gpt.py:49)] */
 static void compute_d_norm_mean_from_norm(
     ptrdiff_t rows, const float *restrict norm_W, const float *restrict d_norm,
     const float *restrict norm_var, const float *restrict d_norm_mean_from_norm_var,
@@ -4497,8 +4497,8 @@ static void compute_d_norm_mean_from_norm(
 }
 
 /* d_norm.W[i2] = sum over n < batch, i1 < 64 of (add_4[n, i1, i2] - norm_mean[n,
-       i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)    adjoint of norm
-       (small_gpt.py:49) */
+       i1])*d_norm[n, i1, i2]/sqrt(norm_var[n, i1] + 1e-05)  [adjoint of norm
+       (small_gpt.py:49)] */
 static void compute_d_norm_W(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
     const float *restrict add_4, const float *restrict d_norm, float *restrict d_norm_W)
@@ -4517,8 +4517,8 @@ static void compute_d_norm_W(
     }
 }
 
-/* d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]    adjoint of norm
-       (small_gpt.py:49) */
+/* d_norm.b[i2] = sum over n < batch, i1 < 64 of d_norm[n, i1, i2]  [adjoint of norm
+       (small_gpt.py:49)] */
 static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float *restrict d_norm_b)
 {
     float d_norm_b_row[128] = {0};
@@ -4537,7 +4537,7 @@ static void compute_d_norm_b(ptrdiff_t rows, const float *restrict d_norm, float
 
 /* d_add_4[i0, i1, i2] = (add_4[i0, i1, i2]/64 - norm_mean[i0, i1]/64)*d_norm_var[i0, i1] +
        d_norm_mean[i0, i1]/128 + norm.W[i2]*d_norm[i0, i1, i2]/sqrt(norm_var[i0, i1] + 1e-05)
-       adjoint of norm, norm_var, norm_mean (small_gpt.py:49) */
+       [adjoint of norm, norm_var, norm_mean (small_gpt.py:49)] */
 static void compute_d_add_4(
     ptrdiff_t rows, const float *restrict d_norm_mean, const float *restrict norm_mean,
     float *restrict add_4, const float *restrict d_norm_var, const float *restrict norm_var,
@@ -4553,8 +4553,8 @@ static void compute_d_add_4(
     }
 }
 
-/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]    adjoint of
-       block4.down (small_gpt.py:41) */
+/* d_block4.down.b[j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]  [adjoint of
+       block4.down (small_gpt.py:41)] */
 static void compute_d_block4_down_b(
     ptrdiff_t rows, const float *restrict d_add_4, float *restrict d_block4_down_b)
 {
@@ -4573,7 +4573,7 @@ static void compute_d_block4_down_b(
 }
 
 /* d_block4.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_4[n, i1, j]*h_4[n, i1, k]
-       adjoint of block4.down_sum (small_gpt.py:41) */
+       [adjoint of block4.down_sum (small_gpt.py:41)] */
 static void compute_d_block4_down_W(
     ptrdiff_t rows, const float *restrict d_add_4, const float *restrict h_4,
     float *restrict d_block4_down_W)
@@ -4611,11 +4611,11 @@ static void compute_d_block4_down_W(
     }
 }
 
-/* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]    adjoint of
-       block4.down_sum (small_gpt.py:41)
+/* d_h_4[i0, i1, i2] = sum over j < 128 of block4.down.W[i2, j]*d_add_4[i0, i1, j]  [adjoint of
+       block4.down_sum (small_gpt.py:41)]
    then d_block4.up[i0, i1, i2] = (erf(sqrt(2)*block4.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block4.up[i0, i1, i2]**2/2)*block4.up[i0, i1,
-       i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]    adjoint of h_4 (small_gpt.py:40) */
+       i2]/(2*sqrt(pi)))*d_h_4[i0, i1, i2]  [adjoint of h_4 (small_gpt.py:40)] */
 static void compute_d_h_4(
     ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict d_add_4,
     const float *restrict block4_up, float *restrict d_block4_up, float *restrict gw_right_panel)
@@ -4656,8 +4656,8 @@ static void compute_d_h_4(
     }
 }
 
-/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]    adjoint of
-       block4.up (small_gpt.py:40) */
+/* d_block4.up.b[j] = sum over n < batch, i1 < 64 of d_block4.up[n, i1, j]  [adjoint of
+       block4.up (small_gpt.py:40)] */
 static void compute_d_block4_up_b(
     ptrdiff_t rows, const float *restrict d_block4_up, float *restrict d_block4_up_b)
 {
@@ -4679,7 +4679,7 @@ static void compute_d_block4_up_b(
 }
 
 /* d_block4.up.W[k, j] = sum over n < batch, i1 < 64 of block4.norm2[n, i1, k]*d_block4.up[n,
-       i1, j]    adjoint of block4.up_sum (small_gpt.py:40) */
+       i1, j]  [adjoint of block4.up_sum (small_gpt.py:40)] */
 static void compute_d_block4_up_W(
     ptrdiff_t rows, const float *restrict block4_norm2, const float *restrict d_block4_up,
     float *restrict d_block4_up_W)
@@ -4718,7 +4718,7 @@ static void compute_d_block4_up_W(
 }
 
 /* d_block4.norm2[n, i1, i2] = sum over j < 512 of block4.up.W[i2, j]*d_block4.up[n, i1, j]
-       adjoint of block4.up_sum (small_gpt.py:40) */
+       [adjoint of block4.up_sum (small_gpt.py:40)] */
 static void compute_d_block4_norm2(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict d_block4_up,
     float *restrict d_block4_norm2, float *restrict gw_right_panel)
@@ -4759,13 +4759,13 @@ static void compute_d_block4_norm2(
 }
 
 /* d_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-       i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2
-       (small_gpt.py:39)
+       i1])*block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2
+       (small_gpt.py:39)]
    then d_block4.norm2_var[n, i1] = -d_block4.norm2_var_sum[n, i1]/(2*(block4.norm2_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block4.norm2 (small_gpt.py:39)
+       + 1e-05)**(3/2))  [adjoint of block4.norm2 (small_gpt.py:39)]
    then d_block4.norm2_mean_from_block4.norm2_var[n, i1] =
-       d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]    adjoint
-       of block4.norm2_var (small_gpt.py:39) */
+       d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1]*d_block4.norm2_var[n, i1]  [adjoint of
+       block4.norm2_var (small_gpt.py:39)] */
 static void compute_d_block4_norm2_var(
     ptrdiff_t rows, const float *restrict block4_norm2_mean, const float *restrict x_5,
     const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
@@ -4791,14 +4791,13 @@ static void compute_d_block4_norm2_var(
 }
 
 /* d_block4.norm2_mean_from_block4.norm2_sum[n, i1] = sum over i2 < 128 of
-       block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]    adjoint of block4.norm2
-       (small_gpt.py:39)
+       block4.norm2.W[i2]*d_block4.norm2[n, i1, i2]  [adjoint of block4.norm2 (small_gpt.py:39)]
    then d_block4.norm2_mean_from_block4.norm2[n, i1] =
        -d_block4.norm2_mean_from_block4.norm2_sum[n, i1]/sqrt(block4.norm2_var[n, i1] + 1e-05)
-       adjoint of block4.norm2 (small_gpt.py:39)
+       [adjoint of block4.norm2 (small_gpt.py:39)]
    then d_block4.norm2_mean[n, i1] = d_block4.norm2_mean_from_block4.norm2[n, i1] +
-       d_block4.norm2_mean_from_block4.norm2_var[n, i1]    adjoint of block4.norm2,
-       block4.norm2_var (small_gpt.py:39) */
+       d_block4.norm2_mean_from_block4.norm2_var[n, i1]  [adjoint of block4.norm2,
+       block4.norm2_var (small_gpt.py:39)] */
 static void compute_d_block4_norm2_mean_from_block4_norm2(
     ptrdiff_t rows, const float *restrict block4_norm2_W, const float *restrict d_block4_norm2,
     const float *restrict block4_norm2_var,
@@ -4844,8 +4843,8 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
 }
 
 /* d_block4.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_5[n, i1, i2] - block4.norm2_mean[n,
-       i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)    adjoint of
-       block4.norm2 (small_gpt.py:39) */
+       i1])*d_block4.norm2[n, i1, i2]/sqrt(block4.norm2_var[n, i1] + 1e-05)  [adjoint of
+       block4.norm2 (small_gpt.py:39)] */
 static void compute_d_block4_norm2_W(
     ptrdiff_t rows, const float *restrict block4_norm2_var,
     const float *restrict block4_norm2_mean, const float *restrict x_5,
@@ -4865,8 +4864,8 @@ static void compute_d_block4_norm2_W(
     }
 }
 
-/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]    adjoint
-       of block4.norm2 (small_gpt.py:39) */
+/* d_block4.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm2[n, i1, i2]  [adjoint of
+       block4.norm2 (small_gpt.py:39)] */
 static void compute_d_block4_norm2_b(
     ptrdiff_t rows, const float *restrict d_block4_norm2, float *restrict d_block4_norm2_b)
 {
@@ -4887,8 +4886,8 @@ static void compute_d_block4_norm2_b(
 /* d_x_5[i0, i1, i2] = (x_5[i0, i1, i2]/64 - block4.norm2_mean[i0,
        i1]/64)*d_block4.norm2_var[i0, i1] + d_block4.norm2_mean[i0, i1]/128 + d_add_4[i0, i1,
        i2] + block4.norm2.W[i2]*d_block4.norm2[i0, i1, i2]/sqrt(block4.norm2_var[i0, i1] +
-       1e-05)    adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
-       (small_gpt.py:41) */
+       1e-05)  [adjoint of add_4, block4.norm2, block4.norm2_var, block4.norm2_mean
+       (small_gpt.py:41)] */
 static void compute_d_x_5(
     ptrdiff_t rows, const float *restrict d_block4_norm2_mean,
     const float *restrict block4_norm2_mean, const float *restrict x_5,
@@ -4906,8 +4905,8 @@ static void compute_d_x_5(
     }
 }
 
-/* d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]    adjoint of
-       block4.attention.out (small_gpt.py:37) */
+/* d_block4.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_5[n, i1, j]  [adjoint of
+       block4.attention.out (small_gpt.py:37)] */
 static void compute_d_block4_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_5, float *restrict d_block4_attention_out_b)
 {
@@ -4926,7 +4925,7 @@ static void compute_d_block4_attention_out_b(
 }
 
 /* d_block4.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block4.attention_joined[n,
-       i1, k]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
+       i1, k]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_out_W(
     ptrdiff_t rows, const float *restrict block4_attention_joined, const float *restrict d_x_5,
     float *restrict d_block4_attention_out_W)
@@ -4965,7 +4964,7 @@ static void compute_d_block4_attention_out_W(
 }
 
 /* d_block4.attention_joined[n, i1, i2] = sum over j < 128 of block4.attention.out.W[i2,
-       j]*d_x_5[n, i1, j]    adjoint of block4.attention.out_sum (small_gpt.py:37) */
+       j]*d_x_5[n, i1, j]  [adjoint of block4.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_joined(
     ptrdiff_t rows, const float *restrict block4_attention_out_W, const float *restrict d_x_5,
     float *restrict d_block4_attention_joined, float *restrict gw_right_panel)
@@ -5006,7 +5005,7 @@ static void compute_d_block4_attention_joined(
 }
 
 /* d_block4.attention_mixed[n, i1, i2, e] = d_block4.attention_joined[n, i2, e + 32*i1]
-       adjoint of block4.attention_joined (small_gpt.py:37) */
+       [adjoint of block4.attention_joined (small_gpt.py:37)] */
 static void compute_d_block4_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block4_attention_joined,
     float *restrict d_block4_attention_mixed)
@@ -5024,8 +5023,8 @@ static void compute_d_block4_attention_mixed(
 }
 
 /* d_block4.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-       block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]    adjoint of
-       block4.attention_mixed (small_gpt.py:37) */
+       block4.attention_v_heads[n, i1, j, e]*d_block4.attention_mixed[n, i1, i2, e]  [adjoint of
+       block4.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block4_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block4_attention_v_heads,
     const float *restrict d_block4_attention_mixed,
@@ -5070,7 +5069,7 @@ static void compute_d_block4_attention_mixed_weights(
 
 /* d_block4.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block4.attention_mixed_weights[n, i1, j, i2]*d_block4.attention_mixed[n, i1, j, i3]
-       adjoint of block4.attention_mixed (small_gpt.py:37) */
+       [adjoint of block4.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block4_attention_v_heads(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
     const float *restrict d_block4_attention_mixed, float *restrict d_block4_attention_v_heads)
@@ -5112,7 +5111,7 @@ static void compute_d_block4_attention_v_heads(
 
 /* d_block4.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block4.attention_mixed_weights[n, i1, i2, j]*d_block4.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block4.attention_mixed_weights (small_gpt.py:37) */
+       [adjoint of block4.attention_mixed_weights (small_gpt.py:37)] */
 static void compute_d_block4_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights,
     const float *restrict d_block4_attention_mixed_weights,
@@ -5136,11 +5135,11 @@ static void compute_d_block4_attention_mixed_weights_sum_sum(
 
 /* d_block4.attention_mixed_scores[n, i1, i2, j] = (d_block4.attention_mixed_weights[n, i1, i2, j]
        - d_block4.attention_mixed_weights_sum_sum[n, i1, i2])*block4.attention_mixed_weights[n,
-       i1, i2, j]    adjoint of block4.attention_mixed_weights, block4.attention_mixed_weights_sum
-       (small_gpt.py:37)
+       i1, i2, j]  [adjoint of block4.attention_mixed_weights, block4.attention_mixed_weights_sum
+       (small_gpt.py:37)]
    then d_block4.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-       0)*d_block4.attention_mixed_scores[n, i1, i2, j]    adjoint of
-       block4.attention_mixed_scores (small_gpt.py:37) */
+       0)*d_block4.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+       block4.attention_mixed_scores (small_gpt.py:37)] */
 static void compute_d_block4_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict d_block4_attention_mixed_weights_sum_sum,
     const float *restrict d_block4_attention_mixed_weights,
@@ -5161,8 +5160,8 @@ static void compute_d_block4_attention_mixed_scores(
 }
 
 /* d_block4.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_q_heads[n,
-       i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
-       block4.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+       block4.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_k_heads(
     ptrdiff_t rows, const float *restrict block4_attention_q_heads,
     const float *restrict d_block4_attention_mixed_scores_sum,
@@ -5204,8 +5203,8 @@ static void compute_d_block4_attention_k_heads(
 }
 
 /* d_block4.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block4.attention_k_heads[n,
-       i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
-       block4.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block4.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+       block4.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_q_heads(
     ptrdiff_t rows, const float *restrict block4_attention_k_heads,
     const float *restrict d_block4_attention_mixed_scores_sum,
@@ -5246,8 +5245,8 @@ static void compute_d_block4_attention_q_heads(
     }
 }
 
-/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]
-       adjoint of block4.attention_v_heads (small_gpt.py:37) */
+/* d_block4.attention.v[n, i1, j] = d_block4.attention_v_heads[n, j//32, i1, j%32]  [adjoint
+       of block4.attention_v_heads (small_gpt.py:37)] */
 static void compute_d_block4_attention_v(
     ptrdiff_t rows, const float *restrict d_block4_attention_v_heads,
     float *restrict d_block4_attention_v)
@@ -5263,7 +5262,7 @@ static void compute_d_block4_attention_v(
 }
 
 /* d_block4.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.v[n, i1, j]
-       adjoint of block4.attention.v (small_gpt.py:37) */
+       [adjoint of block4.attention.v (small_gpt.py:37)] */
 static void compute_d_block4_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block4_attention_v,
     float *restrict d_block4_attention_v_b)
@@ -5283,7 +5282,7 @@ static void compute_d_block4_attention_v_b(
 }
 
 /* d_block4.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-       k]*d_block4.attention.v[n, i1, j]    adjoint of block4.attention.v_sum (small_gpt.py:37) */
+       k]*d_block4.attention.v[n, i1, j]  [adjoint of block4.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_v_W(
     ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_v,
     float *restrict d_block4_attention_v_W)
@@ -5322,8 +5321,8 @@ static void compute_d_block4_attention_v_W(
 }
 
 /* d_block4.norm1_from_block4.attention.v_sum[n, i1, i2] = sum over j < 128 of
-       block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]    adjoint of
-       block4.attention.v_sum (small_gpt.py:37) */
+       block4.attention.v.W[i2, j]*d_block4.attention.v[n, i1, j]  [adjoint of
+       block4.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block4_norm1_from_block4_attention_v_sum(
     ptrdiff_t rows, const float *restrict block4_attention_v_W,
     const float *restrict d_block4_attention_v,
@@ -5364,8 +5363,8 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     }
 }
 
-/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]
-       adjoint of block4.attention_k_heads (small_gpt.py:37) */
+/* d_block4.attention.k[n, i1, j] = d_block4.attention_k_heads[n, j//32, i1, j%32]  [adjoint
+       of block4.attention_k_heads (small_gpt.py:37)] */
 static void compute_d_block4_attention_k(
     ptrdiff_t rows, const float *restrict d_block4_attention_k_heads,
     float *restrict d_block4_attention_k)
@@ -5381,7 +5380,7 @@ static void compute_d_block4_attention_k(
 }
 
 /* d_block4.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.k[n, i1, j]
-       adjoint of block4.attention.k (small_gpt.py:37) */
+       [adjoint of block4.attention.k (small_gpt.py:37)] */
 static void compute_d_block4_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block4_attention_k,
     float *restrict d_block4_attention_k_b)
@@ -5401,7 +5400,7 @@ static void compute_d_block4_attention_k_b(
 }
 
 /* d_block4.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-       k]*d_block4.attention.k[n, i1, j]    adjoint of block4.attention.k_sum (small_gpt.py:37) */
+       k]*d_block4.attention.k[n, i1, j]  [adjoint of block4.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_k_W(
     ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_k,
     float *restrict d_block4_attention_k_W)
@@ -5440,8 +5439,8 @@ static void compute_d_block4_attention_k_W(
 }
 
 /* d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] = sum over j < 128 of
-       block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]    adjoint of
-       block4.attention.k_sum (small_gpt.py:37) */
+       block4.attention.k.W[i2, j]*d_block4.attention.k[n, i1, j]  [adjoint of
+       block4.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block4_norm1_from_block4_attention_k_sum(
     ptrdiff_t rows, const float *restrict block4_attention_k_W,
     const float *restrict d_block4_attention_k,
@@ -5482,8 +5481,8 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     }
 }
 
-/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]
-       adjoint of block4.attention_q_heads (small_gpt.py:37) */
+/* d_block4.attention.q[n, i1, j] = d_block4.attention_q_heads[n, j//32, i1, j%32]  [adjoint
+       of block4.attention_q_heads (small_gpt.py:37)] */
 static void compute_d_block4_attention_q(
     ptrdiff_t rows, const float *restrict d_block4_attention_q_heads,
     float *restrict d_block4_attention_q)
@@ -5499,7 +5498,7 @@ static void compute_d_block4_attention_q(
 }
 
 /* d_block4.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block4.attention.q[n, i1, j]
-       adjoint of block4.attention.q (small_gpt.py:37) */
+       [adjoint of block4.attention.q (small_gpt.py:37)] */
 static void compute_d_block4_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block4_attention_q,
     float *restrict d_block4_attention_q_b)
@@ -5519,7 +5518,7 @@ static void compute_d_block4_attention_q_b(
 }
 
 /* d_block4.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block4.norm1[n, i1,
-       k]*d_block4.attention.q[n, i1, j]    adjoint of block4.attention.q_sum (small_gpt.py:37) */
+       k]*d_block4.attention.q[n, i1, j]  [adjoint of block4.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block4_attention_q_W(
     ptrdiff_t rows, const float *restrict block4_norm1, const float *restrict d_block4_attention_q,
     float *restrict d_block4_attention_q_W)
@@ -5558,12 +5557,12 @@ static void compute_d_block4_attention_q_W(
 }
 
 /* d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] = sum over j < 128 of
-       block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]    adjoint of
-       block4.attention.q_sum (small_gpt.py:37)
+       block4.attention.q.W[i2, j]*d_block4.attention.q[n, i1, j]  [adjoint of
+       block4.attention.q_sum (small_gpt.py:37)]
    then d_block4.norm1[n, i1, i2] = d_block4.norm1_from_block4.attention.k_sum[n, i1, i2] +
        d_block4.norm1_from_block4.attention.q_sum[n, i1, i2] +
-       d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]    adjoint of block4.attention.v_sum,
-       block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37) */
+       d_block4.norm1_from_block4.attention.v_sum[n, i1, i2]  [adjoint of block4.attention.v_sum,
+       block4.attention.k_sum, block4.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block4_norm1(
     ptrdiff_t rows, const float *restrict block4_attention_q_W,
     const float *restrict d_block4_attention_q,
@@ -5608,13 +5607,13 @@ static void compute_d_block4_norm1(
 }
 
 /* d_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_3[n, i1, i2] - block4.norm1_mean[n,
-       i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1
-       (small_gpt.py:36)
+       i1])*block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1
+       (small_gpt.py:36)]
    then d_block4.norm1_var[n, i1] = -d_block4.norm1_var_sum[n, i1]/(2*(block4.norm1_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block4.norm1 (small_gpt.py:36)
+       + 1e-05)**(3/2))  [adjoint of block4.norm1 (small_gpt.py:36)]
    then d_block4.norm1_mean_from_block4.norm1_var[n, i1] =
-       d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]    adjoint
-       of block4.norm1_var (small_gpt.py:36) */
+       d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1]*d_block4.norm1_var[n, i1]  [adjoint of
+       block4.norm1_var (small_gpt.py:36)] */
 static void compute_d_block4_norm1_var(
     ptrdiff_t rows, const float *restrict block4_norm1_mean, const float *restrict add_3,
     const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
@@ -5640,14 +5639,13 @@ static void compute_d_block4_norm1_var(
 }
 
 /* d_block4.norm1_mean_from_block4.norm1_sum[n, i1] = sum over i2 < 128 of
-       block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]    adjoint of block4.norm1
-       (small_gpt.py:36)
+       block4.norm1.W[i2]*d_block4.norm1[n, i1, i2]  [adjoint of block4.norm1 (small_gpt.py:36)]
    then d_block4.norm1_mean_from_block4.norm1[n, i1] =
        -d_block4.norm1_mean_from_block4.norm1_sum[n, i1]/sqrt(block4.norm1_var[n, i1] + 1e-05)
-       adjoint of block4.norm1 (small_gpt.py:36)
+       [adjoint of block4.norm1 (small_gpt.py:36)]
    then d_block4.norm1_mean[n, i1] = d_block4.norm1_mean_from_block4.norm1[n, i1] +
-       d_block4.norm1_mean_from_block4.norm1_var[n, i1]    adjoint of block4.norm1,
-       block4.norm1_var (small_gpt.py:36) */
+       d_block4.norm1_mean_from_block4.norm1_var[n, i1]  [adjoint of block4.norm1,
+       block4.norm1_var (small_gpt.py:36)] */
 static void compute_d_block4_norm1_mean_from_block4_norm1(
     ptrdiff_t rows, const float *restrict block4_norm1_W, const float *restrict d_block4_norm1,
     const float *restrict block4_norm1_var,
@@ -5694,7 +5692,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
 
 /* d_block4.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_3[n, i1, i2] -
        block4.norm1_mean[n, i1])*d_block4.norm1[n, i1, i2]/sqrt(block4.norm1_var[n, i1] +
-       1e-05)    adjoint of block4.norm1 (small_gpt.py:36) */
+       1e-05)  [adjoint of block4.norm1 (small_gpt.py:36)] */
 static void compute_d_block4_norm1_W(
     ptrdiff_t rows, const float *restrict block4_norm1_var,
     const float *restrict block4_norm1_mean, const float *restrict add_3,
@@ -5714,8 +5712,8 @@ static void compute_d_block4_norm1_W(
     }
 }
 
-/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]    adjoint
-       of block4.norm1 (small_gpt.py:36) */
+/* d_block4.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block4.norm1[n, i1, i2]  [adjoint of
+       block4.norm1 (small_gpt.py:36)] */
 static void compute_d_block4_norm1_b(
     ptrdiff_t rows, const float *restrict d_block4_norm1, float *restrict d_block4_norm1_b)
 {
@@ -5736,8 +5734,8 @@ static void compute_d_block4_norm1_b(
 /* d_add_3[i0, i1, i2] = (add_3[i0, i1, i2]/64 - block4.norm1_mean[i0,
        i1]/64)*d_block4.norm1_var[i0, i1] + d_block4.norm1_mean[i0, i1]/128 + d_x_5[i0, i1,
        i2] + block4.norm1.W[i2]*d_block4.norm1[i0, i1, i2]/sqrt(block4.norm1_var[i0, i1] +
-       1e-05)    adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
-       (small_gpt.py:38) */
+       1e-05)  [adjoint of x_5, block4.norm1, block4.norm1_var, block4.norm1_mean
+       (small_gpt.py:38)] */
 static void compute_d_add_3(
     ptrdiff_t rows, const float *restrict d_block4_norm1_mean,
     const float *restrict block4_norm1_mean, const float *restrict add_3,
@@ -5755,8 +5753,8 @@ static void compute_d_add_3(
     }
 }
 
-/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]    adjoint of
-       block3.down (small_gpt.py:41) */
+/* d_block3.down.b[j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]  [adjoint of
+       block3.down (small_gpt.py:41)] */
 static void compute_d_block3_down_b(
     ptrdiff_t rows, const float *restrict d_add_3, float *restrict d_block3_down_b)
 {
@@ -5775,7 +5773,7 @@ static void compute_d_block3_down_b(
 }
 
 /* d_block3.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_3[n, i1, j]*h_3[n, i1, k]
-       adjoint of block3.down_sum (small_gpt.py:41) */
+       [adjoint of block3.down_sum (small_gpt.py:41)] */
 static void compute_d_block3_down_W(
     ptrdiff_t rows, const float *restrict d_add_3, const float *restrict h_3,
     float *restrict d_block3_down_W)
@@ -5813,11 +5811,11 @@ static void compute_d_block3_down_W(
     }
 }
 
-/* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]    adjoint of
-       block3.down_sum (small_gpt.py:41)
+/* d_h_3[i0, i1, i2] = sum over j < 128 of block3.down.W[i2, j]*d_add_3[i0, i1, j]  [adjoint of
+       block3.down_sum (small_gpt.py:41)]
    then d_block3.up[i0, i1, i2] = (erf(sqrt(2)*block3.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block3.up[i0, i1, i2]**2/2)*block3.up[i0, i1,
-       i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]    adjoint of h_3 (small_gpt.py:40) */
+       i2]/(2*sqrt(pi)))*d_h_3[i0, i1, i2]  [adjoint of h_3 (small_gpt.py:40)] */
 static void compute_d_h_3(
     ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict d_add_3,
     const float *restrict block3_up, float *restrict d_block3_up, float *restrict gw_right_panel)
@@ -5858,8 +5856,8 @@ static void compute_d_h_3(
     }
 }
 
-/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]    adjoint of
-       block3.up (small_gpt.py:40) */
+/* d_block3.up.b[j] = sum over n < batch, i1 < 64 of d_block3.up[n, i1, j]  [adjoint of
+       block3.up (small_gpt.py:40)] */
 static void compute_d_block3_up_b(
     ptrdiff_t rows, const float *restrict d_block3_up, float *restrict d_block3_up_b)
 {
@@ -5881,7 +5879,7 @@ static void compute_d_block3_up_b(
 }
 
 /* d_block3.up.W[k, j] = sum over n < batch, i1 < 64 of block3.norm2[n, i1, k]*d_block3.up[n,
-       i1, j]    adjoint of block3.up_sum (small_gpt.py:40) */
+       i1, j]  [adjoint of block3.up_sum (small_gpt.py:40)] */
 static void compute_d_block3_up_W(
     ptrdiff_t rows, const float *restrict block3_norm2, const float *restrict d_block3_up,
     float *restrict d_block3_up_W)
@@ -5920,7 +5918,7 @@ static void compute_d_block3_up_W(
 }
 
 /* d_block3.norm2[n, i1, i2] = sum over j < 512 of block3.up.W[i2, j]*d_block3.up[n, i1, j]
-       adjoint of block3.up_sum (small_gpt.py:40) */
+       [adjoint of block3.up_sum (small_gpt.py:40)] */
 static void compute_d_block3_norm2(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict d_block3_up,
     float *restrict d_block3_norm2, float *restrict gw_right_panel)
@@ -5961,13 +5959,13 @@ static void compute_d_block3_norm2(
 }
 
 /* d_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-       i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2
-       (small_gpt.py:39)
+       i1])*block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2
+       (small_gpt.py:39)]
    then d_block3.norm2_var[n, i1] = -d_block3.norm2_var_sum[n, i1]/(2*(block3.norm2_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block3.norm2 (small_gpt.py:39)
+       + 1e-05)**(3/2))  [adjoint of block3.norm2 (small_gpt.py:39)]
    then d_block3.norm2_mean_from_block3.norm2_var[n, i1] =
-       d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]    adjoint
-       of block3.norm2_var (small_gpt.py:39) */
+       d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1]*d_block3.norm2_var[n, i1]  [adjoint of
+       block3.norm2_var (small_gpt.py:39)] */
 static void compute_d_block3_norm2_var(
     ptrdiff_t rows, const float *restrict block3_norm2_mean, const float *restrict x_4,
     const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
@@ -5993,14 +5991,13 @@ static void compute_d_block3_norm2_var(
 }
 
 /* d_block3.norm2_mean_from_block3.norm2_sum[n, i1] = sum over i2 < 128 of
-       block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]    adjoint of block3.norm2
-       (small_gpt.py:39)
+       block3.norm2.W[i2]*d_block3.norm2[n, i1, i2]  [adjoint of block3.norm2 (small_gpt.py:39)]
    then d_block3.norm2_mean_from_block3.norm2[n, i1] =
        -d_block3.norm2_mean_from_block3.norm2_sum[n, i1]/sqrt(block3.norm2_var[n, i1] + 1e-05)
-       adjoint of block3.norm2 (small_gpt.py:39)
+       [adjoint of block3.norm2 (small_gpt.py:39)]
    then d_block3.norm2_mean[n, i1] = d_block3.norm2_mean_from_block3.norm2[n, i1] +
-       d_block3.norm2_mean_from_block3.norm2_var[n, i1]    adjoint of block3.norm2,
-       block3.norm2_var (small_gpt.py:39) */
+       d_block3.norm2_mean_from_block3.norm2_var[n, i1]  [adjoint of block3.norm2,
+       block3.norm2_var (small_gpt.py:39)] */
 static void compute_d_block3_norm2_mean_from_block3_norm2(
     ptrdiff_t rows, const float *restrict block3_norm2_W, const float *restrict d_block3_norm2,
     const float *restrict block3_norm2_var,
@@ -6046,8 +6043,8 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
 }
 
 /* d_block3.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_4[n, i1, i2] - block3.norm2_mean[n,
-       i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)    adjoint of
-       block3.norm2 (small_gpt.py:39) */
+       i1])*d_block3.norm2[n, i1, i2]/sqrt(block3.norm2_var[n, i1] + 1e-05)  [adjoint of
+       block3.norm2 (small_gpt.py:39)] */
 static void compute_d_block3_norm2_W(
     ptrdiff_t rows, const float *restrict block3_norm2_var,
     const float *restrict block3_norm2_mean, const float *restrict x_4,
@@ -6067,8 +6064,8 @@ static void compute_d_block3_norm2_W(
     }
 }
 
-/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]    adjoint
-       of block3.norm2 (small_gpt.py:39) */
+/* d_block3.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm2[n, i1, i2]  [adjoint of
+       block3.norm2 (small_gpt.py:39)] */
 static void compute_d_block3_norm2_b(
     ptrdiff_t rows, const float *restrict d_block3_norm2, float *restrict d_block3_norm2_b)
 {
@@ -6089,8 +6086,8 @@ static void compute_d_block3_norm2_b(
 /* d_x_4[i0, i1, i2] = (x_4[i0, i1, i2]/64 - block3.norm2_mean[i0,
        i1]/64)*d_block3.norm2_var[i0, i1] + d_block3.norm2_mean[i0, i1]/128 + d_add_3[i0, i1,
        i2] + block3.norm2.W[i2]*d_block3.norm2[i0, i1, i2]/sqrt(block3.norm2_var[i0, i1] +
-       1e-05)    adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
-       (small_gpt.py:41) */
+       1e-05)  [adjoint of add_3, block3.norm2, block3.norm2_var, block3.norm2_mean
+       (small_gpt.py:41)] */
 static void compute_d_x_4(
     ptrdiff_t rows, const float *restrict d_block3_norm2_mean,
     const float *restrict block3_norm2_mean, const float *restrict x_4,
@@ -6108,8 +6105,8 @@ static void compute_d_x_4(
     }
 }
 
-/* d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]    adjoint of
-       block3.attention.out (small_gpt.py:37) */
+/* d_block3.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_4[n, i1, j]  [adjoint of
+       block3.attention.out (small_gpt.py:37)] */
 static void compute_d_block3_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_4, float *restrict d_block3_attention_out_b)
 {
@@ -6128,7 +6125,7 @@ static void compute_d_block3_attention_out_b(
 }
 
 /* d_block3.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block3.attention_joined[n,
-       i1, k]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
+       i1, k]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_out_W(
     ptrdiff_t rows, const float *restrict block3_attention_joined, const float *restrict d_x_4,
     float *restrict d_block3_attention_out_W)
@@ -6167,7 +6164,7 @@ static void compute_d_block3_attention_out_W(
 }
 
 /* d_block3.attention_joined[n, i1, i2] = sum over j < 128 of block3.attention.out.W[i2,
-       j]*d_x_4[n, i1, j]    adjoint of block3.attention.out_sum (small_gpt.py:37) */
+       j]*d_x_4[n, i1, j]  [adjoint of block3.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_joined(
     ptrdiff_t rows, const float *restrict block3_attention_out_W, const float *restrict d_x_4,
     float *restrict d_block3_attention_joined, float *restrict gw_right_panel)
@@ -6208,7 +6205,7 @@ static void compute_d_block3_attention_joined(
 }
 
 /* d_block3.attention_mixed[n, i1, i2, e] = d_block3.attention_joined[n, i2, e + 32*i1]
-       adjoint of block3.attention_joined (small_gpt.py:37) */
+       [adjoint of block3.attention_joined (small_gpt.py:37)] */
 static void compute_d_block3_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block3_attention_joined,
     float *restrict d_block3_attention_mixed)
@@ -6226,8 +6223,8 @@ static void compute_d_block3_attention_mixed(
 }
 
 /* d_block3.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-       block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]    adjoint of
-       block3.attention_mixed (small_gpt.py:37) */
+       block3.attention_v_heads[n, i1, j, e]*d_block3.attention_mixed[n, i1, i2, e]  [adjoint of
+       block3.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block3_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block3_attention_v_heads,
     const float *restrict d_block3_attention_mixed,
@@ -6272,7 +6269,7 @@ static void compute_d_block3_attention_mixed_weights(
 
 /* d_block3.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block3.attention_mixed_weights[n, i1, j, i2]*d_block3.attention_mixed[n, i1, j, i3]
-       adjoint of block3.attention_mixed (small_gpt.py:37) */
+       [adjoint of block3.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block3_attention_v_heads(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
     const float *restrict d_block3_attention_mixed, float *restrict d_block3_attention_v_heads)
@@ -6314,7 +6311,7 @@ static void compute_d_block3_attention_v_heads(
 
 /* d_block3.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block3.attention_mixed_weights[n, i1, i2, j]*d_block3.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block3.attention_mixed_weights (small_gpt.py:37) */
+       [adjoint of block3.attention_mixed_weights (small_gpt.py:37)] */
 static void compute_d_block3_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights,
     const float *restrict d_block3_attention_mixed_weights,
@@ -6338,11 +6335,11 @@ static void compute_d_block3_attention_mixed_weights_sum_sum(
 
 /* d_block3.attention_mixed_scores[n, i1, i2, j] = (d_block3.attention_mixed_weights[n, i1, i2, j]
        - d_block3.attention_mixed_weights_sum_sum[n, i1, i2])*block3.attention_mixed_weights[n,
-       i1, i2, j]    adjoint of block3.attention_mixed_weights, block3.attention_mixed_weights_sum
-       (small_gpt.py:37)
+       i1, i2, j]  [adjoint of block3.attention_mixed_weights, block3.attention_mixed_weights_sum
+       (small_gpt.py:37)]
    then d_block3.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-       0)*d_block3.attention_mixed_scores[n, i1, i2, j]    adjoint of
-       block3.attention_mixed_scores (small_gpt.py:37) */
+       0)*d_block3.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+       block3.attention_mixed_scores (small_gpt.py:37)] */
 static void compute_d_block3_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict d_block3_attention_mixed_weights_sum_sum,
     const float *restrict d_block3_attention_mixed_weights,
@@ -6363,8 +6360,8 @@ static void compute_d_block3_attention_mixed_scores(
 }
 
 /* d_block3.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_q_heads[n,
-       i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
-       block3.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+       block3.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_k_heads(
     ptrdiff_t rows, const float *restrict block3_attention_q_heads,
     const float *restrict d_block3_attention_mixed_scores_sum,
@@ -6406,8 +6403,8 @@ static void compute_d_block3_attention_k_heads(
 }
 
 /* d_block3.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block3.attention_k_heads[n,
-       i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
-       block3.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block3.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+       block3.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_q_heads(
     ptrdiff_t rows, const float *restrict block3_attention_k_heads,
     const float *restrict d_block3_attention_mixed_scores_sum,
@@ -6448,8 +6445,8 @@ static void compute_d_block3_attention_q_heads(
     }
 }
 
-/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]
-       adjoint of block3.attention_v_heads (small_gpt.py:37) */
+/* d_block3.attention.v[n, i1, j] = d_block3.attention_v_heads[n, j//32, i1, j%32]  [adjoint
+       of block3.attention_v_heads (small_gpt.py:37)] */
 static void compute_d_block3_attention_v(
     ptrdiff_t rows, const float *restrict d_block3_attention_v_heads,
     float *restrict d_block3_attention_v)
@@ -6465,7 +6462,7 @@ static void compute_d_block3_attention_v(
 }
 
 /* d_block3.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.v[n, i1, j]
-       adjoint of block3.attention.v (small_gpt.py:37) */
+       [adjoint of block3.attention.v (small_gpt.py:37)] */
 static void compute_d_block3_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block3_attention_v,
     float *restrict d_block3_attention_v_b)
@@ -6485,7 +6482,7 @@ static void compute_d_block3_attention_v_b(
 }
 
 /* d_block3.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-       k]*d_block3.attention.v[n, i1, j]    adjoint of block3.attention.v_sum (small_gpt.py:37) */
+       k]*d_block3.attention.v[n, i1, j]  [adjoint of block3.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_v_W(
     ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_v,
     float *restrict d_block3_attention_v_W)
@@ -6524,8 +6521,8 @@ static void compute_d_block3_attention_v_W(
 }
 
 /* d_block3.norm1_from_block3.attention.v_sum[n, i1, i2] = sum over j < 128 of
-       block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]    adjoint of
-       block3.attention.v_sum (small_gpt.py:37) */
+       block3.attention.v.W[i2, j]*d_block3.attention.v[n, i1, j]  [adjoint of
+       block3.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block3_norm1_from_block3_attention_v_sum(
     ptrdiff_t rows, const float *restrict block3_attention_v_W,
     const float *restrict d_block3_attention_v,
@@ -6566,8 +6563,8 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     }
 }
 
-/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]
-       adjoint of block3.attention_k_heads (small_gpt.py:37) */
+/* d_block3.attention.k[n, i1, j] = d_block3.attention_k_heads[n, j//32, i1, j%32]  [adjoint
+       of block3.attention_k_heads (small_gpt.py:37)] */
 static void compute_d_block3_attention_k(
     ptrdiff_t rows, const float *restrict d_block3_attention_k_heads,
     float *restrict d_block3_attention_k)
@@ -6583,7 +6580,7 @@ static void compute_d_block3_attention_k(
 }
 
 /* d_block3.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.k[n, i1, j]
-       adjoint of block3.attention.k (small_gpt.py:37) */
+       [adjoint of block3.attention.k (small_gpt.py:37)] */
 static void compute_d_block3_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block3_attention_k,
     float *restrict d_block3_attention_k_b)
@@ -6603,7 +6600,7 @@ static void compute_d_block3_attention_k_b(
 }
 
 /* d_block3.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-       k]*d_block3.attention.k[n, i1, j]    adjoint of block3.attention.k_sum (small_gpt.py:37) */
+       k]*d_block3.attention.k[n, i1, j]  [adjoint of block3.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_k_W(
     ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_k,
     float *restrict d_block3_attention_k_W)
@@ -6642,8 +6639,8 @@ static void compute_d_block3_attention_k_W(
 }
 
 /* d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] = sum over j < 128 of
-       block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]    adjoint of
-       block3.attention.k_sum (small_gpt.py:37) */
+       block3.attention.k.W[i2, j]*d_block3.attention.k[n, i1, j]  [adjoint of
+       block3.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block3_norm1_from_block3_attention_k_sum(
     ptrdiff_t rows, const float *restrict block3_attention_k_W,
     const float *restrict d_block3_attention_k,
@@ -6684,8 +6681,8 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     }
 }
 
-/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]
-       adjoint of block3.attention_q_heads (small_gpt.py:37) */
+/* d_block3.attention.q[n, i1, j] = d_block3.attention_q_heads[n, j//32, i1, j%32]  [adjoint
+       of block3.attention_q_heads (small_gpt.py:37)] */
 static void compute_d_block3_attention_q(
     ptrdiff_t rows, const float *restrict d_block3_attention_q_heads,
     float *restrict d_block3_attention_q)
@@ -6701,7 +6698,7 @@ static void compute_d_block3_attention_q(
 }
 
 /* d_block3.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block3.attention.q[n, i1, j]
-       adjoint of block3.attention.q (small_gpt.py:37) */
+       [adjoint of block3.attention.q (small_gpt.py:37)] */
 static void compute_d_block3_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block3_attention_q,
     float *restrict d_block3_attention_q_b)
@@ -6721,7 +6718,7 @@ static void compute_d_block3_attention_q_b(
 }
 
 /* d_block3.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block3.norm1[n, i1,
-       k]*d_block3.attention.q[n, i1, j]    adjoint of block3.attention.q_sum (small_gpt.py:37) */
+       k]*d_block3.attention.q[n, i1, j]  [adjoint of block3.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block3_attention_q_W(
     ptrdiff_t rows, const float *restrict block3_norm1, const float *restrict d_block3_attention_q,
     float *restrict d_block3_attention_q_W)
@@ -6760,12 +6757,12 @@ static void compute_d_block3_attention_q_W(
 }
 
 /* d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] = sum over j < 128 of
-       block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]    adjoint of
-       block3.attention.q_sum (small_gpt.py:37)
+       block3.attention.q.W[i2, j]*d_block3.attention.q[n, i1, j]  [adjoint of
+       block3.attention.q_sum (small_gpt.py:37)]
    then d_block3.norm1[n, i1, i2] = d_block3.norm1_from_block3.attention.k_sum[n, i1, i2] +
        d_block3.norm1_from_block3.attention.q_sum[n, i1, i2] +
-       d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]    adjoint of block3.attention.v_sum,
-       block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37) */
+       d_block3.norm1_from_block3.attention.v_sum[n, i1, i2]  [adjoint of block3.attention.v_sum,
+       block3.attention.k_sum, block3.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block3_norm1(
     ptrdiff_t rows, const float *restrict block3_attention_q_W,
     const float *restrict d_block3_attention_q,
@@ -6810,13 +6807,13 @@ static void compute_d_block3_norm1(
 }
 
 /* d_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of (add_2[n, i1, i2] - block3.norm1_mean[n,
-       i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1
-       (small_gpt.py:36)
+       i1])*block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1
+       (small_gpt.py:36)]
    then d_block3.norm1_var[n, i1] = -d_block3.norm1_var_sum[n, i1]/(2*(block3.norm1_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block3.norm1 (small_gpt.py:36)
+       + 1e-05)**(3/2))  [adjoint of block3.norm1 (small_gpt.py:36)]
    then d_block3.norm1_mean_from_block3.norm1_var[n, i1] =
-       d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]    adjoint
-       of block3.norm1_var (small_gpt.py:36) */
+       d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1]*d_block3.norm1_var[n, i1]  [adjoint of
+       block3.norm1_var (small_gpt.py:36)] */
 static void compute_d_block3_norm1_var(
     ptrdiff_t rows, const float *restrict block3_norm1_mean, const float *restrict add_2,
     const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
@@ -6842,14 +6839,13 @@ static void compute_d_block3_norm1_var(
 }
 
 /* d_block3.norm1_mean_from_block3.norm1_sum[n, i1] = sum over i2 < 128 of
-       block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]    adjoint of block3.norm1
-       (small_gpt.py:36)
+       block3.norm1.W[i2]*d_block3.norm1[n, i1, i2]  [adjoint of block3.norm1 (small_gpt.py:36)]
    then d_block3.norm1_mean_from_block3.norm1[n, i1] =
        -d_block3.norm1_mean_from_block3.norm1_sum[n, i1]/sqrt(block3.norm1_var[n, i1] + 1e-05)
-       adjoint of block3.norm1 (small_gpt.py:36)
+       [adjoint of block3.norm1 (small_gpt.py:36)]
    then d_block3.norm1_mean[n, i1] = d_block3.norm1_mean_from_block3.norm1[n, i1] +
-       d_block3.norm1_mean_from_block3.norm1_var[n, i1]    adjoint of block3.norm1,
-       block3.norm1_var (small_gpt.py:36) */
+       d_block3.norm1_mean_from_block3.norm1_var[n, i1]  [adjoint of block3.norm1,
+       block3.norm1_var (small_gpt.py:36)] */
 static void compute_d_block3_norm1_mean_from_block3_norm1(
     ptrdiff_t rows, const float *restrict block3_norm1_W, const float *restrict d_block3_norm1,
     const float *restrict block3_norm1_var,
@@ -6896,7 +6892,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
 
 /* d_block3.norm1.W[i2] = sum over n < batch, i1 < 64 of (add_2[n, i1, i2] -
        block3.norm1_mean[n, i1])*d_block3.norm1[n, i1, i2]/sqrt(block3.norm1_var[n, i1] +
-       1e-05)    adjoint of block3.norm1 (small_gpt.py:36) */
+       1e-05)  [adjoint of block3.norm1 (small_gpt.py:36)] */
 static void compute_d_block3_norm1_W(
     ptrdiff_t rows, const float *restrict block3_norm1_var,
     const float *restrict block3_norm1_mean, const float *restrict add_2,
@@ -6916,8 +6912,8 @@ static void compute_d_block3_norm1_W(
     }
 }
 
-/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]    adjoint
-       of block3.norm1 (small_gpt.py:36) */
+/* d_block3.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block3.norm1[n, i1, i2]  [adjoint of
+       block3.norm1 (small_gpt.py:36)] */
 static void compute_d_block3_norm1_b(
     ptrdiff_t rows, const float *restrict d_block3_norm1, float *restrict d_block3_norm1_b)
 {
@@ -6938,8 +6934,8 @@ static void compute_d_block3_norm1_b(
 /* d_add_2[i0, i1, i2] = (add_2[i0, i1, i2]/64 - block3.norm1_mean[i0,
        i1]/64)*d_block3.norm1_var[i0, i1] + d_block3.norm1_mean[i0, i1]/128 + d_x_4[i0, i1,
        i2] + block3.norm1.W[i2]*d_block3.norm1[i0, i1, i2]/sqrt(block3.norm1_var[i0, i1] +
-       1e-05)    adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
-       (small_gpt.py:38) */
+       1e-05)  [adjoint of x_4, block3.norm1, block3.norm1_var, block3.norm1_mean
+       (small_gpt.py:38)] */
 static void compute_d_add_2(
     ptrdiff_t rows, const float *restrict d_block3_norm1_mean,
     const float *restrict block3_norm1_mean, const float *restrict add_2,
@@ -6957,8 +6953,8 @@ static void compute_d_add_2(
     }
 }
 
-/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]    adjoint of
-       block2.down (small_gpt.py:41) */
+/* d_block2.down.b[j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]  [adjoint of
+       block2.down (small_gpt.py:41)] */
 static void compute_d_block2_down_b(
     ptrdiff_t rows, const float *restrict d_add_2, float *restrict d_block2_down_b)
 {
@@ -6977,7 +6973,7 @@ static void compute_d_block2_down_b(
 }
 
 /* d_block2.down.W[k, j] = sum over n < batch, i1 < 64 of d_add_2[n, i1, j]*h_2[n, i1, k]
-       adjoint of block2.down_sum (small_gpt.py:41) */
+       [adjoint of block2.down_sum (small_gpt.py:41)] */
 static void compute_d_block2_down_W(
     ptrdiff_t rows, const float *restrict d_add_2, const float *restrict h_2,
     float *restrict d_block2_down_W)
@@ -7015,11 +7011,11 @@ static void compute_d_block2_down_W(
     }
 }
 
-/* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]    adjoint of
-       block2.down_sum (small_gpt.py:41)
+/* d_h_2[i0, i1, i2] = sum over j < 128 of block2.down.W[i2, j]*d_add_2[i0, i1, j]  [adjoint of
+       block2.down_sum (small_gpt.py:41)]
    then d_block2.up[i0, i1, i2] = (erf(sqrt(2)*block2.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block2.up[i0, i1, i2]**2/2)*block2.up[i0, i1,
-       i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]    adjoint of h_2 (small_gpt.py:40) */
+       i2]/(2*sqrt(pi)))*d_h_2[i0, i1, i2]  [adjoint of h_2 (small_gpt.py:40)] */
 static void compute_d_h_2(
     ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict d_add_2,
     const float *restrict block2_up, float *restrict d_block2_up, float *restrict gw_right_panel)
@@ -7060,8 +7056,8 @@ static void compute_d_h_2(
     }
 }
 
-/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]    adjoint of
-       block2.up (small_gpt.py:40) */
+/* d_block2.up.b[j] = sum over n < batch, i1 < 64 of d_block2.up[n, i1, j]  [adjoint of
+       block2.up (small_gpt.py:40)] */
 static void compute_d_block2_up_b(
     ptrdiff_t rows, const float *restrict d_block2_up, float *restrict d_block2_up_b)
 {
@@ -7083,7 +7079,7 @@ static void compute_d_block2_up_b(
 }
 
 /* d_block2.up.W[k, j] = sum over n < batch, i1 < 64 of block2.norm2[n, i1, k]*d_block2.up[n,
-       i1, j]    adjoint of block2.up_sum (small_gpt.py:40) */
+       i1, j]  [adjoint of block2.up_sum (small_gpt.py:40)] */
 static void compute_d_block2_up_W(
     ptrdiff_t rows, const float *restrict block2_norm2, const float *restrict d_block2_up,
     float *restrict d_block2_up_W)
@@ -7122,7 +7118,7 @@ static void compute_d_block2_up_W(
 }
 
 /* d_block2.norm2[n, i1, i2] = sum over j < 512 of block2.up.W[i2, j]*d_block2.up[n, i1, j]
-       adjoint of block2.up_sum (small_gpt.py:40) */
+       [adjoint of block2.up_sum (small_gpt.py:40)] */
 static void compute_d_block2_norm2(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict d_block2_up,
     float *restrict d_block2_norm2, float *restrict gw_right_panel)
@@ -7163,13 +7159,13 @@ static void compute_d_block2_norm2(
 }
 
 /* d_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-       i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2
-       (small_gpt.py:39)
+       i1])*block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2
+       (small_gpt.py:39)]
    then d_block2.norm2_var[n, i1] = -d_block2.norm2_var_sum[n, i1]/(2*(block2.norm2_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block2.norm2 (small_gpt.py:39)
+       + 1e-05)**(3/2))  [adjoint of block2.norm2 (small_gpt.py:39)]
    then d_block2.norm2_mean_from_block2.norm2_var[n, i1] =
-       d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]    adjoint
-       of block2.norm2_var (small_gpt.py:39) */
+       d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1]*d_block2.norm2_var[n, i1]  [adjoint of
+       block2.norm2_var (small_gpt.py:39)] */
 static void compute_d_block2_norm2_var(
     ptrdiff_t rows, const float *restrict block2_norm2_mean, const float *restrict x_3,
     const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
@@ -7195,14 +7191,13 @@ static void compute_d_block2_norm2_var(
 }
 
 /* d_block2.norm2_mean_from_block2.norm2_sum[n, i1] = sum over i2 < 128 of
-       block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]    adjoint of block2.norm2
-       (small_gpt.py:39)
+       block2.norm2.W[i2]*d_block2.norm2[n, i1, i2]  [adjoint of block2.norm2 (small_gpt.py:39)]
    then d_block2.norm2_mean_from_block2.norm2[n, i1] =
        -d_block2.norm2_mean_from_block2.norm2_sum[n, i1]/sqrt(block2.norm2_var[n, i1] + 1e-05)
-       adjoint of block2.norm2 (small_gpt.py:39)
+       [adjoint of block2.norm2 (small_gpt.py:39)]
    then d_block2.norm2_mean[n, i1] = d_block2.norm2_mean_from_block2.norm2[n, i1] +
-       d_block2.norm2_mean_from_block2.norm2_var[n, i1]    adjoint of block2.norm2,
-       block2.norm2_var (small_gpt.py:39) */
+       d_block2.norm2_mean_from_block2.norm2_var[n, i1]  [adjoint of block2.norm2,
+       block2.norm2_var (small_gpt.py:39)] */
 static void compute_d_block2_norm2_mean_from_block2_norm2(
     ptrdiff_t rows, const float *restrict block2_norm2_W, const float *restrict d_block2_norm2,
     const float *restrict block2_norm2_var,
@@ -7248,8 +7243,8 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
 }
 
 /* d_block2.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_3[n, i1, i2] - block2.norm2_mean[n,
-       i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)    adjoint of
-       block2.norm2 (small_gpt.py:39) */
+       i1])*d_block2.norm2[n, i1, i2]/sqrt(block2.norm2_var[n, i1] + 1e-05)  [adjoint of
+       block2.norm2 (small_gpt.py:39)] */
 static void compute_d_block2_norm2_W(
     ptrdiff_t rows, const float *restrict block2_norm2_var,
     const float *restrict block2_norm2_mean, const float *restrict x_3,
@@ -7269,8 +7264,8 @@ static void compute_d_block2_norm2_W(
     }
 }
 
-/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]    adjoint
-       of block2.norm2 (small_gpt.py:39) */
+/* d_block2.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm2[n, i1, i2]  [adjoint of
+       block2.norm2 (small_gpt.py:39)] */
 static void compute_d_block2_norm2_b(
     ptrdiff_t rows, const float *restrict d_block2_norm2, float *restrict d_block2_norm2_b)
 {
@@ -7291,8 +7286,8 @@ static void compute_d_block2_norm2_b(
 /* d_x_3[i0, i1, i2] = (x_3[i0, i1, i2]/64 - block2.norm2_mean[i0,
        i1]/64)*d_block2.norm2_var[i0, i1] + d_block2.norm2_mean[i0, i1]/128 + d_add_2[i0, i1,
        i2] + block2.norm2.W[i2]*d_block2.norm2[i0, i1, i2]/sqrt(block2.norm2_var[i0, i1] +
-       1e-05)    adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
-       (small_gpt.py:41) */
+       1e-05)  [adjoint of add_2, block2.norm2, block2.norm2_var, block2.norm2_mean
+       (small_gpt.py:41)] */
 static void compute_d_x_3(
     ptrdiff_t rows, const float *restrict d_block2_norm2_mean,
     const float *restrict block2_norm2_mean, const float *restrict x_3,
@@ -7310,8 +7305,8 @@ static void compute_d_x_3(
     }
 }
 
-/* d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]    adjoint of
-       block2.attention.out (small_gpt.py:37) */
+/* d_block2.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_3[n, i1, j]  [adjoint of
+       block2.attention.out (small_gpt.py:37)] */
 static void compute_d_block2_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_3, float *restrict d_block2_attention_out_b)
 {
@@ -7330,7 +7325,7 @@ static void compute_d_block2_attention_out_b(
 }
 
 /* d_block2.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block2.attention_joined[n,
-       i1, k]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
+       i1, k]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_out_W(
     ptrdiff_t rows, const float *restrict block2_attention_joined, const float *restrict d_x_3,
     float *restrict d_block2_attention_out_W)
@@ -7369,7 +7364,7 @@ static void compute_d_block2_attention_out_W(
 }
 
 /* d_block2.attention_joined[n, i1, i2] = sum over j < 128 of block2.attention.out.W[i2,
-       j]*d_x_3[n, i1, j]    adjoint of block2.attention.out_sum (small_gpt.py:37) */
+       j]*d_x_3[n, i1, j]  [adjoint of block2.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_joined(
     ptrdiff_t rows, const float *restrict block2_attention_out_W, const float *restrict d_x_3,
     float *restrict d_block2_attention_joined, float *restrict gw_right_panel)
@@ -7410,7 +7405,7 @@ static void compute_d_block2_attention_joined(
 }
 
 /* d_block2.attention_mixed[n, i1, i2, e] = d_block2.attention_joined[n, i2, e + 32*i1]
-       adjoint of block2.attention_joined (small_gpt.py:37) */
+       [adjoint of block2.attention_joined (small_gpt.py:37)] */
 static void compute_d_block2_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block2_attention_joined,
     float *restrict d_block2_attention_mixed)
@@ -7428,8 +7423,8 @@ static void compute_d_block2_attention_mixed(
 }
 
 /* d_block2.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-       block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]    adjoint of
-       block2.attention_mixed (small_gpt.py:37) */
+       block2.attention_v_heads[n, i1, j, e]*d_block2.attention_mixed[n, i1, i2, e]  [adjoint of
+       block2.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block2_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block2_attention_v_heads,
     const float *restrict d_block2_attention_mixed,
@@ -7474,7 +7469,7 @@ static void compute_d_block2_attention_mixed_weights(
 
 /* d_block2.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block2.attention_mixed_weights[n, i1, j, i2]*d_block2.attention_mixed[n, i1, j, i3]
-       adjoint of block2.attention_mixed (small_gpt.py:37) */
+       [adjoint of block2.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block2_attention_v_heads(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
     const float *restrict d_block2_attention_mixed, float *restrict d_block2_attention_v_heads)
@@ -7516,7 +7511,7 @@ static void compute_d_block2_attention_v_heads(
 
 /* d_block2.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block2.attention_mixed_weights[n, i1, i2, j]*d_block2.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block2.attention_mixed_weights (small_gpt.py:37) */
+       [adjoint of block2.attention_mixed_weights (small_gpt.py:37)] */
 static void compute_d_block2_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights,
     const float *restrict d_block2_attention_mixed_weights,
@@ -7540,11 +7535,11 @@ static void compute_d_block2_attention_mixed_weights_sum_sum(
 
 /* d_block2.attention_mixed_scores[n, i1, i2, j] = (d_block2.attention_mixed_weights[n, i1, i2, j]
        - d_block2.attention_mixed_weights_sum_sum[n, i1, i2])*block2.attention_mixed_weights[n,
-       i1, i2, j]    adjoint of block2.attention_mixed_weights, block2.attention_mixed_weights_sum
-       (small_gpt.py:37)
+       i1, i2, j]  [adjoint of block2.attention_mixed_weights, block2.attention_mixed_weights_sum
+       (small_gpt.py:37)]
    then d_block2.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-       0)*d_block2.attention_mixed_scores[n, i1, i2, j]    adjoint of
-       block2.attention_mixed_scores (small_gpt.py:37) */
+       0)*d_block2.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+       block2.attention_mixed_scores (small_gpt.py:37)] */
 static void compute_d_block2_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict d_block2_attention_mixed_weights_sum_sum,
     const float *restrict d_block2_attention_mixed_weights,
@@ -7565,8 +7560,8 @@ static void compute_d_block2_attention_mixed_scores(
 }
 
 /* d_block2.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_q_heads[n,
-       i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
-       block2.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+       block2.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_k_heads(
     ptrdiff_t rows, const float *restrict block2_attention_q_heads,
     const float *restrict d_block2_attention_mixed_scores_sum,
@@ -7608,8 +7603,8 @@ static void compute_d_block2_attention_k_heads(
 }
 
 /* d_block2.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block2.attention_k_heads[n,
-       i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
-       block2.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block2.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+       block2.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_q_heads(
     ptrdiff_t rows, const float *restrict block2_attention_k_heads,
     const float *restrict d_block2_attention_mixed_scores_sum,
@@ -7650,8 +7645,8 @@ static void compute_d_block2_attention_q_heads(
     }
 }
 
-/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]
-       adjoint of block2.attention_v_heads (small_gpt.py:37) */
+/* d_block2.attention.v[n, i1, j] = d_block2.attention_v_heads[n, j//32, i1, j%32]  [adjoint
+       of block2.attention_v_heads (small_gpt.py:37)] */
 static void compute_d_block2_attention_v(
     ptrdiff_t rows, const float *restrict d_block2_attention_v_heads,
     float *restrict d_block2_attention_v)
@@ -7667,7 +7662,7 @@ static void compute_d_block2_attention_v(
 }
 
 /* d_block2.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.v[n, i1, j]
-       adjoint of block2.attention.v (small_gpt.py:37) */
+       [adjoint of block2.attention.v (small_gpt.py:37)] */
 static void compute_d_block2_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block2_attention_v,
     float *restrict d_block2_attention_v_b)
@@ -7687,7 +7682,7 @@ static void compute_d_block2_attention_v_b(
 }
 
 /* d_block2.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-       k]*d_block2.attention.v[n, i1, j]    adjoint of block2.attention.v_sum (small_gpt.py:37) */
+       k]*d_block2.attention.v[n, i1, j]  [adjoint of block2.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_v_W(
     ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_v,
     float *restrict d_block2_attention_v_W)
@@ -7726,8 +7721,8 @@ static void compute_d_block2_attention_v_W(
 }
 
 /* d_block2.norm1_from_block2.attention.v_sum[n, i1, i2] = sum over j < 128 of
-       block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]    adjoint of
-       block2.attention.v_sum (small_gpt.py:37) */
+       block2.attention.v.W[i2, j]*d_block2.attention.v[n, i1, j]  [adjoint of
+       block2.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block2_norm1_from_block2_attention_v_sum(
     ptrdiff_t rows, const float *restrict block2_attention_v_W,
     const float *restrict d_block2_attention_v,
@@ -7768,8 +7763,8 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     }
 }
 
-/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]
-       adjoint of block2.attention_k_heads (small_gpt.py:37) */
+/* d_block2.attention.k[n, i1, j] = d_block2.attention_k_heads[n, j//32, i1, j%32]  [adjoint
+       of block2.attention_k_heads (small_gpt.py:37)] */
 static void compute_d_block2_attention_k(
     ptrdiff_t rows, const float *restrict d_block2_attention_k_heads,
     float *restrict d_block2_attention_k)
@@ -7785,7 +7780,7 @@ static void compute_d_block2_attention_k(
 }
 
 /* d_block2.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.k[n, i1, j]
-       adjoint of block2.attention.k (small_gpt.py:37) */
+       [adjoint of block2.attention.k (small_gpt.py:37)] */
 static void compute_d_block2_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block2_attention_k,
     float *restrict d_block2_attention_k_b)
@@ -7805,7 +7800,7 @@ static void compute_d_block2_attention_k_b(
 }
 
 /* d_block2.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-       k]*d_block2.attention.k[n, i1, j]    adjoint of block2.attention.k_sum (small_gpt.py:37) */
+       k]*d_block2.attention.k[n, i1, j]  [adjoint of block2.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_k_W(
     ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_k,
     float *restrict d_block2_attention_k_W)
@@ -7844,8 +7839,8 @@ static void compute_d_block2_attention_k_W(
 }
 
 /* d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] = sum over j < 128 of
-       block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]    adjoint of
-       block2.attention.k_sum (small_gpt.py:37) */
+       block2.attention.k.W[i2, j]*d_block2.attention.k[n, i1, j]  [adjoint of
+       block2.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block2_norm1_from_block2_attention_k_sum(
     ptrdiff_t rows, const float *restrict block2_attention_k_W,
     const float *restrict d_block2_attention_k,
@@ -7886,8 +7881,8 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     }
 }
 
-/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]
-       adjoint of block2.attention_q_heads (small_gpt.py:37) */
+/* d_block2.attention.q[n, i1, j] = d_block2.attention_q_heads[n, j//32, i1, j%32]  [adjoint
+       of block2.attention_q_heads (small_gpt.py:37)] */
 static void compute_d_block2_attention_q(
     ptrdiff_t rows, const float *restrict d_block2_attention_q_heads,
     float *restrict d_block2_attention_q)
@@ -7903,7 +7898,7 @@ static void compute_d_block2_attention_q(
 }
 
 /* d_block2.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block2.attention.q[n, i1, j]
-       adjoint of block2.attention.q (small_gpt.py:37) */
+       [adjoint of block2.attention.q (small_gpt.py:37)] */
 static void compute_d_block2_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block2_attention_q,
     float *restrict d_block2_attention_q_b)
@@ -7923,7 +7918,7 @@ static void compute_d_block2_attention_q_b(
 }
 
 /* d_block2.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block2.norm1[n, i1,
-       k]*d_block2.attention.q[n, i1, j]    adjoint of block2.attention.q_sum (small_gpt.py:37) */
+       k]*d_block2.attention.q[n, i1, j]  [adjoint of block2.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block2_attention_q_W(
     ptrdiff_t rows, const float *restrict block2_norm1, const float *restrict d_block2_attention_q,
     float *restrict d_block2_attention_q_W)
@@ -7962,12 +7957,12 @@ static void compute_d_block2_attention_q_W(
 }
 
 /* d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] = sum over j < 128 of
-       block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]    adjoint of
-       block2.attention.q_sum (small_gpt.py:37)
+       block2.attention.q.W[i2, j]*d_block2.attention.q[n, i1, j]  [adjoint of
+       block2.attention.q_sum (small_gpt.py:37)]
    then d_block2.norm1[n, i1, i2] = d_block2.norm1_from_block2.attention.k_sum[n, i1, i2] +
        d_block2.norm1_from_block2.attention.q_sum[n, i1, i2] +
-       d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]    adjoint of block2.attention.v_sum,
-       block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37) */
+       d_block2.norm1_from_block2.attention.v_sum[n, i1, i2]  [adjoint of block2.attention.v_sum,
+       block2.attention.k_sum, block2.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block2_norm1(
     ptrdiff_t rows, const float *restrict block2_attention_q_W,
     const float *restrict d_block2_attention_q,
@@ -8012,13 +8007,13 @@ static void compute_d_block2_norm1(
 }
 
 /* d_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of (add[n, i1, i2] - block2.norm1_mean[n,
-       i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1
-       (small_gpt.py:36)
+       i1])*block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1
+       (small_gpt.py:36)]
    then d_block2.norm1_var[n, i1] = -d_block2.norm1_var_sum[n, i1]/(2*(block2.norm1_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block2.norm1 (small_gpt.py:36)
+       + 1e-05)**(3/2))  [adjoint of block2.norm1 (small_gpt.py:36)]
    then d_block2.norm1_mean_from_block2.norm1_var[n, i1] =
-       d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]    adjoint
-       of block2.norm1_var (small_gpt.py:36) */
+       d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1]*d_block2.norm1_var[n, i1]  [adjoint of
+       block2.norm1_var (small_gpt.py:36)] */
 static void compute_d_block2_norm1_var(
     ptrdiff_t rows, const float *restrict block2_norm1_mean, const float *restrict add,
     const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
@@ -8044,14 +8039,13 @@ static void compute_d_block2_norm1_var(
 }
 
 /* d_block2.norm1_mean_from_block2.norm1_sum[n, i1] = sum over i2 < 128 of
-       block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]    adjoint of block2.norm1
-       (small_gpt.py:36)
+       block2.norm1.W[i2]*d_block2.norm1[n, i1, i2]  [adjoint of block2.norm1 (small_gpt.py:36)]
    then d_block2.norm1_mean_from_block2.norm1[n, i1] =
        -d_block2.norm1_mean_from_block2.norm1_sum[n, i1]/sqrt(block2.norm1_var[n, i1] + 1e-05)
-       adjoint of block2.norm1 (small_gpt.py:36)
+       [adjoint of block2.norm1 (small_gpt.py:36)]
    then d_block2.norm1_mean[n, i1] = d_block2.norm1_mean_from_block2.norm1[n, i1] +
-       d_block2.norm1_mean_from_block2.norm1_var[n, i1]    adjoint of block2.norm1,
-       block2.norm1_var (small_gpt.py:36) */
+       d_block2.norm1_mean_from_block2.norm1_var[n, i1]  [adjoint of block2.norm1,
+       block2.norm1_var (small_gpt.py:36)] */
 static void compute_d_block2_norm1_mean_from_block2_norm1(
     ptrdiff_t rows, const float *restrict block2_norm1_W, const float *restrict d_block2_norm1,
     const float *restrict block2_norm1_var,
@@ -8097,8 +8091,8 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
 }
 
 /* d_block2.norm1.W[i2] = sum over n < batch, i1 < 64 of (add[n, i1, i2] - block2.norm1_mean[n,
-       i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)    adjoint of
-       block2.norm1 (small_gpt.py:36) */
+       i1])*d_block2.norm1[n, i1, i2]/sqrt(block2.norm1_var[n, i1] + 1e-05)  [adjoint of
+       block2.norm1 (small_gpt.py:36)] */
 static void compute_d_block2_norm1_W(
     ptrdiff_t rows, const float *restrict block2_norm1_var,
     const float *restrict block2_norm1_mean, const float *restrict add,
@@ -8118,8 +8112,8 @@ static void compute_d_block2_norm1_W(
     }
 }
 
-/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]    adjoint
-       of block2.norm1 (small_gpt.py:36) */
+/* d_block2.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block2.norm1[n, i1, i2]  [adjoint of
+       block2.norm1 (small_gpt.py:36)] */
 static void compute_d_block2_norm1_b(
     ptrdiff_t rows, const float *restrict d_block2_norm1, float *restrict d_block2_norm1_b)
 {
@@ -8140,8 +8134,8 @@ static void compute_d_block2_norm1_b(
 /* d_add[i0, i1, i2] = (add[i0, i1, i2]/64 - block2.norm1_mean[i0,
        i1]/64)*d_block2.norm1_var[i0, i1] + d_block2.norm1_mean[i0, i1]/128 + d_x_3[i0, i1,
        i2] + block2.norm1.W[i2]*d_block2.norm1[i0, i1, i2]/sqrt(block2.norm1_var[i0, i1] +
-       1e-05)    adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
-       (small_gpt.py:38) */
+       1e-05)  [adjoint of x_3, block2.norm1, block2.norm1_var, block2.norm1_mean
+       (small_gpt.py:38)] */
 static void compute_d_add(
     ptrdiff_t rows, const float *restrict d_block2_norm1_mean,
     const float *restrict block2_norm1_mean, const float *restrict add,
@@ -8159,8 +8153,8 @@ static void compute_d_add(
     }
 }
 
-/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]    adjoint of
-       block1.down (small_gpt.py:41) */
+/* d_block1.down.b[j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]  [adjoint of block1.down
+       (small_gpt.py:41)] */
 static void compute_d_block1_down_b(
     ptrdiff_t rows, const float *restrict d_add, float *restrict d_block1_down_b)
 {
@@ -8178,8 +8172,8 @@ static void compute_d_block1_down_b(
     }
 }
 
-/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]
-       adjoint of block1.down_sum (small_gpt.py:41) */
+/* d_block1.down.W[k, j] = sum over n < batch, i1 < 64 of d_add[n, i1, j]*h[n, i1, k]  [adjoint
+       of block1.down_sum (small_gpt.py:41)] */
 static void compute_d_block1_down_W(
     ptrdiff_t rows, const float *restrict d_add, const float *restrict h,
     float *restrict d_block1_down_W)
@@ -8217,11 +8211,11 @@ static void compute_d_block1_down_W(
     }
 }
 
-/* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]    adjoint of
-       block1.down_sum (small_gpt.py:41)
+/* d_h[i0, i1, i2] = sum over j < 128 of block1.down.W[i2, j]*d_add[i0, i1, j]  [adjoint of
+       block1.down_sum (small_gpt.py:41)]
    then d_block1.up[i0, i1, i2] = (erf(sqrt(2)*block1.up[i0, i1, i2]/2)/2 +
        1/2 + sqrt(2)*exp(-block1.up[i0, i1, i2]**2/2)*block1.up[i0, i1,
-       i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]    adjoint of h (small_gpt.py:40) */
+       i2]/(2*sqrt(pi)))*d_h[i0, i1, i2]  [adjoint of h (small_gpt.py:40)] */
 static void compute_d_h(
     ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict d_add,
     const float *restrict block1_up, float *restrict d_block1_up, float *restrict gw_right_panel)
@@ -8262,8 +8256,8 @@ static void compute_d_h(
     }
 }
 
-/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]    adjoint of
-       block1.up (small_gpt.py:40) */
+/* d_block1.up.b[j] = sum over n < batch, i1 < 64 of d_block1.up[n, i1, j]  [adjoint of
+       block1.up (small_gpt.py:40)] */
 static void compute_d_block1_up_b(
     ptrdiff_t rows, const float *restrict d_block1_up, float *restrict d_block1_up_b)
 {
@@ -8285,7 +8279,7 @@ static void compute_d_block1_up_b(
 }
 
 /* d_block1.up.W[k, j] = sum over n < batch, i1 < 64 of block1.norm2[n, i1, k]*d_block1.up[n,
-       i1, j]    adjoint of block1.up_sum (small_gpt.py:40) */
+       i1, j]  [adjoint of block1.up_sum (small_gpt.py:40)] */
 static void compute_d_block1_up_W(
     ptrdiff_t rows, const float *restrict block1_norm2, const float *restrict d_block1_up,
     float *restrict d_block1_up_W)
@@ -8324,7 +8318,7 @@ static void compute_d_block1_up_W(
 }
 
 /* d_block1.norm2[n, i1, i2] = sum over j < 512 of block1.up.W[i2, j]*d_block1.up[n, i1, j]
-       adjoint of block1.up_sum (small_gpt.py:40) */
+       [adjoint of block1.up_sum (small_gpt.py:40)] */
 static void compute_d_block1_norm2(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict d_block1_up,
     float *restrict d_block1_norm2, float *restrict gw_right_panel)
@@ -8365,13 +8359,13 @@ static void compute_d_block1_norm2(
 }
 
 /* d_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-       i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2
-       (small_gpt.py:39)
+       i1])*block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2
+       (small_gpt.py:39)]
    then d_block1.norm2_var[n, i1] = -d_block1.norm2_var_sum[n, i1]/(2*(block1.norm2_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block1.norm2 (small_gpt.py:39)
+       + 1e-05)**(3/2))  [adjoint of block1.norm2 (small_gpt.py:39)]
    then d_block1.norm2_mean_from_block1.norm2_var[n, i1] =
-       d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]    adjoint
-       of block1.norm2_var (small_gpt.py:39) */
+       d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1]*d_block1.norm2_var[n, i1]  [adjoint of
+       block1.norm2_var (small_gpt.py:39)] */
 static void compute_d_block1_norm2_var(
     ptrdiff_t rows, const float *restrict block1_norm2_mean, const float *restrict x_2,
     const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
@@ -8397,14 +8391,13 @@ static void compute_d_block1_norm2_var(
 }
 
 /* d_block1.norm2_mean_from_block1.norm2_sum[n, i1] = sum over i2 < 128 of
-       block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]    adjoint of block1.norm2
-       (small_gpt.py:39)
+       block1.norm2.W[i2]*d_block1.norm2[n, i1, i2]  [adjoint of block1.norm2 (small_gpt.py:39)]
    then d_block1.norm2_mean_from_block1.norm2[n, i1] =
        -d_block1.norm2_mean_from_block1.norm2_sum[n, i1]/sqrt(block1.norm2_var[n, i1] + 1e-05)
-       adjoint of block1.norm2 (small_gpt.py:39)
+       [adjoint of block1.norm2 (small_gpt.py:39)]
    then d_block1.norm2_mean[n, i1] = d_block1.norm2_mean_from_block1.norm2[n, i1] +
-       d_block1.norm2_mean_from_block1.norm2_var[n, i1]    adjoint of block1.norm2,
-       block1.norm2_var (small_gpt.py:39) */
+       d_block1.norm2_mean_from_block1.norm2_var[n, i1]  [adjoint of block1.norm2,
+       block1.norm2_var (small_gpt.py:39)] */
 static void compute_d_block1_norm2_mean_from_block1_norm2(
     ptrdiff_t rows, const float *restrict block1_norm2_W, const float *restrict d_block1_norm2,
     const float *restrict block1_norm2_var,
@@ -8450,8 +8443,8 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
 }
 
 /* d_block1.norm2.W[i2] = sum over n < batch, i1 < 64 of (x_2[n, i1, i2] - block1.norm2_mean[n,
-       i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)    adjoint of
-       block1.norm2 (small_gpt.py:39) */
+       i1])*d_block1.norm2[n, i1, i2]/sqrt(block1.norm2_var[n, i1] + 1e-05)  [adjoint of
+       block1.norm2 (small_gpt.py:39)] */
 static void compute_d_block1_norm2_W(
     ptrdiff_t rows, const float *restrict block1_norm2_var,
     const float *restrict block1_norm2_mean, const float *restrict x_2,
@@ -8471,8 +8464,8 @@ static void compute_d_block1_norm2_W(
     }
 }
 
-/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]    adjoint
-       of block1.norm2 (small_gpt.py:39) */
+/* d_block1.norm2.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm2[n, i1, i2]  [adjoint of
+       block1.norm2 (small_gpt.py:39)] */
 static void compute_d_block1_norm2_b(
     ptrdiff_t rows, const float *restrict d_block1_norm2, float *restrict d_block1_norm2_b)
 {
@@ -8493,8 +8486,8 @@ static void compute_d_block1_norm2_b(
 /* d_x_2[i0, i1, i2] = (x_2[i0, i1, i2]/64 - block1.norm2_mean[i0,
        i1]/64)*d_block1.norm2_var[i0, i1] + d_block1.norm2_mean[i0, i1]/128 + d_add[i0, i1,
        i2] + block1.norm2.W[i2]*d_block1.norm2[i0, i1, i2]/sqrt(block1.norm2_var[i0, i1] +
-       1e-05)    adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
-       (small_gpt.py:41) */
+       1e-05)  [adjoint of add, block1.norm2, block1.norm2_var, block1.norm2_mean
+       (small_gpt.py:41)] */
 static void compute_d_x_2(
     ptrdiff_t rows, const float *restrict d_block1_norm2_mean,
     const float *restrict block1_norm2_mean, const float *restrict x_2,
@@ -8512,8 +8505,8 @@ static void compute_d_x_2(
     }
 }
 
-/* d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]    adjoint of
-       block1.attention.out (small_gpt.py:37) */
+/* d_block1.attention.out.b[j] = sum over n < batch, i1 < 64 of d_x_2[n, i1, j]  [adjoint of
+       block1.attention.out (small_gpt.py:37)] */
 static void compute_d_block1_attention_out_b(
     ptrdiff_t rows, const float *restrict d_x_2, float *restrict d_block1_attention_out_b)
 {
@@ -8532,7 +8525,7 @@ static void compute_d_block1_attention_out_b(
 }
 
 /* d_block1.attention.out.W[k, j] = sum over n < batch, i1 < 64 of block1.attention_joined[n,
-       i1, k]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
+       i1, k]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_out_W(
     ptrdiff_t rows, const float *restrict block1_attention_joined, const float *restrict d_x_2,
     float *restrict d_block1_attention_out_W)
@@ -8571,7 +8564,7 @@ static void compute_d_block1_attention_out_W(
 }
 
 /* d_block1.attention_joined[n, i1, i2] = sum over j < 128 of block1.attention.out.W[i2,
-       j]*d_x_2[n, i1, j]    adjoint of block1.attention.out_sum (small_gpt.py:37) */
+       j]*d_x_2[n, i1, j]  [adjoint of block1.attention.out_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_joined(
     ptrdiff_t rows, const float *restrict block1_attention_out_W, const float *restrict d_x_2,
     float *restrict d_block1_attention_joined, float *restrict gw_right_panel)
@@ -8612,7 +8605,7 @@ static void compute_d_block1_attention_joined(
 }
 
 /* d_block1.attention_mixed[n, i1, i2, e] = d_block1.attention_joined[n, i2, e + 32*i1]
-       adjoint of block1.attention_joined (small_gpt.py:37) */
+       [adjoint of block1.attention_joined (small_gpt.py:37)] */
 static void compute_d_block1_attention_mixed(
     ptrdiff_t rows, const float *restrict d_block1_attention_joined,
     float *restrict d_block1_attention_mixed)
@@ -8630,8 +8623,8 @@ static void compute_d_block1_attention_mixed(
 }
 
 /* d_block1.attention_mixed_weights[n, i1, i2, j] = sum over e < 32 of
-       block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]    adjoint of
-       block1.attention_mixed (small_gpt.py:37) */
+       block1.attention_v_heads[n, i1, j, e]*d_block1.attention_mixed[n, i1, i2, e]  [adjoint of
+       block1.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block1_attention_mixed_weights(
     ptrdiff_t rows, const float *restrict block1_attention_v_heads,
     const float *restrict d_block1_attention_mixed,
@@ -8676,7 +8669,7 @@ static void compute_d_block1_attention_mixed_weights(
 
 /* d_block1.attention_v_heads[n, i1, i2, i3] = sum over j < 64 of
        block1.attention_mixed_weights[n, i1, j, i2]*d_block1.attention_mixed[n, i1, j, i3]
-       adjoint of block1.attention_mixed (small_gpt.py:37) */
+       [adjoint of block1.attention_mixed (small_gpt.py:37)] */
 static void compute_d_block1_attention_v_heads(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
     const float *restrict d_block1_attention_mixed, float *restrict d_block1_attention_v_heads)
@@ -8718,7 +8711,7 @@ static void compute_d_block1_attention_v_heads(
 
 /* d_block1.attention_mixed_weights_sum_sum[n, i1, i2] = sum over j < 64 of
        block1.attention_mixed_weights[n, i1, i2, j]*d_block1.attention_mixed_weights[n, i1, i2, j]
-       adjoint of block1.attention_mixed_weights (small_gpt.py:37) */
+       [adjoint of block1.attention_mixed_weights (small_gpt.py:37)] */
 static void compute_d_block1_attention_mixed_weights_sum_sum(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights,
     const float *restrict d_block1_attention_mixed_weights,
@@ -8742,11 +8735,11 @@ static void compute_d_block1_attention_mixed_weights_sum_sum(
 
 /* d_block1.attention_mixed_scores[n, i1, i2, j] = (d_block1.attention_mixed_weights[n, i1, i2, j]
        - d_block1.attention_mixed_weights_sum_sum[n, i1, i2])*block1.attention_mixed_weights[n,
-       i1, i2, j]    adjoint of block1.attention_mixed_weights, block1.attention_mixed_weights_sum
-       (small_gpt.py:37)
+       i1, i2, j]  [adjoint of block1.attention_mixed_weights, block1.attention_mixed_weights_sum
+       (small_gpt.py:37)]
    then d_block1.attention_mixed_scores_sum[n, i1, i2, j] = (sqrt(2)/8 if i2 >= j else
-       0)*d_block1.attention_mixed_scores[n, i1, i2, j]    adjoint of
-       block1.attention_mixed_scores (small_gpt.py:37) */
+       0)*d_block1.attention_mixed_scores[n, i1, i2, j]  [adjoint of
+       block1.attention_mixed_scores (small_gpt.py:37)] */
 static void compute_d_block1_attention_mixed_scores(
     ptrdiff_t rows, const float *restrict d_block1_attention_mixed_weights_sum_sum,
     const float *restrict d_block1_attention_mixed_weights,
@@ -8767,8 +8760,8 @@ static void compute_d_block1_attention_mixed_scores(
 }
 
 /* d_block1.attention_k_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_q_heads[n,
-       i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]    adjoint of
-       block1.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, j, i2]  [adjoint of
+       block1.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_k_heads(
     ptrdiff_t rows, const float *restrict block1_attention_q_heads,
     const float *restrict d_block1_attention_mixed_scores_sum,
@@ -8810,8 +8803,8 @@ static void compute_d_block1_attention_k_heads(
 }
 
 /* d_block1.attention_q_heads[n, i1, i2, i3] = sum over j < 64 of block1.attention_k_heads[n,
-       i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]    adjoint of
-       block1.attention_mixed_scores_sum (small_gpt.py:37) */
+       i1, j, i3]*d_block1.attention_mixed_scores_sum[n, i1, i2, j]  [adjoint of
+       block1.attention_mixed_scores_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_q_heads(
     ptrdiff_t rows, const float *restrict block1_attention_k_heads,
     const float *restrict d_block1_attention_mixed_scores_sum,
@@ -8852,8 +8845,8 @@ static void compute_d_block1_attention_q_heads(
     }
 }
 
-/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]
-       adjoint of block1.attention_v_heads (small_gpt.py:37) */
+/* d_block1.attention.v[n, i1, j] = d_block1.attention_v_heads[n, j//32, i1, j%32]  [adjoint
+       of block1.attention_v_heads (small_gpt.py:37)] */
 static void compute_d_block1_attention_v(
     ptrdiff_t rows, const float *restrict d_block1_attention_v_heads,
     float *restrict d_block1_attention_v)
@@ -8869,7 +8862,7 @@ static void compute_d_block1_attention_v(
 }
 
 /* d_block1.attention.v.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.v[n, i1, j]
-       adjoint of block1.attention.v (small_gpt.py:37) */
+       [adjoint of block1.attention.v (small_gpt.py:37)] */
 static void compute_d_block1_attention_v_b(
     ptrdiff_t rows, const float *restrict d_block1_attention_v,
     float *restrict d_block1_attention_v_b)
@@ -8889,7 +8882,7 @@ static void compute_d_block1_attention_v_b(
 }
 
 /* d_block1.attention.v.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-       k]*d_block1.attention.v[n, i1, j]    adjoint of block1.attention.v_sum (small_gpt.py:37) */
+       k]*d_block1.attention.v[n, i1, j]  [adjoint of block1.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_v_W(
     ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_v,
     float *restrict d_block1_attention_v_W)
@@ -8928,8 +8921,8 @@ static void compute_d_block1_attention_v_W(
 }
 
 /* d_block1.norm1_from_block1.attention.v_sum[n, i1, i2] = sum over j < 128 of
-       block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]    adjoint of
-       block1.attention.v_sum (small_gpt.py:37) */
+       block1.attention.v.W[i2, j]*d_block1.attention.v[n, i1, j]  [adjoint of
+       block1.attention.v_sum (small_gpt.py:37)] */
 static void compute_d_block1_norm1_from_block1_attention_v_sum(
     ptrdiff_t rows, const float *restrict block1_attention_v_W,
     const float *restrict d_block1_attention_v,
@@ -8970,8 +8963,8 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     }
 }
 
-/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]
-       adjoint of block1.attention_k_heads (small_gpt.py:37) */
+/* d_block1.attention.k[n, i1, j] = d_block1.attention_k_heads[n, j//32, i1, j%32]  [adjoint
+       of block1.attention_k_heads (small_gpt.py:37)] */
 static void compute_d_block1_attention_k(
     ptrdiff_t rows, const float *restrict d_block1_attention_k_heads,
     float *restrict d_block1_attention_k)
@@ -8987,7 +8980,7 @@ static void compute_d_block1_attention_k(
 }
 
 /* d_block1.attention.k.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.k[n, i1, j]
-       adjoint of block1.attention.k (small_gpt.py:37) */
+       [adjoint of block1.attention.k (small_gpt.py:37)] */
 static void compute_d_block1_attention_k_b(
     ptrdiff_t rows, const float *restrict d_block1_attention_k,
     float *restrict d_block1_attention_k_b)
@@ -9007,7 +9000,7 @@ static void compute_d_block1_attention_k_b(
 }
 
 /* d_block1.attention.k.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-       k]*d_block1.attention.k[n, i1, j]    adjoint of block1.attention.k_sum (small_gpt.py:37) */
+       k]*d_block1.attention.k[n, i1, j]  [adjoint of block1.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_k_W(
     ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_k,
     float *restrict d_block1_attention_k_W)
@@ -9046,8 +9039,8 @@ static void compute_d_block1_attention_k_W(
 }
 
 /* d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] = sum over j < 128 of
-       block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]    adjoint of
-       block1.attention.k_sum (small_gpt.py:37) */
+       block1.attention.k.W[i2, j]*d_block1.attention.k[n, i1, j]  [adjoint of
+       block1.attention.k_sum (small_gpt.py:37)] */
 static void compute_d_block1_norm1_from_block1_attention_k_sum(
     ptrdiff_t rows, const float *restrict block1_attention_k_W,
     const float *restrict d_block1_attention_k,
@@ -9088,8 +9081,8 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     }
 }
 
-/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]
-       adjoint of block1.attention_q_heads (small_gpt.py:37) */
+/* d_block1.attention.q[n, i1, j] = d_block1.attention_q_heads[n, j//32, i1, j%32]  [adjoint
+       of block1.attention_q_heads (small_gpt.py:37)] */
 static void compute_d_block1_attention_q(
     ptrdiff_t rows, const float *restrict d_block1_attention_q_heads,
     float *restrict d_block1_attention_q)
@@ -9105,7 +9098,7 @@ static void compute_d_block1_attention_q(
 }
 
 /* d_block1.attention.q.b[j] = sum over n < batch, i1 < 64 of d_block1.attention.q[n, i1, j]
-       adjoint of block1.attention.q (small_gpt.py:37) */
+       [adjoint of block1.attention.q (small_gpt.py:37)] */
 static void compute_d_block1_attention_q_b(
     ptrdiff_t rows, const float *restrict d_block1_attention_q,
     float *restrict d_block1_attention_q_b)
@@ -9125,7 +9118,7 @@ static void compute_d_block1_attention_q_b(
 }
 
 /* d_block1.attention.q.W[k, j] = sum over n < batch, i1 < 64 of block1.norm1[n, i1,
-       k]*d_block1.attention.q[n, i1, j]    adjoint of block1.attention.q_sum (small_gpt.py:37) */
+       k]*d_block1.attention.q[n, i1, j]  [adjoint of block1.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block1_attention_q_W(
     ptrdiff_t rows, const float *restrict block1_norm1, const float *restrict d_block1_attention_q,
     float *restrict d_block1_attention_q_W)
@@ -9164,12 +9157,12 @@ static void compute_d_block1_attention_q_W(
 }
 
 /* d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] = sum over j < 128 of
-       block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]    adjoint of
-       block1.attention.q_sum (small_gpt.py:37)
+       block1.attention.q.W[i2, j]*d_block1.attention.q[n, i1, j]  [adjoint of
+       block1.attention.q_sum (small_gpt.py:37)]
    then d_block1.norm1[n, i1, i2] = d_block1.norm1_from_block1.attention.k_sum[n, i1, i2] +
        d_block1.norm1_from_block1.attention.q_sum[n, i1, i2] +
-       d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]    adjoint of block1.attention.v_sum,
-       block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37) */
+       d_block1.norm1_from_block1.attention.v_sum[n, i1, i2]  [adjoint of block1.attention.v_sum,
+       block1.attention.k_sum, block1.attention.q_sum (small_gpt.py:37)] */
 static void compute_d_block1_norm1(
     ptrdiff_t rows, const float *restrict block1_attention_q_W,
     const float *restrict d_block1_attention_q,
@@ -9214,13 +9207,13 @@ static void compute_d_block1_norm1(
 }
 
 /* d_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of (x[n, i1, i2] - block1.norm1_mean[n,
-       i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1
-       (small_gpt.py:36)
+       i1])*block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1
+       (small_gpt.py:36)]
    then d_block1.norm1_var[n, i1] = -d_block1.norm1_var_sum[n, i1]/(2*(block1.norm1_var[n, i1]
-       + 1e-05)**(3/2))    adjoint of block1.norm1 (small_gpt.py:36)
+       + 1e-05)**(3/2))  [adjoint of block1.norm1 (small_gpt.py:36)]
    then d_block1.norm1_mean_from_block1.norm1_var[n, i1] =
-       d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]    adjoint
-       of block1.norm1_var (small_gpt.py:36) */
+       d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1]*d_block1.norm1_var[n, i1]  [adjoint of
+       block1.norm1_var (small_gpt.py:36)] */
 static void compute_d_block1_norm1_var(
     ptrdiff_t rows, const float *restrict block1_norm1_mean, const float *restrict x,
     const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
@@ -9246,14 +9239,13 @@ static void compute_d_block1_norm1_var(
 }
 
 /* d_block1.norm1_mean_from_block1.norm1_sum[n, i1] = sum over i2 < 128 of
-       block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]    adjoint of block1.norm1
-       (small_gpt.py:36)
+       block1.norm1.W[i2]*d_block1.norm1[n, i1, i2]  [adjoint of block1.norm1 (small_gpt.py:36)]
    then d_block1.norm1_mean_from_block1.norm1[n, i1] =
        -d_block1.norm1_mean_from_block1.norm1_sum[n, i1]/sqrt(block1.norm1_var[n, i1] + 1e-05)
-       adjoint of block1.norm1 (small_gpt.py:36)
+       [adjoint of block1.norm1 (small_gpt.py:36)]
    then d_block1.norm1_mean[n, i1] = d_block1.norm1_mean_from_block1.norm1[n, i1] +
-       d_block1.norm1_mean_from_block1.norm1_var[n, i1]    adjoint of block1.norm1,
-       block1.norm1_var (small_gpt.py:36) */
+       d_block1.norm1_mean_from_block1.norm1_var[n, i1]  [adjoint of block1.norm1,
+       block1.norm1_var (small_gpt.py:36)] */
 static void compute_d_block1_norm1_mean_from_block1_norm1(
     ptrdiff_t rows, const float *restrict block1_norm1_W, const float *restrict d_block1_norm1,
     const float *restrict block1_norm1_var,
@@ -9299,8 +9291,8 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
 }
 
 /* d_block1.norm1.W[i2] = sum over n < batch, i1 < 64 of (x[n, i1, i2] - block1.norm1_mean[n,
-       i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)    adjoint of
-       block1.norm1 (small_gpt.py:36) */
+       i1])*d_block1.norm1[n, i1, i2]/sqrt(block1.norm1_var[n, i1] + 1e-05)  [adjoint of
+       block1.norm1 (small_gpt.py:36)] */
 static void compute_d_block1_norm1_W(
     ptrdiff_t rows, const float *restrict block1_norm1_var,
     const float *restrict block1_norm1_mean, const float *restrict x,
@@ -9320,8 +9312,8 @@ static void compute_d_block1_norm1_W(
     }
 }
 
-/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]    adjoint
-       of block1.norm1 (small_gpt.py:36) */
+/* d_block1.norm1.b[i2] = sum over n < batch, i1 < 64 of d_block1.norm1[n, i1, i2]  [adjoint of
+       block1.norm1 (small_gpt.py:36)] */
 static void compute_d_block1_norm1_b(
     ptrdiff_t rows, const float *restrict d_block1_norm1, float *restrict d_block1_norm1_b)
 {
@@ -9342,8 +9334,8 @@ static void compute_d_block1_norm1_b(
 /* d_x[i0, i1, i2] = (x[i0, i1, i2]/64 - block1.norm1_mean[i0,
        i1]/64)*d_block1.norm1_var[i0, i1] + d_block1.norm1_mean[i0, i1]/128 + d_x_2[i0, i1,
        i2] + block1.norm1.W[i2]*d_block1.norm1[i0, i1, i2]/sqrt(block1.norm1_var[i0, i1] +
-       1e-05)    adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
-       (small_gpt.py:38) */
+       1e-05)  [adjoint of x_2, block1.norm1, block1.norm1_var, block1.norm1_mean
+       (small_gpt.py:38)] */
 static void compute_d_x(
     ptrdiff_t rows, const float *restrict d_block1_norm1_mean,
     const float *restrict block1_norm1_mean, const float *restrict x,
@@ -9361,8 +9353,7 @@ static void compute_d_x(
     }
 }
 
-/* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x
-       (small_gpt.py:46) */
+/* d_position[i1, i2] = sum over i0 < batch of d_x[i0, i1, i2]    adjoint of x (small_gpt.py:46) */
 static void compute_d_position(
     ptrdiff_t rows, const float *restrict d_x, float *restrict d_position)
 {
@@ -9380,8 +9371,8 @@ static void compute_d_position(
     }
 }
 
-/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128    adjoint
-       of token (small_gpt.py:45) */
+/* d_token.W[tokens[n, i1], j] += d_x[n, i1, j] over n < batch, i1 < 64, j < 128  [adjoint of
+       token (small_gpt.py:45)] */
 static void compute_d_token_W(
     ptrdiff_t rows, const float *restrict d_x, const int32_t *restrict tokens,
     float *restrict d_token_W)
@@ -9475,7 +9466,7 @@ static void compute_block1_norm1_b_square(
 }
 
 /* block1.attention.q.W_square = sum over k < 128, j < 128 of d_block1.attention.q.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block1_attention_q_W_square(
     const float *restrict d_block1_attention_q_W, float *restrict block1_attention_q_W_square)
 {
@@ -9491,8 +9482,8 @@ static void compute_block1_attention_q_W_square(
     block1_attention_q_W_square[0] = block1_attention_q_W_square_at;
 }
 
-/* block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2    for the
-       norm */
+/* block1.attention.q.b_square = sum over j < 128 of d_block1.attention.q.b[j]**2  [for the
+       norm] */
 static void compute_block1_attention_q_b_square(
     const float *restrict d_block1_attention_q_b, float *restrict block1_attention_q_b_square)
 {
@@ -9507,7 +9498,7 @@ static void compute_block1_attention_q_b_square(
 }
 
 /* block1.attention.k.W_square = sum over k < 128, j < 128 of d_block1.attention.k.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block1_attention_k_W_square(
     const float *restrict d_block1_attention_k_W, float *restrict block1_attention_k_W_square)
 {
@@ -9523,8 +9514,8 @@ static void compute_block1_attention_k_W_square(
     block1_attention_k_W_square[0] = block1_attention_k_W_square_at;
 }
 
-/* block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2    for the
-       norm */
+/* block1.attention.k.b_square = sum over j < 128 of d_block1.attention.k.b[j]**2  [for the
+       norm] */
 static void compute_block1_attention_k_b_square(
     const float *restrict d_block1_attention_k_b, float *restrict block1_attention_k_b_square)
 {
@@ -9539,7 +9530,7 @@ static void compute_block1_attention_k_b_square(
 }
 
 /* block1.attention.v.W_square = sum over k < 128, j < 128 of d_block1.attention.v.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block1_attention_v_W_square(
     const float *restrict d_block1_attention_v_W, float *restrict block1_attention_v_W_square)
 {
@@ -9555,8 +9546,8 @@ static void compute_block1_attention_v_W_square(
     block1_attention_v_W_square[0] = block1_attention_v_W_square_at;
 }
 
-/* block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2    for the
-       norm */
+/* block1.attention.v.b_square = sum over j < 128 of d_block1.attention.v.b[j]**2  [for the
+       norm] */
 static void compute_block1_attention_v_b_square(
     const float *restrict d_block1_attention_v_b, float *restrict block1_attention_v_b_square)
 {
@@ -9571,7 +9562,7 @@ static void compute_block1_attention_v_b_square(
 }
 
 /* block1.attention.out.W_square = sum over k < 128, j < 128 of d_block1.attention.out.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block1_attention_out_W_square(
     const float *restrict d_block1_attention_out_W, float *restrict block1_attention_out_W_square)
 {
@@ -9587,8 +9578,8 @@ static void compute_block1_attention_out_W_square(
     block1_attention_out_W_square[0] = block1_attention_out_W_square_at;
 }
 
-/* block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2    for
-       the norm */
+/* block1.attention.out.b_square = sum over j < 128 of d_block1.attention.out.b[j]**2  [for
+       the norm] */
 static void compute_block1_attention_out_b_square(
     const float *restrict d_block1_attention_out_b, float *restrict block1_attention_out_b_square)
 {
@@ -9630,8 +9621,8 @@ static void compute_block1_norm2_b_square(
     block1_norm2_b_square[0] = block1_norm2_b_square_at;
 }
 
-/* block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the
-       norm */
+/* block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2  [for the
+       norm] */
 static void compute_block1_up_W_square(
     const float *restrict d_block1_up_W, float *restrict block1_up_W_square)
 {
@@ -9661,8 +9652,8 @@ static void compute_block1_up_b_square(
     block1_up_b_square[0] = block1_up_b_square_at;
 }
 
-/* block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2    for the
-       norm */
+/* block1.down.W_square = sum over k < 512, j < 128 of d_block1.down.W[k, j]**2  [for the
+       norm] */
 static void compute_block1_down_W_square(
     const float *restrict d_block1_down_W, float *restrict block1_down_W_square)
 {
@@ -9721,7 +9712,7 @@ static void compute_block2_norm1_b_square(
 }
 
 /* block2.attention.q.W_square = sum over k < 128, j < 128 of d_block2.attention.q.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block2_attention_q_W_square(
     const float *restrict d_block2_attention_q_W, float *restrict block2_attention_q_W_square)
 {
@@ -9737,8 +9728,8 @@ static void compute_block2_attention_q_W_square(
     block2_attention_q_W_square[0] = block2_attention_q_W_square_at;
 }
 
-/* block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2    for the
-       norm */
+/* block2.attention.q.b_square = sum over j < 128 of d_block2.attention.q.b[j]**2  [for the
+       norm] */
 static void compute_block2_attention_q_b_square(
     const float *restrict d_block2_attention_q_b, float *restrict block2_attention_q_b_square)
 {
@@ -9753,7 +9744,7 @@ static void compute_block2_attention_q_b_square(
 }
 
 /* block2.attention.k.W_square = sum over k < 128, j < 128 of d_block2.attention.k.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block2_attention_k_W_square(
     const float *restrict d_block2_attention_k_W, float *restrict block2_attention_k_W_square)
 {
@@ -9769,8 +9760,8 @@ static void compute_block2_attention_k_W_square(
     block2_attention_k_W_square[0] = block2_attention_k_W_square_at;
 }
 
-/* block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2    for the
-       norm */
+/* block2.attention.k.b_square = sum over j < 128 of d_block2.attention.k.b[j]**2  [for the
+       norm] */
 static void compute_block2_attention_k_b_square(
     const float *restrict d_block2_attention_k_b, float *restrict block2_attention_k_b_square)
 {
@@ -9785,7 +9776,7 @@ static void compute_block2_attention_k_b_square(
 }
 
 /* block2.attention.v.W_square = sum over k < 128, j < 128 of d_block2.attention.v.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block2_attention_v_W_square(
     const float *restrict d_block2_attention_v_W, float *restrict block2_attention_v_W_square)
 {
@@ -9801,8 +9792,8 @@ static void compute_block2_attention_v_W_square(
     block2_attention_v_W_square[0] = block2_attention_v_W_square_at;
 }
 
-/* block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2    for the
-       norm */
+/* block2.attention.v.b_square = sum over j < 128 of d_block2.attention.v.b[j]**2  [for the
+       norm] */
 static void compute_block2_attention_v_b_square(
     const float *restrict d_block2_attention_v_b, float *restrict block2_attention_v_b_square)
 {
@@ -9817,7 +9808,7 @@ static void compute_block2_attention_v_b_square(
 }
 
 /* block2.attention.out.W_square = sum over k < 128, j < 128 of d_block2.attention.out.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block2_attention_out_W_square(
     const float *restrict d_block2_attention_out_W, float *restrict block2_attention_out_W_square)
 {
@@ -9833,8 +9824,8 @@ static void compute_block2_attention_out_W_square(
     block2_attention_out_W_square[0] = block2_attention_out_W_square_at;
 }
 
-/* block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2    for
-       the norm */
+/* block2.attention.out.b_square = sum over j < 128 of d_block2.attention.out.b[j]**2  [for
+       the norm] */
 static void compute_block2_attention_out_b_square(
     const float *restrict d_block2_attention_out_b, float *restrict block2_attention_out_b_square)
 {
@@ -9876,8 +9867,8 @@ static void compute_block2_norm2_b_square(
     block2_norm2_b_square[0] = block2_norm2_b_square_at;
 }
 
-/* block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the
-       norm */
+/* block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2  [for the
+       norm] */
 static void compute_block2_up_W_square(
     const float *restrict d_block2_up_W, float *restrict block2_up_W_square)
 {
@@ -9907,8 +9898,8 @@ static void compute_block2_up_b_square(
     block2_up_b_square[0] = block2_up_b_square_at;
 }
 
-/* block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2    for the
-       norm */
+/* block2.down.W_square = sum over k < 512, j < 128 of d_block2.down.W[k, j]**2  [for the
+       norm] */
 static void compute_block2_down_W_square(
     const float *restrict d_block2_down_W, float *restrict block2_down_W_square)
 {
@@ -9967,7 +9958,7 @@ static void compute_block3_norm1_b_square(
 }
 
 /* block3.attention.q.W_square = sum over k < 128, j < 128 of d_block3.attention.q.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block3_attention_q_W_square(
     const float *restrict d_block3_attention_q_W, float *restrict block3_attention_q_W_square)
 {
@@ -9983,8 +9974,8 @@ static void compute_block3_attention_q_W_square(
     block3_attention_q_W_square[0] = block3_attention_q_W_square_at;
 }
 
-/* block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2    for the
-       norm */
+/* block3.attention.q.b_square = sum over j < 128 of d_block3.attention.q.b[j]**2  [for the
+       norm] */
 static void compute_block3_attention_q_b_square(
     const float *restrict d_block3_attention_q_b, float *restrict block3_attention_q_b_square)
 {
@@ -9999,7 +9990,7 @@ static void compute_block3_attention_q_b_square(
 }
 
 /* block3.attention.k.W_square = sum over k < 128, j < 128 of d_block3.attention.k.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block3_attention_k_W_square(
     const float *restrict d_block3_attention_k_W, float *restrict block3_attention_k_W_square)
 {
@@ -10015,8 +10006,8 @@ static void compute_block3_attention_k_W_square(
     block3_attention_k_W_square[0] = block3_attention_k_W_square_at;
 }
 
-/* block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2    for the
-       norm */
+/* block3.attention.k.b_square = sum over j < 128 of d_block3.attention.k.b[j]**2  [for the
+       norm] */
 static void compute_block3_attention_k_b_square(
     const float *restrict d_block3_attention_k_b, float *restrict block3_attention_k_b_square)
 {
@@ -10031,7 +10022,7 @@ static void compute_block3_attention_k_b_square(
 }
 
 /* block3.attention.v.W_square = sum over k < 128, j < 128 of d_block3.attention.v.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block3_attention_v_W_square(
     const float *restrict d_block3_attention_v_W, float *restrict block3_attention_v_W_square)
 {
@@ -10047,8 +10038,8 @@ static void compute_block3_attention_v_W_square(
     block3_attention_v_W_square[0] = block3_attention_v_W_square_at;
 }
 
-/* block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2    for the
-       norm */
+/* block3.attention.v.b_square = sum over j < 128 of d_block3.attention.v.b[j]**2  [for the
+       norm] */
 static void compute_block3_attention_v_b_square(
     const float *restrict d_block3_attention_v_b, float *restrict block3_attention_v_b_square)
 {
@@ -10063,7 +10054,7 @@ static void compute_block3_attention_v_b_square(
 }
 
 /* block3.attention.out.W_square = sum over k < 128, j < 128 of d_block3.attention.out.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block3_attention_out_W_square(
     const float *restrict d_block3_attention_out_W, float *restrict block3_attention_out_W_square)
 {
@@ -10079,8 +10070,8 @@ static void compute_block3_attention_out_W_square(
     block3_attention_out_W_square[0] = block3_attention_out_W_square_at;
 }
 
-/* block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2    for
-       the norm */
+/* block3.attention.out.b_square = sum over j < 128 of d_block3.attention.out.b[j]**2  [for
+       the norm] */
 static void compute_block3_attention_out_b_square(
     const float *restrict d_block3_attention_out_b, float *restrict block3_attention_out_b_square)
 {
@@ -10122,8 +10113,8 @@ static void compute_block3_norm2_b_square(
     block3_norm2_b_square[0] = block3_norm2_b_square_at;
 }
 
-/* block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the
-       norm */
+/* block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2  [for the
+       norm] */
 static void compute_block3_up_W_square(
     const float *restrict d_block3_up_W, float *restrict block3_up_W_square)
 {
@@ -10153,8 +10144,8 @@ static void compute_block3_up_b_square(
     block3_up_b_square[0] = block3_up_b_square_at;
 }
 
-/* block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2    for the
-       norm */
+/* block3.down.W_square = sum over k < 512, j < 128 of d_block3.down.W[k, j]**2  [for the
+       norm] */
 static void compute_block3_down_W_square(
     const float *restrict d_block3_down_W, float *restrict block3_down_W_square)
 {
@@ -10213,7 +10204,7 @@ static void compute_block4_norm1_b_square(
 }
 
 /* block4.attention.q.W_square = sum over k < 128, j < 128 of d_block4.attention.q.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block4_attention_q_W_square(
     const float *restrict d_block4_attention_q_W, float *restrict block4_attention_q_W_square)
 {
@@ -10229,8 +10220,8 @@ static void compute_block4_attention_q_W_square(
     block4_attention_q_W_square[0] = block4_attention_q_W_square_at;
 }
 
-/* block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2    for the
-       norm */
+/* block4.attention.q.b_square = sum over j < 128 of d_block4.attention.q.b[j]**2  [for the
+       norm] */
 static void compute_block4_attention_q_b_square(
     const float *restrict d_block4_attention_q_b, float *restrict block4_attention_q_b_square)
 {
@@ -10245,7 +10236,7 @@ static void compute_block4_attention_q_b_square(
 }
 
 /* block4.attention.k.W_square = sum over k < 128, j < 128 of d_block4.attention.k.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block4_attention_k_W_square(
     const float *restrict d_block4_attention_k_W, float *restrict block4_attention_k_W_square)
 {
@@ -10261,8 +10252,8 @@ static void compute_block4_attention_k_W_square(
     block4_attention_k_W_square[0] = block4_attention_k_W_square_at;
 }
 
-/* block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2    for the
-       norm */
+/* block4.attention.k.b_square = sum over j < 128 of d_block4.attention.k.b[j]**2  [for the
+       norm] */
 static void compute_block4_attention_k_b_square(
     const float *restrict d_block4_attention_k_b, float *restrict block4_attention_k_b_square)
 {
@@ -10277,7 +10268,7 @@ static void compute_block4_attention_k_b_square(
 }
 
 /* block4.attention.v.W_square = sum over k < 128, j < 128 of d_block4.attention.v.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block4_attention_v_W_square(
     const float *restrict d_block4_attention_v_W, float *restrict block4_attention_v_W_square)
 {
@@ -10293,8 +10284,8 @@ static void compute_block4_attention_v_W_square(
     block4_attention_v_W_square[0] = block4_attention_v_W_square_at;
 }
 
-/* block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2    for the
-       norm */
+/* block4.attention.v.b_square = sum over j < 128 of d_block4.attention.v.b[j]**2  [for the
+       norm] */
 static void compute_block4_attention_v_b_square(
     const float *restrict d_block4_attention_v_b, float *restrict block4_attention_v_b_square)
 {
@@ -10309,7 +10300,7 @@ static void compute_block4_attention_v_b_square(
 }
 
 /* block4.attention.out.W_square = sum over k < 128, j < 128 of d_block4.attention.out.W[k,
-       j]**2    for the norm */
+       j]**2  [for the norm] */
 static void compute_block4_attention_out_W_square(
     const float *restrict d_block4_attention_out_W, float *restrict block4_attention_out_W_square)
 {
@@ -10325,8 +10316,8 @@ static void compute_block4_attention_out_W_square(
     block4_attention_out_W_square[0] = block4_attention_out_W_square_at;
 }
 
-/* block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2    for
-       the norm */
+/* block4.attention.out.b_square = sum over j < 128 of d_block4.attention.out.b[j]**2  [for
+       the norm] */
 static void compute_block4_attention_out_b_square(
     const float *restrict d_block4_attention_out_b, float *restrict block4_attention_out_b_square)
 {
@@ -10368,8 +10359,8 @@ static void compute_block4_norm2_b_square(
     block4_norm2_b_square[0] = block4_norm2_b_square_at;
 }
 
-/* block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the
-       norm */
+/* block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2  [for the
+       norm] */
 static void compute_block4_up_W_square(
     const float *restrict d_block4_up_W, float *restrict block4_up_W_square)
 {
@@ -10399,8 +10390,8 @@ static void compute_block4_up_b_square(
     block4_up_b_square[0] = block4_up_b_square_at;
 }
 
-/* block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2    for the
-       norm */
+/* block4.down.W_square = sum over k < 512, j < 128 of d_block4.down.W[k, j]**2  [for the
+       norm] */
 static void compute_block4_down_W_square(
     const float *restrict d_block4_down_W, float *restrict block4_down_W_square)
 {
@@ -10477,10 +10468,10 @@ static void compute_norm_b_square(const float *restrict d_norm_b, float *restric
        block4.attention.v.W_square + block4.attention.v.b_square + block4.down.W_square +
        block4.down.b_square + block4.norm1.W_square + block4.norm1.b_square +
        block4.norm2.W_square + block4.norm2.b_square + block4.up.W_square + block4.up.b_square +
-       head.W_square + norm.W_square + norm.b_square + position_square + token.W_square)    over
-       all gradients
+       head.W_square + norm.W_square + norm.b_square + position_square + token.W_square)  [over
+       all gradients]
    then gradient_scale = (clip_norm/(gradient_norm + 1e-06) if clip_norm/(gradient_norm +
-       1e-06) < 1 else 1)    clips the norm */
+       1e-06) < 1 else 1)  [clips the norm] */
 static void compute_head_W_square(
     const float *restrict d_head_W, const float *restrict block1_attention_k_W_square,
     const float *restrict block1_attention_k_b_square,
@@ -10544,15 +10535,14 @@ static void compute_head_W_square(
     gradient_scale[0] = gradient_scale_at;
 }
 
-/* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update
-       (small_gpt.py:45)
+/* d_token.W_clipped[i0, i1] = gradient_scale*d_token.W[i0, i1]    AdamW update (small_gpt.py:45)
    then token.W.m_next[i0, i1] = (1 - beta1)*d_token.W_clipped[i0, i1] + beta1*token.W.m[i0,
-       i1]    AdamW update (small_gpt.py:45)
+       i1]  [AdamW update (small_gpt.py:45)]
    then token.W.v_next[i0, i1] = (1 - beta2)*d_token.W_clipped[i0, i1]**2 +
-       beta2*token.W.v[i0, i1]    AdamW update (small_gpt.py:45)
+       beta2*token.W.v[i0, i1]  [AdamW update (small_gpt.py:45)]
    then token.W_next[i0, i1] = (1 - lr*weight_decay)*token.W[i0, i1] -
-       step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)    AdamW
-       update (small_gpt.py:45) */
+       step_size*token.W.m_next[i0, i1]/(eps + sqrt(token.W.v_next[i0, i1])/unbiased)  [AdamW
+       update (small_gpt.py:45)] */
 static void compute_d_token_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_token_W, float beta1,
     float *restrict token_W_m, float beta2, float *restrict token_W_v, float lr,
@@ -10572,15 +10562,15 @@ static void compute_d_token_W_clipped(
     }
 }
 
-/* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
-       (small_gpt.py:46)
+/* d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]  [AdamW update
+       (small_gpt.py:46)]
    then position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] +
-       beta1*position.m[i1, i2]    AdamW update (small_gpt.py:46)
+       beta1*position.m[i1, i2]  [AdamW update (small_gpt.py:46)]
    then position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 +
-       beta2*position.v[i1, i2]    AdamW update (small_gpt.py:46)
+       beta2*position.v[i1, i2]  [AdamW update (small_gpt.py:46)]
    then position_next[i1, i2] = (1 - lr*weight_decay)*position[i1, i2] -
-       step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)    AdamW
-       update (small_gpt.py:46) */
+       step_size*position.m_next[i1, i2]/(eps + sqrt(position.v_next[i1, i2])/unbiased)  [AdamW
+       update (small_gpt.py:46)] */
 static void compute_d_position_clipped(
     const float *restrict gradient_scale, const float *restrict d_position, float beta1,
     float *restrict position_m, float beta2, float *restrict position_v, float lr,
@@ -10600,15 +10590,15 @@ static void compute_d_position_clipped(
     }
 }
 
-/* d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block1.norm1.W_clipped[i2] = gradient_scale*d_block1.norm1.W[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block1.norm1.W.m_next[i2] = (1 - beta1)*d_block1.norm1.W_clipped[i2] +
-       beta1*block1.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block1.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
    then block1.norm1.W.v_next[i2] = (1 - beta2)*d_block1.norm1.W_clipped[i2]**2 +
-       beta2*block1.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block1.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
    then block1.norm1.W_next[i2] = (1 - lr*weight_decay)*block1.norm1.W[i2] -
        step_size*block1.norm1.W.m_next[i2]/(eps + sqrt(block1.norm1.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block1_norm1_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_norm1_W, float beta1,
     float *restrict block1_norm1_W_m, float beta2, float *restrict block1_norm1_W_v, float lr,
@@ -10626,15 +10616,15 @@ static void compute_d_block1_norm1_W_clipped(
     }
 }
 
-/* d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block1.norm1.b_clipped[i2] = gradient_scale*d_block1.norm1.b[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block1.norm1.b.m_next[i2] = (1 - beta1)*d_block1.norm1.b_clipped[i2] +
-       beta1*block1.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block1.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
    then block1.norm1.b.v_next[i2] = (1 - beta2)*d_block1.norm1.b_clipped[i2]**2 +
-       beta2*block1.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block1.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
    then block1.norm1.b_next[i2] = (1 - lr*weight_decay)*block1.norm1.b[i2] -
        step_size*block1.norm1.b.m_next[i2]/(eps + sqrt(block1.norm1.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block1_norm1_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_norm1_b, float beta1,
     float *restrict block1_norm1_b_m, float beta2, float *restrict block1_norm1_b_v, float lr,
@@ -10652,15 +10642,15 @@ static void compute_d_block1_norm1_b_clipped(
     }
 }
 
-/* d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block1.attention.q.W_clipped[k, j] = gradient_scale*d_block1.attention.q.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block1.attention.q.W.m_next[k, j] = (1 - beta1)*d_block1.attention.q.W_clipped[k, j] +
-       beta1*block1.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.q.W.v_next[k, j] = (1 - beta2)*d_block1.attention.q.W_clipped[k,
-       j]**2 + beta2*block1.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block1.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.q.W[k, j] -
        step_size*block1.attention.q.W.m_next[k, j]/(eps + sqrt(block1.attention.q.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_q_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_q_W,
     float beta1, float *restrict block1_attention_q_W_m, float beta2,
@@ -10681,15 +10671,15 @@ static void compute_d_block1_attention_q_W_clipped(
     }
 }
 
-/* d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block1.attention.q.b_clipped[j] = gradient_scale*d_block1.attention.q.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block1.attention.q.b.m_next[j] = (1 - beta1)*d_block1.attention.q.b_clipped[j] +
-       beta1*block1.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.q.b.v_next[j] = (1 - beta2)*d_block1.attention.q.b_clipped[j]**2
-       + beta2*block1.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block1.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.q.b_next[j] = (1 - lr*weight_decay)*block1.attention.q.b[j] -
        step_size*block1.attention.q.b.m_next[j]/(eps +
-       sqrt(block1.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block1.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_q_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_q_b,
     float beta1, float *restrict block1_attention_q_b_m, float beta2,
@@ -10708,15 +10698,15 @@ static void compute_d_block1_attention_q_b_clipped(
     }
 }
 
-/* d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block1.attention.k.W_clipped[k, j] = gradient_scale*d_block1.attention.k.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block1.attention.k.W.m_next[k, j] = (1 - beta1)*d_block1.attention.k.W_clipped[k, j] +
-       beta1*block1.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.k.W.v_next[k, j] = (1 - beta2)*d_block1.attention.k.W_clipped[k,
-       j]**2 + beta2*block1.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block1.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.k.W[k, j] -
        step_size*block1.attention.k.W.m_next[k, j]/(eps + sqrt(block1.attention.k.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_k_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_k_W,
     float beta1, float *restrict block1_attention_k_W_m, float beta2,
@@ -10737,15 +10727,15 @@ static void compute_d_block1_attention_k_W_clipped(
     }
 }
 
-/* d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block1.attention.k.b_clipped[j] = gradient_scale*d_block1.attention.k.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block1.attention.k.b.m_next[j] = (1 - beta1)*d_block1.attention.k.b_clipped[j] +
-       beta1*block1.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.k.b.v_next[j] = (1 - beta2)*d_block1.attention.k.b_clipped[j]**2
-       + beta2*block1.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block1.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.k.b_next[j] = (1 - lr*weight_decay)*block1.attention.k.b[j] -
        step_size*block1.attention.k.b.m_next[j]/(eps +
-       sqrt(block1.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block1.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_k_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_k_b,
     float beta1, float *restrict block1_attention_k_b_m, float beta2,
@@ -10764,15 +10754,15 @@ static void compute_d_block1_attention_k_b_clipped(
     }
 }
 
-/* d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block1.attention.v.W_clipped[k, j] = gradient_scale*d_block1.attention.v.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block1.attention.v.W.m_next[k, j] = (1 - beta1)*d_block1.attention.v.W_clipped[k, j] +
-       beta1*block1.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.v.W.v_next[k, j] = (1 - beta2)*d_block1.attention.v.W_clipped[k,
-       j]**2 + beta2*block1.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block1.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.v.W[k, j] -
        step_size*block1.attention.v.W.m_next[k, j]/(eps + sqrt(block1.attention.v.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_v_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_v_W,
     float beta1, float *restrict block1_attention_v_W_m, float beta2,
@@ -10793,15 +10783,15 @@ static void compute_d_block1_attention_v_W_clipped(
     }
 }
 
-/* d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block1.attention.v.b_clipped[j] = gradient_scale*d_block1.attention.v.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block1.attention.v.b.m_next[j] = (1 - beta1)*d_block1.attention.v.b_clipped[j] +
-       beta1*block1.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.v.b.v_next[j] = (1 - beta2)*d_block1.attention.v.b_clipped[j]**2
-       + beta2*block1.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block1.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.v.b_next[j] = (1 - lr*weight_decay)*block1.attention.v.b[j] -
        step_size*block1.attention.v.b.m_next[j]/(eps +
-       sqrt(block1.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block1.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_v_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_v_b,
     float beta1, float *restrict block1_attention_v_b_m, float beta2,
@@ -10820,15 +10810,15 @@ static void compute_d_block1_attention_v_b_clipped(
     }
 }
 
-/* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block1.attention.out.W_clipped[k, j] = gradient_scale*d_block1.attention.out.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block1.attention.out.W.m_next[k, j] = (1 - beta1)*d_block1.attention.out.W_clipped[k,
-       j] + beta1*block1.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+       j] + beta1*block1.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.out.W.v_next[k, j] = (1 - beta2)*d_block1.attention.out.W_clipped[k,
-       j]**2 + beta2*block1.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block1.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block1.attention.out.W[k, j]
        - step_size*block1.attention.out.W.m_next[k, j]/(eps +
-       sqrt(block1.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block1.attention.out.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_out_W,
     float beta1, float *restrict block1_attention_out_W_m, float beta2,
@@ -10849,16 +10839,16 @@ static void compute_d_block1_attention_out_W_clipped(
     }
 }
 
-/* d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]    AdamW
-       update (small_gpt.py:37)
+/* d_block1.attention.out.b_clipped[j] = gradient_scale*d_block1.attention.out.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block1.attention.out.b.m_next[j] = (1 - beta1)*d_block1.attention.out.b_clipped[j] +
-       beta1*block1.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block1.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block1.attention.out.b.v_next[j] = (1 -
        beta2)*d_block1.attention.out.b_clipped[j]**2 + beta2*block1.attention.out.b.v[j]
-       AdamW update (small_gpt.py:37)
+       [AdamW update (small_gpt.py:37)]
    then block1.attention.out.b_next[j] = (1 - lr*weight_decay)*block1.attention.out.b[j] -
        step_size*block1.attention.out.b.m_next[j]/(eps +
-       sqrt(block1.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block1.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block1_attention_out_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_attention_out_b,
     float beta1, float *restrict block1_attention_out_b_m, float beta2,
@@ -10877,15 +10867,15 @@ static void compute_d_block1_attention_out_b_clipped(
     }
 }
 
-/* d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block1.norm2.W_clipped[i2] = gradient_scale*d_block1.norm2.W[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block1.norm2.W.m_next[i2] = (1 - beta1)*d_block1.norm2.W_clipped[i2] +
-       beta1*block1.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block1.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
    then block1.norm2.W.v_next[i2] = (1 - beta2)*d_block1.norm2.W_clipped[i2]**2 +
-       beta2*block1.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block1.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
    then block1.norm2.W_next[i2] = (1 - lr*weight_decay)*block1.norm2.W[i2] -
        step_size*block1.norm2.W.m_next[i2]/(eps + sqrt(block1.norm2.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block1_norm2_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_norm2_W, float beta1,
     float *restrict block1_norm2_W_m, float beta2, float *restrict block1_norm2_W_v, float lr,
@@ -10903,15 +10893,15 @@ static void compute_d_block1_norm2_W_clipped(
     }
 }
 
-/* d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block1.norm2.b_clipped[i2] = gradient_scale*d_block1.norm2.b[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block1.norm2.b.m_next[i2] = (1 - beta1)*d_block1.norm2.b_clipped[i2] +
-       beta1*block1.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block1.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
    then block1.norm2.b.v_next[i2] = (1 - beta2)*d_block1.norm2.b_clipped[i2]**2 +
-       beta2*block1.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block1.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
    then block1.norm2.b_next[i2] = (1 - lr*weight_decay)*block1.norm2.b[i2] -
        step_size*block1.norm2.b.m_next[i2]/(eps + sqrt(block1.norm2.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block1_norm2_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_norm2_b, float beta1,
     float *restrict block1_norm2_b_m, float beta2, float *restrict block1_norm2_b_v, float lr,
@@ -10929,15 +10919,15 @@ static void compute_d_block1_norm2_b_clipped(
     }
 }
 
-/* d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]    AdamW update
-       (small_gpt.py:40)
+/* d_block1.up.W_clipped[k, j] = gradient_scale*d_block1.up.W[k, j]  [AdamW update
+       (small_gpt.py:40)]
    then block1.up.W.m_next[k, j] = (1 - beta1)*d_block1.up.W_clipped[k, j] +
-       beta1*block1.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+       beta1*block1.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
    then block1.up.W.v_next[k, j] = (1 - beta2)*d_block1.up.W_clipped[k, j]**2 +
-       beta2*block1.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+       beta2*block1.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
    then block1.up.W_next[k, j] = (1 - lr*weight_decay)*block1.up.W[k, j] -
-       step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block1.up.W.m_next[k, j]/(eps + sqrt(block1.up.W.v_next[k, j])/unbiased)  [AdamW
+       update (small_gpt.py:40)] */
 static void compute_d_block1_up_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_up_W, float beta1,
     float *restrict block1_up_W_m, float beta2, float *restrict block1_up_W_v, float lr,
@@ -10959,12 +10949,12 @@ static void compute_d_block1_up_W_clipped(
 
 /* d_block1.up.b_clipped[j] = gradient_scale*d_block1.up.b[j]    AdamW update (small_gpt.py:40)
    then block1.up.b.m_next[j] = (1 - beta1)*d_block1.up.b_clipped[j] + beta1*block1.up.b.m[j]
-       AdamW update (small_gpt.py:40)
+       [AdamW update (small_gpt.py:40)]
    then block1.up.b.v_next[j] = (1 - beta2)*d_block1.up.b_clipped[j]**2 +
-       beta2*block1.up.b.v[j]    AdamW update (small_gpt.py:40)
+       beta2*block1.up.b.v[j]  [AdamW update (small_gpt.py:40)]
    then block1.up.b_next[j] = (1 - lr*weight_decay)*block1.up.b[j] -
-       step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block1.up.b.m_next[j]/(eps + sqrt(block1.up.b.v_next[j])/unbiased)  [AdamW update
+       (small_gpt.py:40)] */
 static void compute_d_block1_up_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_up_b, float beta1,
     float *restrict block1_up_b_m, float beta2, float *restrict block1_up_b_v, float lr,
@@ -10982,15 +10972,15 @@ static void compute_d_block1_up_b_clipped(
     }
 }
 
-/* d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]    AdamW update
-       (small_gpt.py:41)
+/* d_block1.down.W_clipped[k, j] = gradient_scale*d_block1.down.W[k, j]  [AdamW update
+       (small_gpt.py:41)]
    then block1.down.W.m_next[k, j] = (1 - beta1)*d_block1.down.W_clipped[k, j] +
-       beta1*block1.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+       beta1*block1.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
    then block1.down.W.v_next[k, j] = (1 - beta2)*d_block1.down.W_clipped[k, j]**2 +
-       beta2*block1.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+       beta2*block1.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
    then block1.down.W_next[k, j] = (1 - lr*weight_decay)*block1.down.W[k, j] -
        step_size*block1.down.W.m_next[k, j]/(eps + sqrt(block1.down.W.v_next[k, j])/unbiased)
-       AdamW update (small_gpt.py:41) */
+       [AdamW update (small_gpt.py:41)] */
 static void compute_d_block1_down_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_down_W, float beta1,
     float *restrict block1_down_W_m, float beta2, float *restrict block1_down_W_v, float lr,
@@ -11010,15 +11000,15 @@ static void compute_d_block1_down_W_clipped(
     }
 }
 
-/* d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
-       (small_gpt.py:41)
+/* d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]  [AdamW update
+       (small_gpt.py:41)]
    then block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] +
-       beta1*block1.down.b.m[j]    AdamW update (small_gpt.py:41)
+       beta1*block1.down.b.m[j]  [AdamW update (small_gpt.py:41)]
    then block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 +
-       beta2*block1.down.b.v[j]    AdamW update (small_gpt.py:41)
+       beta2*block1.down.b.v[j]  [AdamW update (small_gpt.py:41)]
    then block1.down.b_next[j] = (1 - lr*weight_decay)*block1.down.b[j] -
-       step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:41) */
+       step_size*block1.down.b.m_next[j]/(eps + sqrt(block1.down.b.v_next[j])/unbiased)  [AdamW
+       update (small_gpt.py:41)] */
 static void compute_d_block1_down_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block1_down_b, float beta1,
     float *restrict block1_down_b_m, float beta2, float *restrict block1_down_b_v, float lr,
@@ -11036,15 +11026,15 @@ static void compute_d_block1_down_b_clipped(
     }
 }
 
-/* d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block2.norm1.W_clipped[i2] = gradient_scale*d_block2.norm1.W[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block2.norm1.W.m_next[i2] = (1 - beta1)*d_block2.norm1.W_clipped[i2] +
-       beta1*block2.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block2.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
    then block2.norm1.W.v_next[i2] = (1 - beta2)*d_block2.norm1.W_clipped[i2]**2 +
-       beta2*block2.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block2.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
    then block2.norm1.W_next[i2] = (1 - lr*weight_decay)*block2.norm1.W[i2] -
        step_size*block2.norm1.W.m_next[i2]/(eps + sqrt(block2.norm1.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block2_norm1_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_norm1_W, float beta1,
     float *restrict block2_norm1_W_m, float beta2, float *restrict block2_norm1_W_v, float lr,
@@ -11062,15 +11052,15 @@ static void compute_d_block2_norm1_W_clipped(
     }
 }
 
-/* d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block2.norm1.b_clipped[i2] = gradient_scale*d_block2.norm1.b[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block2.norm1.b.m_next[i2] = (1 - beta1)*d_block2.norm1.b_clipped[i2] +
-       beta1*block2.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block2.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
    then block2.norm1.b.v_next[i2] = (1 - beta2)*d_block2.norm1.b_clipped[i2]**2 +
-       beta2*block2.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block2.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
    then block2.norm1.b_next[i2] = (1 - lr*weight_decay)*block2.norm1.b[i2] -
        step_size*block2.norm1.b.m_next[i2]/(eps + sqrt(block2.norm1.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block2_norm1_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_norm1_b, float beta1,
     float *restrict block2_norm1_b_m, float beta2, float *restrict block2_norm1_b_v, float lr,
@@ -11088,15 +11078,15 @@ static void compute_d_block2_norm1_b_clipped(
     }
 }
 
-/* d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block2.attention.q.W_clipped[k, j] = gradient_scale*d_block2.attention.q.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block2.attention.q.W.m_next[k, j] = (1 - beta1)*d_block2.attention.q.W_clipped[k, j] +
-       beta1*block2.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.q.W.v_next[k, j] = (1 - beta2)*d_block2.attention.q.W_clipped[k,
-       j]**2 + beta2*block2.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block2.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.q.W[k, j] -
        step_size*block2.attention.q.W.m_next[k, j]/(eps + sqrt(block2.attention.q.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_q_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_q_W,
     float beta1, float *restrict block2_attention_q_W_m, float beta2,
@@ -11117,15 +11107,15 @@ static void compute_d_block2_attention_q_W_clipped(
     }
 }
 
-/* d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block2.attention.q.b_clipped[j] = gradient_scale*d_block2.attention.q.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block2.attention.q.b.m_next[j] = (1 - beta1)*d_block2.attention.q.b_clipped[j] +
-       beta1*block2.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.q.b.v_next[j] = (1 - beta2)*d_block2.attention.q.b_clipped[j]**2
-       + beta2*block2.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block2.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.q.b_next[j] = (1 - lr*weight_decay)*block2.attention.q.b[j] -
        step_size*block2.attention.q.b.m_next[j]/(eps +
-       sqrt(block2.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block2.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_q_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_q_b,
     float beta1, float *restrict block2_attention_q_b_m, float beta2,
@@ -11144,15 +11134,15 @@ static void compute_d_block2_attention_q_b_clipped(
     }
 }
 
-/* d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block2.attention.k.W_clipped[k, j] = gradient_scale*d_block2.attention.k.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block2.attention.k.W.m_next[k, j] = (1 - beta1)*d_block2.attention.k.W_clipped[k, j] +
-       beta1*block2.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.k.W.v_next[k, j] = (1 - beta2)*d_block2.attention.k.W_clipped[k,
-       j]**2 + beta2*block2.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block2.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.k.W[k, j] -
        step_size*block2.attention.k.W.m_next[k, j]/(eps + sqrt(block2.attention.k.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_k_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_k_W,
     float beta1, float *restrict block2_attention_k_W_m, float beta2,
@@ -11173,15 +11163,15 @@ static void compute_d_block2_attention_k_W_clipped(
     }
 }
 
-/* d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block2.attention.k.b_clipped[j] = gradient_scale*d_block2.attention.k.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block2.attention.k.b.m_next[j] = (1 - beta1)*d_block2.attention.k.b_clipped[j] +
-       beta1*block2.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.k.b.v_next[j] = (1 - beta2)*d_block2.attention.k.b_clipped[j]**2
-       + beta2*block2.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block2.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.k.b_next[j] = (1 - lr*weight_decay)*block2.attention.k.b[j] -
        step_size*block2.attention.k.b.m_next[j]/(eps +
-       sqrt(block2.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block2.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_k_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_k_b,
     float beta1, float *restrict block2_attention_k_b_m, float beta2,
@@ -11200,15 +11190,15 @@ static void compute_d_block2_attention_k_b_clipped(
     }
 }
 
-/* d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block2.attention.v.W_clipped[k, j] = gradient_scale*d_block2.attention.v.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block2.attention.v.W.m_next[k, j] = (1 - beta1)*d_block2.attention.v.W_clipped[k, j] +
-       beta1*block2.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.v.W.v_next[k, j] = (1 - beta2)*d_block2.attention.v.W_clipped[k,
-       j]**2 + beta2*block2.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block2.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.v.W[k, j] -
        step_size*block2.attention.v.W.m_next[k, j]/(eps + sqrt(block2.attention.v.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_v_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_v_W,
     float beta1, float *restrict block2_attention_v_W_m, float beta2,
@@ -11229,15 +11219,15 @@ static void compute_d_block2_attention_v_W_clipped(
     }
 }
 
-/* d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block2.attention.v.b_clipped[j] = gradient_scale*d_block2.attention.v.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block2.attention.v.b.m_next[j] = (1 - beta1)*d_block2.attention.v.b_clipped[j] +
-       beta1*block2.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.v.b.v_next[j] = (1 - beta2)*d_block2.attention.v.b_clipped[j]**2
-       + beta2*block2.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block2.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.v.b_next[j] = (1 - lr*weight_decay)*block2.attention.v.b[j] -
        step_size*block2.attention.v.b.m_next[j]/(eps +
-       sqrt(block2.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block2.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_v_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_v_b,
     float beta1, float *restrict block2_attention_v_b_m, float beta2,
@@ -11256,15 +11246,15 @@ static void compute_d_block2_attention_v_b_clipped(
     }
 }
 
-/* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block2.attention.out.W_clipped[k, j] = gradient_scale*d_block2.attention.out.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block2.attention.out.W.m_next[k, j] = (1 - beta1)*d_block2.attention.out.W_clipped[k,
-       j] + beta1*block2.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+       j] + beta1*block2.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.out.W.v_next[k, j] = (1 - beta2)*d_block2.attention.out.W_clipped[k,
-       j]**2 + beta2*block2.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block2.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block2.attention.out.W[k, j]
        - step_size*block2.attention.out.W.m_next[k, j]/(eps +
-       sqrt(block2.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block2.attention.out.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_out_W,
     float beta1, float *restrict block2_attention_out_W_m, float beta2,
@@ -11285,16 +11275,16 @@ static void compute_d_block2_attention_out_W_clipped(
     }
 }
 
-/* d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]    AdamW
-       update (small_gpt.py:37)
+/* d_block2.attention.out.b_clipped[j] = gradient_scale*d_block2.attention.out.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block2.attention.out.b.m_next[j] = (1 - beta1)*d_block2.attention.out.b_clipped[j] +
-       beta1*block2.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block2.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block2.attention.out.b.v_next[j] = (1 -
        beta2)*d_block2.attention.out.b_clipped[j]**2 + beta2*block2.attention.out.b.v[j]
-       AdamW update (small_gpt.py:37)
+       [AdamW update (small_gpt.py:37)]
    then block2.attention.out.b_next[j] = (1 - lr*weight_decay)*block2.attention.out.b[j] -
        step_size*block2.attention.out.b.m_next[j]/(eps +
-       sqrt(block2.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block2.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block2_attention_out_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_attention_out_b,
     float beta1, float *restrict block2_attention_out_b_m, float beta2,
@@ -11313,15 +11303,15 @@ static void compute_d_block2_attention_out_b_clipped(
     }
 }
 
-/* d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block2.norm2.W_clipped[i2] = gradient_scale*d_block2.norm2.W[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block2.norm2.W.m_next[i2] = (1 - beta1)*d_block2.norm2.W_clipped[i2] +
-       beta1*block2.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block2.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
    then block2.norm2.W.v_next[i2] = (1 - beta2)*d_block2.norm2.W_clipped[i2]**2 +
-       beta2*block2.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block2.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
    then block2.norm2.W_next[i2] = (1 - lr*weight_decay)*block2.norm2.W[i2] -
        step_size*block2.norm2.W.m_next[i2]/(eps + sqrt(block2.norm2.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block2_norm2_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_norm2_W, float beta1,
     float *restrict block2_norm2_W_m, float beta2, float *restrict block2_norm2_W_v, float lr,
@@ -11339,15 +11329,15 @@ static void compute_d_block2_norm2_W_clipped(
     }
 }
 
-/* d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block2.norm2.b_clipped[i2] = gradient_scale*d_block2.norm2.b[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block2.norm2.b.m_next[i2] = (1 - beta1)*d_block2.norm2.b_clipped[i2] +
-       beta1*block2.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block2.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
    then block2.norm2.b.v_next[i2] = (1 - beta2)*d_block2.norm2.b_clipped[i2]**2 +
-       beta2*block2.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block2.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
    then block2.norm2.b_next[i2] = (1 - lr*weight_decay)*block2.norm2.b[i2] -
        step_size*block2.norm2.b.m_next[i2]/(eps + sqrt(block2.norm2.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block2_norm2_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_norm2_b, float beta1,
     float *restrict block2_norm2_b_m, float beta2, float *restrict block2_norm2_b_v, float lr,
@@ -11365,15 +11355,15 @@ static void compute_d_block2_norm2_b_clipped(
     }
 }
 
-/* d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]    AdamW update
-       (small_gpt.py:40)
+/* d_block2.up.W_clipped[k, j] = gradient_scale*d_block2.up.W[k, j]  [AdamW update
+       (small_gpt.py:40)]
    then block2.up.W.m_next[k, j] = (1 - beta1)*d_block2.up.W_clipped[k, j] +
-       beta1*block2.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+       beta1*block2.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
    then block2.up.W.v_next[k, j] = (1 - beta2)*d_block2.up.W_clipped[k, j]**2 +
-       beta2*block2.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+       beta2*block2.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
    then block2.up.W_next[k, j] = (1 - lr*weight_decay)*block2.up.W[k, j] -
-       step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block2.up.W.m_next[k, j]/(eps + sqrt(block2.up.W.v_next[k, j])/unbiased)  [AdamW
+       update (small_gpt.py:40)] */
 static void compute_d_block2_up_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_up_W, float beta1,
     float *restrict block2_up_W_m, float beta2, float *restrict block2_up_W_v, float lr,
@@ -11395,12 +11385,12 @@ static void compute_d_block2_up_W_clipped(
 
 /* d_block2.up.b_clipped[j] = gradient_scale*d_block2.up.b[j]    AdamW update (small_gpt.py:40)
    then block2.up.b.m_next[j] = (1 - beta1)*d_block2.up.b_clipped[j] + beta1*block2.up.b.m[j]
-       AdamW update (small_gpt.py:40)
+       [AdamW update (small_gpt.py:40)]
    then block2.up.b.v_next[j] = (1 - beta2)*d_block2.up.b_clipped[j]**2 +
-       beta2*block2.up.b.v[j]    AdamW update (small_gpt.py:40)
+       beta2*block2.up.b.v[j]  [AdamW update (small_gpt.py:40)]
    then block2.up.b_next[j] = (1 - lr*weight_decay)*block2.up.b[j] -
-       step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block2.up.b.m_next[j]/(eps + sqrt(block2.up.b.v_next[j])/unbiased)  [AdamW update
+       (small_gpt.py:40)] */
 static void compute_d_block2_up_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_up_b, float beta1,
     float *restrict block2_up_b_m, float beta2, float *restrict block2_up_b_v, float lr,
@@ -11418,15 +11408,15 @@ static void compute_d_block2_up_b_clipped(
     }
 }
 
-/* d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]    AdamW update
-       (small_gpt.py:41)
+/* d_block2.down.W_clipped[k, j] = gradient_scale*d_block2.down.W[k, j]  [AdamW update
+       (small_gpt.py:41)]
    then block2.down.W.m_next[k, j] = (1 - beta1)*d_block2.down.W_clipped[k, j] +
-       beta1*block2.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+       beta1*block2.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
    then block2.down.W.v_next[k, j] = (1 - beta2)*d_block2.down.W_clipped[k, j]**2 +
-       beta2*block2.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+       beta2*block2.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
    then block2.down.W_next[k, j] = (1 - lr*weight_decay)*block2.down.W[k, j] -
        step_size*block2.down.W.m_next[k, j]/(eps + sqrt(block2.down.W.v_next[k, j])/unbiased)
-       AdamW update (small_gpt.py:41) */
+       [AdamW update (small_gpt.py:41)] */
 static void compute_d_block2_down_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_down_W, float beta1,
     float *restrict block2_down_W_m, float beta2, float *restrict block2_down_W_v, float lr,
@@ -11446,15 +11436,15 @@ static void compute_d_block2_down_W_clipped(
     }
 }
 
-/* d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
-       (small_gpt.py:41)
+/* d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]  [AdamW update
+       (small_gpt.py:41)]
    then block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] +
-       beta1*block2.down.b.m[j]    AdamW update (small_gpt.py:41)
+       beta1*block2.down.b.m[j]  [AdamW update (small_gpt.py:41)]
    then block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 +
-       beta2*block2.down.b.v[j]    AdamW update (small_gpt.py:41)
+       beta2*block2.down.b.v[j]  [AdamW update (small_gpt.py:41)]
    then block2.down.b_next[j] = (1 - lr*weight_decay)*block2.down.b[j] -
-       step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:41) */
+       step_size*block2.down.b.m_next[j]/(eps + sqrt(block2.down.b.v_next[j])/unbiased)  [AdamW
+       update (small_gpt.py:41)] */
 static void compute_d_block2_down_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block2_down_b, float beta1,
     float *restrict block2_down_b_m, float beta2, float *restrict block2_down_b_v, float lr,
@@ -11472,15 +11462,15 @@ static void compute_d_block2_down_b_clipped(
     }
 }
 
-/* d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block3.norm1.W_clipped[i2] = gradient_scale*d_block3.norm1.W[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block3.norm1.W.m_next[i2] = (1 - beta1)*d_block3.norm1.W_clipped[i2] +
-       beta1*block3.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block3.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
    then block3.norm1.W.v_next[i2] = (1 - beta2)*d_block3.norm1.W_clipped[i2]**2 +
-       beta2*block3.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block3.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
    then block3.norm1.W_next[i2] = (1 - lr*weight_decay)*block3.norm1.W[i2] -
        step_size*block3.norm1.W.m_next[i2]/(eps + sqrt(block3.norm1.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block3_norm1_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_norm1_W, float beta1,
     float *restrict block3_norm1_W_m, float beta2, float *restrict block3_norm1_W_v, float lr,
@@ -11498,15 +11488,15 @@ static void compute_d_block3_norm1_W_clipped(
     }
 }
 
-/* d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block3.norm1.b_clipped[i2] = gradient_scale*d_block3.norm1.b[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block3.norm1.b.m_next[i2] = (1 - beta1)*d_block3.norm1.b_clipped[i2] +
-       beta1*block3.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block3.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
    then block3.norm1.b.v_next[i2] = (1 - beta2)*d_block3.norm1.b_clipped[i2]**2 +
-       beta2*block3.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block3.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
    then block3.norm1.b_next[i2] = (1 - lr*weight_decay)*block3.norm1.b[i2] -
        step_size*block3.norm1.b.m_next[i2]/(eps + sqrt(block3.norm1.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block3_norm1_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_norm1_b, float beta1,
     float *restrict block3_norm1_b_m, float beta2, float *restrict block3_norm1_b_v, float lr,
@@ -11524,15 +11514,15 @@ static void compute_d_block3_norm1_b_clipped(
     }
 }
 
-/* d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block3.attention.q.W_clipped[k, j] = gradient_scale*d_block3.attention.q.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block3.attention.q.W.m_next[k, j] = (1 - beta1)*d_block3.attention.q.W_clipped[k, j] +
-       beta1*block3.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.q.W.v_next[k, j] = (1 - beta2)*d_block3.attention.q.W_clipped[k,
-       j]**2 + beta2*block3.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block3.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.q.W[k, j] -
        step_size*block3.attention.q.W.m_next[k, j]/(eps + sqrt(block3.attention.q.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_q_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_q_W,
     float beta1, float *restrict block3_attention_q_W_m, float beta2,
@@ -11553,15 +11543,15 @@ static void compute_d_block3_attention_q_W_clipped(
     }
 }
 
-/* d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block3.attention.q.b_clipped[j] = gradient_scale*d_block3.attention.q.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block3.attention.q.b.m_next[j] = (1 - beta1)*d_block3.attention.q.b_clipped[j] +
-       beta1*block3.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.q.b.v_next[j] = (1 - beta2)*d_block3.attention.q.b_clipped[j]**2
-       + beta2*block3.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block3.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.q.b_next[j] = (1 - lr*weight_decay)*block3.attention.q.b[j] -
        step_size*block3.attention.q.b.m_next[j]/(eps +
-       sqrt(block3.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block3.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_q_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_q_b,
     float beta1, float *restrict block3_attention_q_b_m, float beta2,
@@ -11580,15 +11570,15 @@ static void compute_d_block3_attention_q_b_clipped(
     }
 }
 
-/* d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block3.attention.k.W_clipped[k, j] = gradient_scale*d_block3.attention.k.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block3.attention.k.W.m_next[k, j] = (1 - beta1)*d_block3.attention.k.W_clipped[k, j] +
-       beta1*block3.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.k.W.v_next[k, j] = (1 - beta2)*d_block3.attention.k.W_clipped[k,
-       j]**2 + beta2*block3.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block3.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.k.W[k, j] -
        step_size*block3.attention.k.W.m_next[k, j]/(eps + sqrt(block3.attention.k.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_k_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_k_W,
     float beta1, float *restrict block3_attention_k_W_m, float beta2,
@@ -11609,15 +11599,15 @@ static void compute_d_block3_attention_k_W_clipped(
     }
 }
 
-/* d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block3.attention.k.b_clipped[j] = gradient_scale*d_block3.attention.k.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block3.attention.k.b.m_next[j] = (1 - beta1)*d_block3.attention.k.b_clipped[j] +
-       beta1*block3.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.k.b.v_next[j] = (1 - beta2)*d_block3.attention.k.b_clipped[j]**2
-       + beta2*block3.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block3.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.k.b_next[j] = (1 - lr*weight_decay)*block3.attention.k.b[j] -
        step_size*block3.attention.k.b.m_next[j]/(eps +
-       sqrt(block3.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block3.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_k_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_k_b,
     float beta1, float *restrict block3_attention_k_b_m, float beta2,
@@ -11636,15 +11626,15 @@ static void compute_d_block3_attention_k_b_clipped(
     }
 }
 
-/* d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block3.attention.v.W_clipped[k, j] = gradient_scale*d_block3.attention.v.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block3.attention.v.W.m_next[k, j] = (1 - beta1)*d_block3.attention.v.W_clipped[k, j] +
-       beta1*block3.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.v.W.v_next[k, j] = (1 - beta2)*d_block3.attention.v.W_clipped[k,
-       j]**2 + beta2*block3.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block3.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.v.W[k, j] -
        step_size*block3.attention.v.W.m_next[k, j]/(eps + sqrt(block3.attention.v.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_v_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_v_W,
     float beta1, float *restrict block3_attention_v_W_m, float beta2,
@@ -11665,15 +11655,15 @@ static void compute_d_block3_attention_v_W_clipped(
     }
 }
 
-/* d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block3.attention.v.b_clipped[j] = gradient_scale*d_block3.attention.v.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block3.attention.v.b.m_next[j] = (1 - beta1)*d_block3.attention.v.b_clipped[j] +
-       beta1*block3.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.v.b.v_next[j] = (1 - beta2)*d_block3.attention.v.b_clipped[j]**2
-       + beta2*block3.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block3.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.v.b_next[j] = (1 - lr*weight_decay)*block3.attention.v.b[j] -
        step_size*block3.attention.v.b.m_next[j]/(eps +
-       sqrt(block3.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block3.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_v_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_v_b,
     float beta1, float *restrict block3_attention_v_b_m, float beta2,
@@ -11692,15 +11682,15 @@ static void compute_d_block3_attention_v_b_clipped(
     }
 }
 
-/* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block3.attention.out.W_clipped[k, j] = gradient_scale*d_block3.attention.out.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block3.attention.out.W.m_next[k, j] = (1 - beta1)*d_block3.attention.out.W_clipped[k,
-       j] + beta1*block3.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+       j] + beta1*block3.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.out.W.v_next[k, j] = (1 - beta2)*d_block3.attention.out.W_clipped[k,
-       j]**2 + beta2*block3.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block3.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block3.attention.out.W[k, j]
        - step_size*block3.attention.out.W.m_next[k, j]/(eps +
-       sqrt(block3.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block3.attention.out.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_out_W,
     float beta1, float *restrict block3_attention_out_W_m, float beta2,
@@ -11721,16 +11711,16 @@ static void compute_d_block3_attention_out_W_clipped(
     }
 }
 
-/* d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]    AdamW
-       update (small_gpt.py:37)
+/* d_block3.attention.out.b_clipped[j] = gradient_scale*d_block3.attention.out.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block3.attention.out.b.m_next[j] = (1 - beta1)*d_block3.attention.out.b_clipped[j] +
-       beta1*block3.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block3.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block3.attention.out.b.v_next[j] = (1 -
        beta2)*d_block3.attention.out.b_clipped[j]**2 + beta2*block3.attention.out.b.v[j]
-       AdamW update (small_gpt.py:37)
+       [AdamW update (small_gpt.py:37)]
    then block3.attention.out.b_next[j] = (1 - lr*weight_decay)*block3.attention.out.b[j] -
        step_size*block3.attention.out.b.m_next[j]/(eps +
-       sqrt(block3.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block3.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block3_attention_out_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_attention_out_b,
     float beta1, float *restrict block3_attention_out_b_m, float beta2,
@@ -11749,15 +11739,15 @@ static void compute_d_block3_attention_out_b_clipped(
     }
 }
 
-/* d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block3.norm2.W_clipped[i2] = gradient_scale*d_block3.norm2.W[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block3.norm2.W.m_next[i2] = (1 - beta1)*d_block3.norm2.W_clipped[i2] +
-       beta1*block3.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block3.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
    then block3.norm2.W.v_next[i2] = (1 - beta2)*d_block3.norm2.W_clipped[i2]**2 +
-       beta2*block3.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block3.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
    then block3.norm2.W_next[i2] = (1 - lr*weight_decay)*block3.norm2.W[i2] -
        step_size*block3.norm2.W.m_next[i2]/(eps + sqrt(block3.norm2.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block3_norm2_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_norm2_W, float beta1,
     float *restrict block3_norm2_W_m, float beta2, float *restrict block3_norm2_W_v, float lr,
@@ -11775,15 +11765,15 @@ static void compute_d_block3_norm2_W_clipped(
     }
 }
 
-/* d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block3.norm2.b_clipped[i2] = gradient_scale*d_block3.norm2.b[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block3.norm2.b.m_next[i2] = (1 - beta1)*d_block3.norm2.b_clipped[i2] +
-       beta1*block3.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block3.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
    then block3.norm2.b.v_next[i2] = (1 - beta2)*d_block3.norm2.b_clipped[i2]**2 +
-       beta2*block3.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block3.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
    then block3.norm2.b_next[i2] = (1 - lr*weight_decay)*block3.norm2.b[i2] -
        step_size*block3.norm2.b.m_next[i2]/(eps + sqrt(block3.norm2.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block3_norm2_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_norm2_b, float beta1,
     float *restrict block3_norm2_b_m, float beta2, float *restrict block3_norm2_b_v, float lr,
@@ -11801,15 +11791,15 @@ static void compute_d_block3_norm2_b_clipped(
     }
 }
 
-/* d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]    AdamW update
-       (small_gpt.py:40)
+/* d_block3.up.W_clipped[k, j] = gradient_scale*d_block3.up.W[k, j]  [AdamW update
+       (small_gpt.py:40)]
    then block3.up.W.m_next[k, j] = (1 - beta1)*d_block3.up.W_clipped[k, j] +
-       beta1*block3.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+       beta1*block3.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
    then block3.up.W.v_next[k, j] = (1 - beta2)*d_block3.up.W_clipped[k, j]**2 +
-       beta2*block3.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+       beta2*block3.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
    then block3.up.W_next[k, j] = (1 - lr*weight_decay)*block3.up.W[k, j] -
-       step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block3.up.W.m_next[k, j]/(eps + sqrt(block3.up.W.v_next[k, j])/unbiased)  [AdamW
+       update (small_gpt.py:40)] */
 static void compute_d_block3_up_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_up_W, float beta1,
     float *restrict block3_up_W_m, float beta2, float *restrict block3_up_W_v, float lr,
@@ -11831,12 +11821,12 @@ static void compute_d_block3_up_W_clipped(
 
 /* d_block3.up.b_clipped[j] = gradient_scale*d_block3.up.b[j]    AdamW update (small_gpt.py:40)
    then block3.up.b.m_next[j] = (1 - beta1)*d_block3.up.b_clipped[j] + beta1*block3.up.b.m[j]
-       AdamW update (small_gpt.py:40)
+       [AdamW update (small_gpt.py:40)]
    then block3.up.b.v_next[j] = (1 - beta2)*d_block3.up.b_clipped[j]**2 +
-       beta2*block3.up.b.v[j]    AdamW update (small_gpt.py:40)
+       beta2*block3.up.b.v[j]  [AdamW update (small_gpt.py:40)]
    then block3.up.b_next[j] = (1 - lr*weight_decay)*block3.up.b[j] -
-       step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block3.up.b.m_next[j]/(eps + sqrt(block3.up.b.v_next[j])/unbiased)  [AdamW update
+       (small_gpt.py:40)] */
 static void compute_d_block3_up_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_up_b, float beta1,
     float *restrict block3_up_b_m, float beta2, float *restrict block3_up_b_v, float lr,
@@ -11854,15 +11844,15 @@ static void compute_d_block3_up_b_clipped(
     }
 }
 
-/* d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]    AdamW update
-       (small_gpt.py:41)
+/* d_block3.down.W_clipped[k, j] = gradient_scale*d_block3.down.W[k, j]  [AdamW update
+       (small_gpt.py:41)]
    then block3.down.W.m_next[k, j] = (1 - beta1)*d_block3.down.W_clipped[k, j] +
-       beta1*block3.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+       beta1*block3.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
    then block3.down.W.v_next[k, j] = (1 - beta2)*d_block3.down.W_clipped[k, j]**2 +
-       beta2*block3.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+       beta2*block3.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
    then block3.down.W_next[k, j] = (1 - lr*weight_decay)*block3.down.W[k, j] -
        step_size*block3.down.W.m_next[k, j]/(eps + sqrt(block3.down.W.v_next[k, j])/unbiased)
-       AdamW update (small_gpt.py:41) */
+       [AdamW update (small_gpt.py:41)] */
 static void compute_d_block3_down_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_down_W, float beta1,
     float *restrict block3_down_W_m, float beta2, float *restrict block3_down_W_v, float lr,
@@ -11882,15 +11872,15 @@ static void compute_d_block3_down_W_clipped(
     }
 }
 
-/* d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
-       (small_gpt.py:41)
+/* d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]  [AdamW update
+       (small_gpt.py:41)]
    then block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] +
-       beta1*block3.down.b.m[j]    AdamW update (small_gpt.py:41)
+       beta1*block3.down.b.m[j]  [AdamW update (small_gpt.py:41)]
    then block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 +
-       beta2*block3.down.b.v[j]    AdamW update (small_gpt.py:41)
+       beta2*block3.down.b.v[j]  [AdamW update (small_gpt.py:41)]
    then block3.down.b_next[j] = (1 - lr*weight_decay)*block3.down.b[j] -
-       step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:41) */
+       step_size*block3.down.b.m_next[j]/(eps + sqrt(block3.down.b.v_next[j])/unbiased)  [AdamW
+       update (small_gpt.py:41)] */
 static void compute_d_block3_down_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block3_down_b, float beta1,
     float *restrict block3_down_b_m, float beta2, float *restrict block3_down_b_v, float lr,
@@ -11908,15 +11898,15 @@ static void compute_d_block3_down_b_clipped(
     }
 }
 
-/* d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block4.norm1.W_clipped[i2] = gradient_scale*d_block4.norm1.W[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block4.norm1.W.m_next[i2] = (1 - beta1)*d_block4.norm1.W_clipped[i2] +
-       beta1*block4.norm1.W.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block4.norm1.W.m[i2]  [AdamW update (small_gpt.py:36)]
    then block4.norm1.W.v_next[i2] = (1 - beta2)*d_block4.norm1.W_clipped[i2]**2 +
-       beta2*block4.norm1.W.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block4.norm1.W.v[i2]  [AdamW update (small_gpt.py:36)]
    then block4.norm1.W_next[i2] = (1 - lr*weight_decay)*block4.norm1.W[i2] -
        step_size*block4.norm1.W.m_next[i2]/(eps + sqrt(block4.norm1.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block4_norm1_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_norm1_W, float beta1,
     float *restrict block4_norm1_W_m, float beta2, float *restrict block4_norm1_W_v, float lr,
@@ -11934,15 +11924,15 @@ static void compute_d_block4_norm1_W_clipped(
     }
 }
 
-/* d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]    AdamW update
-       (small_gpt.py:36)
+/* d_block4.norm1.b_clipped[i2] = gradient_scale*d_block4.norm1.b[i2]  [AdamW update
+       (small_gpt.py:36)]
    then block4.norm1.b.m_next[i2] = (1 - beta1)*d_block4.norm1.b_clipped[i2] +
-       beta1*block4.norm1.b.m[i2]    AdamW update (small_gpt.py:36)
+       beta1*block4.norm1.b.m[i2]  [AdamW update (small_gpt.py:36)]
    then block4.norm1.b.v_next[i2] = (1 - beta2)*d_block4.norm1.b_clipped[i2]**2 +
-       beta2*block4.norm1.b.v[i2]    AdamW update (small_gpt.py:36)
+       beta2*block4.norm1.b.v[i2]  [AdamW update (small_gpt.py:36)]
    then block4.norm1.b_next[i2] = (1 - lr*weight_decay)*block4.norm1.b[i2] -
        step_size*block4.norm1.b.m_next[i2]/(eps + sqrt(block4.norm1.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:36) */
+       [AdamW update (small_gpt.py:36)] */
 static void compute_d_block4_norm1_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_norm1_b, float beta1,
     float *restrict block4_norm1_b_m, float beta2, float *restrict block4_norm1_b_v, float lr,
@@ -11960,15 +11950,15 @@ static void compute_d_block4_norm1_b_clipped(
     }
 }
 
-/* d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block4.attention.q.W_clipped[k, j] = gradient_scale*d_block4.attention.q.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block4.attention.q.W.m_next[k, j] = (1 - beta1)*d_block4.attention.q.W_clipped[k, j] +
-       beta1*block4.attention.q.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.q.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.q.W.v_next[k, j] = (1 - beta2)*d_block4.attention.q.W_clipped[k,
-       j]**2 + beta2*block4.attention.q.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block4.attention.q.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.q.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.q.W[k, j] -
        step_size*block4.attention.q.W.m_next[k, j]/(eps + sqrt(block4.attention.q.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_q_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_q_W,
     float beta1, float *restrict block4_attention_q_W_m, float beta2,
@@ -11989,15 +11979,15 @@ static void compute_d_block4_attention_q_W_clipped(
     }
 }
 
-/* d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block4.attention.q.b_clipped[j] = gradient_scale*d_block4.attention.q.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block4.attention.q.b.m_next[j] = (1 - beta1)*d_block4.attention.q.b_clipped[j] +
-       beta1*block4.attention.q.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.q.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.q.b.v_next[j] = (1 - beta2)*d_block4.attention.q.b_clipped[j]**2
-       + beta2*block4.attention.q.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block4.attention.q.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.q.b_next[j] = (1 - lr*weight_decay)*block4.attention.q.b[j] -
        step_size*block4.attention.q.b.m_next[j]/(eps +
-       sqrt(block4.attention.q.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block4.attention.q.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_q_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_q_b,
     float beta1, float *restrict block4_attention_q_b_m, float beta2,
@@ -12016,15 +12006,15 @@ static void compute_d_block4_attention_q_b_clipped(
     }
 }
 
-/* d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block4.attention.k.W_clipped[k, j] = gradient_scale*d_block4.attention.k.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block4.attention.k.W.m_next[k, j] = (1 - beta1)*d_block4.attention.k.W_clipped[k, j] +
-       beta1*block4.attention.k.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.k.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.k.W.v_next[k, j] = (1 - beta2)*d_block4.attention.k.W_clipped[k,
-       j]**2 + beta2*block4.attention.k.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block4.attention.k.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.k.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.k.W[k, j] -
        step_size*block4.attention.k.W.m_next[k, j]/(eps + sqrt(block4.attention.k.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_k_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_k_W,
     float beta1, float *restrict block4_attention_k_W_m, float beta2,
@@ -12045,15 +12035,15 @@ static void compute_d_block4_attention_k_W_clipped(
     }
 }
 
-/* d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block4.attention.k.b_clipped[j] = gradient_scale*d_block4.attention.k.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block4.attention.k.b.m_next[j] = (1 - beta1)*d_block4.attention.k.b_clipped[j] +
-       beta1*block4.attention.k.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.k.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.k.b.v_next[j] = (1 - beta2)*d_block4.attention.k.b_clipped[j]**2
-       + beta2*block4.attention.k.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block4.attention.k.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.k.b_next[j] = (1 - lr*weight_decay)*block4.attention.k.b[j] -
        step_size*block4.attention.k.b.m_next[j]/(eps +
-       sqrt(block4.attention.k.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block4.attention.k.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_k_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_k_b,
     float beta1, float *restrict block4_attention_k_b_m, float beta2,
@@ -12072,15 +12062,15 @@ static void compute_d_block4_attention_k_b_clipped(
     }
 }
 
-/* d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block4.attention.v.W_clipped[k, j] = gradient_scale*d_block4.attention.v.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block4.attention.v.W.m_next[k, j] = (1 - beta1)*d_block4.attention.v.W_clipped[k, j] +
-       beta1*block4.attention.v.W.m[k, j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.v.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.v.W.v_next[k, j] = (1 - beta2)*d_block4.attention.v.W_clipped[k,
-       j]**2 + beta2*block4.attention.v.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block4.attention.v.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.v.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.v.W[k, j] -
        step_size*block4.attention.v.W.m_next[k, j]/(eps + sqrt(block4.attention.v.W.v_next[k,
-       j])/unbiased)    AdamW update (small_gpt.py:37) */
+       j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_v_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_v_W,
     float beta1, float *restrict block4_attention_v_W_m, float beta2,
@@ -12101,15 +12091,15 @@ static void compute_d_block4_attention_v_W_clipped(
     }
 }
 
-/* d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]    AdamW update
-       (small_gpt.py:37)
+/* d_block4.attention.v.b_clipped[j] = gradient_scale*d_block4.attention.v.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block4.attention.v.b.m_next[j] = (1 - beta1)*d_block4.attention.v.b_clipped[j] +
-       beta1*block4.attention.v.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.v.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.v.b.v_next[j] = (1 - beta2)*d_block4.attention.v.b_clipped[j]**2
-       + beta2*block4.attention.v.b.v[j]    AdamW update (small_gpt.py:37)
+       + beta2*block4.attention.v.b.v[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.v.b_next[j] = (1 - lr*weight_decay)*block4.attention.v.b[j] -
        step_size*block4.attention.v.b.m_next[j]/(eps +
-       sqrt(block4.attention.v.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block4.attention.v.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_v_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_v_b,
     float beta1, float *restrict block4_attention_v_b_m, float beta2,
@@ -12128,15 +12118,15 @@ static void compute_d_block4_attention_v_b_clipped(
     }
 }
 
-/* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]    AdamW
-       update (small_gpt.py:37)
+/* d_block4.attention.out.W_clipped[k, j] = gradient_scale*d_block4.attention.out.W[k, j]  [AdamW
+       update (small_gpt.py:37)]
    then block4.attention.out.W.m_next[k, j] = (1 - beta1)*d_block4.attention.out.W_clipped[k,
-       j] + beta1*block4.attention.out.W.m[k, j]    AdamW update (small_gpt.py:37)
+       j] + beta1*block4.attention.out.W.m[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.out.W.v_next[k, j] = (1 - beta2)*d_block4.attention.out.W_clipped[k,
-       j]**2 + beta2*block4.attention.out.W.v[k, j]    AdamW update (small_gpt.py:37)
+       j]**2 + beta2*block4.attention.out.W.v[k, j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.out.W_next[k, j] = (1 - lr*weight_decay)*block4.attention.out.W[k, j]
        - step_size*block4.attention.out.W.m_next[k, j]/(eps +
-       sqrt(block4.attention.out.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block4.attention.out.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_out_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_out_W,
     float beta1, float *restrict block4_attention_out_W_m, float beta2,
@@ -12157,16 +12147,16 @@ static void compute_d_block4_attention_out_W_clipped(
     }
 }
 
-/* d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]    AdamW
-       update (small_gpt.py:37)
+/* d_block4.attention.out.b_clipped[j] = gradient_scale*d_block4.attention.out.b[j]  [AdamW update
+       (small_gpt.py:37)]
    then block4.attention.out.b.m_next[j] = (1 - beta1)*d_block4.attention.out.b_clipped[j] +
-       beta1*block4.attention.out.b.m[j]    AdamW update (small_gpt.py:37)
+       beta1*block4.attention.out.b.m[j]  [AdamW update (small_gpt.py:37)]
    then block4.attention.out.b.v_next[j] = (1 -
        beta2)*d_block4.attention.out.b_clipped[j]**2 + beta2*block4.attention.out.b.v[j]
-       AdamW update (small_gpt.py:37)
+       [AdamW update (small_gpt.py:37)]
    then block4.attention.out.b_next[j] = (1 - lr*weight_decay)*block4.attention.out.b[j] -
        step_size*block4.attention.out.b.m_next[j]/(eps +
-       sqrt(block4.attention.out.b.v_next[j])/unbiased)    AdamW update (small_gpt.py:37) */
+       sqrt(block4.attention.out.b.v_next[j])/unbiased)  [AdamW update (small_gpt.py:37)] */
 static void compute_d_block4_attention_out_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_attention_out_b,
     float beta1, float *restrict block4_attention_out_b_m, float beta2,
@@ -12185,15 +12175,15 @@ static void compute_d_block4_attention_out_b_clipped(
     }
 }
 
-/* d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block4.norm2.W_clipped[i2] = gradient_scale*d_block4.norm2.W[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block4.norm2.W.m_next[i2] = (1 - beta1)*d_block4.norm2.W_clipped[i2] +
-       beta1*block4.norm2.W.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block4.norm2.W.m[i2]  [AdamW update (small_gpt.py:39)]
    then block4.norm2.W.v_next[i2] = (1 - beta2)*d_block4.norm2.W_clipped[i2]**2 +
-       beta2*block4.norm2.W.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block4.norm2.W.v[i2]  [AdamW update (small_gpt.py:39)]
    then block4.norm2.W_next[i2] = (1 - lr*weight_decay)*block4.norm2.W[i2] -
        step_size*block4.norm2.W.m_next[i2]/(eps + sqrt(block4.norm2.W.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block4_norm2_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_norm2_W, float beta1,
     float *restrict block4_norm2_W_m, float beta2, float *restrict block4_norm2_W_v, float lr,
@@ -12211,15 +12201,15 @@ static void compute_d_block4_norm2_W_clipped(
     }
 }
 
-/* d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]    AdamW update
-       (small_gpt.py:39)
+/* d_block4.norm2.b_clipped[i2] = gradient_scale*d_block4.norm2.b[i2]  [AdamW update
+       (small_gpt.py:39)]
    then block4.norm2.b.m_next[i2] = (1 - beta1)*d_block4.norm2.b_clipped[i2] +
-       beta1*block4.norm2.b.m[i2]    AdamW update (small_gpt.py:39)
+       beta1*block4.norm2.b.m[i2]  [AdamW update (small_gpt.py:39)]
    then block4.norm2.b.v_next[i2] = (1 - beta2)*d_block4.norm2.b_clipped[i2]**2 +
-       beta2*block4.norm2.b.v[i2]    AdamW update (small_gpt.py:39)
+       beta2*block4.norm2.b.v[i2]  [AdamW update (small_gpt.py:39)]
    then block4.norm2.b_next[i2] = (1 - lr*weight_decay)*block4.norm2.b[i2] -
        step_size*block4.norm2.b.m_next[i2]/(eps + sqrt(block4.norm2.b.v_next[i2])/unbiased)
-       AdamW update (small_gpt.py:39) */
+       [AdamW update (small_gpt.py:39)] */
 static void compute_d_block4_norm2_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_norm2_b, float beta1,
     float *restrict block4_norm2_b_m, float beta2, float *restrict block4_norm2_b_v, float lr,
@@ -12237,15 +12227,15 @@ static void compute_d_block4_norm2_b_clipped(
     }
 }
 
-/* d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]    AdamW update
-       (small_gpt.py:40)
+/* d_block4.up.W_clipped[k, j] = gradient_scale*d_block4.up.W[k, j]  [AdamW update
+       (small_gpt.py:40)]
    then block4.up.W.m_next[k, j] = (1 - beta1)*d_block4.up.W_clipped[k, j] +
-       beta1*block4.up.W.m[k, j]    AdamW update (small_gpt.py:40)
+       beta1*block4.up.W.m[k, j]  [AdamW update (small_gpt.py:40)]
    then block4.up.W.v_next[k, j] = (1 - beta2)*d_block4.up.W_clipped[k, j]**2 +
-       beta2*block4.up.W.v[k, j]    AdamW update (small_gpt.py:40)
+       beta2*block4.up.W.v[k, j]  [AdamW update (small_gpt.py:40)]
    then block4.up.W_next[k, j] = (1 - lr*weight_decay)*block4.up.W[k, j] -
-       step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block4.up.W.m_next[k, j]/(eps + sqrt(block4.up.W.v_next[k, j])/unbiased)  [AdamW
+       update (small_gpt.py:40)] */
 static void compute_d_block4_up_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_up_W, float beta1,
     float *restrict block4_up_W_m, float beta2, float *restrict block4_up_W_v, float lr,
@@ -12267,12 +12257,12 @@ static void compute_d_block4_up_W_clipped(
 
 /* d_block4.up.b_clipped[j] = gradient_scale*d_block4.up.b[j]    AdamW update (small_gpt.py:40)
    then block4.up.b.m_next[j] = (1 - beta1)*d_block4.up.b_clipped[j] + beta1*block4.up.b.m[j]
-       AdamW update (small_gpt.py:40)
+       [AdamW update (small_gpt.py:40)]
    then block4.up.b.v_next[j] = (1 - beta2)*d_block4.up.b_clipped[j]**2 +
-       beta2*block4.up.b.v[j]    AdamW update (small_gpt.py:40)
+       beta2*block4.up.b.v[j]  [AdamW update (small_gpt.py:40)]
    then block4.up.b_next[j] = (1 - lr*weight_decay)*block4.up.b[j] -
-       step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:40) */
+       step_size*block4.up.b.m_next[j]/(eps + sqrt(block4.up.b.v_next[j])/unbiased)  [AdamW update
+       (small_gpt.py:40)] */
 static void compute_d_block4_up_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_up_b, float beta1,
     float *restrict block4_up_b_m, float beta2, float *restrict block4_up_b_v, float lr,
@@ -12290,15 +12280,15 @@ static void compute_d_block4_up_b_clipped(
     }
 }
 
-/* d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]    AdamW update
-       (small_gpt.py:41)
+/* d_block4.down.W_clipped[k, j] = gradient_scale*d_block4.down.W[k, j]  [AdamW update
+       (small_gpt.py:41)]
    then block4.down.W.m_next[k, j] = (1 - beta1)*d_block4.down.W_clipped[k, j] +
-       beta1*block4.down.W.m[k, j]    AdamW update (small_gpt.py:41)
+       beta1*block4.down.W.m[k, j]  [AdamW update (small_gpt.py:41)]
    then block4.down.W.v_next[k, j] = (1 - beta2)*d_block4.down.W_clipped[k, j]**2 +
-       beta2*block4.down.W.v[k, j]    AdamW update (small_gpt.py:41)
+       beta2*block4.down.W.v[k, j]  [AdamW update (small_gpt.py:41)]
    then block4.down.W_next[k, j] = (1 - lr*weight_decay)*block4.down.W[k, j] -
        step_size*block4.down.W.m_next[k, j]/(eps + sqrt(block4.down.W.v_next[k, j])/unbiased)
-       AdamW update (small_gpt.py:41) */
+       [AdamW update (small_gpt.py:41)] */
 static void compute_d_block4_down_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_down_W, float beta1,
     float *restrict block4_down_W_m, float beta2, float *restrict block4_down_W_v, float lr,
@@ -12318,15 +12308,15 @@ static void compute_d_block4_down_W_clipped(
     }
 }
 
-/* d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
-       (small_gpt.py:41)
+/* d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]  [AdamW update
+       (small_gpt.py:41)]
    then block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] +
-       beta1*block4.down.b.m[j]    AdamW update (small_gpt.py:41)
+       beta1*block4.down.b.m[j]  [AdamW update (small_gpt.py:41)]
    then block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 +
-       beta2*block4.down.b.v[j]    AdamW update (small_gpt.py:41)
+       beta2*block4.down.b.v[j]  [AdamW update (small_gpt.py:41)]
    then block4.down.b_next[j] = (1 - lr*weight_decay)*block4.down.b[j] -
-       step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)    AdamW
-       update (small_gpt.py:41) */
+       step_size*block4.down.b.m_next[j]/(eps + sqrt(block4.down.b.v_next[j])/unbiased)  [AdamW
+       update (small_gpt.py:41)] */
 static void compute_d_block4_down_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_block4_down_b, float beta1,
     float *restrict block4_down_b_m, float beta2, float *restrict block4_down_b_v, float lr,
@@ -12345,12 +12335,12 @@ static void compute_d_block4_down_b_clipped(
 }
 
 /* d_norm.W_clipped[i2] = gradient_scale*d_norm.W[i2]    AdamW update (small_gpt.py:49)
-   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]    AdamW
-       update (small_gpt.py:49)
+   then norm.W.m_next[i2] = (1 - beta1)*d_norm.W_clipped[i2] + beta1*norm.W.m[i2]  [AdamW
+       update (small_gpt.py:49)]
    then norm.W.v_next[i2] = (1 - beta2)*d_norm.W_clipped[i2]**2 + beta2*norm.W.v[i2]
-       AdamW update (small_gpt.py:49)
+       [AdamW update (small_gpt.py:49)]
    then norm.W_next[i2] = (1 - lr*weight_decay)*norm.W[i2] - step_size*norm.W.m_next[i2]/(eps
-       + sqrt(norm.W.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
+       + sqrt(norm.W.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)] */
 static void compute_d_norm_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_norm_W, float beta1,
     float *restrict norm_W_m, float beta2, float *restrict norm_W_v, float lr, float weight_decay,
@@ -12369,12 +12359,12 @@ static void compute_d_norm_W_clipped(
 }
 
 /* d_norm.b_clipped[i2] = gradient_scale*d_norm.b[i2]    AdamW update (small_gpt.py:49)
-   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]    AdamW
-       update (small_gpt.py:49)
+   then norm.b.m_next[i2] = (1 - beta1)*d_norm.b_clipped[i2] + beta1*norm.b.m[i2]  [AdamW
+       update (small_gpt.py:49)]
    then norm.b.v_next[i2] = (1 - beta2)*d_norm.b_clipped[i2]**2 + beta2*norm.b.v[i2]
-       AdamW update (small_gpt.py:49)
+       [AdamW update (small_gpt.py:49)]
    then norm.b_next[i2] = (1 - lr*weight_decay)*norm.b[i2] - step_size*norm.b.m_next[i2]/(eps
-       + sqrt(norm.b.v_next[i2])/unbiased)    AdamW update (small_gpt.py:49) */
+       + sqrt(norm.b.v_next[i2])/unbiased)  [AdamW update (small_gpt.py:49)] */
 static void compute_d_norm_b_clipped(
     const float *restrict gradient_scale, const float *restrict d_norm_b, float beta1,
     float *restrict norm_b_m, float beta2, float *restrict norm_b_v, float lr, float weight_decay,
@@ -12394,11 +12384,11 @@ static void compute_d_norm_b_clipped(
 
 /* d_head.W_clipped[k, j] = gradient_scale*d_head.W[k, j]    AdamW update (small_gpt.py:50)
    then head.W.m_next[k, j] = (1 - beta1)*d_head.W_clipped[k, j] + beta1*head.W.m[k, j]
-       AdamW update (small_gpt.py:50)
+       [AdamW update (small_gpt.py:50)]
    then head.W.v_next[k, j] = (1 - beta2)*d_head.W_clipped[k, j]**2 + beta2*head.W.v[k, j]
-       AdamW update (small_gpt.py:50)
+       [AdamW update (small_gpt.py:50)]
    then head.W_next[k, j] = (1 - lr*weight_decay)*head.W[k, j] - step_size*head.W.m_next[k,
-       j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)    AdamW update (small_gpt.py:50) */
+       j]/(eps + sqrt(head.W.v_next[k, j])/unbiased)  [AdamW update (small_gpt.py:50)] */
 static void compute_d_head_W_clipped(
     const float *restrict gradient_scale, const float *restrict d_head_W, float beta1,
     float *restrict head_W_m, float beta2, float *restrict head_W_v, float lr, float weight_decay,
@@ -12444,7 +12434,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "2bedd324d824a7cec5dc619bc265f13e";
+    return "f415f290d12816b981f1ae01c7da9e16";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -7360,8 +7360,8 @@ def _step(rows, space):
         # block1.norm2.b_square = sum over i2 < 128 of d_block1.norm2.b[i2]**2    for the norm
         block1_norm2_b_square = np.einsum("i,i->", d_block1_norm2_b, d_block1_norm2_b)
 
-        # block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2    for the
-        #     norm
+        # block1.up.W_square = sum over k < 128, j < 512 of d_block1.up.W[k, j]**2  [for the
+        #     norm]
         block1_up_W_square = np.einsum("kj,kj->", d_block1_up_W, d_block1_up_W)
 
         # block1.up.b_square = sum over j < 512 of d_block1.up.b[j]**2    for the norm
@@ -7426,8 +7426,8 @@ def _step(rows, space):
         # block2.norm2.b_square = sum over i2 < 128 of d_block2.norm2.b[i2]**2    for the norm
         block2_norm2_b_square = np.einsum("i,i->", d_block2_norm2_b, d_block2_norm2_b)
 
-        # block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2    for the
-        #     norm
+        # block2.up.W_square = sum over k < 128, j < 512 of d_block2.up.W[k, j]**2  [for the
+        #     norm]
         block2_up_W_square = np.einsum("kj,kj->", d_block2_up_W, d_block2_up_W)
 
         # block2.up.b_square = sum over j < 512 of d_block2.up.b[j]**2    for the norm
@@ -7492,8 +7492,8 @@ def _step(rows, space):
         # block3.norm2.b_square = sum over i2 < 128 of d_block3.norm2.b[i2]**2    for the norm
         block3_norm2_b_square = np.einsum("i,i->", d_block3_norm2_b, d_block3_norm2_b)
 
-        # block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2    for the
-        #     norm
+        # block3.up.W_square = sum over k < 128, j < 512 of d_block3.up.W[k, j]**2  [for the
+        #     norm]
         block3_up_W_square = np.einsum("kj,kj->", d_block3_up_W, d_block3_up_W)
 
         # block3.up.b_square = sum over j < 512 of d_block3.up.b[j]**2    for the norm
@@ -7558,8 +7558,8 @@ def _step(rows, space):
         # block4.norm2.b_square = sum over i2 < 128 of d_block4.norm2.b[i2]**2    for the norm
         block4_norm2_b_square = np.einsum("i,i->", d_block4_norm2_b, d_block4_norm2_b)
 
-        # block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2    for the
-        #     norm
+        # block4.up.W_square = sum over k < 128, j < 512 of d_block4.up.W[k, j]**2  [for the
+        #     norm]
         block4_up_W_square = np.einsum("kj,kj->", d_block4_up_W, d_block4_up_W)
 
         # block4.up.b_square = sum over j < 512 of d_block4.up.b[j]**2    for the norm
@@ -7658,8 +7658,8 @@ def _step(rows, space):
         np.multiply(t_168, token_W_m, out=t_168)
         np.subtract(token_W_next, t_168, out=token_W)
 
-        # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]    AdamW update
-        #     (small_gpt.py:46)
+        # d_position_clipped[i1, i2] = gradient_scale*d_position[i1, i2]  [AdamW update
+        #     (small_gpt.py:46)]
         # position.m_next[i1, i2] = (1 - beta1)*d_position_clipped[i1, i2] + beta1*position.m[i1,
         #     i2]  [AdamW update (small_gpt.py:46)]
         # position.v_next[i1, i2] = (1 - beta2)*d_position_clipped[i1, i2]**2 +
@@ -8071,8 +8071,8 @@ def _step(rows, space):
         np.multiply(t_200, block1_down_W_m, out=t_200)
         np.subtract(block1_down_W_next, t_200, out=block1_down_W)
 
-        # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]    AdamW update
-        #     (small_gpt.py:41)
+        # d_block1.down.b_clipped[j] = gradient_scale*d_block1.down.b[j]  [AdamW update
+        #     (small_gpt.py:41)]
         # block1.down.b.m_next[j] = (1 - beta1)*d_block1.down.b_clipped[j] +
         #     beta1*block1.down.b.m[j]  [AdamW update (small_gpt.py:41)]
         # block1.down.b.v_next[j] = (1 - beta2)*d_block1.down.b_clipped[j]**2 +
@@ -8484,8 +8484,8 @@ def _step(rows, space):
         np.multiply(t_232, block2_down_W_m, out=t_232)
         np.subtract(block2_down_W_next, t_232, out=block2_down_W)
 
-        # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]    AdamW update
-        #     (small_gpt.py:41)
+        # d_block2.down.b_clipped[j] = gradient_scale*d_block2.down.b[j]  [AdamW update
+        #     (small_gpt.py:41)]
         # block2.down.b.m_next[j] = (1 - beta1)*d_block2.down.b_clipped[j] +
         #     beta1*block2.down.b.m[j]  [AdamW update (small_gpt.py:41)]
         # block2.down.b.v_next[j] = (1 - beta2)*d_block2.down.b_clipped[j]**2 +
@@ -8897,8 +8897,8 @@ def _step(rows, space):
         np.multiply(t_264, block3_down_W_m, out=t_264)
         np.subtract(block3_down_W_next, t_264, out=block3_down_W)
 
-        # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]    AdamW update
-        #     (small_gpt.py:41)
+        # d_block3.down.b_clipped[j] = gradient_scale*d_block3.down.b[j]  [AdamW update
+        #     (small_gpt.py:41)]
         # block3.down.b.m_next[j] = (1 - beta1)*d_block3.down.b_clipped[j] +
         #     beta1*block3.down.b.m[j]  [AdamW update (small_gpt.py:41)]
         # block3.down.b.v_next[j] = (1 - beta2)*d_block3.down.b_clipped[j]**2 +
@@ -9310,8 +9310,8 @@ def _step(rows, space):
         np.multiply(t_296, block4_down_W_m, out=t_296)
         np.subtract(block4_down_W_next, t_296, out=block4_down_W)
 
-        # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]    AdamW update
-        #     (small_gpt.py:41)
+        # d_block4.down.b_clipped[j] = gradient_scale*d_block4.down.b[j]  [AdamW update
+        #     (small_gpt.py:41)]
         # block4.down.b.m_next[j] = (1 - beta1)*d_block4.down.b_clipped[j] +
         #     beta1*block4.down.b.m[j]  [AdamW update (small_gpt.py:41)]
         # block4.down.b.v_next[j] = (1 - beta2)*d_block4.down.b_clipped[j]**2 +

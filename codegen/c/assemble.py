@@ -7,7 +7,6 @@ parameter is `params->name`, a temporary a pointer into the workspace, a result 
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -39,13 +38,12 @@ from codegen.c.views import (
     RotationView,
     TemporaryView,
 )
-from codegen.wrapping import narrowed, widened
+from codegen.wrapping import remark
 from ir.errors import VerifyError
 from ir.kernel import Kernel, Loop, Module, Schedule, surroundings
 from ir.loops import FEW_ROWS, Nest, Rotation
 from ir.names import fresh
 from ir.program import Program
-from ir.text import equation
 
 COMMENT = 95  # columns of an equation in a comment
 SCRATCH = (
@@ -226,16 +224,12 @@ class Kernels:
 
 def _comment(kernel: Kernel) -> tuple[str, ...]:
     """The equation of every member, what it is for, and the user's line."""
-    lines = []
-    for number, member in enumerate(kernel.members):
-        where = member.origin.short if member.origin else ""
-        remark = f"{member.note} ({where})" if member.note and where else member.note or where
-        text = ("then " if number else "") + equation(member)
-        line = f"{text}    {remark}".rstrip().replace("*/", "* /")
-        lines += textwrap.wrap(
-            widened(line), COMMENT, subsequent_indent="    ", break_long_words=False
-        )
-    return tuple(narrowed(lines))
+    said = (
+        line
+        for number, member in enumerate(kernel.members)
+        for line in remark(member, "then " if number else "", "    ", COMMENT)
+    )
+    return tuple(line.replace("*/", "* /") for line in said)
 
 
 # ---------------------------------------------------------------- programs

@@ -9,9 +9,7 @@ caller's arrays in place. A recurrence is a Python loop, the only one there is.
 from __future__ import annotations
 
 import re
-import textwrap
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -22,12 +20,11 @@ from codegen.numpy.members import value
 from codegen.numpy.ops import is_relu
 from codegen.numpy.workspace import parts
 from codegen.numpy.writer import Array, Frame, Operand, Writer, steps_of, without
-from codegen.wrapping import narrowed, widened
+from codegen.wrapping import narrowed, remark, widened
 from ir.expression import Access, symbols_of
 from ir.kernel import Kernel, Loop, Schedule
 from ir.names import identifier
 from ir.program import Definition, DType
-from ir.text import equation
 
 WIDTH = 96
 
@@ -99,22 +96,7 @@ def _broken(line: str, depth: int = 0, first: bool = True) -> list[str]:
 
 def _comment(kernel: Kernel) -> list[str]:
     """The equation of every member, what it is for, and the user's line."""
-    return [line for member in kernel.members for line in _remark(member)]
-
-
-@lru_cache(maxsize=4096)
-def _remark(member: Definition) -> tuple[str, ...]:
-    where = member.origin.short if member.origin else ""
-    note = f"{member.note} ({where})" if member.note and where else member.note or where
-    said = widened(equation(member))
-    text = said + (f"    {note}" if note else "")
-    if len(text) > WIDTH:
-        text = said + (f"  [{note}]" if note else "")
-    lines = textwrap.wrap(
-        text, WIDTH, initial_indent="# ", subsequent_indent="#     ",
-        break_long_words=False, break_on_hyphens=False,
-    )
-    return tuple(narrowed(lines))
+    return [line for m in kernel.members for line in remark(m, "# ", "#     ", WIDTH)]
 
 
 def _kernel(w: Writer, kernel: Kernel) -> None:

@@ -192,3 +192,8 @@ def test_every_kernel_says_its_equation() -> None:
     assert "fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    programs.py:1" in text
     assert "adjoint of fc1" in text
     assert "fused SGD update" in text
+
+
+def test_what_more_than_a_line_is_for_stands_in_brackets() -> None:
+    text = sources(perceptron((784, 100, 200, 10), 128, "float32"))["perceptron.c"]
+    assert "(1 if j == label[n] else 0))/batch\n       [programs.py:1] */\n" in text
