@@ -3,7 +3,8 @@
     widened("j < 28")      "j < 28" with room for five digits; `narrowed` takes the room away again
 
 Otherwise a layer of 1,000 units could take a line more than one of 100: the emitted source has the
-same number of lines for both.
+same number of lines for both, but for C's list of tiles. Which tiles there are depends on the
+sizes; they are never more than those that a machine has room for (codegen/c/tiles.py).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ users have it is not optimised: that takes a fifth of the time, and the same C i
 
 from __future__ import annotations
 
+import re
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -177,7 +178,7 @@ def test_only_headers_of_c99() -> None:
 
 
 def test_layers_five_times_as_wide_are_as_many_lines() -> None:
-    """But for the list of tiles: other widths take other shapes."""
+    """But for the lists of tiles, each as long as its machine has room for at most."""
     narrow, wide = (sources(perceptron((784, h, 200, 10), 128, "float32")) for h in (200, 1000))
     for name in narrow:
         counts = [
@@ -185,6 +186,11 @@ def test_layers_five_times_as_wide_are_as_many_lines() -> None:
             for text in (narrow, wide)
         ]
         assert counts[0] == counts[1]
+    for text in (narrow, wide):
+        _, *lists = text["perceptron.c"].split("#define GW_TILES(what)")
+        shapes = [re.findall(r"^    (what\(.*)$", after, re.MULTILINE) for after in lists]
+        counts = [" ".join(lines).count("what(") for lines in shapes]
+        assert all(0 < n <= most for n, most in zip(counts, (44, 44, 25, 25), strict=True)), counts
 
 
 def test_every_kernel_says_its_equation() -> None:
