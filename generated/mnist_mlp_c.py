@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "82473e6fc5ea8851093b2b01e50e5cfa"
+BUILD_ID = "389f10cd1151ac89e3eda074ed829e5d"
 
 
 Array = np.ndarray

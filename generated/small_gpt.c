@@ -14638,8 +14638,8 @@ int small_gpt_train_epoch(
     int32_t *const targets_rows = (int32_t *)(void *)(base + 39616640);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
-        gw_gather(tokens, tokens_rows, 1, total, 64 * sizeof *tokens, order + first, rows);
-        gw_gather(targets, targets_rows, 1, total, 64 * sizeof *targets, order + first, rows);
+        gw_gather(tokens, tokens_rows, 1, total, sizeof *tokens * 64, order + first, rows);
+        gw_gather(targets, targets_rows, 1, total, sizeof *targets * 64, order + first, rows);
         float loss;
         const int code = small_gpt_train_step(params, state, tokens_rows, targets_rows, lr, beta1, beta2, eps, weight_decay, clip_norm, &loss, rows, base);
         if (code != SMALL_GPT_OK) {

@@ -37,7 +37,7 @@ def rotation_view(
     coming = {
         name: fresh(f"{arrays[i].identifier}_next", taken) for i, name in rotation.next_inputs
     }
-    begin = {n: f"{a.identifier} + order[0] * {a.inner}" for n, a in arrays.items()}
+    begin = {n: f"{a.identifier} + order[0]{_times(a.inner)}" for n, a in arrays.items()}
     here = {**spelled, **now, **coming, str(schedule.program.loss): "&loss"}
     first = schedule.steps[0]
     assert isinstance(first, Kernel)
@@ -55,6 +55,10 @@ def rotation_view(
         both=call(both, here),
         end=end,
     )
+
+
+def _times(count: int) -> str:
+    return f" * {count}" if count != 1 else ""
 
 
 def _row(array: InputView, name: str) -> RowView:

@@ -159,10 +159,8 @@ class ScalarPrinter(PlainPrinter):
         return " + ".join(reversed(terms)) or "0"
 
     def _term(self, index: Expr, stride: Expr) -> str:
-        if stride == 1:
-            return self.index(index)
-        if index.is_Integer and stride.is_Integer and index * stride >= 2**31:
-            return str(index * stride)  # two constants would be multiplied as ints
+        if 1 in (index, stride) or (index.is_Integer and stride.is_Integer):
+            return self.index(index * stride)
         text = self.index(index)
         if precedence(index) < MUL:
             text = f"({text})"
