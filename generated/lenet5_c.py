@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "87c0003e0be33ac549441e140bb15477"
+BUILD_ID = "4897611d68e034a5846b24908077d9ad"
 
 
 Array = np.ndarray

@@ -5121,12 +5121,7 @@ static void compute_d_block4_attention_mixed_weights_sum_sum(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block4_attention_mixed_weights_sum_sum_at = 0.0f;
-                {
-                    const ptrdiff_t j = 0, j_end = 64;
-                    if (j < j_end) {
-                        d_block4_attention_mixed_weights_sum_sum_at += gw_dot(&block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
-                    }
-                }
+                d_block4_attention_mixed_weights_sum_sum_at += gw_dot(&block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64], &d_block4_attention_mixed_weights[n*16384 + i1*4096 + i2*64], 64);
                 d_block4_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block4_attention_mixed_weights_sum_sum_at;
             }
         }
@@ -6321,12 +6316,7 @@ static void compute_d_block3_attention_mixed_weights_sum_sum(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block3_attention_mixed_weights_sum_sum_at = 0.0f;
-                {
-                    const ptrdiff_t j = 0, j_end = 64;
-                    if (j < j_end) {
-                        d_block3_attention_mixed_weights_sum_sum_at += gw_dot(&block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
-                    }
-                }
+                d_block3_attention_mixed_weights_sum_sum_at += gw_dot(&block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64], &d_block3_attention_mixed_weights[n*16384 + i1*4096 + i2*64], 64);
                 d_block3_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block3_attention_mixed_weights_sum_sum_at;
             }
         }
@@ -7521,12 +7511,7 @@ static void compute_d_block2_attention_mixed_weights_sum_sum(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block2_attention_mixed_weights_sum_sum_at = 0.0f;
-                {
-                    const ptrdiff_t j = 0, j_end = 64;
-                    if (j < j_end) {
-                        d_block2_attention_mixed_weights_sum_sum_at += gw_dot(&block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
-                    }
-                }
+                d_block2_attention_mixed_weights_sum_sum_at += gw_dot(&block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64], &d_block2_attention_mixed_weights[n*16384 + i1*4096 + i2*64], 64);
                 d_block2_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block2_attention_mixed_weights_sum_sum_at;
             }
         }
@@ -8721,12 +8706,7 @@ static void compute_d_block1_attention_mixed_weights_sum_sum(
         for (ptrdiff_t i1 = 0; i1 < 4; i1++) {
             for (ptrdiff_t i2 = 0; i2 < 64; i2++) {
                 float d_block1_attention_mixed_weights_sum_sum_at = 0.0f;
-                {
-                    const ptrdiff_t j = 0, j_end = 64;
-                    if (j < j_end) {
-                        d_block1_attention_mixed_weights_sum_sum_at += gw_dot(&block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], &d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64 + j], j_end - j);
-                    }
-                }
+                d_block1_attention_mixed_weights_sum_sum_at += gw_dot(&block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64], &d_block1_attention_mixed_weights[n*16384 + i1*4096 + i2*64], 64);
                 d_block1_attention_mixed_weights_sum_sum[n*256 + i1*64 + i2] = d_block1_attention_mixed_weights_sum_sum_at;
             }
         }
@@ -12434,7 +12414,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "f415f290d12816b981f1ae01c7da9e16";
+    return "c1a189e8072f52d99df7a225d908aac4";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

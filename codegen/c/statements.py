@@ -11,12 +11,11 @@ Names: arrays keep the user's; a value at the point whose array is stored is cal
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import assert_never
 
-import sympy
-from sympy import Expr, Symbol
+from sympy import Expr, Integer, Symbol
 
 from codegen.c.contractions import DRIVE, WIDTH, Plane, helpers_of, wrapped
 from codegen.c.scalars import C_TYPES, FUNCTIONS, ScalarPrinter
@@ -302,7 +301,7 @@ class StatementPrinter:
 
     def _local(self, local: Local) -> list[str]:
         kind, name = C_TYPES[local.dtype], self.spell(local.symbol)
-        value = sympy.Integer(0) if local.value is None else local.value
+        value = Integer(0) if local.value is None else local.value
         if not local.extents:
             text = self._value(value, local.symbol)
             return [f"{'' if local.changes else 'const '}{kind} {name} = {text};"]
@@ -337,23 +336,28 @@ class StatementPrinter:
         self.scalars.helpers.add("gw_larger")
         return f"{place} = gw_larger({place}, {value});"
 
-    def _dot(self, statement: Dot) -> list[str]:
-        index, stop = self.spell(statement.index), self.spell.end(statement.index)
-        left = self.scalars.element(statement.left)
-        right = self.scalars.element(statement.right)
-        self.scalars.helpers.add("gw_dots")
-        factor = self.scalars.value(statement.factor)
-        factor = "" if statement.factor == 1 else f"({factor}) * "
-        end = self._extreme(statement.upper, "gw_least")
-        start = self._extreme(statement.lower, "gw_most")
-        product = f"{factor}gw_dot(&{left}, &{right}, {stop} - {index})"
+    def _dot(self, dot: Dot) -> list[str]:
+        match dot.lower, dot.upper:
+            case (Integer() as start,), (Integer() as end,) if start < end:
+                first = {dot.index: start}
+                left, right = dot.left.xreplace(first), dot.right.xreplace(first)
+                return [self._inner_product(replace(dot, left=left, right=right), str(end - start))]
+        index, stop = self.spell(dot.index), self.spell.end(dot.index)
+        lower, upper = self._extreme(dot.lower, "gw_most"), self._extreme(dot.upper, "gw_least")
         inner = [
-            f"const ptrdiff_t {index} = {start}, {stop} = {end};",
+            f"const ptrdiff_t {index} = {lower}, {stop} = {upper};",
             f"if ({index} < {stop}) {{",
-            f"{INDENT}{self._place(statement.place)} += {product};",
+            f"{INDENT}{self._inner_product(dot, f'{stop} - {index}')}",
             "}",
         ]
         return ["{", *(INDENT + line for line in inner), "}"]
+
+    def _inner_product(self, dot: Dot, count: str) -> str:
+        """The sum of so many products, added to its place."""
+        self.scalars.helpers.add("gw_dots")
+        left, right = self.scalars.element(dot.left), self.scalars.element(dot.right)
+        factor = "" if dot.factor == 1 else f"({self.scalars.value(dot.factor)}) * "
+        return f"{self._place(dot.place)} += {factor}gw_dot(&{left}, &{right}, {count});"
 
     def _fold(self, fold: Fold) -> str:
         function = "gw_total" if fold.kind == "sum" else "gw_largest"
