@@ -650,8 +650,8 @@ def _gradient(rows, space):
             out=d_conv1_W.reshape(6, 25))
 
         return cross_entropy, {"conv1.W": d_conv1_W, "conv1.b": d_conv1_b, "conv2.W": d_conv2_W,
-            "conv2.b": d_conv2_b, "fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W, "fc2.b":
-            d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
+            "conv2.b": d_conv2_b, "fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W,
+            "fc2.b": d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
 
     return run
 

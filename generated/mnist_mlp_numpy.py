@@ -319,8 +319,8 @@ def _gradient(rows, space):
         d_fc1_W = np.empty((784, 100), np.float32)
         np.dot(x.T, d_fc1, out=d_fc1_W)
 
-        return cross_entropy, {"fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W, "fc2.b":
-            d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
+        return cross_entropy, {"fc1.W": d_fc1_W, "fc1.b": d_fc1_b, "fc2.W": d_fc2_W,
+            "fc2.b": d_fc2_b, "fc3.W": d_fc3_W, "fc3.b": d_fc3_b}
 
     return run
 

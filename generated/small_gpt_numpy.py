@@ -4181,43 +4181,53 @@ def _gradient(rows, space):
         np.copyto(t_166, d_x)
         np.add.at(d_token_W, at_3.reshape(-1), t_166.reshape(-1, 128))
 
-        return cross_entropy, {"token.W": d_token_W, "position": d_position, "block1.norm1.W":
-            d_block1_norm1_W, "block1.norm1.b": d_block1_norm1_b, "block1.attention.q.W":
-            d_block1_attention_q_W, "block1.attention.q.b": d_block1_attention_q_b,
-            "block1.attention.k.W": d_block1_attention_k_W, "block1.attention.k.b":
-            d_block1_attention_k_b, "block1.attention.v.W": d_block1_attention_v_W,
-            "block1.attention.v.b": d_block1_attention_v_b, "block1.attention.out.W":
-            d_block1_attention_out_W, "block1.attention.out.b": d_block1_attention_out_b,
-            "block1.norm2.W": d_block1_norm2_W, "block1.norm2.b": d_block1_norm2_b, "block1.up.W":
-            d_block1_up_W, "block1.up.b": d_block1_up_b, "block1.down.W": d_block1_down_W,
-            "block1.down.b": d_block1_down_b, "block2.norm1.W": d_block2_norm1_W, "block2.norm1.b":
-            d_block2_norm1_b, "block2.attention.q.W": d_block2_attention_q_W,
-            "block2.attention.q.b": d_block2_attention_q_b, "block2.attention.k.W":
-            d_block2_attention_k_W, "block2.attention.k.b": d_block2_attention_k_b,
-            "block2.attention.v.W": d_block2_attention_v_W, "block2.attention.v.b":
-            d_block2_attention_v_b, "block2.attention.out.W": d_block2_attention_out_W,
+        return cross_entropy, {"token.W": d_token_W, "position": d_position,
+            "block1.norm1.W": d_block1_norm1_W, "block1.norm1.b": d_block1_norm1_b,
+            "block1.attention.q.W": d_block1_attention_q_W,
+            "block1.attention.q.b": d_block1_attention_q_b,
+            "block1.attention.k.W": d_block1_attention_k_W,
+            "block1.attention.k.b": d_block1_attention_k_b,
+            "block1.attention.v.W": d_block1_attention_v_W,
+            "block1.attention.v.b": d_block1_attention_v_b,
+            "block1.attention.out.W": d_block1_attention_out_W,
+            "block1.attention.out.b": d_block1_attention_out_b, "block1.norm2.W": d_block1_norm2_W,
+            "block1.norm2.b": d_block1_norm2_b, "block1.up.W": d_block1_up_W,
+            "block1.up.b": d_block1_up_b, "block1.down.W": d_block1_down_W,
+            "block1.down.b": d_block1_down_b, "block2.norm1.W": d_block2_norm1_W,
+            "block2.norm1.b": d_block2_norm1_b, "block2.attention.q.W": d_block2_attention_q_W,
+            "block2.attention.q.b": d_block2_attention_q_b,
+            "block2.attention.k.W": d_block2_attention_k_W,
+            "block2.attention.k.b": d_block2_attention_k_b,
+            "block2.attention.v.W": d_block2_attention_v_W,
+            "block2.attention.v.b": d_block2_attention_v_b,
+            "block2.attention.out.W": d_block2_attention_out_W,
             "block2.attention.out.b": d_block2_attention_out_b, "block2.norm2.W": d_block2_norm2_W,
-            "block2.norm2.b": d_block2_norm2_b, "block2.up.W": d_block2_up_W, "block2.up.b":
-            d_block2_up_b, "block2.down.W": d_block2_down_W, "block2.down.b": d_block2_down_b,
-            "block3.norm1.W": d_block3_norm1_W, "block3.norm1.b": d_block3_norm1_b,
-            "block3.attention.q.W": d_block3_attention_q_W, "block3.attention.q.b":
-            d_block3_attention_q_b, "block3.attention.k.W": d_block3_attention_k_W,
-            "block3.attention.k.b": d_block3_attention_k_b, "block3.attention.v.W":
-            d_block3_attention_v_W, "block3.attention.v.b": d_block3_attention_v_b,
-            "block3.attention.out.W": d_block3_attention_out_W, "block3.attention.out.b":
-            d_block3_attention_out_b, "block3.norm2.W": d_block3_norm2_W, "block3.norm2.b":
-            d_block3_norm2_b, "block3.up.W": d_block3_up_W, "block3.up.b": d_block3_up_b,
-            "block3.down.W": d_block3_down_W, "block3.down.b": d_block3_down_b, "block4.norm1.W":
-            d_block4_norm1_W, "block4.norm1.b": d_block4_norm1_b, "block4.attention.q.W":
-            d_block4_attention_q_W, "block4.attention.q.b": d_block4_attention_q_b,
-            "block4.attention.k.W": d_block4_attention_k_W, "block4.attention.k.b":
-            d_block4_attention_k_b, "block4.attention.v.W": d_block4_attention_v_W,
-            "block4.attention.v.b": d_block4_attention_v_b, "block4.attention.out.W":
-            d_block4_attention_out_W, "block4.attention.out.b": d_block4_attention_out_b,
-            "block4.norm2.W": d_block4_norm2_W, "block4.norm2.b": d_block4_norm2_b, "block4.up.W":
-            d_block4_up_W, "block4.up.b": d_block4_up_b, "block4.down.W": d_block4_down_W,
-            "block4.down.b": d_block4_down_b, "norm.W": d_norm_W, "norm.b": d_norm_b, "head.W":
-            d_head_W}
+            "block2.norm2.b": d_block2_norm2_b, "block2.up.W": d_block2_up_W,
+            "block2.up.b": d_block2_up_b, "block2.down.W": d_block2_down_W,
+            "block2.down.b": d_block2_down_b, "block3.norm1.W": d_block3_norm1_W,
+            "block3.norm1.b": d_block3_norm1_b, "block3.attention.q.W": d_block3_attention_q_W,
+            "block3.attention.q.b": d_block3_attention_q_b,
+            "block3.attention.k.W": d_block3_attention_k_W,
+            "block3.attention.k.b": d_block3_attention_k_b,
+            "block3.attention.v.W": d_block3_attention_v_W,
+            "block3.attention.v.b": d_block3_attention_v_b,
+            "block3.attention.out.W": d_block3_attention_out_W,
+            "block3.attention.out.b": d_block3_attention_out_b, "block3.norm2.W": d_block3_norm2_W,
+            "block3.norm2.b": d_block3_norm2_b, "block3.up.W": d_block3_up_W,
+            "block3.up.b": d_block3_up_b, "block3.down.W": d_block3_down_W,
+            "block3.down.b": d_block3_down_b, "block4.norm1.W": d_block4_norm1_W,
+            "block4.norm1.b": d_block4_norm1_b, "block4.attention.q.W": d_block4_attention_q_W,
+            "block4.attention.q.b": d_block4_attention_q_b,
+            "block4.attention.k.W": d_block4_attention_k_W,
+            "block4.attention.k.b": d_block4_attention_k_b,
+            "block4.attention.v.W": d_block4_attention_v_W,
+            "block4.attention.v.b": d_block4_attention_v_b,
+            "block4.attention.out.W": d_block4_attention_out_W,
+            "block4.attention.out.b": d_block4_attention_out_b, "block4.norm2.W": d_block4_norm2_W,
+            "block4.norm2.b": d_block4_norm2_b, "block4.up.W": d_block4_up_W,
+            "block4.up.b": d_block4_up_b, "block4.down.W": d_block4_down_W,
+            "block4.down.b": d_block4_down_b, "norm.W": d_norm_W, "norm.b": d_norm_b,
+            "head.W": d_head_W}
 
     return run
 

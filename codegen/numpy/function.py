@@ -71,7 +71,7 @@ def write_function(schedule: Schedule, real: DType) -> Function:
 
 
 def wrapped(line: str) -> list[str]:
-    """A line of Python in lines of at most 100 columns, broken only inside brackets."""
+    """A line of Python in lines of at most 100 columns, broken inside brackets, after no colon."""
     return narrowed(_broken(widened(line)))
 
 
@@ -82,7 +82,7 @@ def _broken(line: str, depth: int = 0, first: bool = True) -> list[str]:
     breaks: dict[int, int] = {}
     for i, character in enumerate(line[:100]):
         depth += (character in "([{") - (character in ")]}")
-        if character == " " and depth and i > indent:
+        if character == " " and line[i - 1] != ":" and depth and i > indent:
             breaks[i] = depth
     name, equals, value = line.partition(" = ")
     if not breaks and equals:
