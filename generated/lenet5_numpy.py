@@ -225,7 +225,10 @@ def train_epoch(
 
 
 def _forward(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     t = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
     sub = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
     t_2 = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
@@ -327,7 +330,10 @@ def _forward(rows, space):
 
 
 def _gradient(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     t = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
     sub = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
     t_2 = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
@@ -657,7 +663,10 @@ def _gradient(rows, space):
 
 
 def _step(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     t = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)
     sub = np.ndarray((rows, 1, 28, 28), np.float32, space, 200704)
     t_2 = np.ndarray((rows, 1, 28, 28), np.float32, space, 0)

@@ -159,7 +159,10 @@ def train_epoch(
 
 
 def _forward(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     h = np.ndarray((rows, 100), np.float32, space, 102400)
     h_2 = np.ndarray((rows, 200), np.float32, space, 0)
     dot = _by_row if rows in (2, 3) else np.dot
@@ -192,7 +195,10 @@ def _forward(rows, space):
 
 
 def _gradient(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     h = np.ndarray((rows, 100), np.float32, space, 204800)
     h_2 = np.ndarray((rows, 200), np.float32, space, 0)
     fc3 = np.ndarray((rows, 10), np.float32, space, 102400)
@@ -326,7 +332,10 @@ def _gradient(rows, space):
 
 
 def _step(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     h = np.ndarray((rows, 100), np.float32, space, 204800)
     h_2 = np.ndarray((rows, 200), np.float32, space, 0)
     fc3 = np.ndarray((rows, 10), np.float32, space, 102400)

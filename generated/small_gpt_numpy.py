@@ -701,7 +701,10 @@ def train_epoch(
 
 
 def _forward(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     at = np.ndarray((rows, 64), np.intp, space, 0)
     x = np.ndarray((rows, 64, 128), np.float32, space, 2097152)
     block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 1048576)
@@ -1558,7 +1561,10 @@ def _forward(rows, space):
 
 
 def _gradient(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     at = np.ndarray((rows, 64), np.intp, space, 0)
     x = np.ndarray((rows, 64, 128), np.float32, space, 29360128)
     block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46661632)
@@ -4233,7 +4239,10 @@ def _gradient(rows, space):
 
 
 def _step(rows, space):
-    """For so many rows: the arrays, parts of the workspace, and the function that runs on them."""
+    """For so many rows: the arrays, parts of the workspace, and the function that runs on them.
+
+    Two arrays may share storage: when one of them is written, nothing needs the other any more.
+    """
     at = np.ndarray((rows, 64), np.intp, space, 0)
     x = np.ndarray((rows, 64, 128), np.float32, space, 29360128)
     block1_norm1_mean = np.ndarray((rows, 64), np.float32, space, 46972928)
