@@ -2585,7 +2585,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "4897611d68e034a5846b24908077d9ad";
+    return "db9a0d4f01bfe1e14272e3e743282df9";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -2782,8 +2782,8 @@ int lenet5_value_and_grad(
     float *const flatten = (float *)(void *)(base + 2621440); /* [rows][400] */
     float *const d_h_3 = (float *)(void *)(base + 2621440); /* [rows][16][5][5] */
     float *const d_fc1 = (float *)(void *)(base + 2723840); /* [rows][120] */
-    float *const d_conv2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10] */
-    float *const d_conv1 = (float *)(void *)(base + 0); /* [rows][6][28][28] */
+    float *const d_conv2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10], in the place of relu_2 */
+    float *const d_conv1 = (float *)(void *)(base + 0); /* [rows][6][28][28], in the place of relu */
     float *const gw_right_copy = (float *)(void *)(base + 2754560); /* [4256] */
     float *const gw_sums = (float *)(void *)(base + 2771584); /* [4800] */
     float *const gw_right_panel = (float *)(void *)(base + 2790784); /* [128000] */
@@ -2864,8 +2864,8 @@ int lenet5_train_step(
     float *const d_h_3 = (float *)(void *)(base + 2717696); /* [rows][16][5][5] */
     float *const step_size = (float *)(void *)(base + 2820096); /* scalar */
     float *const unbiased = (float *)(void *)(base + 2820160); /* scalar */
-    float *const d_conv2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10] */
-    float *const d_conv1 = (float *)(void *)(base + 0); /* [rows][6][28][28] */
+    float *const d_conv2 = (float *)(void *)(base + 1204224); /* [rows][16][10][10], in the place of relu_2 */
+    float *const d_conv1 = (float *)(void *)(base + 0); /* [rows][6][28][28], in the place of relu */
     float *const gw_right_copy = (float *)(void *)(base + 2820224); /* [4256] */
     float *const gw_sums = (float *)(void *)(base + 2837248); /* [4800] */
     float *const gw_right_panel = (float *)(void *)(base + 2856448); /* [128000] */

@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "629b5dc3f93a5b14aea568c07bd56909"
+BUILD_ID = "9ae60829b257eac0d7b037866568cca9"
 
 
 Array = np.ndarray

@@ -12414,7 +12414,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "c1a189e8072f52d99df7a225d908aac4";
+    return "ab2483d8812ef5d341559c1855d332db";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -13231,19 +13231,19 @@ int small_gpt_forward(
     float *const block2_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
     float *const block3_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
     float *const block4_attention_k_heads = (float *)(void *)(base + 3145728); /* [rows][4][64][32] */
-    float *const block1_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const x_2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block2_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const x_3 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add_2 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block3_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const x_4 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add_3 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const block4_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64] */
-    float *const x_5 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const add_4 = (float *)(void *)(base + 2097152); /* [rows][64][128] */
-    float *const norm = (float *)(void *)(base + 2097152); /* [rows][64][128] */
+    float *const block1_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64], in the place of block1_attention_mixed_scores */
+    float *const x_2 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of x */
+    float *const add = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of x_2 */
+    float *const block2_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64], in the place of block2_attention_mixed_scores */
+    float *const x_3 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of add */
+    float *const add_2 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of x_3 */
+    float *const block3_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64], in the place of block3_attention_mixed_scores */
+    float *const x_4 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of add_2 */
+    float *const add_3 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of x_4 */
+    float *const block4_attention_mixed_weights = (float *)(void *)(base + 0); /* [rows][4][64][64], in the place of block4_attention_mixed_scores */
+    float *const x_5 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of add_3 */
+    float *const add_4 = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of x_5 */
+    float *const norm = (float *)(void *)(base + 2097152); /* [rows][64][128], in the place of add_4 */
     float *const gw_right_panel = (float *)(void *)(base + 3670016); /* [4096] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean(rows, x, block1_norm1_mean, block1_norm1_var);
@@ -13550,8 +13550,8 @@ int small_gpt_value_and_grad(
     float *const cross_entropy_sum = (float *)(void *)(base + 39301120); /* [rows][64] */
     float *const cross_entropy_sum_max = (float *)(void *)(base + 39305216); /* [rows][64] */
     float *const d_cross_entropy_sum = (float *)(void *)(base + 39309312); /* [rows][64] */
-    float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
-    float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
+    float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96], in the place of head */
+    float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128], in the place of add_4 */
     float *const gw_right_panel = (float *)(void *)(base + 39313408); /* [65536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
     compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
@@ -14168,8 +14168,8 @@ int small_gpt_train_step(
     float *const norm_var = (float *)(void *)(base + 39346176); /* [rows][64] */
     float *const step_size = (float *)(void *)(base + 39350272); /* scalar */
     float *const unbiased = (float *)(void *)(base + 39350336); /* scalar */
-    float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96] */
-    float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128] */
+    float *const d_head = (float *)(void *)(base + 38797312); /* [rows][64][96], in the place of head */
+    float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128], in the place of add_4 */
     float *const gw_right_panel = (float *)(void *)(base + 39350400); /* [65536] */
     compute_step_size(beta1, state->step, lr, step_size);
     compute_unbiased(beta2, state->step, unbiased);

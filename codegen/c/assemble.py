@@ -242,7 +242,7 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
         raise VerifyError("the gradient and step programs have no outputs but the loss")
     outputs = _outputs(program)
     spelled, copies = _spelled(schedule, outputs)
-    temporaries = tuple(_temporary(program, n, spelled[n], o) for n, o in schedule.offsets.items())
+    temporaries = _temporaries(schedule, spelled)
     kernels.scratch.clear()
     functions = partial(kernels.of, program=program)
     statements = calls(schedule, functions, spelled, copies, kernels.threads)
@@ -342,6 +342,14 @@ def _buffers(program: Program, outputs: list[str]) -> tuple[dict[str, str], list
     return spelled, copies
 
 
-def _temporary(program: Program, name: str, home: str, offset: int) -> TemporaryView:
-    shape = program.shape_of(name)
-    return TemporaryView(C_TYPES[program.dtype_of(name)], home, offset, shape_text(shape))
+def _temporaries(schedule: Schedule, spelled: dict[str, str]) -> tuple[TemporaryView, ...]:
+    """A pointer for each, with its shape, and what it overwrites in the kernel that reads that."""
+    program = schedule.program
+    replaced = dict(pair for kernel in schedule.kernels() for pair in kernel.replaces)
+    views = []
+    for name, offset in schedule.offsets.items():
+        said = shape_text(program.shape_of(name))
+        if name in replaced:
+            said += f", in the place of {spelled[replaced[name]]}"
+        views.append(TemporaryView(C_TYPES[program.dtype_of(name)], spelled[name], offset, said))
+    return tuple(views)
