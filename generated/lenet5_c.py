@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "db9a0d4f01bfe1e14272e3e743282df9"
+BUILD_ID = "74b2a869223e9de0769a77edc61ef09c"
 
 
 Array = np.ndarray

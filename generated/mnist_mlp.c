@@ -1095,7 +1095,7 @@ static void compute_d_fc1_W(
 /* d_fc3[n, j] = (-1/batch if j == label[n] else 0) + exp(fc3[n, j] -
        cross_entropy_sum_max[n])*d_cross_entropy_sum[n]  [adjoint of cross_entropy,
        cross_entropy_sum (mnist_mlp.py:18)] */
-static void compute_d_fc3_2(
+static void compute_d_fc3_in_step(
     ptrdiff_t rows, const float *restrict d_cross_entropy_sum,
     const float *restrict cross_entropy_sum_max, const float *restrict fc3,
     const int32_t *restrict label, float *restrict d_fc3)
@@ -1111,7 +1111,7 @@ static void compute_d_fc3_2(
 
 /* d_fc3.b[j] = sum over n < batch of d_fc3[n, j]    adjoint of fc3 (mnist_mlp.py:17)
    then fc3.b_next[j] = fc3.b[j] - lr*d_fc3.b[j]    SGD update (mnist_mlp.py:17) */
-static void compute_d_fc3_b_2(
+static void compute_d_fc3_b_in_step(
     ptrdiff_t rows, const float *restrict d_fc3, float lr, float *restrict fc3_b)
 {
     float d_fc3_b_row[10] = {0};
@@ -1132,7 +1132,7 @@ static void compute_d_fc3_b_2(
        (mnist_mlp.py:17)]
    then d_fc2[i0, i1] = (0 if h_2[i0, i1] <= 0 else 1)*d_h_2[i0, i1]  [adjoint of h_2
        (mnist_mlp.py:16)] */
-static void compute_d_h_2_2(
+static void compute_d_h_2_in_step(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict fc3_W,
     const float *restrict h_2, float *restrict d_fc2, float *restrict gw_right_panel)
 {
@@ -1187,7 +1187,7 @@ static void compute_d_h_2_2(
 /* d_fc3.W[k, j] = sum over n < batch of d_fc3[n, j]*h_2[n, k]  [adjoint of fc3_sum
        (mnist_mlp.py:17)]
    then fc3.W_next[k, j] = fc3.W[k, j] - lr*d_fc3.W[k, j]    SGD update (mnist_mlp.py:17) */
-static void compute_d_fc3_W_2(
+static void compute_d_fc3_W_in_step(
     ptrdiff_t rows, const float *restrict d_fc3, const float *restrict h_2, float lr,
     float *restrict fc3_W)
 {
@@ -1258,7 +1258,7 @@ static void compute_d_fc3_W_2(
 
 /* d_fc2.b[j] = sum over n < batch of d_fc2[n, j]    adjoint of fc2 (mnist_mlp.py:16)
    then fc2.b_next[j] = fc2.b[j] - lr*d_fc2.b[j]    SGD update (mnist_mlp.py:16) */
-static void compute_d_fc2_b_2(
+static void compute_d_fc2_b_in_step(
     ptrdiff_t rows, const float *restrict d_fc2, float lr, float *restrict fc2_b)
 {
     for (ptrdiff_t j_chunk = 0; j_chunk < 200; j_chunk += 128) {
@@ -1281,7 +1281,7 @@ static void compute_d_fc2_b_2(
        (mnist_mlp.py:16)]
    then d_fc1[i0, i1] = (0 if h[i0, i1] <= 0 else 1)*d_h[i0, i1]  [adjoint of h
        (mnist_mlp.py:15)] */
-static void compute_d_h_3(
+static void compute_d_h_in_step(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict fc2_W,
     const float *restrict h, float *restrict d_fc1, float *restrict gw_right_panel)
 {
@@ -1336,7 +1336,7 @@ static void compute_d_h_3(
 /* d_fc2.W[k, j] = sum over n < batch of d_fc2[n, j]*h[n, k]  [adjoint of fc2_sum
        (mnist_mlp.py:16)]
    then fc2.W_next[k, j] = fc2.W[k, j] - lr*d_fc2.W[k, j]    SGD update (mnist_mlp.py:16) */
-static void compute_d_fc2_W_2(
+static void compute_d_fc2_W_in_step(
     ptrdiff_t rows, const float *restrict d_fc2, const float *restrict h, float lr,
     float *restrict fc2_W)
 {
@@ -1409,7 +1409,7 @@ static void compute_d_fc2_W_2(
 
 /* d_fc1.b[j] = sum over n < batch of d_fc1[n, j]    adjoint of fc1 (mnist_mlp.py:15)
    then fc1.b_next[j] = fc1.b[j] - lr*d_fc1.b[j]    SGD update (mnist_mlp.py:15) */
-static void compute_d_fc1_b_2(
+static void compute_d_fc1_b_in_step(
     ptrdiff_t rows, const float *restrict d_fc1, float lr, float *restrict fc1_b)
 {
     float d_fc1_b_row[100] = {0};
@@ -1428,7 +1428,7 @@ static void compute_d_fc1_b_2(
 /* d_fc1.W[k, j] = sum over n < batch of d_fc1[n, j]*x[n, k]  [adjoint of fc1_sum
        (mnist_mlp.py:15)]
    then fc1.W_next[k, j] = fc1.W[k, j] - lr*d_fc1.W[k, j]    SGD update (mnist_mlp.py:15) */
-static void compute_d_fc1_W_2(
+static void compute_d_fc1_W_in_step(
     ptrdiff_t rows, const float *restrict d_fc1, const float *restrict x, float lr,
     float *restrict fc1_W)
 {
@@ -1553,7 +1553,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "9ae60829b257eac0d7b037866568cca9";
+    return "6c0db7bf812df64c456c02c43fb643eb";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -1764,15 +1764,15 @@ int mnist_mlp_train_step(
     compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, fc3, label, cross_entropy_sum_max, cross_entropy_sum, loss);
-    compute_d_fc3_2(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
-    compute_d_fc3_b_2(rows, d_fc3, lr, params->fc3_b);
-    compute_d_h_2_2(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
-    compute_d_fc3_W_2(rows, d_fc3, h_2, lr, params->fc3_W);
-    compute_d_fc2_b_2(rows, d_fc2, lr, params->fc2_b);
-    compute_d_h_3(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
-    compute_d_fc2_W_2(rows, d_fc2, h, lr, params->fc2_W);
-    compute_d_fc1_b_2(rows, d_fc1, lr, params->fc1_b);
-    compute_d_fc1_W_2(rows, d_fc1, x, lr, params->fc1_W);
+    compute_d_fc3_in_step(rows, d_cross_entropy_sum, cross_entropy_sum_max, fc3, label, d_fc3);
+    compute_d_fc3_b_in_step(rows, d_fc3, lr, params->fc3_b);
+    compute_d_h_2_in_step(rows, d_fc3, params->fc3_W, h_2, d_fc2, gw_right_panel);
+    compute_d_fc3_W_in_step(rows, d_fc3, h_2, lr, params->fc3_W);
+    compute_d_fc2_b_in_step(rows, d_fc2, lr, params->fc2_b);
+    compute_d_h_in_step(rows, d_fc2, params->fc2_W, h, d_fc1, gw_right_panel);
+    compute_d_fc2_W_in_step(rows, d_fc2, h, lr, params->fc2_W);
+    compute_d_fc1_b_in_step(rows, d_fc1, lr, params->fc1_b);
+    compute_d_fc1_W_in_step(rows, d_fc1, x, lr, params->fc1_W);
     return MNIST_MLP_OK;
 }
 

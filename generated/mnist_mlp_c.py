@@ -64,7 +64,7 @@ WORKSPACE_BYTES = 765504
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "9ae60829b257eac0d7b037866568cca9"
+BUILD_ID = "6c0db7bf812df64c456c02c43fb643eb"
 
 
 Array = np.ndarray

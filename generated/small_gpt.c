@@ -3237,7 +3237,7 @@ static void compute_head(
    then d_block1.norm1_mean_from_block1.norm1_var_sum[n, i1] = sum over i2 < 128 of
        block1.norm1_mean[n, i1]/64 - x[n, i1, i2]/64  [adjoint of block1.norm1_var
        (small_gpt.py:36)] */
-static void compute_block1_norm1_mean_2(
+static void compute_block1_norm1_mean_in_gradient(
     ptrdiff_t rows, const float *restrict x, float *restrict block1_norm1_mean,
     float *restrict block1_norm1_var,
     float *restrict d_block1_norm1_mean_from_block1_norm1_var_sum)
@@ -3277,7 +3277,7 @@ static void compute_block1_norm1_mean_2(
 /* block1.attention_mixed_weights[n, i1, i2, j] = exp(block1.attention_mixed_scores[n, i1, i2, j]
        - block1.attention_mixed_weights_sum_max[n, i1, i2])/block1.attention_mixed_weights_sum[n,
        i1, i2]  [small_gpt.py:37] */
-static void compute_block1_attention_mixed_weights_2(
+static void compute_block1_attention_mixed_weights_in_gradient(
     ptrdiff_t rows, const float *restrict block1_attention_mixed_weights_sum,
     const float *restrict block1_attention_mixed_weights_sum_max,
     const float *restrict block1_attention_mixed_scores,
@@ -3300,7 +3300,7 @@ static void compute_block1_attention_mixed_weights_2(
    then block1.attention.out[n, i1, j] = block1.attention.out.b[j] + block1.attention.out_sum[n,
        i1, j]  [small_gpt.py:37]
    then x_2[n, i1, j] = block1.attention.out[n, i1, j] + x[n, i1, j]    small_gpt.py:38 */
-static void compute_block1_attention_out_2(
+static void compute_block1_attention_out_in_gradient(
     ptrdiff_t rows, const float *restrict block1_attention_out_W,
     const float *restrict block1_attention_joined, const float *restrict block1_attention_out_b,
     const float *restrict x, float *restrict x_2)
@@ -3348,7 +3348,7 @@ static void compute_block1_attention_out_2(
    then d_block1.norm2_mean_from_block1.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block1.norm2_mean[n, i1]/64 - x_2[n, i1, i2]/64  [adjoint of block1.norm2_var
        (small_gpt.py:39)] */
-static void compute_block1_norm2_mean_2(
+static void compute_block1_norm2_mean_in_gradient(
     ptrdiff_t rows, const float *restrict x_2, float *restrict block1_norm2_mean,
     float *restrict block1_norm2_var,
     float *restrict d_block1_norm2_mean_from_block1_norm2_var_sum)
@@ -3390,7 +3390,7 @@ static void compute_block1_norm2_mean_2(
    then block1.up[n, i1, j] = block1.up.b[j] + block1.up_sum[n, i1, j]    small_gpt.py:40
    then h[n, i1, j] = (erf(sqrt(2)*block1.up[n, i1, j]/2) + 1)*block1.up[n, i1,
        j]/2  [small_gpt.py:40] */
-static void compute_block1_up_2(
+static void compute_block1_up_in_gradient(
     ptrdiff_t rows, const float *restrict block1_up_W, const float *restrict block1_norm2,
     const float *restrict block1_up_b, float *restrict block1_up, float *restrict h)
 {
@@ -3434,7 +3434,7 @@ static void compute_block1_up_2(
        [small_gpt.py:41]
    then block1.down[n, i1, j] = block1.down.b[j] + block1.down_sum[n, i1, j]    small_gpt.py:41
    then add[n, i1, j] = block1.down[n, i1, j] + x_2[n, i1, j]    small_gpt.py:41 */
-static void compute_block1_down_2(
+static void compute_block1_down_in_gradient(
     ptrdiff_t rows, const float *restrict block1_down_W, const float *restrict h,
     const float *restrict block1_down_b, const float *restrict x_2, float *restrict add)
 {
@@ -3481,7 +3481,7 @@ static void compute_block1_down_2(
    then d_block2.norm1_mean_from_block2.norm1_var_sum[n, i1] = sum over i2 < 128 of
        block2.norm1_mean[n, i1]/64 - add[n, i1, i2]/64  [adjoint of block2.norm1_var
        (small_gpt.py:36)] */
-static void compute_block2_norm1_mean_2(
+static void compute_block2_norm1_mean_in_gradient(
     ptrdiff_t rows, const float *restrict add, float *restrict block2_norm1_mean,
     float *restrict block2_norm1_var,
     float *restrict d_block2_norm1_mean_from_block2_norm1_var_sum)
@@ -3521,7 +3521,7 @@ static void compute_block2_norm1_mean_2(
 /* block2.attention_mixed_weights[n, i1, i2, j] = exp(block2.attention_mixed_scores[n, i1, i2, j]
        - block2.attention_mixed_weights_sum_max[n, i1, i2])/block2.attention_mixed_weights_sum[n,
        i1, i2]  [small_gpt.py:37] */
-static void compute_block2_attention_mixed_weights_2(
+static void compute_block2_attention_mixed_weights_in_gradient(
     ptrdiff_t rows, const float *restrict block2_attention_mixed_weights_sum,
     const float *restrict block2_attention_mixed_weights_sum_max,
     const float *restrict block2_attention_mixed_scores,
@@ -3544,7 +3544,7 @@ static void compute_block2_attention_mixed_weights_2(
    then block2.attention.out[n, i1, j] = block2.attention.out.b[j] + block2.attention.out_sum[n,
        i1, j]  [small_gpt.py:37]
    then x_3[n, i1, j] = add[n, i1, j] + block2.attention.out[n, i1, j]    small_gpt.py:38 */
-static void compute_block2_attention_out_2(
+static void compute_block2_attention_out_in_gradient(
     ptrdiff_t rows, const float *restrict block2_attention_out_W,
     const float *restrict block2_attention_joined, const float *restrict block2_attention_out_b,
     const float *restrict add, float *restrict x_3)
@@ -3592,7 +3592,7 @@ static void compute_block2_attention_out_2(
    then d_block2.norm2_mean_from_block2.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block2.norm2_mean[n, i1]/64 - x_3[n, i1, i2]/64  [adjoint of block2.norm2_var
        (small_gpt.py:39)] */
-static void compute_block2_norm2_mean_2(
+static void compute_block2_norm2_mean_in_gradient(
     ptrdiff_t rows, const float *restrict x_3, float *restrict block2_norm2_mean,
     float *restrict block2_norm2_var,
     float *restrict d_block2_norm2_mean_from_block2_norm2_var_sum)
@@ -3634,7 +3634,7 @@ static void compute_block2_norm2_mean_2(
    then block2.up[n, i1, j] = block2.up.b[j] + block2.up_sum[n, i1, j]    small_gpt.py:40
    then h_2[n, i1, j] = (erf(sqrt(2)*block2.up[n, i1, j]/2) + 1)*block2.up[n, i1,
        j]/2  [small_gpt.py:40] */
-static void compute_block2_up_2(
+static void compute_block2_up_in_gradient(
     ptrdiff_t rows, const float *restrict block2_up_W, const float *restrict block2_norm2,
     const float *restrict block2_up_b, float *restrict block2_up, float *restrict h_2)
 {
@@ -3678,7 +3678,7 @@ static void compute_block2_up_2(
        [small_gpt.py:41]
    then block2.down[n, i1, j] = block2.down.b[j] + block2.down_sum[n, i1, j]    small_gpt.py:41
    then add_2[n, i1, j] = block2.down[n, i1, j] + x_3[n, i1, j]    small_gpt.py:41 */
-static void compute_block2_down_2(
+static void compute_block2_down_in_gradient(
     ptrdiff_t rows, const float *restrict block2_down_W, const float *restrict h_2,
     const float *restrict block2_down_b, const float *restrict x_3, float *restrict add_2)
 {
@@ -3725,7 +3725,7 @@ static void compute_block2_down_2(
    then d_block3.norm1_mean_from_block3.norm1_var_sum[n, i1] = sum over i2 < 128 of
        block3.norm1_mean[n, i1]/64 - add_2[n, i1, i2]/64  [adjoint of block3.norm1_var
        (small_gpt.py:36)] */
-static void compute_block3_norm1_mean_2(
+static void compute_block3_norm1_mean_in_gradient(
     ptrdiff_t rows, const float *restrict add_2, float *restrict block3_norm1_mean,
     float *restrict block3_norm1_var,
     float *restrict d_block3_norm1_mean_from_block3_norm1_var_sum)
@@ -3765,7 +3765,7 @@ static void compute_block3_norm1_mean_2(
 /* block3.attention_mixed_weights[n, i1, i2, j] = exp(block3.attention_mixed_scores[n, i1, i2, j]
        - block3.attention_mixed_weights_sum_max[n, i1, i2])/block3.attention_mixed_weights_sum[n,
        i1, i2]  [small_gpt.py:37] */
-static void compute_block3_attention_mixed_weights_2(
+static void compute_block3_attention_mixed_weights_in_gradient(
     ptrdiff_t rows, const float *restrict block3_attention_mixed_weights_sum,
     const float *restrict block3_attention_mixed_weights_sum_max,
     const float *restrict block3_attention_mixed_scores,
@@ -3788,7 +3788,7 @@ static void compute_block3_attention_mixed_weights_2(
    then block3.attention.out[n, i1, j] = block3.attention.out.b[j] + block3.attention.out_sum[n,
        i1, j]  [small_gpt.py:37]
    then x_4[n, i1, j] = add_2[n, i1, j] + block3.attention.out[n, i1, j]    small_gpt.py:38 */
-static void compute_block3_attention_out_2(
+static void compute_block3_attention_out_in_gradient(
     ptrdiff_t rows, const float *restrict block3_attention_out_W,
     const float *restrict block3_attention_joined, const float *restrict block3_attention_out_b,
     const float *restrict add_2, float *restrict x_4)
@@ -3836,7 +3836,7 @@ static void compute_block3_attention_out_2(
    then d_block3.norm2_mean_from_block3.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block3.norm2_mean[n, i1]/64 - x_4[n, i1, i2]/64  [adjoint of block3.norm2_var
        (small_gpt.py:39)] */
-static void compute_block3_norm2_mean_2(
+static void compute_block3_norm2_mean_in_gradient(
     ptrdiff_t rows, const float *restrict x_4, float *restrict block3_norm2_mean,
     float *restrict block3_norm2_var,
     float *restrict d_block3_norm2_mean_from_block3_norm2_var_sum)
@@ -3878,7 +3878,7 @@ static void compute_block3_norm2_mean_2(
    then block3.up[n, i1, j] = block3.up.b[j] + block3.up_sum[n, i1, j]    small_gpt.py:40
    then h_3[n, i1, j] = (erf(sqrt(2)*block3.up[n, i1, j]/2) + 1)*block3.up[n, i1,
        j]/2  [small_gpt.py:40] */
-static void compute_block3_up_2(
+static void compute_block3_up_in_gradient(
     ptrdiff_t rows, const float *restrict block3_up_W, const float *restrict block3_norm2,
     const float *restrict block3_up_b, float *restrict block3_up, float *restrict h_3)
 {
@@ -3922,7 +3922,7 @@ static void compute_block3_up_2(
        [small_gpt.py:41]
    then block3.down[n, i1, j] = block3.down.b[j] + block3.down_sum[n, i1, j]    small_gpt.py:41
    then add_3[n, i1, j] = block3.down[n, i1, j] + x_4[n, i1, j]    small_gpt.py:41 */
-static void compute_block3_down_2(
+static void compute_block3_down_in_gradient(
     ptrdiff_t rows, const float *restrict block3_down_W, const float *restrict h_3,
     const float *restrict block3_down_b, const float *restrict x_4, float *restrict add_3)
 {
@@ -3969,7 +3969,7 @@ static void compute_block3_down_2(
    then d_block4.norm1_mean_from_block4.norm1_var_sum[n, i1] = sum over i2 < 128 of
        block4.norm1_mean[n, i1]/64 - add_3[n, i1, i2]/64  [adjoint of block4.norm1_var
        (small_gpt.py:36)] */
-static void compute_block4_norm1_mean_2(
+static void compute_block4_norm1_mean_in_gradient(
     ptrdiff_t rows, const float *restrict add_3, float *restrict block4_norm1_mean,
     float *restrict block4_norm1_var,
     float *restrict d_block4_norm1_mean_from_block4_norm1_var_sum)
@@ -4009,7 +4009,7 @@ static void compute_block4_norm1_mean_2(
 /* block4.attention_mixed_weights[n, i1, i2, j] = exp(block4.attention_mixed_scores[n, i1, i2, j]
        - block4.attention_mixed_weights_sum_max[n, i1, i2])/block4.attention_mixed_weights_sum[n,
        i1, i2]  [small_gpt.py:37] */
-static void compute_block4_attention_mixed_weights_2(
+static void compute_block4_attention_mixed_weights_in_gradient(
     ptrdiff_t rows, const float *restrict block4_attention_mixed_weights_sum,
     const float *restrict block4_attention_mixed_weights_sum_max,
     const float *restrict block4_attention_mixed_scores,
@@ -4032,7 +4032,7 @@ static void compute_block4_attention_mixed_weights_2(
    then block4.attention.out[n, i1, j] = block4.attention.out.b[j] + block4.attention.out_sum[n,
        i1, j]  [small_gpt.py:37]
    then x_5[n, i1, j] = add_3[n, i1, j] + block4.attention.out[n, i1, j]    small_gpt.py:38 */
-static void compute_block4_attention_out_2(
+static void compute_block4_attention_out_in_gradient(
     ptrdiff_t rows, const float *restrict block4_attention_out_W,
     const float *restrict block4_attention_joined, const float *restrict block4_attention_out_b,
     const float *restrict add_3, float *restrict x_5)
@@ -4080,7 +4080,7 @@ static void compute_block4_attention_out_2(
    then d_block4.norm2_mean_from_block4.norm2_var_sum[n, i1] = sum over i2 < 128 of
        block4.norm2_mean[n, i1]/64 - x_5[n, i1, i2]/64  [adjoint of block4.norm2_var
        (small_gpt.py:39)] */
-static void compute_block4_norm2_mean_2(
+static void compute_block4_norm2_mean_in_gradient(
     ptrdiff_t rows, const float *restrict x_5, float *restrict block4_norm2_mean,
     float *restrict block4_norm2_var,
     float *restrict d_block4_norm2_mean_from_block4_norm2_var_sum)
@@ -4122,7 +4122,7 @@ static void compute_block4_norm2_mean_2(
    then block4.up[n, i1, j] = block4.up.b[j] + block4.up_sum[n, i1, j]    small_gpt.py:40
    then h_4[n, i1, j] = (erf(sqrt(2)*block4.up[n, i1, j]/2) + 1)*block4.up[n, i1,
        j]/2  [small_gpt.py:40] */
-static void compute_block4_up_2(
+static void compute_block4_up_in_gradient(
     ptrdiff_t rows, const float *restrict block4_up_W, const float *restrict block4_norm2,
     const float *restrict block4_up_b, float *restrict block4_up, float *restrict h_4)
 {
@@ -4166,7 +4166,7 @@ static void compute_block4_up_2(
        [small_gpt.py:41]
    then block4.down[n, i1, j] = block4.down.b[j] + block4.down_sum[n, i1, j]    small_gpt.py:41
    then add_4[n, i1, j] = block4.down[n, i1, j] + x_5[n, i1, j]    small_gpt.py:41 */
-static void compute_block4_down_2(
+static void compute_block4_down_in_gradient(
     ptrdiff_t rows, const float *restrict block4_down_W, const float *restrict h_4,
     const float *restrict block4_down_b, const float *restrict x_5, float *restrict add_4)
 {
@@ -4212,7 +4212,7 @@ static void compute_block4_down_2(
    then norm_var[n, i1] = norm_var_sum[n, i1]/128    small_gpt.py:49
    then d_norm_mean_from_norm_var_sum[n, i1] = sum over i2 < 128 of norm_mean[n, i1]/64 -
        add_4[n, i1, i2]/64  [adjoint of norm_var (small_gpt.py:49)] */
-static void compute_norm_mean_2(
+static void compute_norm_mean_in_gradient(
     ptrdiff_t rows, const float *restrict add_4, float *restrict norm_mean,
     float *restrict norm_var, float *restrict d_norm_mean_from_norm_var_sum)
 {
@@ -4250,7 +4250,7 @@ static void compute_norm_mean_2(
 
 /* norm[n, i1, i2] = (add_4[n, i1, i2] - norm_mean[n, i1])*norm.W[i2]/sqrt(norm_var[n, i1] +
        1e-05) + norm.b[i2]  [small_gpt.py:49] */
-static void compute_norm_2(
+static void compute_norm_in_gradient(
     ptrdiff_t rows, const float *restrict norm_var, const float *restrict norm_mean,
     const float *restrict add_4, const float *restrict norm_W, const float *restrict norm_b,
     float *restrict norm)
@@ -12414,7 +12414,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "ab2483d8812ef5d341559c1855d332db";
+    return "eb1ac1d5c84810715501d0534b94d273";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -13554,7 +13554,7 @@ int small_gpt_value_and_grad(
     float *const d_add_4 = (float *)(void *)(base + 37748736); /* [rows][64][128], in the place of add_4 */
     float *const gw_right_panel = (float *)(void *)(base + 39313408); /* [65536] */
     compute_token(rows, params->token_W, tokens, params->position, x);
-    compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
+    compute_block1_norm1_mean_in_gradient(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
     compute_block1_attention_q(rows, params->block1_attention_q_W, block1_norm1, params->block1_attention_q_b, block1_attention_q);
     compute_block1_attention_k(rows, params->block1_attention_k_W, block1_norm1, params->block1_attention_k_b, block1_attention_k);
@@ -13564,15 +13564,15 @@ int small_gpt_value_and_grad(
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
-    compute_block1_attention_mixed_weights_2(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
+    compute_block1_attention_mixed_weights_in_gradient(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
     compute_block1_attention_joined(rows, block1_attention_mixed, block1_attention_joined);
-    compute_block1_attention_out_2(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
-    compute_block1_norm2_mean_2(rows, x_2, block1_norm2_mean, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum);
+    compute_block1_attention_out_in_gradient(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
+    compute_block1_norm2_mean_in_gradient(rows, x_2, block1_norm2_mean, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum);
     compute_block1_norm2(rows, block1_norm2_var, block1_norm2_mean, x_2, params->block1_norm2_W, params->block1_norm2_b, block1_norm2);
-    compute_block1_up_2(rows, params->block1_up_W, block1_norm2, params->block1_up_b, block1_up, h);
-    compute_block1_down_2(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
-    compute_block2_norm1_mean_2(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
+    compute_block1_up_in_gradient(rows, params->block1_up_W, block1_norm2, params->block1_up_b, block1_up, h);
+    compute_block1_down_in_gradient(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
+    compute_block2_norm1_mean_in_gradient(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
     compute_block2_attention_k(rows, params->block2_attention_k_W, block2_norm1, params->block2_attention_k_b, block2_attention_k);
@@ -13582,15 +13582,15 @@ int small_gpt_value_and_grad(
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
-    compute_block2_attention_mixed_weights_2(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
+    compute_block2_attention_mixed_weights_in_gradient(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
     compute_block2_attention_joined(rows, block2_attention_mixed, block2_attention_joined);
-    compute_block2_attention_out_2(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
-    compute_block2_norm2_mean_2(rows, x_3, block2_norm2_mean, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum);
+    compute_block2_attention_out_in_gradient(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
+    compute_block2_norm2_mean_in_gradient(rows, x_3, block2_norm2_mean, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum);
     compute_block2_norm2(rows, block2_norm2_var, block2_norm2_mean, x_3, params->block2_norm2_W, params->block2_norm2_b, block2_norm2);
-    compute_block2_up_2(rows, params->block2_up_W, block2_norm2, params->block2_up_b, block2_up, h_2);
-    compute_block2_down_2(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
-    compute_block3_norm1_mean_2(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
+    compute_block2_up_in_gradient(rows, params->block2_up_W, block2_norm2, params->block2_up_b, block2_up, h_2);
+    compute_block2_down_in_gradient(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
+    compute_block3_norm1_mean_in_gradient(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
     compute_block3_attention_k(rows, params->block3_attention_k_W, block3_norm1, params->block3_attention_k_b, block3_attention_k);
@@ -13600,15 +13600,15 @@ int small_gpt_value_and_grad(
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
-    compute_block3_attention_mixed_weights_2(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
+    compute_block3_attention_mixed_weights_in_gradient(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
     compute_block3_attention_joined(rows, block3_attention_mixed, block3_attention_joined);
-    compute_block3_attention_out_2(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
-    compute_block3_norm2_mean_2(rows, x_4, block3_norm2_mean, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum);
+    compute_block3_attention_out_in_gradient(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
+    compute_block3_norm2_mean_in_gradient(rows, x_4, block3_norm2_mean, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum);
     compute_block3_norm2(rows, block3_norm2_var, block3_norm2_mean, x_4, params->block3_norm2_W, params->block3_norm2_b, block3_norm2);
-    compute_block3_up_2(rows, params->block3_up_W, block3_norm2, params->block3_up_b, block3_up, h_3);
-    compute_block3_down_2(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
-    compute_block4_norm1_mean_2(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
+    compute_block3_up_in_gradient(rows, params->block3_up_W, block3_norm2, params->block3_up_b, block3_up, h_3);
+    compute_block3_down_in_gradient(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
+    compute_block4_norm1_mean_in_gradient(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
     compute_block4_attention_k(rows, params->block4_attention_k_W, block4_norm1, params->block4_attention_k_b, block4_attention_k);
@@ -13618,16 +13618,16 @@ int small_gpt_value_and_grad(
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
-    compute_block4_attention_mixed_weights_2(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
+    compute_block4_attention_mixed_weights_in_gradient(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
     compute_block4_attention_joined(rows, block4_attention_mixed, block4_attention_joined);
-    compute_block4_attention_out_2(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
-    compute_block4_norm2_mean_2(rows, x_5, block4_norm2_mean, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum);
+    compute_block4_attention_out_in_gradient(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
+    compute_block4_norm2_mean_in_gradient(rows, x_5, block4_norm2_mean, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum);
     compute_block4_norm2(rows, block4_norm2_var, block4_norm2_mean, x_5, params->block4_norm2_W, params->block4_norm2_b, block4_norm2);
-    compute_block4_up_2(rows, params->block4_up_W, block4_norm2, params->block4_up_b, block4_up, h_4);
-    compute_block4_down_2(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
-    compute_norm_mean_2(rows, add_4, norm_mean, norm_var, d_norm_mean_from_norm_var_sum);
-    compute_norm_2(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
+    compute_block4_up_in_gradient(rows, params->block4_up_W, block4_norm2, params->block4_up_b, block4_up, h_4);
+    compute_block4_down_in_gradient(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
+    compute_norm_mean_in_gradient(rows, add_4, norm_mean, norm_var, d_norm_mean_from_norm_var_sum);
+    compute_norm_in_gradient(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
     compute_head(rows, params->head_W, norm, head);
     compute_cross_entropy_sum(rows, head, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, head, targets, cross_entropy_sum_max, cross_entropy_sum, loss);
@@ -14174,7 +14174,7 @@ int small_gpt_train_step(
     compute_step_size(beta1, state->step, lr, step_size);
     compute_unbiased(beta2, state->step, unbiased);
     compute_token(rows, params->token_W, tokens, params->position, x);
-    compute_block1_norm1_mean_2(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
+    compute_block1_norm1_mean_in_gradient(rows, x, block1_norm1_mean, block1_norm1_var, d_block1_norm1_mean_from_block1_norm1_var_sum);
     compute_block1_norm1(rows, block1_norm1_var, block1_norm1_mean, x, params->block1_norm1_W, params->block1_norm1_b, block1_norm1);
     compute_block1_attention_q(rows, params->block1_attention_q_W, block1_norm1, params->block1_attention_q_b, block1_attention_q);
     compute_block1_attention_k(rows, params->block1_attention_k_W, block1_norm1, params->block1_attention_k_b, block1_attention_k);
@@ -14184,15 +14184,15 @@ int small_gpt_train_step(
     compute_block1_attention_v_heads(rows, block1_attention_v, block1_attention_v_heads);
     compute_block1_attention_mixed_scores(rows, block1_attention_k_heads, block1_attention_q_heads, block1_attention_mixed_scores, gw_right_panel);
     compute_block1_attention_mixed_weights_sum(rows, block1_attention_mixed_scores, block1_attention_mixed_weights_sum_max, block1_attention_mixed_weights_sum);
-    compute_block1_attention_mixed_weights_2(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
+    compute_block1_attention_mixed_weights_in_gradient(rows, block1_attention_mixed_weights_sum, block1_attention_mixed_weights_sum_max, block1_attention_mixed_scores, block1_attention_mixed_weights);
     compute_block1_attention_mixed(rows, block1_attention_mixed_weights, block1_attention_v_heads, block1_attention_mixed);
     compute_block1_attention_joined(rows, block1_attention_mixed, block1_attention_joined);
-    compute_block1_attention_out_2(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
-    compute_block1_norm2_mean_2(rows, x_2, block1_norm2_mean, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum);
+    compute_block1_attention_out_in_gradient(rows, params->block1_attention_out_W, block1_attention_joined, params->block1_attention_out_b, x, x_2);
+    compute_block1_norm2_mean_in_gradient(rows, x_2, block1_norm2_mean, block1_norm2_var, d_block1_norm2_mean_from_block1_norm2_var_sum);
     compute_block1_norm2(rows, block1_norm2_var, block1_norm2_mean, x_2, params->block1_norm2_W, params->block1_norm2_b, block1_norm2);
-    compute_block1_up_2(rows, params->block1_up_W, block1_norm2, params->block1_up_b, block1_up, h);
-    compute_block1_down_2(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
-    compute_block2_norm1_mean_2(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
+    compute_block1_up_in_gradient(rows, params->block1_up_W, block1_norm2, params->block1_up_b, block1_up, h);
+    compute_block1_down_in_gradient(rows, params->block1_down_W, h, params->block1_down_b, x_2, add);
+    compute_block2_norm1_mean_in_gradient(rows, add, block2_norm1_mean, block2_norm1_var, d_block2_norm1_mean_from_block2_norm1_var_sum);
     compute_block2_norm1(rows, block2_norm1_var, block2_norm1_mean, add, params->block2_norm1_W, params->block2_norm1_b, block2_norm1);
     compute_block2_attention_q(rows, params->block2_attention_q_W, block2_norm1, params->block2_attention_q_b, block2_attention_q);
     compute_block2_attention_k(rows, params->block2_attention_k_W, block2_norm1, params->block2_attention_k_b, block2_attention_k);
@@ -14202,15 +14202,15 @@ int small_gpt_train_step(
     compute_block2_attention_v_heads(rows, block2_attention_v, block2_attention_v_heads);
     compute_block2_attention_mixed_scores(rows, block2_attention_k_heads, block2_attention_q_heads, block2_attention_mixed_scores, gw_right_panel);
     compute_block2_attention_mixed_weights_sum(rows, block2_attention_mixed_scores, block2_attention_mixed_weights_sum_max, block2_attention_mixed_weights_sum);
-    compute_block2_attention_mixed_weights_2(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
+    compute_block2_attention_mixed_weights_in_gradient(rows, block2_attention_mixed_weights_sum, block2_attention_mixed_weights_sum_max, block2_attention_mixed_scores, block2_attention_mixed_weights);
     compute_block2_attention_mixed(rows, block2_attention_mixed_weights, block2_attention_v_heads, block2_attention_mixed);
     compute_block2_attention_joined(rows, block2_attention_mixed, block2_attention_joined);
-    compute_block2_attention_out_2(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
-    compute_block2_norm2_mean_2(rows, x_3, block2_norm2_mean, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum);
+    compute_block2_attention_out_in_gradient(rows, params->block2_attention_out_W, block2_attention_joined, params->block2_attention_out_b, add, x_3);
+    compute_block2_norm2_mean_in_gradient(rows, x_3, block2_norm2_mean, block2_norm2_var, d_block2_norm2_mean_from_block2_norm2_var_sum);
     compute_block2_norm2(rows, block2_norm2_var, block2_norm2_mean, x_3, params->block2_norm2_W, params->block2_norm2_b, block2_norm2);
-    compute_block2_up_2(rows, params->block2_up_W, block2_norm2, params->block2_up_b, block2_up, h_2);
-    compute_block2_down_2(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
-    compute_block3_norm1_mean_2(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
+    compute_block2_up_in_gradient(rows, params->block2_up_W, block2_norm2, params->block2_up_b, block2_up, h_2);
+    compute_block2_down_in_gradient(rows, params->block2_down_W, h_2, params->block2_down_b, x_3, add_2);
+    compute_block3_norm1_mean_in_gradient(rows, add_2, block3_norm1_mean, block3_norm1_var, d_block3_norm1_mean_from_block3_norm1_var_sum);
     compute_block3_norm1(rows, block3_norm1_var, block3_norm1_mean, add_2, params->block3_norm1_W, params->block3_norm1_b, block3_norm1);
     compute_block3_attention_q(rows, params->block3_attention_q_W, block3_norm1, params->block3_attention_q_b, block3_attention_q);
     compute_block3_attention_k(rows, params->block3_attention_k_W, block3_norm1, params->block3_attention_k_b, block3_attention_k);
@@ -14220,15 +14220,15 @@ int small_gpt_train_step(
     compute_block3_attention_v_heads(rows, block3_attention_v, block3_attention_v_heads);
     compute_block3_attention_mixed_scores(rows, block3_attention_k_heads, block3_attention_q_heads, block3_attention_mixed_scores, gw_right_panel);
     compute_block3_attention_mixed_weights_sum(rows, block3_attention_mixed_scores, block3_attention_mixed_weights_sum_max, block3_attention_mixed_weights_sum);
-    compute_block3_attention_mixed_weights_2(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
+    compute_block3_attention_mixed_weights_in_gradient(rows, block3_attention_mixed_weights_sum, block3_attention_mixed_weights_sum_max, block3_attention_mixed_scores, block3_attention_mixed_weights);
     compute_block3_attention_mixed(rows, block3_attention_mixed_weights, block3_attention_v_heads, block3_attention_mixed);
     compute_block3_attention_joined(rows, block3_attention_mixed, block3_attention_joined);
-    compute_block3_attention_out_2(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
-    compute_block3_norm2_mean_2(rows, x_4, block3_norm2_mean, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum);
+    compute_block3_attention_out_in_gradient(rows, params->block3_attention_out_W, block3_attention_joined, params->block3_attention_out_b, add_2, x_4);
+    compute_block3_norm2_mean_in_gradient(rows, x_4, block3_norm2_mean, block3_norm2_var, d_block3_norm2_mean_from_block3_norm2_var_sum);
     compute_block3_norm2(rows, block3_norm2_var, block3_norm2_mean, x_4, params->block3_norm2_W, params->block3_norm2_b, block3_norm2);
-    compute_block3_up_2(rows, params->block3_up_W, block3_norm2, params->block3_up_b, block3_up, h_3);
-    compute_block3_down_2(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
-    compute_block4_norm1_mean_2(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
+    compute_block3_up_in_gradient(rows, params->block3_up_W, block3_norm2, params->block3_up_b, block3_up, h_3);
+    compute_block3_down_in_gradient(rows, params->block3_down_W, h_3, params->block3_down_b, x_4, add_3);
+    compute_block4_norm1_mean_in_gradient(rows, add_3, block4_norm1_mean, block4_norm1_var, d_block4_norm1_mean_from_block4_norm1_var_sum);
     compute_block4_norm1(rows, block4_norm1_var, block4_norm1_mean, add_3, params->block4_norm1_W, params->block4_norm1_b, block4_norm1);
     compute_block4_attention_q(rows, params->block4_attention_q_W, block4_norm1, params->block4_attention_q_b, block4_attention_q);
     compute_block4_attention_k(rows, params->block4_attention_k_W, block4_norm1, params->block4_attention_k_b, block4_attention_k);
@@ -14238,16 +14238,16 @@ int small_gpt_train_step(
     compute_block4_attention_v_heads(rows, block4_attention_v, block4_attention_v_heads);
     compute_block4_attention_mixed_scores(rows, block4_attention_k_heads, block4_attention_q_heads, block4_attention_mixed_scores, gw_right_panel);
     compute_block4_attention_mixed_weights_sum(rows, block4_attention_mixed_scores, block4_attention_mixed_weights_sum_max, block4_attention_mixed_weights_sum);
-    compute_block4_attention_mixed_weights_2(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
+    compute_block4_attention_mixed_weights_in_gradient(rows, block4_attention_mixed_weights_sum, block4_attention_mixed_weights_sum_max, block4_attention_mixed_scores, block4_attention_mixed_weights);
     compute_block4_attention_mixed(rows, block4_attention_mixed_weights, block4_attention_v_heads, block4_attention_mixed);
     compute_block4_attention_joined(rows, block4_attention_mixed, block4_attention_joined);
-    compute_block4_attention_out_2(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
-    compute_block4_norm2_mean_2(rows, x_5, block4_norm2_mean, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum);
+    compute_block4_attention_out_in_gradient(rows, params->block4_attention_out_W, block4_attention_joined, params->block4_attention_out_b, add_3, x_5);
+    compute_block4_norm2_mean_in_gradient(rows, x_5, block4_norm2_mean, block4_norm2_var, d_block4_norm2_mean_from_block4_norm2_var_sum);
     compute_block4_norm2(rows, block4_norm2_var, block4_norm2_mean, x_5, params->block4_norm2_W, params->block4_norm2_b, block4_norm2);
-    compute_block4_up_2(rows, params->block4_up_W, block4_norm2, params->block4_up_b, block4_up, h_4);
-    compute_block4_down_2(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
-    compute_norm_mean_2(rows, add_4, norm_mean, norm_var, d_norm_mean_from_norm_var_sum);
-    compute_norm_2(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
+    compute_block4_up_in_gradient(rows, params->block4_up_W, block4_norm2, params->block4_up_b, block4_up, h_4);
+    compute_block4_down_in_gradient(rows, params->block4_down_W, h_4, params->block4_down_b, x_5, add_4);
+    compute_norm_mean_in_gradient(rows, add_4, norm_mean, norm_var, d_norm_mean_from_norm_var_sum);
+    compute_norm_in_gradient(rows, norm_var, norm_mean, add_4, params->norm_W, params->norm_b, norm);
     compute_head(rows, params->head_W, norm, head);
     compute_cross_entropy_sum(rows, head, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
     compute_cross_entropy(rows, head, targets, cross_entropy_sum_max, cross_entropy_sum, loss);

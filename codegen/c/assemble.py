@@ -45,6 +45,7 @@ from ir.loops import FEW_ROWS, Nest, Rotation
 from ir.names import fresh
 from ir.program import Program
 
+IN_STEP = "in_step"
 COMMENT = 95  # columns of an equation in a comment
 SCRATCH = (
     "gw_left_copy", "gw_right_copy", "gw_left_panel", "gw_right_panel", "gw_sums",
@@ -67,9 +68,9 @@ def make_view(
     whole = _schedules(module)[-1].program
     real = real_type(module)
     kernels = Kernels(loop_nest, real, module.threads)
-    forward = _program(module.forward, kernels) if module.forward else None
-    gradient = _program(module.gradient, kernels) if module.gradient else None
-    step = _program(module.step, kernels) if module.step else None
+    forward = _program(module.forward, kernels, "in_forward") if module.forward else None
+    gradient = _program(module.gradient, kernels, "in_gradient") if module.gradient else None
+    step = _program(module.step, kernels, IN_STEP) if module.step else None
     turned = None
     if module.step and step and rotation:
         turned = _rotated(module.step, step, rotation, kernels)
@@ -165,7 +166,10 @@ def real_type(module: Module) -> str:
 
 
 class Kernels:
-    """The static functions so far; asking for one that says the same gives it again."""
+    """The static functions so far; asking for one that says the same gives it again.
+
+    A kernel whose name an earlier program's has says which program it was made for.
+    """
 
     def __init__(
         self, loop_nest: Callable[[Kernel, Program, int], Nest], real: str, threads: int
@@ -180,14 +184,15 @@ class Kernels:
         self.helpers: set[str] = set()
         self.scratch: dict[str, int] = {}
 
-    def of(self, kernel: Kernel, program: Program) -> Function:
+    def of(self, kernel: Kernel, program: Program, where: str) -> Function:
         """The function of a kernel, under the name it has in this file."""
         function = self._printed(kernel, program)
         for scratch, elements in function.scratch:
             self.scratch[scratch] = max(elements, self.scratch.get(scratch, 0))
         said = (*function.parameters, *function.body, repr(function.planes))
         known = said in self._names
-        name = self._names.setdefault(said, function.name if known else self._fresh(function.name))
+        name = self._names[said] if known else self._fresh(function.name, where)
+        self._names[said] = name
         named = replace(function, name=name)
         if not known:
             view = KernelView(name, _comment(kernel), named.head, named.body, named.planes)
@@ -198,7 +203,7 @@ class Kernels:
     def of_both(self, nest: Nest, last: Kernel, first: Kernel) -> Function:
         """The function of a nest that is two kernels, one behind the other."""
         function = print_nest(nest, self.real, self.threads)
-        named = replace(function, name=self._fresh(function.name))
+        named = replace(function, name=self._fresh(function.name, IN_STEP))
         comment = (*_comment(last), "then, of the next step:", *_comment(first))
         self.views.append(KernelView(named.name, comment, named.head, named.body, named.planes))
         self.helpers |= function.helpers
@@ -212,9 +217,10 @@ class Kernels:
             self._functions[seen] = print_nest(nest, self.real, self.threads)
         return self._functions[seen]
 
-    def _fresh(self, name: str) -> str:
-        base = candidate = f"compute_{identifier(name)}"
-        count = 1
+    def _fresh(self, name: str, where: str) -> str:
+        base = f"compute_{identifier(name)}"
+        base += f"_{where}" if base in self._taken else ""
+        candidate, count = base, 1
         while candidate in self._taken:
             count += 1
             candidate = f"{base}_{count}"
@@ -235,7 +241,7 @@ def _comment(kernel: Kernel) -> tuple[str, ...]:
 # ---------------------------------------------------------------- programs
 
 
-def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
+def _program(schedule: Schedule, kernels: Kernels, where: str) -> ProgramView:
     """One public function: its arguments, its pointers into the workspace, its calls."""
     program = schedule.program
     if program.outputs and program.loss:
@@ -244,7 +250,7 @@ def _program(schedule: Schedule, kernels: Kernels) -> ProgramView:
     spelled, copies = _spelled(schedule, outputs)
     temporaries = _temporaries(schedule, spelled)
     kernels.scratch.clear()
-    functions = partial(kernels.of, program=program)
+    functions = partial(kernels.of, program=program, where=where)
     statements = calls(schedule, functions, spelled, copies, kernels.threads)
     text = "\n".join(statements)
     scratch, end = _scratch(kernels, aligned(schedule.workspace_bytes))
@@ -284,7 +290,7 @@ def _rotated(
     rows_first = all(a.outer == 1 if a.inner else not a.limit for a in step.inputs)
     if copies or not rows_first or isinstance(first, Loop):
         return None
-    functions = partial(kernels.of, program=schedule.program)
+    functions = partial(kernels.of, program=schedule.program, where=IN_STEP)
     both = kernels.of_both(rotation.nest, rotation.last, first)
     return rotation_view(schedule, step, rotation, spelled, functions, both)
 

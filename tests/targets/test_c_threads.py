@@ -98,7 +98,7 @@ def test_a_row_is_shared_in_whole_cache_lines(always_together: None) -> None:
 def test_a_thread_copies_no_line_but_its_own() -> None:
     network = example("lenet5").lenet5
     source = gw.emit(network, target="c", batch=64, threads=2)["lenet5.c"]
-    kernel = source[source.index("compute_d_conv1_W_2(") :]
+    kernel = source[source.index("compute_d_conv1_W_in_step(") :]
     assert "z0 = lines.first; z0 < lines.end" in kernel[: kernel.index("\n}")]
 
 
