@@ -1,6 +1,7 @@
-"""Break lines at places that do not depend on how many digits a size has.
+"""Break lines at places that do not depend on how many digits a size has, comments above all.
 
     widened("j < 28")      "j < 28" with room for five digits; `narrowed` takes the room away again
+    remark(member, …)      the equation of a definition and what it is for, as lines of a comment
 
 Otherwise a layer of 1,000 units could take a line more than one of 100: the emitted source has the
 same number of lines for both, but for C's list of tiles. Which tiles there are depends on the
