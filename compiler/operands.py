@@ -30,6 +30,8 @@ from ir.loops import LANE, SPAN, Operand, Staging, Store, Terms, stride_of
 from ir.program import Definition, Program, Range, Size
 
 BY_BLOCKS = 0.4  # cycles for an element of a panel that is filled by blocks
+MOST_TURNED = 16  # lines of a copy that is turned: each is written here and there
+TURNING = 4  # times what an element of a copy costs that is not turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +132,40 @@ def lay_out_along(site: Site, along: Range) -> tuple[Layout, Layout] | None:
 
 
 def _along(side: Side, index: Symbol) -> Layout | None:
-    if stride_of(side.access, index) != 1 or not _separable(side):
+    if not _separable(side):
         return None
+    if stride_of(side.access, index) != 1:
+        return _turned(side, index)
     if not side.conditions and not side.doubtful(()):
         return Layout(_split(side, side.access))
     return _staged(side)
 
 
+def _turned(side: Side, index: Symbol) -> Layout | None:
+    """A copy of a few lines in which they lie along the index, one behind the other."""
+    place = _dimension(side, index)
+    if place is None:
+        return None
+    found = _staged_access(side, last=place)
+    if found is None or prod(found[1].shape) > MOST_TURNED * found[1].shape[-1]:
+        return None
+    layout = _layout_of(side, *found)
+    return replace(layout, copied=TURNING * layout.copied)
+
+
+def _dimension(side: Side, index: Symbol) -> int | None:
+    """The dimension that the index goes through in steps of one, if it is in no other."""
+    steps = [linear(e).coefficient(index) for e in side.access.indices]
+    return steps.index(1) if sorted(steps) == [*[0] * (len(steps) - 1), 1] else None
+
+
 def _ends(side: Side, along: Range) -> bool:
     """Whether the tensor ends where the index does: its copy is zero in the lanes behind it."""
-    size = side.site.program.shape_of(side.access.tensor)[-1]
-    low, _ = side.site.facts.bounds(linear(side.access.indices[-1]).without(along.index))
+    place = _dimension(side, along.index)
+    if place is None:
+        return False
+    size = side.site.program.shape_of(side.access.tensor)[place]
+    low, _ = side.site.facts.bounds(linear(side.access.indices[place]).without(along.index))
     return isinstance(size, int) and low is not None and low + int(along.size) >= size
 
 
@@ -300,8 +325,11 @@ def _layout_of(side: Side, access: Access, staging: Staging) -> Layout:
     return Layout(_split(side, access, staging), prod(staging.shape) * times)
 
 
-def _staged_access(side: Side) -> tuple[Access, Staging] | None:
-    """The same element in a copy that has zeros wherever an index can be out of bounds."""
+def _staged_access(side: Side, last: int | None = None) -> tuple[Access, Staging] | None:
+    """The same element in a copy that has zeros wherever an index can be out of bounds.
+
+    The `last` of the tensor's dimensions is the last of the copy's.
+    """
     shape = side.site.program.shape_of(side.access.tensor)
     forms = [linear(e) for e in side.access.indices]
     if not _only_bounds(side.conditions, forms, shape):
@@ -320,6 +348,7 @@ def _staged_access(side: Side) -> tuple[Access, Staging] | None:
         moving.append(Moving(dimension, fixed + low, rest - low, high - low + 1))
     if not moving:
         return None
+    moving.sort(key=lambda m: m.dimension == last)
     name = f"gw_{side.name}_copy"
     tensor = tensor_symbol(name, side.site.member.dtype)
     staged = Access(tensor, *(m.offset.expr() for m in moving))

@@ -6,6 +6,10 @@
     copy[c, p + r, q + s]                            is the element, or the zero in its place
 
 The zeros behind a line are those before the next one, so a line has 29 elements here, not 30.
+
+The dimensions of a copy may stand in another order, the last of them where lanes are wanted:
+
+    W[k, j + 96], j below 4        copy[j, k]
 """
 
 from __future__ import annotations
@@ -42,17 +46,21 @@ class Moving:
 
 
 def staging(copy: Symbol, access: Access, moving: Sequence[Moving], shape: Shape) -> Staging:
-    """The copy of a tensor of that shape, and the loops that fill it."""
+    """The copy of a tensor of that shape, its dimensions in this order, and the loops that fill it.
+
+    The loops go through the tensor in its own order.
+    """
     indices: list[Expr] = [linear(e).expr() for e in access.indices]
     loops = []
     for number, m in enumerate(moving):
         z = index_symbol(f"z{number}")
         indices[m.dimension] = (m.start + linear(z)).expr()
         end = -m.start + _length(shape, m)
-        loops.append((z, _largest(Linear(), -m.start), _smallest(linear(m.size), end)))
-    place = Access(copy, *(z for z, _, _ in loops))
+        bounds = _largest(Linear(), -m.start), _smallest(linear(m.size), end)
+        loops.append((m.dimension, z, *bounds))
+    place = Access(copy, *(z for _, z, _, _ in loops))
     fill: tuple[Statement, ...] = (Store(place, Access(access.args[0], *indices)),)
-    for z, lower, upper in reversed(loops):
+    for _, z, lower, upper in sorted(loops, key=lambda loop: -loop[0]):
         fill = (For(z, lower, upper, fill),)
     padded = not all(m.inside(shape) for m in moving)
     once = all(m.start.is_constant for m in moving)
