@@ -22,7 +22,7 @@ from ir.expression import Access, index_symbol, value_accesses
 from ir.loops import Accumulate, Fold, For, If, Local, Position, Statement, stride_of
 from ir.program import DType
 
-WORTH_LANES = 8  # terms of the innermost loop
+WORTH_LANES = {"sum": 8, "max": 16}  # terms of the innermost loop
 MOST_LANES = 64
 USUAL_LANES = 32  # where no divisor of the size will do
 
@@ -35,7 +35,7 @@ def in_lanes(
     plain = (Local(value, dtype, start, changes=True), *loops)
     if term is None or term.place != value or not _runs_along_memory(term, loops):
         return plain
-    if size is None or size < WORTH_LANES:
+    if size is None or size < WORTH_LANES[term.kind]:
         return plain
     count = lane_count(size)
     name = Symbol(f"{value.name}_lanes", real=True)
