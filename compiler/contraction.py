@@ -267,8 +267,7 @@ def few_rows(c: Contraction, batch: Symbol | None) -> bool:
 
 def one_line(c: Contraction) -> bool:
     """Whether a plane is one line, so that nothing is read twice: a loop does what a tile does."""
-    alone = c._count(c.rows) == 1 and not c.terms.blocks and c.terms.cut is None
-    return alone and c.terms.along is None and not c.pitch
+    return c._count(c.rows) == 1 and c.terms.along is None and not c.pitch
 
 
 def scratch_shapes(plane: Contract, lanes: int, largest: int) -> dict[str, tuple[int, ...]]:
