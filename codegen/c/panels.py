@@ -21,10 +21,11 @@ from codegen.c.scalars import ScalarPrinter
 from ir.affine import linear
 from ir.errors import IndexLanguageError
 from ir.expression import Access
-from ir.loops import LANE, Contract, For, Operand, Statement, Store
+from ir.loops import LANE, Contract, For, Operand, Position, Statement, Store
 from ir.program import Shape
 
 FIRST, END = (Symbol(name, integer=True) for name in ("first", "end"))  # columns of a tile
+STOP = Symbol("stop", integer=True)  # where a line of terms ends
 
 
 class Printer(Protocol):
@@ -69,30 +70,56 @@ class Panel:
         self, loops: list[For], store: Store, read: Access, apart: int | None
     ) -> tuple[str, ...]:
         """Calls that transpose as many terms as lie in one line, with the other loops around."""
-        (column,) = self.contract.columns
-        whole, length = self._line(loops, read)
-        if apart is None or not whole:
+        if apart is None:
             return ()
+        whole, length = self._line(loops, read)
+        if whole:
+            start: dict[Expr, Expr] = {loop.index: Integer(0) for loop in whole}
+            outer = loops[: len(loops) - len(whole)]
+            return self._with_call(outer, (store,), store, start, apart, str(length))
+        *outer, line = loops
+        if not self._is_part_of_line(line, read):
+            return ()
+        self.printer.names[STOP] = "stop"
+        name = self.printer.spell(line.index)
+        ends = Position(line.index, line.lower, False), Position(STOP, line.upper, True)
+        return self._with_call(outer, (*ends, store), store, {}, apart, f"stop - {name}")
+
+    def _with_call(
+        self,
+        loops: list[For],
+        inside: tuple[Statement, ...],
+        store: Store,
+        start: dict[Expr, Expr],
+        apart: int,
+        length: str,
+    ) -> tuple[str, ...]:
+        """The loops around the statements, a call in the place of the store."""
+        assert isinstance(store.value, Access)
+        read, (column,) = store.value, self.contract.columns
         self.printer.names[FIRST] = "first"
         self.printer.scalars.helpers.add("gw_transpose")
-        start: dict[Expr, Expr] = {loop.index: Integer(0) for loop in whole}
         panel, name = self.printer.buffers["gw_right_panel"], self.printer.buffers[read.tensor]
         at = store.place.indices[0].xreplace({**start, LANE: Integer(0)})
         to = panel if at == 0 else f"{panel} + {self.printer.scalars.index(at)}"
         offset = self.printer.scalars.offset(read.xreplace({**start, column.index: FIRST}))
         source = name if offset == "0" else f"{name} + {offset}"
         call = f"gw_transpose({to}, span, {source}, {apart}, end - first, {length});"
-        lines = self._around(loops[: len(loops) - len(whole)], store)
         return tuple(
             line[: line.index(panel)] + call if line.lstrip().startswith(panel) else line
-            for line in lines
+            for line in self._around(loops, *inside)
         )
 
-    def _around(self, loops: list[For], inside: Statement) -> tuple[str, ...]:
-        """The loops around one statement, printed."""
+    def _around(self, loops: list[For], *inside: Statement) -> tuple[str, ...]:
+        """The loops around some statements, printed."""
         for loop in reversed(loops):
-            inside = replace(loop, body=(inside,))
-        return tuple(self.printer.lines(inside))
+            inside = (replace(loop, body=inside),)
+        return tuple(line for statement in inside for line in self.printer.lines(statement))
+
+    def _is_part_of_line(self, loop: For, read: Access) -> bool:
+        """Whether the loop goes along memory, in it and in the panel, wherever it ends."""
+        last = self.contract.terms.inner[-1].index
+        return loop.index == last and loop.step == 1 and self.apart(read, last) == 1
 
     def _line(self, loops: list[For], read: Access) -> tuple[list[For], int]:
         """The inner loops that go along memory, in it and in the panel, and how far."""
