@@ -29,7 +29,7 @@ from codegen.c.calls import calls
 from codegen.c.rotation import rotation_view
 from codegen.c.scalars import C_TYPES, ScalarPrinter
 from codegen.c.statements import Function, print_nest
-from codegen.c.tiles import tiles
+from codegen.c.tiles import tiles, tiles_along
 from codegen.c.views import (
     ArrayView,
     KernelView,
@@ -111,6 +111,10 @@ def make_view(
         + (("8",) if "gw_dots" in kernels.helpers else ())
         + (("4",) if "gw_transpose" in kernels.helpers else ()),
         tiles=tiles(kernels.views, whole.largest_batch, real),
+        tiles_along=tiles_along(kernels.views, whole.largest_batch),
+        more=any(p.more for k in kernels.views for p in k.planes),
+        onto=any(p.onto for k in kernels.views for p in k.planes),
+        flat=any(p.flat for k in kernels.views for p in k.planes),
         uses_workspace=bool(step)
         or any(v and (v.temporaries or v.scratch) for v in (forward, gradient)),
         dots="gw_dots" in kernels.helpers,

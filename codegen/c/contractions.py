@@ -22,6 +22,9 @@ from ir.loops import LANE, SPAN, Contract, For, Operand, Staging, Statement, Sto
 from ir.program import Range
 
 WIDTH = 100
+LONGEST = 16  # lanes of the longest vector
+WIDEST = 8  # vectors side by side in a tile
+SHORT_SUM = 16  # terms: to read and to write what they are added to takes the time
 SHORTEST_AHEAD, LONGEST_AHEAD = 4096, 65536  # elements worth fetching; of half a cache
 ROW, START = Symbol("row", integer=True), Symbol("start", integer=True)  # where a tile begins
 DRIVE = "@drive@"  # and a number: where the template puts the loops over the tiles
@@ -49,9 +52,13 @@ def helpers_of(contract: Contract) -> set[str]:
 def _cleared(contract: Contract) -> bool:
     """A panel with zeros between its elements or behind the last column, or a padded copy."""
     left, right = contract.left, contract.right
-    ragged = contract.run % 16 != 0  # the template asks the same
-    panels = (left.packed and left.zeros) or (right.packed and (right.zeros or ragged))
+    uneven = not _is_even(contract)
+    panels = (left.packed and left.zeros) or (right.packed and (right.zeros or uneven))
     return bool(panels) or any(o.staging and o.staging.padded for o in (left, right))
+
+
+def _is_even(contract: Contract) -> bool:
+    return contract.run % LONGEST == 0
 
 
 class Plane:
@@ -85,6 +92,9 @@ class Plane:
             height=prod(r.size for r in contract.rows if isinstance(r.size, int)),
             batched=not known(tuple(r.size for r in contract.rows)),
             run=contract.run,
+            flat=bool(onto) and self.terms.depth <= SHORT_SUM and contract.run <= LONGEST * WIDEST,
+            even=self._even,
+            start=self._start,
             depth=self.terms.depth,
             left=self._base(left, "gw_left_panel"),
             right=self._base(right, "gw_right_panel"),
@@ -126,6 +136,16 @@ class Plane:
             onto_apart=onto_apart,
             onto_scale=onto_scale,
         )
+
+    @property
+    def _even(self) -> bool:
+        """Whether the columns fill their vectors on every machine."""
+        return _is_even(self.contract)
+
+    @property
+    def _start(self) -> str:
+        """The name of the column where a tile's first vector begins."""
+        return "first" if self.contract.right.packed or self._even else "start"
 
     # ------------------------------------------------------------ loops and positions
 
@@ -266,7 +286,7 @@ class Plane:
         apart = panel.apart(found.place, row)
         if apart is None or panel.apart(found.place, column) != 1:
             return "", 0, ""
-        self.printer.names |= {ROW: "row", START: "start"}
+        self.printer.names |= {ROW: "row", START: self._start}
         at = self._offset(found.place.xreplace({row: ROW, column: START}))
         scale = self.printer.scalars.value(found.scale)
         return f"{self.printer.buffers[found.place.tensor]} + {at}", apart, scale
@@ -351,9 +371,8 @@ class Plane:
         if self.contract.strip:
             line = self.printer.spell(self.contract.columns[0].index)
             return f"sum[r*apart + ({line} - line)*{self.contract.pitch} + {last}]"
-        first = "first" if self.contract.right.packed else "start"
         column = f"at + {last}" if self.contract.pitch else last
-        return f"sum[r*width*GW_LANES + {column} - {first}]"
+        return f"sum[r*width*GW_LANES + {column} - {self._start}]"
 
 
 def _values(statements: tuple[Statement, ...]) -> list[Expr]:

@@ -8,15 +8,15 @@ many as the next, or one less. So few shapes are ever asked for, and here they a
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codegen.c.views import KernelView, PlaneView, TilesView
+from codegen.c.views import KernelView, PlaneView, TilesAlongView, TilesView
 
 FEW_ROWS = 4  # below it, a kernel with a way of its own for few rows takes no tile
 WIDE, NARROW = (8, 8, 8, 6, 4, 4, 3, 3), (8, 6, 4, 3, 2, 2)
 """The most vectors in a tile of 1, 2, 3, … lines: 24 vectors of sums in registers, or 12."""
+FLAT = 3  # lines of a tile where sums are short
 MACHINES = (
     ("GW_LANES == {}", 16, WIDE),
     ("GW_LANES == {} && defined(__aarch64__)", 4, WIDE),
@@ -24,14 +24,17 @@ MACHINES = (
     ("", 4, NARROW),
 )
 """Each a condition of the preprocessor, the lanes of float32, and the widths of its tiles."""
+MACHINES_ALONG = (("defined(__AVX512F__)", 6, 4), ("", 3, 2))
+"""The same for lanes along the terms: a condition, the most rows and the most columns of a tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The numbers of lines and of columns that a contraction may have; no columns: any number."""
+    """The numbers of lines and of columns that a contraction may have; None: any number."""
 
     lines: frozenset[int]
-    columns: frozenset[int]
+    columns: frozenset[int] | None
+    flat: bool = False
 
 
 def tiles(kernels: Iterable[KernelView], batch: int, real: str) -> tuple[TilesView, ...]:
@@ -45,10 +48,37 @@ def tiles(kernels: Iterable[KernelView], batch: int, real: str) -> tuple[TilesVi
     )
 
 
-def _view(condition: str, widths: tuple[int, ...], found: tuple[tuple[int, int], ...]) -> TilesView:
+def tiles_along(kernels: Iterable[KernelView], batch: int) -> tuple[TilesAlongView, ...]:
+    """The shapes of tiles whose lanes run along the terms."""
+    planes = [p for k in kernels for p in k.planes if p.along]
+    wanted = {(_wanted(p, batch).lines, int(p.columns_of_all)) for p in planes}
+    return tuple(
+        TilesAlongView(condition, rows, columns, _called(_shapes_along(wanted, rows, columns)))
+        for condition, rows, columns in MACHINES_ALONG
+    )
+
+
+def _shapes_along(
+    wanted: Iterable[tuple[frozenset[int], int]], rows: int, columns: int
+) -> set[tuple[int, int]]:
+    return {
+        (height, width)
+        for counts, all_columns in wanted
+        for count in counts
+        for height in _shared(count, rows)
+        for width in _shared(all_columns, columns)
+    }
+
+
+def _view(condition: str, widths: tuple[int, ...], found: Iterable[tuple[int, int]]) -> TilesView:
     sums = max(height * width for height, width in enumerate(widths, 1))
-    called = textwrap.wrap(" ".join(f"what({h},{w})" for h, w in found), 88 - 4)
-    return TilesView(condition, sums, widths, tuple(c.replace(",", ", ") for c in called))
+    return TilesView(condition, sums, widths, _called(found))
+
+
+def _called(found: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """what(h, w) for each shape, eight in a line."""
+    calls = [f"what({h}, {w})" for h, w in sorted(found)]
+    return tuple(" ".join(calls[i : i + 8]) for i in range(0, len(calls), 8))
 
 
 def _wanted(plane: PlaneView, batch: int) -> Wanted:
@@ -61,8 +91,9 @@ def _wanted(plane: PlaneView, batch: int) -> Wanted:
         pieces = _shared(plane.lines_of_run, plane.strip)
         columns = frozenset((n - 1) * plane.pitch + plane.inner_size for n in pieces)
     if plane.shared and plane.by_columns:
-        return Wanted(lines, frozenset())
-    return Wanted(frozenset(range(1, max(lines) + 1)) if plane.shared else lines, columns)
+        return Wanted(lines, None, plane.flat)
+    lines = frozenset(range(1, max(lines) + 1)) if plane.shared else lines
+    return Wanted(lines, columns, plane.flat)
 
 
 def shapes(
@@ -71,9 +102,11 @@ def shapes(
     """Every (lines, vectors) that a tile may have, in order."""
     found = set()
     for one in wanted:
-        for heights in {_shared(count, len(widths)) for count in one.lines}:
-            most = widths[heights[0] - 1]
-            vectors = {-(-c // lanes) for c in one.columns} or range(1, most + 1)
+        tallest = FLAT if one.flat else len(widths)
+        for heights in {_shared(count, tallest) for count in one.lines}:
+            most = widths[(FLAT if one.flat else heights[0]) - 1]
+            any_number = range(1, most + 1)
+            vectors = any_number if one.columns is None else {-(-c // lanes) for c in one.columns}
             found |= {(h, w) for h in heights for v in vectors for w in _shared(v, most)}
     return tuple(sorted(found))
 

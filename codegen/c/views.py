@@ -128,6 +128,16 @@ class TilesView:
 
 
 @dataclass(frozen=True, slots=True)
+class TilesAlongView:
+    """The same for tiles whose lanes run along the terms: the most rows and columns of one."""
+
+    condition: str
+    rows: int
+    columns: int
+    shapes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleView:
     """Everything that the templates of this folder may use."""
 
@@ -159,6 +169,10 @@ class ModuleView:
     helpers: tuple[str, ...]
     vectors: tuple[str, ...]
     tiles: tuple[TilesView, ...]
+    tiles_along: tuple[TilesAlongView, ...]
+    more: bool
+    onto: bool
+    flat: bool
     uses_workspace: bool
     dots: bool
     forward: ProgramView | None
@@ -186,6 +200,9 @@ class PlaneView:
     height: int
     batched: bool
     run: int
+    flat: bool
+    even: bool
+    start: str
     depth: int
     left: str
     right: str
@@ -226,6 +243,11 @@ class PlaneView:
     onto: str = ""
     onto_apart: int = 0
     onto_scale: str = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether every tile adds its sums where they belong: none takes a column again."""
+        return self.even and bool(self.onto)
 
     def mentions(self) -> tuple[str, ...]:
         """The text that may use the function's own parameters."""
