@@ -293,19 +293,6 @@ GW_FOLD float gw_total(float *lanes, ptrdiff_t count)
     return lanes[0];
 }
 
-/* The largest of some lanes. */
-GW_FOLD float gw_largest(float *lanes, ptrdiff_t count)
-{
-    GW_HALVES
-    for (ptrdiff_t kept; count > 1; count = kept) {
-        kept = (count + 1) / 2;
-        for (ptrdiff_t i = 0; i < count - kept; i++) {
-            lanes[i] = gw_larger(lanes[i], lanes[kept + i]);
-        }
-    }
-    return lanes[0];
-}
-
 #define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 
 /* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
@@ -428,14 +415,14 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #endif
 enum { GW_WIDE = 8 };
 
-/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
-   The last vector begins at `last`: where a line ends early, it takes some of the one before again.
-   Sums that were begun go on with `more`; with `onto` they are scaled and added to what is there. */
+/* sum[r][v] = the sum over k < count of left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes]:
+   where row r begins in the left operand, and where term k lies in both. Rows of sums are `apart`
+   elements. The last vector begins at `last`: where a line ends early, it takes some of the one
+   before again. With `more`, sums that were begun go on. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -474,17 +461,6 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
-        if (onto) {
-            gw_vec old[GW_WIDE];
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                gw_load(&old[v], &sum[v < width - 1 ? v*GW_LANES : last]);
-            }
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + scale * GW_LANE(&sums[r][v]))
-            }
-        }
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             GW_COPY(gw_vec, &sum[v < width - 1 ? v*GW_LANES : last], &sums[r][v]);
@@ -496,10 +472,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more, int onto, float scale) \
+        float *sum, ptrdiff_t apart, int more) \
     { \
         gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
     }
 GW_TILES(GW_TILE)
 
@@ -507,13 +483,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int more)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
         gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, more); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -580,19 +556,17 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
 enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / GW_LANES };
 #if defined(__AVX512F__)
 enum { GW_ALONG_ROWS = 6, GW_ALONG_COLUMNS = 4 };
-#define GW_MORE_ALONG(what) \
-    what(1, 3) what(1, 4) what(2, 3) what(2, 4) what(3, 3) what(3, 4) what(4, 1) what(4, 2) \
-    what(4, 3) what(4, 4) what(5, 1) what(5, 2) what(5, 3) what(5, 4) what(6, 1) what(6, 2) \
+#define GW_TILES_ALONG(what) \
     what(6, 3) what(6, 4)
 #else
 enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
-#define GW_MORE_ALONG(what)
-#endif
 #define GW_TILES_ALONG(what) \
-    what(1, 1) what(1, 2) what(2, 1) what(2, 2) what(3, 1) what(3, 2) GW_MORE_ALONG(what)
+    what(3, 1) what(3, 2)
+#endif
 
-/* sum[r][c][lane] += left[row_at[r] + left_at[k] + lane] * right[column_at[c] + right_at[k] + lane],
-   for k < count: where row r and column c begin, and where vector k of the terms lies in both. */
+/* sum[r][c][lane] = the sum over k < count of left[row_at[r] + left_at[k] + lane] *
+   right[column_at[c] + right_at[k] + lane]: where row r and column c begin, and where vector k of the
+   terms lies in both. With `more`, sums that were begun go on. */
 GW_INLINE void gw_sum_along(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
@@ -813,7 +787,7 @@ static void compute_conv1(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0, 0, 0);
+                    gw_tile(height, width, conv1_W, row_at, left_at, gw_right_copy + line*30 + start, right_at, count, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -887,7 +861,7 @@ static void compute_conv2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0, 0, 0);
+                    gw_tile(height, width, conv2_W, row_at, left_at, h_2 + n*1176 + line*14 + start, right_at, count, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t o = row + r;
@@ -967,7 +941,7 @@ static void compute_fc1(
                 row_at[r] = n*400;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, flatten, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1007,7 +981,7 @@ static void compute_fc2(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_4, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1072,7 +1046,7 @@ static void compute_fc3(
                 row_at[r] = n*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1159,14 +1133,10 @@ static void compute_cross_entropy_sum(
     float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        float cross_entropy_sum_max_lanes[10];
-        for (ptrdiff_t i = 0; i < 10; i++) {
-            cross_entropy_sum_max_lanes[i] = -INFINITY;
-        }
+        float cross_entropy_sum_max_at = -INFINITY;
         for (ptrdiff_t k = 0; k < 10; k++) {
-            cross_entropy_sum_max_lanes[k] = gw_larger(cross_entropy_sum_max_lanes[k], fc3[n*10 + k]);
+            cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, fc3[n*10 + k]);
         }
-        const float cross_entropy_sum_max_at = gw_largest(cross_entropy_sum_max_lanes, 10);
         float cross_entropy_sum_lanes[10] = {0};
         for (ptrdiff_t k = 0; k < 10; k++) {
             cross_entropy_sum_lanes[k] += gw_expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
@@ -1283,7 +1253,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1338,7 +1308,7 @@ static void compute_d_h_5(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1410,8 +1380,8 @@ static void compute_d_fc2_W(
         const ptrdiff_t count = rows, vectors = (80 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 80);
-            const ptrdiff_t start = gw_least(first, 80 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 80 - GW_LANES - start);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -1419,11 +1389,11 @@ static void compute_d_fc2_W(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + first, right_at, count, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
-                        const float d_fc2_W_at = sum[r*width*GW_LANES + j - start];
+                        const float d_fc2_W_at = sum[r*width*GW_LANES + j - first];
                         d_fc2_W[k*84 + j] = d_fc2_W_at;
                     }
                 }
@@ -1451,7 +1421,7 @@ static void compute_d_fc2_W(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -1507,7 +1477,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*84;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1587,7 +1557,7 @@ static void compute_d_fc1_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1626,7 +1596,7 @@ static void compute_d_flatten(
     const ptrdiff_t count = 120, vectors = (400 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 400);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, fc1_W + first*120, 120, end - first, 120);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -1636,7 +1606,7 @@ static void compute_d_flatten(
                 row_at[r] = n*120;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc1, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1727,7 +1697,7 @@ static void compute_d_conv2_W(
         const ptrdiff_t count = 10*10*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 16);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
             for (ptrdiff_t n_in = 0, n_in_end = gw_least(10, rows - n_first); n_in < n_in_end; n_in++) {
                 gw_transpose(gw_right_panel + 100*n_in*span, span, d_conv2 + (n_first + n_in)*1600 + first*100, 100, end - first, 100);
             }
@@ -1741,7 +1711,7 @@ static void compute_d_conv2_W(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, 0, 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -1799,7 +1769,7 @@ static void compute_d_h_2(
                 for (ptrdiff_t done = 0, width; done < apart; done += width*GW_LANES) {
                     width = gw_share((apart - done) / GW_LANES, widest);
                     const ptrdiff_t start = gw_least(done, length - GW_LANES), last = gw_least((width - 1)*GW_LANES, length - GW_LANES - start);
-                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 56 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0, 0, 0);
+                    gw_tile(height, width, conv2_W, row_at, left_at, gw_right_copy + 56 + 4 + line*14 + start, right_at, count, last, sum + start, apart, 0);
                 }
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t i1 = row + r;
@@ -2051,7 +2021,7 @@ static void compute_d_fc3_W_in_step(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_5 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -2163,8 +2133,8 @@ static void compute_d_fc2_W_in_step(
         const ptrdiff_t count = rows, vectors = (80 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 80);
-            const ptrdiff_t start = gw_least(first, 80 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 80 - GW_LANES - start);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -2172,11 +2142,11 @@ static void compute_d_fc2_W_in_step(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, h_4, row_at, left_at, d_fc2 + first, right_at, count, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
-                        const float d_fc2_W = sum[r*width*GW_LANES + j - start];
+                        const float d_fc2_W = sum[r*width*GW_LANES + j - first];
                         const float fc2_W_m_next = d_fc2_W*(1.0f - beta1) + beta1*fc2_W_m[k*84 + j];
                         const float fc2_W_v_next = (d_fc2_W*d_fc2_W)*(1.0f - beta2) + beta2*fc2_W_v[k*84 + j];
                         const float fc2_W_next = fc2_W[k*84 + j] - fc2_W_m_next*step_size[0]/(sqrtf(fc2_W_v_next)/unbiased[0] + eps);
@@ -2209,7 +2179,7 @@ static void compute_d_fc2_W_in_step(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, d_fc2 + 80, row_at, left_at, h_4 + start, right_at, count, last, sum, width*GW_LANES, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
@@ -2330,7 +2300,7 @@ static void compute_d_fc1_W_in_step(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, flatten, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -2409,7 +2379,7 @@ static void compute_d_conv2_W_in_step(
         const ptrdiff_t count = 10*10*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 16);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
             for (ptrdiff_t n_in = 0, n_in_end = gw_least(10, rows - n_first); n_in < n_in_end; n_in++) {
                 gw_transpose(gw_right_panel + 100*n_in*span, span, d_conv2 + (n_first + n_in)*1600 + first*100, 100, end - first, 100);
             }
@@ -2423,7 +2393,7 @@ static void compute_d_conv2_W_in_step(
                     row_at[r] = c_*196 + r_*14 + s;
                 }
                 float *const sum = gw_sums + first*height_of_all + row*width*GW_LANES;
-                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0, 0, 0);
+                gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t c_ = (row + r) / (5*5);
@@ -2585,7 +2555,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "74b2a869223e9de0769a77edc61ef09c";
+    return "753360504cfd41bd5baa48d8115a8058";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "74b2a869223e9de0769a77edc61ef09c"
+BUILD_ID = "753360504cfd41bd5baa48d8115a8058"
 
 
 Array = np.ndarray

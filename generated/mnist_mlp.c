@@ -7,7 +7,7 @@
      fc2.b[200] float32
      fc3.W[200][10] float32
      fc3.b[10] float32
-   Operations of one training step with 128 rows: 57524558. Workspace: 765504 bytes.
+   Operations of one training step with 128 rows: 57524558. Workspace: 778048 bytes.
    Compile:  cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -c mnist_mlp.c
    Call:     see mnist_mlp.h, or import mnist_mlp_c from Python.
    Content:  56566fa668be13efb1507f1e0354f1a7b70f07782d409efe431b837033214925
@@ -168,19 +168,6 @@ GW_FOLD float gw_total(float *lanes, ptrdiff_t count)
     return lanes[0];
 }
 
-/* The largest of some lanes. */
-GW_FOLD float gw_largest(float *lanes, ptrdiff_t count)
-{
-    GW_HALVES
-    for (ptrdiff_t kept; count > 1; count = kept) {
-        kept = (count + 1) / 2;
-        for (ptrdiff_t i = 0; i < count - kept; i++) {
-            lanes[i] = gw_larger(lanes[i], lanes[kept + i]);
-        }
-    }
-    return lanes[0];
-}
-
 #define GW_GOLDEN UINT64_C(0x9e3779b97f4a7c15)
 
 /* The finaliser of SplitMix64 (Steele, Lea, Flood 2014). */
@@ -285,32 +272,32 @@ static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
 enum { GW_SUMS = 24 * GW_LANES, GW_ROWS = 8 };
 static const int gw_widths[GW_ROWS] = {8, 8, 8, 6, 4, 4, 3, 3};
 #define GW_TILES(what) \
-    what(1, 6) what(1, 7) what(1, 8) what(2, 6) what(2, 7) what(2, 8) what(3, 6) what(3, 7) \
-    what(3, 8) what(4, 3) what(4, 4) what(4, 5) what(4, 6) what(5, 3) what(5, 4) what(6, 2) \
-    what(6, 3) what(6, 4) what(7, 2) what(7, 3) what(8, 2) what(8, 3)
+    what(1, 7) what(1, 8) what(2, 7) what(2, 8) what(3, 7) what(3, 8) what(4, 3) what(4, 4) \
+    what(4, 5) what(4, 6) what(5, 3) what(5, 4) what(6, 2) what(6, 3) what(6, 4) what(7, 2) \
+    what(7, 3) what(8, 2) what(8, 3)
 #elif GW_LANES == 8
 enum { GW_SUMS = 12 * GW_LANES, GW_ROWS = 6 };
 static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #define GW_TILES(what) \
-    what(1, 6) what(1, 7) what(2, 4) what(2, 5) what(3, 2) what(3, 3) what(3, 4) what(4, 1) \
+    what(1, 6) what(1, 7) what(2, 5) what(2, 6) what(3, 2) what(3, 3) what(3, 4) what(4, 1) \
     what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) what(6, 2)
 #else
 enum { GW_SUMS = 12 * GW_LANES, GW_ROWS = 6 };
 static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #define GW_TILES(what) \
-    what(1, 6) what(1, 7) what(1, 8) what(2, 5) what(2, 6) what(3, 2) what(3, 3) what(3, 4) \
-    what(4, 1) what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) what(6, 2)
+    what(1, 7) what(1, 8) what(2, 5) what(2, 6) what(3, 2) what(3, 3) what(3, 4) what(4, 1) \
+    what(4, 2) what(4, 3) what(5, 1) what(5, 2) what(6, 1) what(6, 2)
 #endif
 enum { GW_WIDE = 8 };
 
-/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
-   The last vector begins at `last`: where a line ends early, it takes some of the one before again.
-   Sums that were begun go on with `more`; with `onto` they are scaled and added to what is there. */
+/* sum[r][v] = the sum over k < count of left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes]:
+   where row r begins in the left operand, and where term k lies in both. Rows of sums are `apart`
+   elements. The last vector begins at `last`: where a line ends early, it takes some of the one
+   before again. With `onto`, what is there + scale times the sum. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int onto, float scale)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -320,16 +307,6 @@ GW_INLINE void gw_sum(
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
-        }
-    }
-    if (more) {
-        const float *old = sum;
-        GW_UNROLLED
-        for (int r = 0; r < height; r++, old += apart) {
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                gw_load(&sums[r][v], &old[v < width - 1 ? v*GW_LANES : last]);
-            }
         }
     }
     for (ptrdiff_t k = 0; k < count; k++) {
@@ -371,10 +348,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more, int onto, float scale) \
+        float *sum, ptrdiff_t apart, int onto, float scale) \
     { \
         gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, onto, scale); \
     }
 GW_TILES(GW_TILE)
 
@@ -382,13 +359,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart, int onto, float scale)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
         gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
+            left, row_at, left_at, right, right_at, count, last, sum, apart, onto, scale); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -450,6 +427,118 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
     return gw_total8(&sum[0]) + rest;
 }
 
+/* Tiles whose lanes run along the terms: as many lanes on every machine, so that the bits depend on
+   no vector length. */
+enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / GW_LANES };
+#if defined(__AVX512F__)
+enum { GW_ALONG_ROWS = 6, GW_ALONG_COLUMNS = 4 };
+#define GW_TILES_ALONG(what) \
+    what(1, 4) what(2, 4) what(3, 4) what(4, 4) what(5, 4) what(6, 4)
+#else
+enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
+#define GW_TILES_ALONG(what) \
+    what(1, 2) what(2, 2) what(3, 2)
+#endif
+
+/* sum[r][c][lane] = the sum over k < count of left[row_at[r] + left_at[k] + lane] *
+   right[column_at[c] + right_at[k] + lane]: where row r and column c begin, and where vector k of the
+   terms lies in both. */
+GW_INLINE void gw_sum_along(
+    const int height, const int width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum)
+{
+    gw_vec sums[GW_ALONG_ROWS][GW_ALONG_COLUMNS][GW_PARTS];
+    const float *from[GW_ALONG_ROWS], *to[GW_ALONG_COLUMNS];
+    GW_UNROLLED
+    for (int c = 0; c < width; c++) {
+        to[c] = right + column_at[c];
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        from[r] = left + row_at[r];
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_zero(&sums[r][c][p]);
+            }
+        }
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        gw_vec factor, term[GW_ALONG_COLUMNS][GW_PARTS];
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_load(&term[c][p], &to[c][right_at[k] + p*GW_LANES]);
+            }
+        }
+        GW_UNROLLED
+        for (int r = 0; r < height; r++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                gw_load(&factor, &from[r][left_at[k] + p*GW_LANES]);
+                GW_UNROLLED
+                for (int c = 0; c < width; c++) {
+                    GW_EACH(GW_LANES, GW_LANE(&sums[r][c][p]) += GW_LANE(&factor) * GW_LANE(&term[c][p]))
+                }
+            }
+        }
+    }
+    GW_UNROLLED
+    for (int r = 0; r < height; r++) {
+        GW_UNROLLED
+        for (int c = 0; c < width; c++) {
+            GW_UNROLLED
+            for (int p = 0; p < GW_PARTS; p++) {
+                GW_COPY(gw_vec, &sum[(r*width + c)*GW_ALONG + p*GW_LANES], &sums[r][c][p]);
+            }
+        }
+    }
+}
+
+#define GW_TILE_ALONG(height, width) \
+    static void gw_tile_along_##height##_##width( \
+        const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, const float *right, \
+        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum) \
+    { \
+        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum); \
+    }
+GW_TILES_ALONG(GW_TILE_ALONG)
+
+/* A tile of one of the shapes above. */
+static void gw_tile_along(
+    ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
+    const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum)
+{
+    switch (height * 16 + width) {
+#define GW_CASE_ALONG(height, width) \
+    case height * 16 + width: \
+        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum); \
+        break;
+        GW_TILES_ALONG(GW_CASE_ALONG)
+    default:
+        break;
+    }
+}
+
+/* The sum of the lanes, by halves. */
+static inline float gw_sum_of_lanes(const float *lanes)
+{
+    float half[GW_ALONG / 2];
+    for (int i = 0; i < GW_ALONG / 2; i++) {
+        half[i] = lanes[i] + lanes[i + GW_ALONG / 2];
+    }
+    for (int kept = GW_ALONG / 4; kept > 0; kept /= 2) {
+        for (int i = 0; i < kept; i++) {
+            half[i] += half[i + kept];
+        }
+    }
+    return half[0];
+}
+
 #if defined(__GNUC__) && (__GNUC__ >= 12 || defined(__clang__)) && !defined(GW_NO_VECTORS)
 /* to[i*to_apart + line] = from[line*from_apart + i], for four lines of four. */
 static inline void gw_transpose4(float *to, ptrdiff_t to_apart, const float *from, ptrdiff_t from_apart)
@@ -501,35 +590,79 @@ static void gw_transpose(
    then h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15 */
 static void compute_fc1(
     ptrdiff_t rows, const float *restrict fc1_W, const float *restrict x,
-    const float *restrict fc1_b, float *restrict h)
+    const float *restrict fc1_b, float *restrict h, float *restrict gw_right_copy)
 {
-    const ptrdiff_t height_of_all = rows;
-    const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS] = {0};
-    for (ptrdiff_t k = 0; k < 784; k++) {
-        left_at[k] = k;
-        right_at[k] = k*100;
+    {
+        const ptrdiff_t height_of_all = rows;
+        const ptrdiff_t widest = gw_widest(height_of_all);
+        ptrdiff_t left_at[784], right_at[784], row_at[GW_ROWS] = {0};
+        for (ptrdiff_t k = 0; k < 784; k++) {
+            left_at[k] = k;
+            right_at[k] = k*100;
+        }
+        const ptrdiff_t count = 784, vectors = (96 + GW_LANES - 1) / GW_LANES;
+        for (ptrdiff_t done = 0, width; done < vectors; done += width) {
+            width = gw_share(vectors - done, widest);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
+            for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
+                height = gw_share(height_of_all - row, GW_ROWS);
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t n = row + r;
+                    row_at[r] = n*784;
+                }
+                float sum[GW_SUMS];
+                gw_tile(height, width, x, row_at, left_at, fc1_W + first, right_at, count, last, sum, width*GW_LANES, 0, 0);
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t n = row + r;
+                    for (ptrdiff_t j = first; j < end; j++) {
+                        const float fc1_sum = sum[r*width*GW_LANES + j - first];
+                        const float fc1 = fc1_sum + fc1_b[j];
+                        const float h_at = gw_keep(!(fc1 <= 0.0f), fc1);
+                        h[n*100 + j] = h_at;
+                    }
+                }
+            }
+        }
     }
-    const ptrdiff_t count = 784, vectors = (100 + GW_LANES - 1) / GW_LANES;
-    for (ptrdiff_t done = 0, width; done < vectors; done += width) {
-        width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 100);
-        const ptrdiff_t start = gw_least(first, 100 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 100 - GW_LANES - start);
+    /* The columns that fill no vector. */
+    {
+        const ptrdiff_t height_of_all = rows;
+        const ptrdiff_t width_of_all = 4;
+        ptrdiff_t left_at[49], right_at[49], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+        for (ptrdiff_t k_step = 0; k_step < 49; k_step++) {
+            left_at[k_step] = 16*k_step;
+            right_at[k_step] = 16*k_step;
+        }
+        for (ptrdiff_t z1 = 0; z1 < 784; z1++) {
+            for (ptrdiff_t z0 = 0; z0 < 4; z0++) {
+                gw_right_copy[z0*784 + z1] = fc1_W[z1*100 + z0 + 96];
+            }
+        }
+        const ptrdiff_t count = 49; /* vectors of terms */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
-            height = gw_share(height_of_all - row, GW_ROWS);
+            height = gw_share(height_of_all - row, GW_ALONG_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 row_at[r] = n*784;
             }
-            float sum[GW_SUMS];
-            gw_tile(height, width, x, row_at, left_at, fc1_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
-            for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = row + r;
-                for (ptrdiff_t j = first; j < end; j++) {
-                    const float fc1_sum = sum[r*width*GW_LANES + j - start];
-                    const float fc1 = fc1_sum + fc1_b[j];
-                    const float h_at = gw_keep(!(fc1 <= 0.0f), fc1);
-                    h[n*100 + j] = h_at;
+            for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
+                width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
+                for (ptrdiff_t c = 0; c < width; c++) {
+                    const ptrdiff_t j = column + c;
+                    column_at[c] = j*784;
+                }
+                float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
+                gw_tile_along(height, width, x, row_at, left_at, gw_right_copy, column_at, right_at, count, sum);
+                for (ptrdiff_t r = 0; r < height; r++) {
+                    const ptrdiff_t n = row + r;
+                    for (ptrdiff_t c = 0; c < width; c++) {
+                        const ptrdiff_t j = column + c;
+                        const float fc1_sum = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
+                        const float fc1 = fc1_sum + fc1_b[j + 96];
+                        const float h_at = gw_keep(!(fc1 <= 0.0f), fc1);
+                        h[n*100 + j + 96] = h_at;
+                    }
                 }
             }
         }
@@ -562,7 +695,7 @@ static void compute_fc2(
                 row_at[r] = n*100;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h, row_at, left_at, fc2_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -627,7 +760,7 @@ static void compute_fc3(
                 row_at[r] = n*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -651,14 +784,10 @@ static void compute_cross_entropy_sum(
     float *restrict cross_entropy_sum, float *restrict d_cross_entropy_sum)
 {
     for (ptrdiff_t n = 0; n < rows; n++) {
-        float cross_entropy_sum_max_lanes[10];
-        for (ptrdiff_t i = 0; i < 10; i++) {
-            cross_entropy_sum_max_lanes[i] = -INFINITY;
-        }
+        float cross_entropy_sum_max_at = -INFINITY;
         for (ptrdiff_t k = 0; k < 10; k++) {
-            cross_entropy_sum_max_lanes[k] = gw_larger(cross_entropy_sum_max_lanes[k], fc3[n*10 + k]);
+            cross_entropy_sum_max_at = gw_larger(cross_entropy_sum_max_at, fc3[n*10 + k]);
         }
-        const float cross_entropy_sum_max_at = gw_largest(cross_entropy_sum_max_lanes, 10);
         float cross_entropy_sum_lanes[10] = {0};
         for (ptrdiff_t k = 0; k < 10; k++) {
             cross_entropy_sum_lanes[k] += gw_expf(fc3[n*10 + k] - cross_entropy_sum_max_at);
@@ -775,7 +904,7 @@ static void compute_d_fc3_W(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -830,7 +959,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -912,7 +1041,7 @@ static void compute_d_fc2_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -967,7 +1096,7 @@ static void compute_d_h(
                 row_at[r] = i0*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1038,8 +1167,8 @@ static void compute_d_fc1_W(
         const ptrdiff_t count = rows, vectors = (96 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
-            const ptrdiff_t start = gw_least(first, 96 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 96 - GW_LANES - start);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -1047,11 +1176,11 @@ static void compute_d_fc1_W(
                     row_at[r] = k;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, x, row_at, left_at, d_fc1 + first, right_at, count, last, sum, width*GW_LANES, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     for (ptrdiff_t j = first; j < end; j++) {
-                        const float d_fc1_W_at = sum[r*width*GW_LANES + j - start];
+                        const float d_fc1_W_at = sum[r*width*GW_LANES + j - first];
                         d_fc1_W[k*100 + j] = d_fc1_W_at;
                     }
                 }
@@ -1070,8 +1199,8 @@ static void compute_d_fc1_W(
         const ptrdiff_t count = rows, vectors = (784 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 784);
-            const ptrdiff_t start = gw_least(first, 784 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 784 - GW_LANES - start);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -1079,11 +1208,11 @@ static void compute_d_fc1_W(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + first, right_at, count, last, sum, width*GW_LANES, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
-                        const float d_fc1_W_at = sum[r*width*GW_LANES + k - start];
+                        const float d_fc1_W_at = sum[r*width*GW_LANES + k - first];
                         d_fc1_W[k*100 + j + 96] = d_fc1_W_at;
                     }
                 }
@@ -1171,7 +1300,7 @@ static void compute_d_h_2_in_step(
                 row_at[r] = i0*10;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1243,7 +1372,7 @@ static void compute_d_fc3_W_in_step(
                 row_at[r] = j;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc3, row_at, left_at, h_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t j = row + r;
                 for (ptrdiff_t k = first; k < end; k++) {
@@ -1320,7 +1449,7 @@ static void compute_d_h_in_step(
                 row_at[r] = i0*200;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_fc2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = row + r;
                 for (ptrdiff_t i1 = first; i1 < end; i1++) {
@@ -1388,13 +1517,13 @@ static void compute_d_fc2_W_in_step(
                 const ptrdiff_t k = row + r;
                 row_at[r] = k;
             }
-            /* A tile that begins before `first` takes columns again to which sums were added already. */
+            /* In place, unless the tile begins before `first`: those columns have their sums already. */
             if (start == first) {
-                gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, fc2_W + row*200 + start, 200, 0, 1, -lr);
+                gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, fc2_W + row*200 + start, 200, 1, -lr);
                 continue;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h, row_at, left_at, d_fc2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
@@ -1473,29 +1602,15 @@ static void compute_d_fc1_W_in_step(
         const ptrdiff_t count = rows, vectors = (96 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
-            const ptrdiff_t start = gw_least(first, 96 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 96 - GW_LANES - start);
+            const ptrdiff_t first = done * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t k = row + r;
                     row_at[r] = k;
                 }
-                /* A tile that begins before `first` takes columns again to which sums were added already. */
-                if (start == first) {
-                    gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, fc1_W + row*100 + start, 100, 0, 1, -lr);
-                    continue;
-                }
-                float sum[GW_SUMS];
-                gw_tile(height, width, x, row_at, left_at, d_fc1 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
-                for (ptrdiff_t r = 0; r < height; r++) {
-                    const ptrdiff_t k = row + r;
-                    for (ptrdiff_t j = first; j < end; j++) {
-                        const float d_fc1_W = sum[r*width*GW_LANES + j - start];
-                        const float fc1_W_next = fc1_W[k*100 + j] - d_fc1_W*lr;
-                        fc1_W[k*100 + j] = fc1_W_next;
-                    }
-                }
+                gw_tile(height, width, x, row_at, left_at, d_fc1 + first, right_at, count, last, fc1_W + row*100 + first, 100, 1, -lr);
             }
         }
     }
@@ -1511,8 +1626,8 @@ static void compute_d_fc1_W_in_step(
         const ptrdiff_t count = rows, vectors = (784 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
-            const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 784);
-            const ptrdiff_t start = gw_least(first, 784 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 784 - GW_LANES - start);
+            const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+            const ptrdiff_t last = (width - 1)*GW_LANES;
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
@@ -1520,11 +1635,11 @@ static void compute_d_fc1_W_in_step(
                     row_at[r] = j;
                 }
                 float sum[GW_SUMS];
-                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                gw_tile(height, width, d_fc1 + 96, row_at, left_at, x + first, right_at, count, last, sum, width*GW_LANES, 0, 0);
                 for (ptrdiff_t r = 0; r < height; r++) {
                     const ptrdiff_t j = row + r;
                     for (ptrdiff_t k = first; k < end; k++) {
-                        const float d_fc1_W = sum[r*width*GW_LANES + k - start];
+                        const float d_fc1_W = sum[r*width*GW_LANES + k - first];
                         const float fc1_W_next = fc1_W[k*100 + j + 96] - d_fc1_W*lr;
                         fc1_W[k*100 + j + 96] = fc1_W_next;
                     }
@@ -1553,7 +1668,7 @@ const char *mnist_mlp_error_text(int code)
 /* Which source a library was built from. */
 const char *mnist_mlp_build_id(void)
 {
-    return "6c0db7bf812df64c456c02c43fb643eb";
+    return "7878e7c34aeef36d2c1490ce1f228259";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */
@@ -1682,8 +1797,9 @@ int mnist_mlp_forward(
     unsigned char *const base = gw_aligned(workspace);
     float *const h_2 = (float *)(void *)(base + 0); /* [rows][200] */
     float *const h = (float *)(void *)(base + 102400); /* [rows][100] */
-    float *const gw_right_panel = (float *)(void *)(base + 153600); /* [25600] */
-    compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
+    float *const gw_right_copy = (float *)(void *)(base + 153600); /* [3136] */
+    float *const gw_right_panel = (float *)(void *)(base + 166144); /* [25600] */
+    compute_fc1(rows, params->fc1_W, x, params->fc1_b, h, gw_right_copy);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
     compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, logits, gw_right_panel);
     return MNIST_MLP_OK;
@@ -1714,8 +1830,9 @@ int mnist_mlp_value_and_grad(
     float *const d_fc3 = (float *)(void *)(base + 153600); /* [rows][10], in the place of fc3 */
     float *const d_fc2 = (float *)(void *)(base + 0); /* [rows][200], in the place of h_2 */
     float *const d_fc1 = (float *)(void *)(base + 102400); /* [rows][100], in the place of h */
-    float *const gw_right_panel = (float *)(void *)(base + 160256); /* [25600] */
-    compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
+    float *const gw_right_copy = (float *)(void *)(base + 160256); /* [3136] */
+    float *const gw_right_panel = (float *)(void *)(base + 172800); /* [25600] */
+    compute_fc1(rows, params->fc1_W, x, params->fc1_b, h, gw_right_copy);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
     compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
@@ -1758,8 +1875,9 @@ int mnist_mlp_train_step(
     float *const d_cross_entropy_sum = (float *)(void *)(base + 108544); /* [rows] */
     float *const h = (float *)(void *)(base + 204800); /* [rows][100] */
     float *const d_fc3 = (float *)(void *)(base + 256000); /* [rows][10] */
-    float *const gw_right_panel = (float *)(void *)(base + 261120); /* [25600] */
-    compute_fc1(rows, params->fc1_W, x, params->fc1_b, h);
+    float *const gw_right_copy = (float *)(void *)(base + 261120); /* [3136] */
+    float *const gw_right_panel = (float *)(void *)(base + 273664); /* [25600] */
+    compute_fc1(rows, params->fc1_W, x, params->fc1_b, h, gw_right_copy);
     compute_fc2(rows, params->fc2_W, h, params->fc2_b, h_2);
     compute_fc3(rows, params->fc3_W, h_2, params->fc3_b, fc3, gw_right_panel);
     compute_cross_entropy_sum(rows, fc3, cross_entropy_sum_max, cross_entropy_sum, d_cross_entropy_sum);
@@ -1825,8 +1943,8 @@ int mnist_mlp_train_epoch(
         }
     }
     unsigned char *const base = gw_aligned(workspace);
-    float *const x_rows = (float *)(void *)(base + 363520);
-    int32_t *const label_rows = (int32_t *)(void *)(base + 764928);
+    float *const x_rows = (float *)(void *)(base + 376064);
+    int32_t *const label_rows = (int32_t *)(void *)(base + 777472);
     for (ptrdiff_t first = 0; first < count; first += batch) {
         const ptrdiff_t rows = count - first < batch ? count - first : batch;
         gw_gather(x, x_rows, 1, total, sizeof *x * 784, order + first, rows);

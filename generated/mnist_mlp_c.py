@@ -60,11 +60,11 @@ STATE_SHAPES = {
 _OTHER_TYPES = {}  # where it is not DTYPE
 HYPERPARAMETERS = {"lr": 0.1}
 INDEX_LIMITS = {"label": 10}
-WORKSPACE_BYTES = 765504
+WORKSPACE_BYTES = 778048
 FLOPS_PER_STEP = 57524558
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "6c0db7bf812df64c456c02c43fb643eb"
+BUILD_ID = "7878e7c34aeef36d2c1490ce1f228259"
 
 
 Array = np.ndarray

@@ -512,14 +512,14 @@ static const int gw_widths[GW_ROWS] = {8, 6, 4, 3, 2, 2};
 #endif
 enum { GW_WIDE = 8 };
 
-/* sum[r][v] += left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes], for k < count: where row r
-   begins in the left operand, and where term k lies in both. Rows of sums are `apart` elements.
-   The last vector begins at `last`: where a line ends early, it takes some of the one before again.
-   Sums that were begun go on with `more`; with `onto` they are scaled and added to what is there. */
+/* sum[r][v] = the sum over k < count of left[row_at[r] + left_at[k]] * right[right_at[k] + v's lanes]:
+   where row r begins in the left operand, and where term k lies in both. Rows of sums are `apart`
+   elements. The last vector begins at `last`: where a line ends early, it takes some of the one
+   before again. */
 GW_INLINE void gw_sum(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart)
 {
     gw_vec sums[GW_ROWS][GW_WIDE];
     const float *from[GW_ROWS];
@@ -529,16 +529,6 @@ GW_INLINE void gw_sum(
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             gw_zero(&sums[r][v]);
-        }
-    }
-    if (more) {
-        const float *old = sum;
-        GW_UNROLLED
-        for (int r = 0; r < height; r++, old += apart) {
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                gw_load(&sums[r][v], &old[v < width - 1 ? v*GW_LANES : last]);
-            }
         }
     }
     for (ptrdiff_t k = 0; k < count; k++) {
@@ -558,17 +548,6 @@ GW_INLINE void gw_sum(
     }
     GW_UNROLLED
     for (int r = 0; r < height; r++, sum += apart) {
-        if (onto) {
-            gw_vec old[GW_WIDE];
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                gw_load(&old[v], &sum[v < width - 1 ? v*GW_LANES : last]);
-            }
-            GW_UNROLLED
-            for (int v = 0; v < width; v++) {
-                GW_EACH(GW_LANES, GW_LANE(&sums[r][v]) = GW_LANE(&old[v]) + scale * GW_LANE(&sums[r][v]))
-            }
-        }
         GW_UNROLLED
         for (int v = 0; v < width; v++) {
             GW_COPY(gw_vec, &sum[v < width - 1 ? v*GW_LANES : last], &sums[r][v]);
@@ -580,10 +559,10 @@ GW_INLINE void gw_sum(
     static void gw_tile_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, \
         const float *right, const ptrdiff_t *right_at, ptrdiff_t count, ptrdiff_t last, \
-        float *sum, ptrdiff_t apart, int more, int onto, float scale) \
+        float *sum, ptrdiff_t apart) \
     { \
         gw_sum( \
-            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
+            height, width, left, row_at, left_at, right, right_at, count, last, sum, apart); \
     }
 GW_TILES(GW_TILE)
 
@@ -591,13 +570,13 @@ GW_TILES(GW_TILE)
 static void gw_tile(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *right_at, ptrdiff_t count,
-    ptrdiff_t last, float *sum, ptrdiff_t apart, int more, int onto, float scale)
+    ptrdiff_t last, float *sum, ptrdiff_t apart)
 {
     switch (height * 16 + width) {
 #define GW_CASE(height, width) \
     case height * 16 + width: \
         gw_tile_##height##_##width( \
-            left, row_at, left_at, right, right_at, count, last, sum, apart, more, onto, scale); \
+            left, row_at, left_at, right, right_at, count, last, sum, apart); \
         break;
         GW_TILES(GW_CASE)
     default:
@@ -664,23 +643,21 @@ static inline float gw_dot(const float *a, const float *b, ptrdiff_t count)
 enum { GW_ALONG = 16, GW_PARTS = (int)GW_ALONG / GW_LANES };
 #if defined(__AVX512F__)
 enum { GW_ALONG_ROWS = 6, GW_ALONG_COLUMNS = 4 };
-#define GW_MORE_ALONG(what) \
-    what(1, 3) what(1, 4) what(2, 3) what(2, 4) what(3, 3) what(3, 4) what(4, 1) what(4, 2) \
-    what(4, 3) what(4, 4) what(5, 1) what(5, 2) what(5, 3) what(5, 4) what(6, 1) what(6, 2) \
-    what(6, 3) what(6, 4)
+#define GW_TILES_ALONG(what) \
+    what(5, 1) what(6, 1)
 #else
 enum { GW_ALONG_ROWS = 3, GW_ALONG_COLUMNS = 2 };
-#define GW_MORE_ALONG(what)
-#endif
 #define GW_TILES_ALONG(what) \
-    what(1, 1) what(1, 2) what(2, 1) what(2, 2) what(3, 1) what(3, 2) GW_MORE_ALONG(what)
+    what(2, 1) what(3, 1)
+#endif
 
-/* sum[r][c][lane] += left[row_at[r] + left_at[k] + lane] * right[column_at[c] + right_at[k] + lane],
-   for k < count: where row r and column c begin, and where vector k of the terms lies in both. */
+/* sum[r][c][lane] = the sum over k < count of left[row_at[r] + left_at[k] + lane] *
+   right[column_at[c] + right_at[k] + lane]: where row r and column c begin, and where vector k of the
+   terms lies in both. */
 GW_INLINE void gw_sum_along(
     const int height, const int width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
-    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum)
 {
     gw_vec sums[GW_ALONG_ROWS][GW_ALONG_COLUMNS][GW_PARTS];
     const float *from[GW_ALONG_ROWS], *to[GW_ALONG_COLUMNS];
@@ -696,9 +673,6 @@ GW_INLINE void gw_sum_along(
             GW_UNROLLED
             for (int p = 0; p < GW_PARTS; p++) {
                 gw_zero(&sums[r][c][p]);
-                if (more) {
-                    gw_load(&sums[r][c][p], &sum[(r*width + c)*GW_ALONG + p*GW_LANES]);
-                }
             }
         }
     }
@@ -738,9 +712,9 @@ GW_INLINE void gw_sum_along(
 #define GW_TILE_ALONG(height, width) \
     static void gw_tile_along_##height##_##width( \
         const float *left, const ptrdiff_t *row_at, const ptrdiff_t *left_at, const float *right, \
-        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more) \
+        const ptrdiff_t *column_at, const ptrdiff_t *right_at, ptrdiff_t count, float *sum) \
     { \
-        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+        gw_sum_along(height, width, left, row_at, left_at, right, column_at, right_at, count, sum); \
     }
 GW_TILES_ALONG(GW_TILE_ALONG)
 
@@ -748,12 +722,12 @@ GW_TILES_ALONG(GW_TILE_ALONG)
 static void gw_tile_along(
     ptrdiff_t height, ptrdiff_t width, const float *left, const ptrdiff_t *row_at,
     const ptrdiff_t *left_at, const float *right, const ptrdiff_t *column_at,
-    const ptrdiff_t *right_at, ptrdiff_t count, float *sum, int more)
+    const ptrdiff_t *right_at, ptrdiff_t count, float *sum)
 {
     switch (height * 16 + width) {
 #define GW_CASE_ALONG(height, width) \
     case height * 16 + width: \
-        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum, more); \
+        gw_tile_along_##height##_##width(left, row_at, left_at, right, column_at, right_at, count, sum); \
         break;
         GW_TILES_ALONG(GW_CASE_ALONG)
     default:
@@ -909,8 +883,8 @@ static void compute_block1_attention_q(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -919,12 +893,12 @@ static void compute_block1_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_attention_q_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_q_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_attention_q_at = block1_attention_q_sum + block1_attention_q_b[j];
                     block1_attention_q[n*8192 + i1*128 + j] = block1_attention_q_at;
                 }
@@ -951,8 +925,8 @@ static void compute_block1_attention_k(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -961,12 +935,12 @@ static void compute_block1_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_attention_k_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_k_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_attention_k_at = block1_attention_k_sum + block1_attention_k_b[j];
                     block1_attention_k[n*8192 + i1*128 + j] = block1_attention_k_at;
                 }
@@ -993,8 +967,8 @@ static void compute_block1_attention_v(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1003,12 +977,12 @@ static void compute_block1_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_attention_v_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_v_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_attention_v_at = block1_attention_v_sum + block1_attention_v_b[j];
                     block1_attention_v[n*8192 + i1*128 + j] = block1_attention_v_at;
                 }
@@ -1095,7 +1069,7 @@ static void compute_block1_attention_mixed_scores(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block1_attention_k_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -1105,7 +1079,7 @@ static void compute_block1_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block1_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1192,8 +1166,8 @@ static void compute_block1_attention_mixed(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -1201,11 +1175,11 @@ static void compute_block1_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block1_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float block1_attention_mixed_at = sum[r*width*GW_LANES + e - start];
+                            const float block1_attention_mixed_at = sum[r*width*GW_LANES + e - first];
                             block1_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block1_attention_mixed_at;
                         }
                     }
@@ -1251,8 +1225,8 @@ static void compute_block1_attention_out(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1261,12 +1235,12 @@ static void compute_block1_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
                     const float x_2 = block1_attention_out + x[n*8192 + i1*128 + j];
                     x[n*8192 + i1*128 + j] = x_2;
@@ -1347,8 +1321,8 @@ static void compute_block1_up(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1357,12 +1331,12 @@ static void compute_block1_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_up = block1_up_sum + block1_up_b[j];
                     const float h_at = 0.5f*block1_up*(1.0f + gw_erff(0.70710677f*block1_up));
                     h[n*32768 + i1*512 + j] = h_at;
@@ -1390,8 +1364,8 @@ static void compute_block1_down(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1400,12 +1374,12 @@ static void compute_block1_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_down = block1_down_sum + block1_down_b[j];
                     const float add = block1_down + x_2[n*8192 + i1*128 + j];
                     x_2[n*8192 + i1*128 + j] = add;
@@ -1485,8 +1459,8 @@ static void compute_block2_attention_q(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1495,12 +1469,12 @@ static void compute_block2_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_attention_q_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_q_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_attention_q_at = block2_attention_q_sum + block2_attention_q_b[j];
                     block2_attention_q[n*8192 + i1*128 + j] = block2_attention_q_at;
                 }
@@ -1527,8 +1501,8 @@ static void compute_block2_attention_k(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1537,12 +1511,12 @@ static void compute_block2_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_attention_k_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_k_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_attention_k_at = block2_attention_k_sum + block2_attention_k_b[j];
                     block2_attention_k[n*8192 + i1*128 + j] = block2_attention_k_at;
                 }
@@ -1569,8 +1543,8 @@ static void compute_block2_attention_v(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1579,12 +1553,12 @@ static void compute_block2_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_attention_v_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_v_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_attention_v_at = block2_attention_v_sum + block2_attention_v_b[j];
                     block2_attention_v[n*8192 + i1*128 + j] = block2_attention_v_at;
                 }
@@ -1671,7 +1645,7 @@ static void compute_block2_attention_mixed_scores(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block2_attention_k_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -1681,7 +1655,7 @@ static void compute_block2_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block2_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -1768,8 +1742,8 @@ static void compute_block2_attention_mixed(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -1777,11 +1751,11 @@ static void compute_block2_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block2_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float block2_attention_mixed_at = sum[r*width*GW_LANES + e - start];
+                            const float block2_attention_mixed_at = sum[r*width*GW_LANES + e - first];
                             block2_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block2_attention_mixed_at;
                         }
                     }
@@ -1827,8 +1801,8 @@ static void compute_block2_attention_out(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1837,12 +1811,12 @@ static void compute_block2_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
                     const float x_3 = block2_attention_out + add[n*8192 + i1*128 + j];
                     add[n*8192 + i1*128 + j] = x_3;
@@ -1923,8 +1897,8 @@ static void compute_block2_up(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1933,12 +1907,12 @@ static void compute_block2_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_up = block2_up_sum + block2_up_b[j];
                     const float h_2_at = 0.5f*block2_up*(1.0f + gw_erff(0.70710677f*block2_up));
                     h_2[n*32768 + i1*512 + j] = h_2_at;
@@ -1966,8 +1940,8 @@ static void compute_block2_down(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1976,12 +1950,12 @@ static void compute_block2_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_down = block2_down_sum + block2_down_b[j];
                     const float add_2 = block2_down + x_3[n*8192 + i1*128 + j];
                     x_3[n*8192 + i1*128 + j] = add_2;
@@ -2061,8 +2035,8 @@ static void compute_block3_attention_q(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2071,12 +2045,12 @@ static void compute_block3_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_attention_q_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_q_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_attention_q_at = block3_attention_q_sum + block3_attention_q_b[j];
                     block3_attention_q[n*8192 + i1*128 + j] = block3_attention_q_at;
                 }
@@ -2103,8 +2077,8 @@ static void compute_block3_attention_k(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2113,12 +2087,12 @@ static void compute_block3_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_attention_k_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_k_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_attention_k_at = block3_attention_k_sum + block3_attention_k_b[j];
                     block3_attention_k[n*8192 + i1*128 + j] = block3_attention_k_at;
                 }
@@ -2145,8 +2119,8 @@ static void compute_block3_attention_v(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2155,12 +2129,12 @@ static void compute_block3_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_attention_v_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_v_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_attention_v_at = block3_attention_v_sum + block3_attention_v_b[j];
                     block3_attention_v[n*8192 + i1*128 + j] = block3_attention_v_at;
                 }
@@ -2247,7 +2221,7 @@ static void compute_block3_attention_mixed_scores(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block3_attention_k_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -2257,7 +2231,7 @@ static void compute_block3_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block3_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2344,8 +2318,8 @@ static void compute_block3_attention_mixed(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -2353,11 +2327,11 @@ static void compute_block3_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block3_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float block3_attention_mixed_at = sum[r*width*GW_LANES + e - start];
+                            const float block3_attention_mixed_at = sum[r*width*GW_LANES + e - first];
                             block3_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block3_attention_mixed_at;
                         }
                     }
@@ -2403,8 +2377,8 @@ static void compute_block3_attention_out(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2413,12 +2387,12 @@ static void compute_block3_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
                     const float x_4 = block3_attention_out + add_2[n*8192 + i1*128 + j];
                     add_2[n*8192 + i1*128 + j] = x_4;
@@ -2499,8 +2473,8 @@ static void compute_block3_up(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2509,12 +2483,12 @@ static void compute_block3_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_up = block3_up_sum + block3_up_b[j];
                     const float h_3_at = 0.5f*block3_up*(1.0f + gw_erff(0.70710677f*block3_up));
                     h_3[n*32768 + i1*512 + j] = h_3_at;
@@ -2542,8 +2516,8 @@ static void compute_block3_down(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2552,12 +2526,12 @@ static void compute_block3_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_down = block3_down_sum + block3_down_b[j];
                     const float add_3 = block3_down + x_4[n*8192 + i1*128 + j];
                     x_4[n*8192 + i1*128 + j] = add_3;
@@ -2637,8 +2611,8 @@ static void compute_block4_attention_q(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2647,12 +2621,12 @@ static void compute_block4_attention_q(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_attention_q_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_q_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_attention_q_at = block4_attention_q_sum + block4_attention_q_b[j];
                     block4_attention_q[n*8192 + i1*128 + j] = block4_attention_q_at;
                 }
@@ -2679,8 +2653,8 @@ static void compute_block4_attention_k(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2689,12 +2663,12 @@ static void compute_block4_attention_k(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_attention_k_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_k_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_attention_k_at = block4_attention_k_sum + block4_attention_k_b[j];
                     block4_attention_k[n*8192 + i1*128 + j] = block4_attention_k_at;
                 }
@@ -2721,8 +2695,8 @@ static void compute_block4_attention_v(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2731,12 +2705,12 @@ static void compute_block4_attention_v(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_attention_v_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_v_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_attention_v_at = block4_attention_v_sum + block4_attention_v_b[j];
                     block4_attention_v[n*8192 + i1*128 + j] = block4_attention_v_at;
                 }
@@ -2823,7 +2797,7 @@ static void compute_block4_attention_mixed_scores(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block4_attention_k_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -2833,7 +2807,7 @@ static void compute_block4_attention_mixed_scores(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block4_attention_q_heads + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -2920,8 +2894,8 @@ static void compute_block4_attention_mixed(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -2929,11 +2903,11 @@ static void compute_block4_attention_mixed(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, block4_attention_v_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t e = first; e < end; e++) {
-                            const float block4_attention_mixed_at = sum[r*width*GW_LANES + e - start];
+                            const float block4_attention_mixed_at = sum[r*width*GW_LANES + e - first];
                             block4_attention_mixed[n*8192 + i1*2048 + i2*32 + e] = block4_attention_mixed_at;
                         }
                     }
@@ -2979,8 +2953,8 @@ static void compute_block4_attention_out(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2989,12 +2963,12 @@ static void compute_block4_attention_out(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
                     const float x_5 = block4_attention_out + add_3[n*8192 + i1*128 + j];
                     add_3[n*8192 + i1*128 + j] = x_5;
@@ -3075,8 +3049,8 @@ static void compute_block4_up(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3085,12 +3059,12 @@ static void compute_block4_up(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_up = block4_up_sum + block4_up_b[j];
                     const float h_4_at = 0.5f*block4_up*(1.0f + gw_erff(0.70710677f*block4_up));
                     h_4[n*32768 + i1*512 + j] = h_4_at;
@@ -3118,8 +3092,8 @@ static void compute_block4_down(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3128,12 +3102,12 @@ static void compute_block4_down(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_down = block4_down_sum + block4_down_b[j];
                     const float add_4 = block4_down + x_5[n*8192 + i1*128 + j];
                     x_5[n*8192 + i1*128 + j] = add_4;
@@ -3206,8 +3180,8 @@ static void compute_head(
     const ptrdiff_t count = 128, vectors = (96 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
-        const ptrdiff_t start = gw_least(first, 96 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 96 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3216,12 +3190,12 @@ static void compute_head(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, head_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, norm, row_at, left_at, head_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float head_at = sum[r*width*GW_LANES + j - start];
+                    const float head_at = sum[r*width*GW_LANES + j - first];
                     head[n*6144 + i1*96 + j] = head_at;
                 }
             }
@@ -3315,8 +3289,8 @@ static void compute_block1_attention_out_in_gradient(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3325,12 +3299,12 @@ static void compute_block1_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_attention_out = block1_attention_out_sum + block1_attention_out_b[j];
                     const float x_2_at = block1_attention_out + x[n*8192 + i1*128 + j];
                     x_2[n*8192 + i1*128 + j] = x_2_at;
@@ -3404,8 +3378,8 @@ static void compute_block1_up_in_gradient(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3414,12 +3388,12 @@ static void compute_block1_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_up_at = block1_up_sum + block1_up_b[j];
                     const float h_at = 0.5f*block1_up_at*(1.0f + gw_erff(0.70710677f*block1_up_at));
                     block1_up[n*32768 + i1*512 + j] = block1_up_at;
@@ -3448,8 +3422,8 @@ static void compute_block1_down_in_gradient(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3458,12 +3432,12 @@ static void compute_block1_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, block1_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h, row_at, left_at, block1_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block1_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block1_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block1_down = block1_down_sum + block1_down_b[j];
                     const float add_at = block1_down + x_2[n*8192 + i1*128 + j];
                     add[n*8192 + i1*128 + j] = add_at;
@@ -3559,8 +3533,8 @@ static void compute_block2_attention_out_in_gradient(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3569,12 +3543,12 @@ static void compute_block2_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_attention_out = block2_attention_out_sum + block2_attention_out_b[j];
                     const float x_3_at = block2_attention_out + add[n*8192 + i1*128 + j];
                     x_3[n*8192 + i1*128 + j] = x_3_at;
@@ -3648,8 +3622,8 @@ static void compute_block2_up_in_gradient(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3658,12 +3632,12 @@ static void compute_block2_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_up_at = block2_up_sum + block2_up_b[j];
                     const float h_2_at = 0.5f*block2_up_at*(1.0f + gw_erff(0.70710677f*block2_up_at));
                     block2_up[n*32768 + i1*512 + j] = block2_up_at;
@@ -3692,8 +3666,8 @@ static void compute_block2_down_in_gradient(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3702,12 +3676,12 @@ static void compute_block2_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_2, row_at, left_at, block2_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block2_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block2_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block2_down = block2_down_sum + block2_down_b[j];
                     const float add_2_at = block2_down + x_3[n*8192 + i1*128 + j];
                     add_2[n*8192 + i1*128 + j] = add_2_at;
@@ -3803,8 +3777,8 @@ static void compute_block3_attention_out_in_gradient(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3813,12 +3787,12 @@ static void compute_block3_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_attention_out = block3_attention_out_sum + block3_attention_out_b[j];
                     const float x_4_at = block3_attention_out + add_2[n*8192 + i1*128 + j];
                     x_4[n*8192 + i1*128 + j] = x_4_at;
@@ -3892,8 +3866,8 @@ static void compute_block3_up_in_gradient(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3902,12 +3876,12 @@ static void compute_block3_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_up_at = block3_up_sum + block3_up_b[j];
                     const float h_3_at = 0.5f*block3_up_at*(1.0f + gw_erff(0.70710677f*block3_up_at));
                     block3_up[n*32768 + i1*512 + j] = block3_up_at;
@@ -3936,8 +3910,8 @@ static void compute_block3_down_in_gradient(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -3946,12 +3920,12 @@ static void compute_block3_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_3, row_at, left_at, block3_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block3_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block3_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block3_down = block3_down_sum + block3_down_b[j];
                     const float add_3_at = block3_down + x_4[n*8192 + i1*128 + j];
                     add_3[n*8192 + i1*128 + j] = add_3_at;
@@ -4047,8 +4021,8 @@ static void compute_block4_attention_out_in_gradient(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4057,12 +4031,12 @@ static void compute_block4_attention_out_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_attention_out_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_attention_out_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_attention_out = block4_attention_out_sum + block4_attention_out_b[j];
                     const float x_5_at = block4_attention_out + add_3[n*8192 + i1*128 + j];
                     x_5[n*8192 + i1*128 + j] = x_5_at;
@@ -4136,8 +4110,8 @@ static void compute_block4_up_in_gradient(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4146,12 +4120,12 @@ static void compute_block4_up_in_gradient(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_up_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_up_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_up_at = block4_up_sum + block4_up_b[j];
                     const float h_4_at = 0.5f*block4_up_at*(1.0f + gw_erff(0.70710677f*block4_up_at));
                     block4_up[n*32768 + i1*512 + j] = block4_up_at;
@@ -4180,8 +4154,8 @@ static void compute_block4_down_in_gradient(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4190,12 +4164,12 @@ static void compute_block4_down_in_gradient(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_4, row_at, left_at, block4_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float block4_down_sum = sum[r*width*GW_LANES + j - start];
+                    const float block4_down_sum = sum[r*width*GW_LANES + j - first];
                     const float block4_down = block4_down_sum + block4_down_b[j];
                     const float add_4_at = block4_down + x_5[n*8192 + i1*128 + j];
                     add_4[n*8192 + i1*128 + j] = add_4_at;
@@ -4356,8 +4330,8 @@ static void compute_d_head_W(
     const ptrdiff_t count = rows*64, vectors = (96 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 96);
-        const ptrdiff_t start = gw_least(first, 96 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 96 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4365,11 +4339,11 @@ static void compute_d_head_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, norm, row_at, left_at, d_head + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, norm, row_at, left_at, d_head + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_head_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_head_W_at = sum[r*width*GW_LANES + j - first];
                     d_head_W[k*96 + j] = d_head_W_at;
                 }
             }
@@ -4394,7 +4368,7 @@ static void compute_d_norm(
     const ptrdiff_t count = 96, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, head_W + first*96, 96, end - first, 96);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -4405,7 +4379,7 @@ static void compute_d_norm(
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4480,7 +4454,7 @@ static void compute_d_norm_mean_from_norm(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_norm, row_at, left_at, norm_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_norm, row_at, left_at, norm_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4590,8 +4564,8 @@ static void compute_d_block4_down_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4599,11 +4573,11 @@ static void compute_d_block4_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_4, row_at, left_at, d_add_4 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block4_down_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_down_W_at = sum[r*width*GW_LANES + j - first];
                     d_block4_down_W[k*128 + j] = d_block4_down_W_at;
                 }
             }
@@ -4631,7 +4605,7 @@ static void compute_d_h_4(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block4_down_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -4642,7 +4616,7 @@ static void compute_d_h_4(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4696,8 +4670,8 @@ static void compute_d_block4_up_W(
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4705,11 +4679,11 @@ static void compute_d_block4_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm2, row_at, left_at, d_block4_up + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block4_up_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_up_W_at = sum[r*width*GW_LANES + j - first];
                     d_block4_up_W[k*512 + j] = d_block4_up_W_at;
                 }
             }
@@ -4734,7 +4708,7 @@ static void compute_d_block4_norm2(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block4_up_W + first*512, 512, end - first, 512);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -4745,7 +4719,7 @@ static void compute_d_block4_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4826,7 +4800,7 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block4_norm2, row_at, left_at, block4_norm2_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block4_norm2, row_at, left_at, block4_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -4942,8 +4916,8 @@ static void compute_d_block4_attention_out_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -4951,11 +4925,11 @@ static void compute_d_block4_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_attention_joined, row_at, left_at, d_x_5 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block4_attention_out_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_out_W_at = sum[r*width*GW_LANES + j - first];
                     d_block4_attention_out_W[k*128 + j] = d_block4_attention_out_W_at;
                 }
             }
@@ -4980,7 +4954,7 @@ static void compute_d_block4_attention_joined(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block4_attention_out_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -4991,7 +4965,7 @@ static void compute_d_block4_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5043,7 +5017,7 @@ static void compute_d_block4_attention_mixed_weights(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block4_attention_v_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -5053,7 +5027,7 @@ static void compute_d_block4_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block4_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -5086,8 +5060,8 @@ static void compute_d_block4_attention_v_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5095,11 +5069,11 @@ static void compute_d_block4_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block4_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block4_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block4_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block4_attention_v_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block4_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_v_heads_at;
                         }
                     }
@@ -5174,8 +5148,8 @@ static void compute_d_block4_attention_k_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5183,11 +5157,11 @@ static void compute_d_block4_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block4_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block4_attention_k_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block4_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_k_heads_at;
                         }
                     }
@@ -5217,8 +5191,8 @@ static void compute_d_block4_attention_q_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -5226,11 +5200,11 @@ static void compute_d_block4_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block4_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block4_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block4_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block4_attention_q_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block4_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block4_attention_q_heads_at;
                         }
                     }
@@ -5294,8 +5268,8 @@ static void compute_d_block4_attention_v_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5303,11 +5277,11 @@ static void compute_d_block4_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_v + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block4_attention_v_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_v_W_at = sum[r*width*GW_LANES + j - first];
                     d_block4_attention_v_W[k*128 + j] = d_block4_attention_v_W_at;
                 }
             }
@@ -5334,7 +5308,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block4_attention_v_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -5345,7 +5319,7 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5412,8 +5386,8 @@ static void compute_d_block4_attention_k_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5421,11 +5395,11 @@ static void compute_d_block4_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_k + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block4_attention_k_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_k_W_at = sum[r*width*GW_LANES + j - first];
                     d_block4_attention_k_W[k*128 + j] = d_block4_attention_k_W_at;
                 }
             }
@@ -5452,7 +5426,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block4_attention_k_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -5463,7 +5437,7 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5530,8 +5504,8 @@ static void compute_d_block4_attention_q_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5539,11 +5513,11 @@ static void compute_d_block4_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block4_norm1, row_at, left_at, d_block4_attention_q + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block4_attention_q_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block4_attention_q_W_at = sum[r*width*GW_LANES + j - first];
                     d_block4_attention_q_W[k*128 + j] = d_block4_attention_q_W_at;
                 }
             }
@@ -5576,7 +5550,7 @@ static void compute_d_block4_norm1(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block4_attention_q_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -5587,7 +5561,7 @@ static void compute_d_block4_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5669,7 +5643,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block4_norm1, row_at, left_at, block4_norm1_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block4_norm1, row_at, left_at, block4_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5785,8 +5759,8 @@ static void compute_d_block3_down_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5794,11 +5768,11 @@ static void compute_d_block3_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_3, row_at, left_at, d_add_3 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block3_down_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_down_W_at = sum[r*width*GW_LANES + j - first];
                     d_block3_down_W[k*128 + j] = d_block3_down_W_at;
                 }
             }
@@ -5826,7 +5800,7 @@ static void compute_d_h_3(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block3_down_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -5837,7 +5811,7 @@ static void compute_d_h_3(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -5891,8 +5865,8 @@ static void compute_d_block3_up_W(
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -5900,11 +5874,11 @@ static void compute_d_block3_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm2, row_at, left_at, d_block3_up + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block3_up_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_up_W_at = sum[r*width*GW_LANES + j - first];
                     d_block3_up_W[k*512 + j] = d_block3_up_W_at;
                 }
             }
@@ -5929,7 +5903,7 @@ static void compute_d_block3_norm2(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block3_up_W + first*512, 512, end - first, 512);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -5940,7 +5914,7 @@ static void compute_d_block3_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6021,7 +5995,7 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block3_norm2, row_at, left_at, block3_norm2_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block3_norm2, row_at, left_at, block3_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6137,8 +6111,8 @@ static void compute_d_block3_attention_out_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6146,11 +6120,11 @@ static void compute_d_block3_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_attention_joined, row_at, left_at, d_x_4 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block3_attention_out_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_out_W_at = sum[r*width*GW_LANES + j - first];
                     d_block3_attention_out_W[k*128 + j] = d_block3_attention_out_W_at;
                 }
             }
@@ -6175,7 +6149,7 @@ static void compute_d_block3_attention_joined(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block3_attention_out_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -6186,7 +6160,7 @@ static void compute_d_block3_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6238,7 +6212,7 @@ static void compute_d_block3_attention_mixed_weights(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block3_attention_v_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -6248,7 +6222,7 @@ static void compute_d_block3_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block3_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -6281,8 +6255,8 @@ static void compute_d_block3_attention_v_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6290,11 +6264,11 @@ static void compute_d_block3_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block3_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block3_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block3_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block3_attention_v_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block3_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_v_heads_at;
                         }
                     }
@@ -6369,8 +6343,8 @@ static void compute_d_block3_attention_k_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6378,11 +6352,11 @@ static void compute_d_block3_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block3_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block3_attention_k_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block3_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_k_heads_at;
                         }
                     }
@@ -6412,8 +6386,8 @@ static void compute_d_block3_attention_q_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -6421,11 +6395,11 @@ static void compute_d_block3_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block3_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block3_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block3_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block3_attention_q_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block3_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block3_attention_q_heads_at;
                         }
                     }
@@ -6489,8 +6463,8 @@ static void compute_d_block3_attention_v_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6498,11 +6472,11 @@ static void compute_d_block3_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_v + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block3_attention_v_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_v_W_at = sum[r*width*GW_LANES + j - first];
                     d_block3_attention_v_W[k*128 + j] = d_block3_attention_v_W_at;
                 }
             }
@@ -6529,7 +6503,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block3_attention_v_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -6540,7 +6514,7 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6607,8 +6581,8 @@ static void compute_d_block3_attention_k_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6616,11 +6590,11 @@ static void compute_d_block3_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_k + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block3_attention_k_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_k_W_at = sum[r*width*GW_LANES + j - first];
                     d_block3_attention_k_W[k*128 + j] = d_block3_attention_k_W_at;
                 }
             }
@@ -6647,7 +6621,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block3_attention_k_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -6658,7 +6632,7 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6725,8 +6699,8 @@ static void compute_d_block3_attention_q_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6734,11 +6708,11 @@ static void compute_d_block3_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block3_norm1, row_at, left_at, d_block3_attention_q + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block3_attention_q_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block3_attention_q_W_at = sum[r*width*GW_LANES + j - first];
                     d_block3_attention_q_W[k*128 + j] = d_block3_attention_q_W_at;
                 }
             }
@@ -6771,7 +6745,7 @@ static void compute_d_block3_norm1(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block3_attention_q_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -6782,7 +6756,7 @@ static void compute_d_block3_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6864,7 +6838,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block3_norm1, row_at, left_at, block3_norm1_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block3_norm1, row_at, left_at, block3_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -6980,8 +6954,8 @@ static void compute_d_block2_down_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -6989,11 +6963,11 @@ static void compute_d_block2_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h_2, row_at, left_at, d_add_2 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block2_down_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_down_W_at = sum[r*width*GW_LANES + j - first];
                     d_block2_down_W[k*128 + j] = d_block2_down_W_at;
                 }
             }
@@ -7021,7 +6995,7 @@ static void compute_d_h_2(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block2_down_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7032,7 +7006,7 @@ static void compute_d_h_2(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7086,8 +7060,8 @@ static void compute_d_block2_up_W(
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7095,11 +7069,11 @@ static void compute_d_block2_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm2, row_at, left_at, d_block2_up + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block2_up_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_up_W_at = sum[r*width*GW_LANES + j - first];
                     d_block2_up_W[k*512 + j] = d_block2_up_W_at;
                 }
             }
@@ -7124,7 +7098,7 @@ static void compute_d_block2_norm2(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block2_up_W + first*512, 512, end - first, 512);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7135,7 +7109,7 @@ static void compute_d_block2_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7216,7 +7190,7 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block2_norm2, row_at, left_at, block2_norm2_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block2_norm2, row_at, left_at, block2_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7332,8 +7306,8 @@ static void compute_d_block2_attention_out_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7341,11 +7315,11 @@ static void compute_d_block2_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_attention_joined, row_at, left_at, d_x_3 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block2_attention_out_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_out_W_at = sum[r*width*GW_LANES + j - first];
                     d_block2_attention_out_W[k*128 + j] = d_block2_attention_out_W_at;
                 }
             }
@@ -7370,7 +7344,7 @@ static void compute_d_block2_attention_joined(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block2_attention_out_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7381,7 +7355,7 @@ static void compute_d_block2_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7433,7 +7407,7 @@ static void compute_d_block2_attention_mixed_weights(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block2_attention_v_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7443,7 +7417,7 @@ static void compute_d_block2_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block2_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -7476,8 +7450,8 @@ static void compute_d_block2_attention_v_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7485,11 +7459,11 @@ static void compute_d_block2_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block2_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block2_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block2_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block2_attention_v_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block2_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_v_heads_at;
                         }
                     }
@@ -7564,8 +7538,8 @@ static void compute_d_block2_attention_k_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7573,11 +7547,11 @@ static void compute_d_block2_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block2_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block2_attention_k_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block2_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_k_heads_at;
                         }
                     }
@@ -7607,8 +7581,8 @@ static void compute_d_block2_attention_q_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -7616,11 +7590,11 @@ static void compute_d_block2_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block2_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block2_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block2_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block2_attention_q_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block2_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block2_attention_q_heads_at;
                         }
                     }
@@ -7684,8 +7658,8 @@ static void compute_d_block2_attention_v_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7693,11 +7667,11 @@ static void compute_d_block2_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_v + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block2_attention_v_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_v_W_at = sum[r*width*GW_LANES + j - first];
                     d_block2_attention_v_W[k*128 + j] = d_block2_attention_v_W_at;
                 }
             }
@@ -7724,7 +7698,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block2_attention_v_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7735,7 +7709,7 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7802,8 +7776,8 @@ static void compute_d_block2_attention_k_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7811,11 +7785,11 @@ static void compute_d_block2_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_k + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block2_attention_k_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_k_W_at = sum[r*width*GW_LANES + j - first];
                     d_block2_attention_k_W[k*128 + j] = d_block2_attention_k_W_at;
                 }
             }
@@ -7842,7 +7816,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block2_attention_k_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7853,7 +7827,7 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -7920,8 +7894,8 @@ static void compute_d_block2_attention_q_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -7929,11 +7903,11 @@ static void compute_d_block2_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block2_norm1, row_at, left_at, d_block2_attention_q + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block2_attention_q_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block2_attention_q_W_at = sum[r*width*GW_LANES + j - first];
                     d_block2_attention_q_W[k*128 + j] = d_block2_attention_q_W_at;
                 }
             }
@@ -7966,7 +7940,7 @@ static void compute_d_block2_norm1(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block2_attention_q_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -7977,7 +7951,7 @@ static void compute_d_block2_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8059,7 +8033,7 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block2_norm1, row_at, left_at, block2_norm1_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block2_norm1, row_at, left_at, block2_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8175,8 +8149,8 @@ static void compute_d_block1_down_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8184,11 +8158,11 @@ static void compute_d_block1_down_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, h, row_at, left_at, d_add + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, h, row_at, left_at, d_add + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block1_down_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_down_W_at = sum[r*width*GW_LANES + j - first];
                     d_block1_down_W[k*128 + j] = d_block1_down_W_at;
                 }
             }
@@ -8216,7 +8190,7 @@ static void compute_d_h(
     const ptrdiff_t count = 128, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block1_down_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -8227,7 +8201,7 @@ static void compute_d_h(
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t i0 = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8281,8 +8255,8 @@ static void compute_d_block1_up_W(
     const ptrdiff_t count = rows*64, vectors = (512 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 512);
-        const ptrdiff_t start = gw_least(first, 512 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 512 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8290,11 +8264,11 @@ static void compute_d_block1_up_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm2, row_at, left_at, d_block1_up + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block1_up_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_up_W_at = sum[r*width*GW_LANES + j - first];
                     d_block1_up_W[k*512 + j] = d_block1_up_W_at;
                 }
             }
@@ -8319,7 +8293,7 @@ static void compute_d_block1_norm2(
     const ptrdiff_t count = 512, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block1_up_W + first*512, 512, end - first, 512);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -8330,7 +8304,7 @@ static void compute_d_block1_norm2(
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8411,7 +8385,7 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block1_norm2, row_at, left_at, block1_norm2_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block1_norm2, row_at, left_at, block1_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8527,8 +8501,8 @@ static void compute_d_block1_attention_out_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8536,11 +8510,11 @@ static void compute_d_block1_attention_out_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_attention_joined, row_at, left_at, d_x_2 + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block1_attention_out_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_out_W_at = sum[r*width*GW_LANES + j - first];
                     d_block1_attention_out_W[k*128 + j] = d_block1_attention_out_W_at;
                 }
             }
@@ -8565,7 +8539,7 @@ static void compute_d_block1_attention_joined(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block1_attention_out_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -8576,7 +8550,7 @@ static void compute_d_block1_attention_joined(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8628,7 +8602,7 @@ static void compute_d_block1_attention_mixed_weights(
             const ptrdiff_t count = 32, vectors = (64 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 64);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
                 gw_transpose(gw_right_panel, span, block1_attention_v_heads + n*8192 + i1*2048 + first*32, 32, end - first, 32);
                 const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -8638,7 +8612,7 @@ static void compute_d_block1_attention_mixed_weights(
                         row_at[r] = i2*32;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block1_attention_mixed + n*8192 + i1*2048, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t j = first; j < end; j++) {
@@ -8671,8 +8645,8 @@ static void compute_d_block1_attention_v_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8680,11 +8654,11 @@ static void compute_d_block1_attention_v_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, block1_attention_mixed_weights + n*16384 + i1*4096, row_at, left_at, d_block1_attention_mixed + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block1_attention_v_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block1_attention_v_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block1_attention_v_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_v_heads_at;
                         }
                     }
@@ -8759,8 +8733,8 @@ static void compute_d_block1_attention_k_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8768,11 +8742,11 @@ static void compute_d_block1_attention_k_heads(
                         row_at[r] = i2;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_q_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block1_attention_k_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block1_attention_k_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block1_attention_k_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_k_heads_at;
                         }
                     }
@@ -8802,8 +8776,8 @@ static void compute_d_block1_attention_q_heads(
             const ptrdiff_t count = 64, vectors = (32 + GW_LANES - 1) / GW_LANES;
             for (ptrdiff_t done = 0, width; done < vectors; done += width) {
                 width = gw_share(vectors - done, widest);
-                const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 32);
-                const ptrdiff_t start = gw_least(first, 32 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 32 - GW_LANES - start);
+                const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+                const ptrdiff_t last = (width - 1)*GW_LANES;
                 for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                     height = gw_share(height_of_all - row, GW_ROWS);
                     for (ptrdiff_t r = 0; r < height; r++) {
@@ -8811,11 +8785,11 @@ static void compute_d_block1_attention_q_heads(
                         row_at[r] = i2*64;
                     }
                     float sum[GW_SUMS];
-                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+                    gw_tile(height, width, d_block1_attention_mixed_scores_sum + n*16384 + i1*4096, row_at, left_at, block1_attention_k_heads + n*8192 + i1*2048 + first, right_at, count, last, sum, width*GW_LANES);
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t i2 = row + r;
                         for (ptrdiff_t i3 = first; i3 < end; i3++) {
-                            const float d_block1_attention_q_heads_at = sum[r*width*GW_LANES + i3 - start];
+                            const float d_block1_attention_q_heads_at = sum[r*width*GW_LANES + i3 - first];
                             d_block1_attention_q_heads[n*8192 + i1*2048 + i2*32 + i3] = d_block1_attention_q_heads_at;
                         }
                     }
@@ -8879,8 +8853,8 @@ static void compute_d_block1_attention_v_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -8888,11 +8862,11 @@ static void compute_d_block1_attention_v_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_v + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block1_attention_v_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_v_W_at = sum[r*width*GW_LANES + j - first];
                     d_block1_attention_v_W[k*128 + j] = d_block1_attention_v_W_at;
                 }
             }
@@ -8919,7 +8893,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block1_attention_v_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -8930,7 +8904,7 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -8997,8 +8971,8 @@ static void compute_d_block1_attention_k_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9006,11 +8980,11 @@ static void compute_d_block1_attention_k_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_k + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block1_attention_k_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_k_W_at = sum[r*width*GW_LANES + j - first];
                     d_block1_attention_k_W[k*128 + j] = d_block1_attention_k_W_at;
                 }
             }
@@ -9037,7 +9011,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block1_attention_k_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -9048,7 +9022,7 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9115,8 +9089,8 @@ static void compute_d_block1_attention_q_W(
     const ptrdiff_t count = rows*64, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
-        const ptrdiff_t start = gw_least(first, 128 - GW_LANES), last = gw_least((width - 1)*GW_LANES, 128 - GW_LANES - start);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
+        const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -9124,11 +9098,11 @@ static void compute_d_block1_attention_q_W(
                 row_at[r] = k;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + start, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, block1_norm1, row_at, left_at, d_block1_attention_q + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t k = row + r;
                 for (ptrdiff_t j = first; j < end; j++) {
-                    const float d_block1_attention_q_W_at = sum[r*width*GW_LANES + j - start];
+                    const float d_block1_attention_q_W_at = sum[r*width*GW_LANES + j - first];
                     d_block1_attention_q_W[k*128 + j] = d_block1_attention_q_W_at;
                 }
             }
@@ -9161,7 +9135,7 @@ static void compute_d_block1_norm1(
     const ptrdiff_t count = 128, vectors = (128 + GW_LANES - 1) / GW_LANES;
     for (ptrdiff_t done = 0, width; done < vectors; done += width) {
         width = gw_share(vectors - done, widest);
-        const ptrdiff_t first = done * GW_LANES, end = gw_least(first + width * GW_LANES, 128);
+        const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
         gw_transpose(gw_right_panel, span, block1_attention_q_W + first*128, 128, end - first, 128);
         const ptrdiff_t last = (width - 1)*GW_LANES;
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
@@ -9172,7 +9146,7 @@ static void compute_d_block1_norm1(
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
-            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, 0, 0, 0);
+            gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -9254,7 +9228,7 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
                 column_at[c] = 0;
             }
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
-            gw_tile_along(height, width, d_block1_norm1, row_at, left_at, block1_norm1_W, column_at, right_at, count, sum, 0);
+            gw_tile_along(height, width, d_block1_norm1, row_at, left_at, block1_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
                 const ptrdiff_t n = (row + r) / (64);
                 const ptrdiff_t i1 = (row + r) % 64;
@@ -12414,7 +12388,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "eb1ac1d5c84810715501d0534b94d273";
+    return "adc244048f2ebd3bee966fb35138ca00";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

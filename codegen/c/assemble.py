@@ -115,6 +115,7 @@ def make_view(
         more=any(p.more for k in kernels.views for p in k.planes),
         onto=any(p.onto for k in kernels.views for p in k.planes),
         flat=any(p.flat for k in kernels.views for p in k.planes),
+        few_rows=FEW_ROWS,
         uses_workspace=bool(step)
         or any(v and (v.temporaries or v.scratch) for v in (forward, gradient)),
         dots="gw_dots" in kernels.helpers,

@@ -91,6 +91,7 @@ class Plane:
             lines=self._product(contract.rows),
             height=prod(r.size for r in contract.rows if isinstance(r.size, int)),
             batched=not known(tuple(r.size for r in contract.rows)),
+            width=prod(int(r.size) for r in contract.columns),
             run=contract.run,
             flat=bool(onto) and self.terms.depth <= SHORT_SUM and contract.run <= LONGEST * WIDEST,
             even=self._even,

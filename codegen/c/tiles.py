@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codegen.c.views import KernelView, PlaneView, TilesAlongView, TilesView
+from ir.loops import FEW_ROWS
 
-FEW_ROWS = 4  # below it, a kernel with a way of its own for few rows takes no tile
 WIDE, NARROW = (8, 8, 8, 6, 4, 4, 3, 3), (8, 6, 4, 3, 2, 2)
 """The most vectors in a tile of 1, 2, 3, … lines: 24 vectors of sums in registers, or 12."""
 FLAT = 3  # lines of a tile where sums are short
@@ -51,7 +51,7 @@ def tiles(kernels: Iterable[KernelView], batch: int, real: str) -> tuple[TilesVi
 def tiles_along(kernels: Iterable[KernelView], batch: int) -> tuple[TilesAlongView, ...]:
     """The shapes of tiles whose lanes run along the terms."""
     planes = [p for k in kernels for p in k.planes if p.along]
-    wanted = {(_wanted(p, batch).lines, int(p.columns_of_all)) for p in planes}
+    wanted = {(_wanted(p, batch).lines, p.width) for p in planes}
     return tuple(
         TilesAlongView(condition, rows, columns, _called(_shapes_along(wanted, rows, columns)))
         for condition, rows, columns in MACHINES_ALONG

@@ -173,6 +173,7 @@ class ModuleView:
     more: bool
     onto: bool
     flat: bool
+    few_rows: int
     uses_workspace: bool
     dots: bool
     forward: ProgramView | None
@@ -188,7 +189,7 @@ class ModuleView:
 class PlaneView:
     """The strings of one contraction, in the order in which the template uses them.
 
-    `lines` is `height`, times the rows of the batch where it is `batched`.
+    `lines` is `height`, times the rows of the batch where it is `batched`; `width` is all columns.
     """
 
     real: str
@@ -199,6 +200,7 @@ class PlaneView:
     lines: str
     height: int
     batched: bool
+    width: int
     run: int
     flat: bool
     even: bool
