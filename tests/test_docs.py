@@ -109,13 +109,18 @@ def quotes() -> dict[str, str]:
     numpy = texts["numpy"]["mnist_mlp_numpy.py"].splitlines()
     first = max(n for n, line in enumerate(numpy) if "# d_fc1.W[k, j] = " in line)
     c = texts["c"]["mnist_mlp.c"].splitlines()
-    last = max(n for n, line in enumerate(c) if "fc1_W[k*100 + j] = " in line)
-    tile = max(n for n, line in enumerate(c[:last]) if line.lstrip().startswith("gw_tile("))
-    indent = len(c[tile]) - len(c[tile].lstrip())
+    added = max(n for n, line in enumerate(c) if "gw_tile(" in line and "fc1_W + row" in line)
+    tiles = max(n for n, line in enumerate(c[:added]) if "for (ptrdiff_t row = 0" in line)
+    end = next(n for n, line in enumerate(c[tiles:], tiles) if line == closing(c[tiles]))
     return {
         "python": dedent("\n".join(takewhile(str.strip, numpy[first:]))),
-        "c": dedent("\n".join(takewhile(lambda t: t.startswith(" " * indent), c[tile:]))),
+        "c": dedent("\n".join(c[tiles : end + 1])),
     }
+
+
+def closing(opening: str) -> str:
+    """The line that closes the block of this one."""
+    return opening[: len(opening) - len(opening.lstrip())] + "}"
 
 
 def test_the_readme_quotes_what_is_emitted() -> None:
