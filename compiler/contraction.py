@@ -138,7 +138,7 @@ class Product:
     @property
     def largest(self) -> int:
         """The most rows of a batch."""
-        return (self.program.batch.maximum if self.program.batch else None) or 1
+        return self.program.largest_batch
 
     def site(self, columns: tuple[Range, ...], terms: Terms) -> Site:
         """The product with these columns; what only the left operand holds is a row."""
