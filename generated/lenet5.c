@@ -773,7 +773,7 @@ static void compute_conv1(
                 }
             }
         }
-        const ptrdiff_t count = 1*5*5;
+        const ptrdiff_t count = 25;
         float *const sum = gw_sums;
         for (ptrdiff_t line = 0, strip; line < 28; line += strip) {
             strip = gw_share(28 - line, 17);
@@ -847,7 +847,7 @@ static void compute_conv2(
         }
     }
     for (ptrdiff_t n = 0; n < rows; n++) {
-        const ptrdiff_t count = 6*5*5;
+        const ptrdiff_t count = 150;
         float *const sum = gw_sums;
         for (ptrdiff_t line = 0, strip; line < 10; line += strip) {
             strip = gw_share(10 - line, 36);
@@ -1681,7 +1681,7 @@ static void compute_d_conv2_W(
     ptrdiff_t rows, const float *restrict d_conv2, const float *restrict h_2,
     float *restrict d_conv2_W, float *restrict gw_right_panel, float *restrict gw_sums)
 {
-    const ptrdiff_t height_of_all = 6*5*5;
+    const ptrdiff_t height_of_all = 150;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS] = {0};
@@ -1694,7 +1694,7 @@ static void compute_d_conv2_W(
         }
     }
     for (ptrdiff_t n_first = 0; n_first < rows; n_first += 10) {
-        const ptrdiff_t count = 10*10*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t count = 100*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -1705,8 +1705,8 @@ static void compute_d_conv2_W(
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
-                    const ptrdiff_t c_ = (row + r) / (5*5);
-                    const ptrdiff_t r_ = (row + r) / (5) % 5;
+                    const ptrdiff_t c_ = (row + r) / 25;
+                    const ptrdiff_t r_ = (row + r) / 5 % 5;
                     const ptrdiff_t s = (row + r) % 5;
                     row_at[r] = c_*196 + r_*14 + s;
                 }
@@ -1714,8 +1714,8 @@ static void compute_d_conv2_W(
                 gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
-                        const ptrdiff_t c_ = (row + r) / (5*5);
-                        const ptrdiff_t r_ = (row + r) / (5) % 5;
+                        const ptrdiff_t c_ = (row + r) / 25;
+                        const ptrdiff_t r_ = (row + r) / 5 % 5;
                         const ptrdiff_t s = (row + r) % 5;
                         for (ptrdiff_t o = first; o < end; o++) {
                             const float d_conv2_W_at = sum[r*width*GW_LANES + o - first];
@@ -1755,7 +1755,7 @@ static void compute_d_h_2(
                 }
             }
         }
-        const ptrdiff_t count = 16*5*5;
+        const ptrdiff_t count = 400;
         float *const sum = gw_sums;
         for (ptrdiff_t line = 0, strip; line < 14; line += strip) {
             strip = gw_share(14 - line, 36);
@@ -1840,7 +1840,7 @@ static void compute_d_conv1_W(
     float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 6;
-    const ptrdiff_t width_of_all = 1*5*5;
+    const ptrdiff_t width_of_all = 25;
     ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t p = 0; p < 28; p++) {
         for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
@@ -1865,7 +1865,7 @@ static void compute_d_conv1_W(
                 }
             }
         }
-        const ptrdiff_t count = 28*2; /* vectors of terms */
+        const ptrdiff_t count = 56; /* vectors of terms */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ALONG_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -1875,8 +1875,8 @@ static void compute_d_conv1_W(
             for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
                 width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
                 for (ptrdiff_t c = 0; c < width; c++) {
-                    const ptrdiff_t c_ = (column + c) / (5*5);
-                    const ptrdiff_t r_ = (column + c) / (5) % 5;
+                    const ptrdiff_t c_ = (column + c) / 25;
+                    const ptrdiff_t r_ = (column + c) / 5 % 5;
                     const ptrdiff_t s = (column + c) % 5;
                     column_at[c] = c_*1122 + r_*34 + s;
                 }
@@ -1886,8 +1886,8 @@ static void compute_d_conv1_W(
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t o = row + r;
                         for (ptrdiff_t c = 0; c < width; c++) {
-                            const ptrdiff_t c_ = (column + c) / (5*5);
-                            const ptrdiff_t r_ = (column + c) / (5) % 5;
+                            const ptrdiff_t c_ = (column + c) / 25;
+                            const ptrdiff_t r_ = (column + c) / 5 % 5;
                             const ptrdiff_t s = (column + c) % 5;
                             const float d_conv1_W_at = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
                             d_conv1_W[o*25 + c_*25 + r_*5 + s] = d_conv1_W_at;
@@ -2363,7 +2363,7 @@ static void compute_d_conv2_W_in_step(
     const float *restrict unbiased, float eps, const float *restrict step_size,
     float *restrict conv2_W, float *restrict gw_right_panel, float *restrict gw_sums)
 {
-    const ptrdiff_t height_of_all = 6*5*5;
+    const ptrdiff_t height_of_all = 150;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
     ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS] = {0};
@@ -2376,7 +2376,7 @@ static void compute_d_conv2_W_in_step(
         }
     }
     for (ptrdiff_t n_first = 0; n_first < rows; n_first += 10) {
-        const ptrdiff_t count = 10*10*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
+        const ptrdiff_t count = 100*gw_least(10, rows - n_first), vectors = (16 + GW_LANES - 1) / GW_LANES;
         for (ptrdiff_t done = 0, width; done < vectors; done += width) {
             width = gw_share(vectors - done, widest);
             const ptrdiff_t first = done * GW_LANES, end = first + width * GW_LANES;
@@ -2387,8 +2387,8 @@ static void compute_d_conv2_W_in_step(
             for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
                 height = gw_share(height_of_all - row, GW_ROWS);
                 for (ptrdiff_t r = 0; r < height; r++) {
-                    const ptrdiff_t c_ = (row + r) / (5*5);
-                    const ptrdiff_t r_ = (row + r) / (5) % 5;
+                    const ptrdiff_t c_ = (row + r) / 25;
+                    const ptrdiff_t r_ = (row + r) / 5 % 5;
                     const ptrdiff_t s = (row + r) % 5;
                     row_at[r] = c_*196 + r_*14 + s;
                 }
@@ -2396,8 +2396,8 @@ static void compute_d_conv2_W_in_step(
                 gw_tile(height, width, h_2 + n_first*1176, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES, n_first > 0);
                 if (n_first + 10 >= rows) {
                     for (ptrdiff_t r = 0; r < height; r++) {
-                        const ptrdiff_t c_ = (row + r) / (5*5);
-                        const ptrdiff_t r_ = (row + r) / (5) % 5;
+                        const ptrdiff_t c_ = (row + r) / 25;
+                        const ptrdiff_t r_ = (row + r) / 5 % 5;
                         const ptrdiff_t s = (row + r) % 5;
                         for (ptrdiff_t o = first; o < end; o++) {
                             const float d_conv2_W = sum[r*width*GW_LANES + o - first];
@@ -2465,7 +2465,7 @@ static void compute_d_conv1_W_in_step(
     float *restrict gw_sums)
 {
     const ptrdiff_t height_of_all = 6;
-    const ptrdiff_t width_of_all = 1*5*5;
+    const ptrdiff_t width_of_all = 25;
     ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t p = 0; p < 28; p++) {
         for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
@@ -2490,7 +2490,7 @@ static void compute_d_conv1_W_in_step(
                 }
             }
         }
-        const ptrdiff_t count = 28*2; /* vectors of terms */
+        const ptrdiff_t count = 56; /* vectors of terms */
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ALONG_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
@@ -2500,8 +2500,8 @@ static void compute_d_conv1_W_in_step(
             for (ptrdiff_t column = 0, width; column < width_of_all; column += width) {
                 width = gw_share(width_of_all - column, GW_ALONG_COLUMNS);
                 for (ptrdiff_t c = 0; c < width; c++) {
-                    const ptrdiff_t c_ = (column + c) / (5*5);
-                    const ptrdiff_t r_ = (column + c) / (5) % 5;
+                    const ptrdiff_t c_ = (column + c) / 25;
+                    const ptrdiff_t r_ = (column + c) / 5 % 5;
                     const ptrdiff_t s = (column + c) % 5;
                     column_at[c] = c_*1122 + r_*34 + s;
                 }
@@ -2511,8 +2511,8 @@ static void compute_d_conv1_W_in_step(
                     for (ptrdiff_t r = 0; r < height; r++) {
                         const ptrdiff_t o = row + r;
                         for (ptrdiff_t c = 0; c < width; c++) {
-                            const ptrdiff_t c_ = (column + c) / (5*5);
-                            const ptrdiff_t r_ = (column + c) / (5) % 5;
+                            const ptrdiff_t c_ = (column + c) / 25;
+                            const ptrdiff_t r_ = (column + c) / 5 % 5;
                             const ptrdiff_t s = (column + c) % 5;
                             const float d_conv1_W = gw_sum_of_lanes(&sum[(r*width + c)*GW_ALONG]);
                             const float conv1_W_m_next = d_conv1_W*(1.0f - beta1) + beta1*conv1_W_m[o*25 + c_*25 + r_*5 + s];
@@ -2555,7 +2555,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "753360504cfd41bd5baa48d8115a8058";
+    return "15528fbbf77c5e9caf99fae800c94d9c";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -888,14 +888,14 @@ static void compute_block1_attention_q(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_attention_q_sum = sum[r*width*GW_LANES + j - first];
@@ -930,14 +930,14 @@ static void compute_block1_attention_k(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_attention_k_sum = sum[r*width*GW_LANES + j - first];
@@ -972,14 +972,14 @@ static void compute_block1_attention_v(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_norm1, row_at, left_at, block1_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_attention_v_sum = sum[r*width*GW_LANES + j - first];
@@ -1230,14 +1230,14 @@ static void compute_block1_attention_out(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -1326,14 +1326,14 @@ static void compute_block1_up(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_up_sum = sum[r*width*GW_LANES + j - first];
@@ -1369,14 +1369,14 @@ static void compute_block1_down(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h, row_at, left_at, block1_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_down_sum = sum[r*width*GW_LANES + j - first];
@@ -1464,14 +1464,14 @@ static void compute_block2_attention_q(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_attention_q_sum = sum[r*width*GW_LANES + j - first];
@@ -1506,14 +1506,14 @@ static void compute_block2_attention_k(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_attention_k_sum = sum[r*width*GW_LANES + j - first];
@@ -1548,14 +1548,14 @@ static void compute_block2_attention_v(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_norm1, row_at, left_at, block2_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_attention_v_sum = sum[r*width*GW_LANES + j - first];
@@ -1806,14 +1806,14 @@ static void compute_block2_attention_out(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -1902,14 +1902,14 @@ static void compute_block2_up(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_up_sum = sum[r*width*GW_LANES + j - first];
@@ -1945,14 +1945,14 @@ static void compute_block2_down(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h_2, row_at, left_at, block2_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_down_sum = sum[r*width*GW_LANES + j - first];
@@ -2040,14 +2040,14 @@ static void compute_block3_attention_q(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_attention_q_sum = sum[r*width*GW_LANES + j - first];
@@ -2082,14 +2082,14 @@ static void compute_block3_attention_k(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_attention_k_sum = sum[r*width*GW_LANES + j - first];
@@ -2124,14 +2124,14 @@ static void compute_block3_attention_v(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_norm1, row_at, left_at, block3_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_attention_v_sum = sum[r*width*GW_LANES + j - first];
@@ -2382,14 +2382,14 @@ static void compute_block3_attention_out(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -2478,14 +2478,14 @@ static void compute_block3_up(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_up_sum = sum[r*width*GW_LANES + j - first];
@@ -2521,14 +2521,14 @@ static void compute_block3_down(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h_3, row_at, left_at, block3_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_down_sum = sum[r*width*GW_LANES + j - first];
@@ -2616,14 +2616,14 @@ static void compute_block4_attention_q(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_q_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_attention_q_sum = sum[r*width*GW_LANES + j - first];
@@ -2658,14 +2658,14 @@ static void compute_block4_attention_k(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_k_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_attention_k_sum = sum[r*width*GW_LANES + j - first];
@@ -2700,14 +2700,14 @@ static void compute_block4_attention_v(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_norm1, row_at, left_at, block4_attention_v_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_attention_v_sum = sum[r*width*GW_LANES + j - first];
@@ -2958,14 +2958,14 @@ static void compute_block4_attention_out(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -3054,14 +3054,14 @@ static void compute_block4_up(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_up_sum = sum[r*width*GW_LANES + j - first];
@@ -3097,14 +3097,14 @@ static void compute_block4_down(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h_4, row_at, left_at, block4_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_down_sum = sum[r*width*GW_LANES + j - first];
@@ -3185,14 +3185,14 @@ static void compute_head(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, norm, row_at, left_at, head_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float head_at = sum[r*width*GW_LANES + j - first];
@@ -3294,14 +3294,14 @@ static void compute_block1_attention_out_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_attention_joined, row_at, left_at, block1_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -3383,14 +3383,14 @@ static void compute_block1_up_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block1_norm2, row_at, left_at, block1_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_up_sum = sum[r*width*GW_LANES + j - first];
@@ -3427,14 +3427,14 @@ static void compute_block1_down_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h, row_at, left_at, block1_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block1_down_sum = sum[r*width*GW_LANES + j - first];
@@ -3538,14 +3538,14 @@ static void compute_block2_attention_out_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_attention_joined, row_at, left_at, block2_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -3627,14 +3627,14 @@ static void compute_block2_up_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block2_norm2, row_at, left_at, block2_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_up_sum = sum[r*width*GW_LANES + j - first];
@@ -3671,14 +3671,14 @@ static void compute_block2_down_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h_2, row_at, left_at, block2_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block2_down_sum = sum[r*width*GW_LANES + j - first];
@@ -3782,14 +3782,14 @@ static void compute_block3_attention_out_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_attention_joined, row_at, left_at, block3_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -3871,14 +3871,14 @@ static void compute_block3_up_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block3_norm2, row_at, left_at, block3_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_up_sum = sum[r*width*GW_LANES + j - first];
@@ -3915,14 +3915,14 @@ static void compute_block3_down_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h_3, row_at, left_at, block3_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block3_down_sum = sum[r*width*GW_LANES + j - first];
@@ -4026,14 +4026,14 @@ static void compute_block4_attention_out_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_attention_joined, row_at, left_at, block4_attention_out_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_attention_out_sum = sum[r*width*GW_LANES + j - first];
@@ -4115,14 +4115,14 @@ static void compute_block4_up_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, block4_norm2, row_at, left_at, block4_up_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_up_sum = sum[r*width*GW_LANES + j - first];
@@ -4159,14 +4159,14 @@ static void compute_block4_down_in_gradient(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, h_4, row_at, left_at, block4_down_W + first, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t j = first; j < end; j++) {
                     const float block4_down_sum = sum[r*width*GW_LANES + j - first];
@@ -4374,14 +4374,14 @@ static void compute_d_norm(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*6144 + i1*96;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_head, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_norm_at = sum[r*width*GW_LANES + i2 - first];
@@ -4443,7 +4443,7 @@ static void compute_d_norm_mean_from_norm(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -4456,7 +4456,7 @@ static void compute_d_norm_mean_from_norm(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_norm, row_at, left_at, norm_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -4611,14 +4611,14 @@ static void compute_d_h_4(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_add_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_h_4 = sum[r*width*GW_LANES + i2 - first];
@@ -4714,14 +4714,14 @@ static void compute_d_block4_norm2(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block4_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block4_norm2_at = sum[r*width*GW_LANES + i2 - first];
@@ -4789,7 +4789,7 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -4802,7 +4802,7 @@ static void compute_d_block4_norm2_mean_from_block4_norm2(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block4_norm2, row_at, left_at, block4_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -4960,14 +4960,14 @@ static void compute_d_block4_attention_joined(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_x_5, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block4_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
@@ -5314,14 +5314,14 @@ static void compute_d_block4_norm1_from_block4_attention_v_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block4_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block4_norm1_from_block4_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -5432,14 +5432,14 @@ static void compute_d_block4_norm1_from_block4_attention_k_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block4_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block4_norm1_from_block4_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -5556,14 +5556,14 @@ static void compute_d_block4_norm1(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block4_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block4_norm1_from_block4_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
@@ -5632,7 +5632,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -5645,7 +5645,7 @@ static void compute_d_block4_norm1_mean_from_block4_norm1(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block4_norm1, row_at, left_at, block4_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -5806,14 +5806,14 @@ static void compute_d_h_3(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_add_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_h_3 = sum[r*width*GW_LANES + i2 - first];
@@ -5909,14 +5909,14 @@ static void compute_d_block3_norm2(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block3_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block3_norm2_at = sum[r*width*GW_LANES + i2 - first];
@@ -5984,7 +5984,7 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -5997,7 +5997,7 @@ static void compute_d_block3_norm2_mean_from_block3_norm2(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block3_norm2, row_at, left_at, block3_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -6155,14 +6155,14 @@ static void compute_d_block3_attention_joined(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_x_4, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block3_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
@@ -6509,14 +6509,14 @@ static void compute_d_block3_norm1_from_block3_attention_v_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block3_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block3_norm1_from_block3_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -6627,14 +6627,14 @@ static void compute_d_block3_norm1_from_block3_attention_k_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block3_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block3_norm1_from_block3_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -6751,14 +6751,14 @@ static void compute_d_block3_norm1(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block3_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block3_norm1_from_block3_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
@@ -6827,7 +6827,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -6840,7 +6840,7 @@ static void compute_d_block3_norm1_mean_from_block3_norm1(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block3_norm1, row_at, left_at, block3_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -7001,14 +7001,14 @@ static void compute_d_h_2(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_add_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_h_2 = sum[r*width*GW_LANES + i2 - first];
@@ -7104,14 +7104,14 @@ static void compute_d_block2_norm2(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block2_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block2_norm2_at = sum[r*width*GW_LANES + i2 - first];
@@ -7179,7 +7179,7 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -7192,7 +7192,7 @@ static void compute_d_block2_norm2_mean_from_block2_norm2(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block2_norm2, row_at, left_at, block2_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -7350,14 +7350,14 @@ static void compute_d_block2_attention_joined(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_x_3, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block2_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
@@ -7704,14 +7704,14 @@ static void compute_d_block2_norm1_from_block2_attention_v_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block2_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block2_norm1_from_block2_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -7822,14 +7822,14 @@ static void compute_d_block2_norm1_from_block2_attention_k_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block2_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block2_norm1_from_block2_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -7946,14 +7946,14 @@ static void compute_d_block2_norm1(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block2_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block2_norm1_from_block2_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
@@ -8022,7 +8022,7 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -8035,7 +8035,7 @@ static void compute_d_block2_norm1_mean_from_block2_norm1(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block2_norm1, row_at, left_at, block2_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -8196,14 +8196,14 @@ static void compute_d_h(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = i0*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_add, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t i0 = (row + r) / (64);
+                const ptrdiff_t i0 = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_h = sum[r*width*GW_LANES + i2 - first];
@@ -8299,14 +8299,14 @@ static void compute_d_block1_norm2(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*32768 + i1*512;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block1_up, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block1_norm2_at = sum[r*width*GW_LANES + i2 - first];
@@ -8374,7 +8374,7 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -8387,7 +8387,7 @@ static void compute_d_block1_norm2_mean_from_block1_norm2(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block1_norm2, row_at, left_at, block1_norm2_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -8545,14 +8545,14 @@ static void compute_d_block1_attention_joined(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_x_2, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block1_attention_joined_at = sum[r*width*GW_LANES + i2 - first];
@@ -8899,14 +8899,14 @@ static void compute_d_block1_norm1_from_block1_attention_v_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block1_attention_v, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block1_norm1_from_block1_attention_v_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -9017,14 +9017,14 @@ static void compute_d_block1_norm1_from_block1_attention_k_sum(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block1_attention_k, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block1_norm1_from_block1_attention_k_sum_at = sum[r*width*GW_LANES + i2 - first];
@@ -9141,14 +9141,14 @@ static void compute_d_block1_norm1(
         for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
             height = gw_share(height_of_all - row, GW_ROWS);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 row_at[r] = n*8192 + i1*128;
             }
             float sum[GW_SUMS];
             gw_tile(height, width, d_block1_attention_q, row_at, left_at, gw_right_panel, right_at, count, last, sum, width*GW_LANES);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t i2 = first; i2 < end; i2++) {
                     const float d_block1_norm1_from_block1_attention_q_sum = sum[r*width*GW_LANES + i2 - first];
@@ -9217,7 +9217,7 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
     for (ptrdiff_t row = 0, height; row < height_of_all; row += height) {
         height = gw_share(height_of_all - row, GW_ALONG_ROWS);
         for (ptrdiff_t r = 0; r < height; r++) {
-            const ptrdiff_t n = (row + r) / (64);
+            const ptrdiff_t n = (row + r) / 64;
             const ptrdiff_t i1 = (row + r) % 64;
             row_at[r] = n*8192 + i1*128;
         }
@@ -9230,7 +9230,7 @@ static void compute_d_block1_norm1_mean_from_block1_norm1(
             float sum[GW_ALONG_ROWS * GW_ALONG_COLUMNS * GW_ALONG];
             gw_tile_along(height, width, d_block1_norm1, row_at, left_at, block1_norm1_W, column_at, right_at, count, sum);
             for (ptrdiff_t r = 0; r < height; r++) {
-                const ptrdiff_t n = (row + r) / (64);
+                const ptrdiff_t n = (row + r) / 64;
                 const ptrdiff_t i1 = (row + r) % 64;
                 for (ptrdiff_t c = 0; c < width; c++) {
                     const ptrdiff_t one_column = column + c;
@@ -12388,7 +12388,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "adc244048f2ebd3bee966fb35138ca00";
+    return "81cb8f93d59bd6ecb426f4e764362601";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

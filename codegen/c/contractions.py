@@ -154,7 +154,10 @@ class Plane:
         return str(r.size) if isinstance(r.size, int) else "rows"
 
     def _product(self, ranges: tuple[Range, ...]) -> str:
-        return "*".join(self._size(r) for r in ranges) or "1"
+        """How many points they have: the rows of the batch, times one number."""
+        batches = [self._size(r) for r in ranges if not isinstance(r.size, int)]
+        number = prod(r.size for r in ranges if isinstance(r.size, int))
+        return "*".join([*batches, *([str(number)] if number != 1 or not batches else [])])
 
     def _loop(self, r: Range) -> str:
         name = self.printer.spell(r.index)
@@ -316,8 +319,8 @@ class Plane:
         lines = []
         for place, r in enumerate(ranges):
             below = self._stride(ranges, place)
-            text = f"({number})" if " " in number else number
-            text += f" / ({below})" if below != "1" else ""
+            text = _operand(number)
+            text += f" / {_operand(below)}" if below != "1" else ""
             text += f" % {self._size(r)}" if place else ""
             lines.append(f"const ptrdiff_t {self.printer.spell(r.index)} = {text};")
         return tuple(lines)
@@ -374,6 +377,11 @@ class Plane:
             return f"sum[r*apart + ({line} - line)*{self.contract.pitch} + {last}]"
         column = f"at + {last}" if self.contract.pitch else last
         return f"sum[r*width*GW_LANES + {column} - {self._start}]"
+
+
+def _operand(text: str) -> str:
+    """In parentheses, unless it is one word."""
+    return text if text.isidentifier() or text.isdigit() else f"({text})"
 
 
 def _values(statements: tuple[Statement, ...]) -> list[Expr]:
