@@ -712,6 +712,14 @@ static void gw_transpose(
     }
 }
 
+/* The loops around gw_tile in the contractions below: columns are taken `width` vectors at a time,
+   `widest` at most, from `first` to `end`, after `done` of all `vectors`; for these, rows are taken
+   `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
+   there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
+   Its last vector begins `last` elements further. left_at[k] and right_at[k] are where term k lies in
+   either operand, row_at[r] where row r of the tile begins in the left one; a panel of the right one
+   has rows of `span` elements. */
+
 /* sub[i0, i1, i2, i3] = x[i0, 0, i2, i3] - 0.1307    lenet5.py:31 */
 static void compute_sub(ptrdiff_t rows, const float *restrict x, float *restrict sub)
 {
@@ -775,6 +783,7 @@ static void compute_conv1(
         }
         const ptrdiff_t count = 25;
         float *const sum = gw_sums;
+        /* `strip` lines and what lies between them in memory are one of `length` columns, `done` before a tile. */
         for (ptrdiff_t line = 0, strip; line < 28; line += strip) {
             strip = gw_share(28 - line, 17);
             const ptrdiff_t length = (strip - 1)*30 + 28, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
@@ -849,6 +858,7 @@ static void compute_conv2(
     for (ptrdiff_t n = 0; n < rows; n++) {
         const ptrdiff_t count = 150;
         float *const sum = gw_sums;
+        /* `strip` lines and what lies between them in memory are one of `length` columns, `done` before a tile. */
         for (ptrdiff_t line = 0, strip; line < 10; line += strip) {
             strip = gw_share(10 - line, 36);
             const ptrdiff_t length = (strip - 1)*14 + 10, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;
@@ -1757,6 +1767,7 @@ static void compute_d_h_2(
         }
         const ptrdiff_t count = 400;
         float *const sum = gw_sums;
+        /* `strip` lines and what lies between them in memory are one of `length` columns, `done` before a tile. */
         for (ptrdiff_t line = 0, strip; line < 14; line += strip) {
             strip = gw_share(14 - line, 36);
             const ptrdiff_t length = (strip - 1)*14 + 14, apart = (length + GW_LANES - 1) / GW_LANES * GW_LANES;

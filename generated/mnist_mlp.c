@@ -585,6 +585,14 @@ static void gw_transpose(
     }
 }
 
+/* The loops around gw_tile in the contractions below: columns are taken `width` vectors at a time,
+   `widest` at most, from `first` to `end`, after `done` of all `vectors`; for these, rows are taken
+   `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
+   there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
+   Its last vector begins `last` elements further. left_at[k] and right_at[k] are where term k lies in
+   either operand, row_at[r] where row r of the tile begins in the left one; a panel of the right one
+   has rows of `span` elements. */
+
 /* fc1_sum[n, j] = sum over k < 784 of fc1.W[k, j]*x[n, k]    mnist_mlp.py:15
    then fc1[n, j] = fc1.b[j] + fc1_sum[n, j]    mnist_mlp.py:15
    then h[n, j] = (0 if fc1[n, j] <= 0 else fc1[n, j])    mnist_mlp.py:15 */

@@ -796,6 +796,14 @@ static void gw_transpose(
     }
 }
 
+/* The loops around gw_tile in the contractions below: columns are taken `width` vectors at a time,
+   `widest` at most, from `first` to `end`, after `done` of all `vectors`; for these, rows are taken
+   `height` at a time, from `row` on. That is a tile. Its first vector begins at column `start`, where
+   there is one, else at `first`: `start` is earlier if fewer columns are left than a vector has lanes.
+   Its last vector begins `last` elements further. left_at[k] and right_at[k] are where term k lies in
+   either operand, row_at[r] where row r of the tile begins in the left one; a panel of the right one
+   has rows of `span` elements. */
+
 /* token[n, i1, j] = token.W[tokens[n, i1], j]    small_gpt.py:45
    then x[n, i1, j] = position[i1, j] + token[n, i1, j]    small_gpt.py:46 */
 static void compute_token(
