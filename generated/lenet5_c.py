@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "15528fbbf77c5e9caf99fae800c94d9c"
+BUILD_ID = "f53548020bda18797ea7b0f632e73898"
 
 
 Array = np.ndarray

@@ -12396,7 +12396,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "81cb8f93d59bd6ecb426f4e764362601";
+    return "69c4f110200e5209bd254a84c77c78a8";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

@@ -266,7 +266,7 @@ WORKSPACE_BYTES = 39620800
 FLOPS_PER_STEP = 5461481818
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "81cb8f93d59bd6ecb426f4e764362601"
+BUILD_ID = "69c4f110200e5209bd254a84c77c78a8"
 
 
 Array = np.ndarray

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from typing import Any
 
 from codegen.c.arrays import (
@@ -80,7 +79,7 @@ def make_view(
     owned = (*whole.parameters, *whole.state)
     drawn = any(t.init and t.init.kind in ("uniform", "normal") for t in owned)
     drawing = {"gw_mix"} if drawn else set()
-    view = ModuleView(
+    return ModuleView(
         name=module.name,
         upper=module.name.upper(),
         version=module.version,
@@ -127,7 +126,6 @@ def make_view(
         gradient_names=_gradient_names(module),
         rotation=turned,
     )
-    return replace(view, build_id=sha256(repr(view).encode()).hexdigest()[:32])
 
 
 def _waits(*programs: ProgramView | None) -> set[str]:

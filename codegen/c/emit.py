@@ -9,6 +9,7 @@ codegen does not know the compiler. Nothing here reads a clock, a path or an ord
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from codegen.c.assemble import make_view
 from codegen.c.portable import refuse
@@ -18,6 +19,7 @@ from ir.loops import Nest, Rotation
 from ir.program import Program
 
 LoopNest = Callable[[Kernel, Program, int], Nest]
+BUILD_ID = "@build_id@"  # where the templates leave a place for it
 
 
 def emit(
@@ -25,13 +27,18 @@ def emit(
 ) -> dict[str, str]:
     """The three files of a module, by name.
 
-    With a rotation (compiler/rotation.py), the steps of an epoch run into one another.
+    With a rotation (compiler/rotation.py), the steps of an epoch run into one another. The loader
+    takes a library only if it was built from this C: both hold a digest of the two C files.
     """
     if module.portable:
         refuse(module)
     view = make_view(module, loop_nest, rotation)
+    source = render("c", "module.c.jinja", view)
+    header = render("c", "module.h.jinja", view)
+    loader = render("c", "loader.py.jinja", view)
+    build_id = sha256(f"{source}{header}".encode()).hexdigest()[:32]
     return {
-        f"{module.name}.c": render("c", "module.c.jinja", view),
-        f"{module.name}.h": render("c", "module.h.jinja", view),
-        f"{module.name}_c.py": render("c", "loader.py.jinja", view),
+        f"{module.name}.c": source.replace(BUILD_ID, build_id),
+        f"{module.name}.h": header,
+        f"{module.name}_c.py": loader.replace(BUILD_ID, build_id),
     }

@@ -182,7 +182,6 @@ class ModuleView:
     flags: str
     gradient_names: tuple[str, ...]
     rotation: RotationView | None = None
-    build_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from codegen.c import emit
+from codegen.render import render
 from tests.targets.emitted_c import COMPILERS, built, load, write
 from tests.targets.programs import perceptron
 
@@ -371,6 +373,24 @@ def test_a_library_of_another_source(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "perceptron.so").hardlink_to(library)
     assert load(path).MAX_BATCH == 2
     write(perceptron((6, 5, 4), 3, "float32"), tmp_path)
+    with pytest.raises(RuntimeError, match="perceptron.so was built from another source"):
+        load(path)
+
+
+@pytest.mark.parametrize("edited", ["module.c.jinja", "module.h.jinja"])
+def test_an_edited_template_is_another_source(
+    edited: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = small(tmp_path, monkeypatch)
+    load(path)
+    (library,) = libraries(tmp_path)
+    (tmp_path / "perceptron.so").hardlink_to(library)
+
+    def rendered(target: str, template: str, view: object) -> str:
+        return render(target, template, view) + ("/* edited */\n" if template == edited else "")
+
+    monkeypatch.setattr(emit, "render", rendered)
+    small(tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="perceptron.so was built from another source"):
         load(path)
 
