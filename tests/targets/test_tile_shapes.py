@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
+import gradwright as gw
+from codegen.c.emit import emit
 from codegen.c.tiles import FLAT, NARROW, WIDE, Wanted, shapes
+from compiler.driver import load, lowered
+from compiler.schedule import loop_nest
 
 LANES = 4
+X86 = (["-mno-avx512f"], ["-mno-avx"]) if platform.machine() == "x86_64" else ()
+MACHINES: tuple[list[str], ...] = ([], *X86, ["-DGW_NO_VECTORS"])
+NO_TILE = "    default:\n        break;\n"
+TOLD = "    default:\n        gw_missing = (int)(height * 16 + width);\n        break;\n"
 
 
 def shared(left: int, most: int) -> int:
@@ -54,3 +69,79 @@ def test_any_part_of_the_columns(widths: tuple[int, ...]) -> None:
         found = set(shapes([Wanted(frozenset({lines}), None)], LANES, widths))
         taken = (walked(lines, columns, widths) for columns in range(1, 60 * LANES))
         assert found == set().union(*taken)
+
+
+@gw.network
+def convolved(x: gw.f32["batch", 2, 12, 10], y: gw.f32["batch", 7]) -> Any:
+    h = gw.relu(gw.conv2d(x, 5, 3, padding=1, name="a"))
+    h = gw.relu(gw.conv2d(h, 6, 3, stride=2, name="b"))
+    return gw.outputs(loss=gw.mse(gw.dense(gw.flatten(h), 7, name="c"), y), h=h)
+
+
+@gw.network
+def dense(x: gw.f32["batch", 120], y: gw.f32["batch", 10]) -> Any:
+    h = gw.relu(gw.dense(x, 90, name="a"))
+    h = gw.relu(gw.dense(h, 52, name="b"))
+    return gw.outputs(loss=gw.mse(gw.dense(h, 10, name="c"), y), h=h)
+
+
+@gw.network
+def updated(x: gw.f32["batch", 120], y: gw.f32["batch", 4], z: gw.f32["batch", 20]) -> Any:
+    """Short sums over the batch: of no other contraction's width, by columns and by lines."""
+    n, i, j, k = gw.indices("n i j k")
+    v, w = gw.param("v", (4, 120), gw.normal()), gw.param("w", (20, 120), gw.normal())
+    few = gw.define((n, i), gw.sum(x[n, k] * v[i, k], over=k))
+    more = gw.define((n, j), gw.sum(x[n, k] * w[j, k], over=k))
+    return gw.outputs(loss=gw.mse(few, y) + gw.mse(more, z), few=few)
+
+
+STRIPS = ("strip = gw_share(", "gw_tile_along(", "gw_right_panel")
+CASES = (
+    (convolved, 7, 1, STRIPS),
+    (convolved, 7, 3, (*STRIPS, "planes.first", "gw_share(lines.end - row, GW_ROWS)")),
+    (dense, 7, 1, ("rows < GW_FEW_ROWS", "gw_right_panel")),
+    (dense, 7, 3, ("rows < GW_FEW_ROWS", "done = strips.first")),
+    (updated, 16, 1, ("gw_share(height_of_all - row, GW_FLAT)",)),
+    (updated, 16, 3, ("done = strips.first", "gw_share(lines.end - row, GW_FLAT)")),
+)
+
+
+@pytest.mark.parametrize(("network", "batch", "threads", "held"), CASES)
+def test_no_contraction_asks_for_a_tile_that_is_not_there(
+    network: gw.Network,
+    batch: int,
+    threads: int,
+    held: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On any machine, with any number of rows. gw_tile does nothing then; here it tells."""
+    monkeypatch.setattr("compiler.contraction.STRIP", 30)  # elements: two lines
+    monkeypatch.setattr("codegen.c.assemble.WORTH_A_TEAM", 0)
+    module = lowered(network, batch=batch, optimizer=gw.sgd(lr=0.1), threads=threads)
+    files = emit(module, loop_nest)
+    source = files[f"{module.name}.c"]
+    assert all(text in source for text in held)
+    assert source.count(NO_TILE) == (2 if "gw_tile_along(" in source else 1)
+    files[f"{module.name}.c"] = "int gw_missing;\n" + source.replace(NO_TILE, TOLD)
+    for number, flags in enumerate(MACHINES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        assert missing(folder, module.name, flags) == 0, flags
+
+
+def missing(folder: Path, name: str, flags: list[str]) -> int:
+    """The shape of a tile that is not there, of all calls with every number of rows; or 0."""
+    command = ["gcc", "-std=c99", "-O0", "-march=native", "-fopenmp", *flags, "-shared", "-fPIC"]
+    command += [f"{name}.c", "-o", f"{name}.so", "-lm"]
+    subprocess.run(command, cwd=folder, check=True)
+    model: Any = load(folder / f"{name}_c.py")
+    params = model.init_params(0)
+    for rows in range(1, model.MAX_BATCH + 1):
+        given = [np.ones((rows, *s[1:]), dtype) for s, dtype in model.INPUTS.values()]
+        model.forward(params, given[0])
+        model.value_and_grad(params, *given)
+        model.train_step(params, {}, *given)
+    return ctypes.c_int.in_dll(ctypes.CDLL(str(folder / f"{name}.so")), "gw_missing").value

@@ -232,6 +232,28 @@ MUTATIONS = (
         ("compiler/loop_bounds.py", "_divided(-rest + (c - 1), c)", "_divided(-rest, c)"),
     ),
     *_of(
+        "tile shapes",
+        ("codegen/c/tiles.py", "if plane.strip:", "if False:"),
+        ("codegen/c/tiles.py", "if plane.shared and plane.by_columns:", "if False:"),
+        ("codegen/c/tiles.py", "if plane.shared else lines\n", "if False else lines\n"),
+        (
+            "codegen/c/tiles.py",
+            "return Wanted(lines, None, plane.flat)",
+            "return Wanted(lines, None)",
+        ),
+        (
+            "codegen/c/tiles.py",
+            "return Wanted(lines, columns, plane.flat)",
+            "return Wanted(lines, columns)",
+        ),
+        (
+            "codegen/c/tiles.py",
+            "_wanted(p, batch).lines, p.width)",
+            "_wanted(p, batch).lines, p.run)",
+        ),
+        ("codegen/c/tiles.py", "least = FEW_ROWS if", "least = FEW_ROWS + 1 if"),
+    ),
+    *_of(
         "C templates",
         ("codegen/c/helpers.c.jinja", "return a / b - (a % b < 0);", "return a / b;"),
         ("codegen/c/helpers.c.jinja", "return a % b + (a % b < 0 ? b : 0);", "return a % b;"),

@@ -49,6 +49,7 @@ FIRST = {
     ],
     "memory plan": ["tests/test_memory.py", "tests/targets/test_numpy_workspace.py"],
     "contractions": C,
+    "tile shapes": ["tests/targets/test_tile_shapes.py"],
     "C templates": C,
     "NumPy templates": ["tests/targets/test_numpy_target.py"],
 }
