@@ -46,7 +46,14 @@ def helpers_of(contract: Contract) -> set[str]:
     if contract.terms.along is not None:
         return {"gw_along"} | zeros
     runs = {"gw_most"} if contract.pitch and not contract.strip else set()
-    return {"gw_least", "gw_tiles"} | zeros | runs
+    ends = {"gw_least"} if _has_ends(contract) else set()
+    return {"gw_tiles"} | zeros | runs | ends
+
+
+def _has_ends(contract: Contract) -> bool:
+    """Whether columns, lines of a run, a panel or pieces of the terms may end early."""
+    panel, pieces = contract.right.packed, contract.terms.cut is not None
+    return bool(panel or pieces or contract.pitch) or not _is_even(contract)
 
 
 def _cleared(contract: Contract) -> bool:
