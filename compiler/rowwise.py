@@ -17,6 +17,7 @@ import sympy
 from sympy import Expr, Integer, Symbol
 
 from compiler import loop_bounds as bounds
+from compiler import run_on
 from compiler.conditional_loads import hoisted
 from compiler.points import choice, chosen_with_maximum, epilogue, kind_of, nowhere, somewhere
 from compiler.scope import Scope, local, nested, real_of
@@ -108,7 +109,11 @@ def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tupl
         else:
             kind, first = kind_of(member)
             accumulate = Accumulate(place, kind, term)
-            body.append(_row_local(place, member.dtype, first, chunk))
+            count = 0 if loads or chunk != row.size else run_on.length(member, row, scope.program)
+            body.append(_row_local(place, member.dtype, first, max(chunk, count)))
+            if count:
+                body += run_on.loops(member, row, count, accumulate)
+                continue
         body += bounds.reduction_loops(
             member,
             scope.facts(member),

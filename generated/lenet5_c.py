@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "f53548020bda18797ea7b0f632e73898"
+BUILD_ID = "5e7c6969059c6876b19a35e52dbc76c3"
 
 
 Array = np.ndarray
