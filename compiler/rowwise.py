@@ -16,8 +16,8 @@ from dataclasses import replace
 import sympy
 from sympy import Expr, Integer, Symbol
 
+from compiler import long_rows, run_on
 from compiler import loop_bounds as bounds
-from compiler import run_on
 from compiler.conditional_loads import hoisted
 from compiler.points import choice, chosen_with_maximum, epilogue, kind_of, nowhere, somewhere
 from compiler.scope import Scope, local, nested, real_of
@@ -67,6 +67,8 @@ def _unit_stride(member: Definition, index: Symbol) -> bool:
 def rowwise(scope: Scope, row: Range) -> tuple[Statement, ...]:
     """Rows in chunks: every reduction into an array over the chunk, then the other members."""
     chunk = _part(row.size, scope.largest) if isinstance(row.size, int) else CHUNK
+    if chunk != row.size and long_rows.are_worth_it(scope, row):
+        chunk = int(row.size)
     if cuts_row(scope, row):
         chunk = chunk_size(int(row.size), scope.threads, CHUNK)
     start, end = (Integer(0), sympy.sympify(row.size))
@@ -109,10 +111,14 @@ def _chunk(scope: Scope, row: Range, chunk: int, start: Expr, end: Expr) -> tupl
         else:
             kind, first = kind_of(member)
             accumulate = Accumulate(place, kind, term)
-            count = 0 if loads or chunk != row.size else run_on.length(member, row, scope.program)
+            whole = chunk == row.size and not loads
+            count = run_on.length(member, row, scope.program) if whole and chunk <= WHOLE else 0
             body.append(_row_local(place, member.dtype, first, max(chunk, count)))
             if count:
                 body += run_on.loops(member, row, count, accumulate)
+                continue
+            if whole and chunk > WHOLE:
+                body += long_rows.loops(member, row, accumulate)
                 continue
         body += bounds.reduction_loops(
             member,

@@ -1,4 +1,4 @@
-"""Reductions along rows, in chunks of 64 columns: every column is reached, padding or not."""
+"""Reductions along rows, in chunks or whole: every column is reached, padding or not."""
 
 from pathlib import Path
 
@@ -20,3 +20,21 @@ def test_average_pooling_with_padding(width: int, tmp_path: Path) -> None:
     for target in ("c", "numpy"):
         model = gw.compile(pooled, target=target, batch=2, out=tmp_path / target)
         np.testing.assert_allclose(model.forward({}, x).y, windows.mean(axis=(4, 5)), atol=1e-14)
+
+
+@pytest.mark.parametrize("terms", [3, 4, 7, 8])
+@pytest.mark.parametrize("width", [256, 257, 300, 8193])
+def test_one_row_by_a_large_matrix(terms: int, width: int, tmp_path: Path) -> None:
+    @gw.network
+    def layer(x: gw.f64["batch", terms]):
+        return gw.outputs(y=gw.dense(x, width, name="fc"))
+
+    model = gw.compile(layer, target="c", batch=1, dtype="float64", out=tmp_path)
+    by_fours = "+= fc_W[(k + 3)*" in (tmp_path / "layer.c").read_text(encoding="utf-8")
+    assert by_fours == (terms >= 4 and 256 < width <= 8192)
+    rng = np.random.default_rng(width)
+    params = {"fc.W": rng.standard_normal((terms, width)), "fc.b": rng.standard_normal(width)}
+    x = rng.standard_normal((1, terms))
+    np.testing.assert_allclose(
+        model.forward(params, x).y, x @ params["fc.W"] + params["fc.b"], rtol=1e-12, atol=1e-13
+    )
