@@ -15,6 +15,7 @@ from math import prod
 
 from sympy import Expr, Integer, Symbol
 
+from codegen.c.ahead import next_plane, next_strip
 from codegen.c.panels import Panel, Printer, known
 from codegen.c.views import PlaneView
 from ir.expression import Access
@@ -25,7 +26,6 @@ WIDTH = 100
 LONGEST = 16  # lanes of the longest vector
 WIDEST = 8  # vectors side by side in a tile
 SHORT_SUM = 16  # terms: to read and to write what they are added to takes the time
-SHORTEST_AHEAD, LONGEST_AHEAD = 4096, 65536  # elements worth fetching; of half a cache
 ROW, START = Symbol("row", integer=True), Symbol("start", integer=True)  # where a tile begins
 DRIVE = "@drive@"  # and a number: where the template puts the loops over the tiles
 
@@ -136,6 +136,7 @@ class Plane:
             epilogue=epilogue,
             finish_digits=tuple(d for d, u in zip(row_digits, used, strict=True) if u),
             strip=contract.strip,
+            next_strip=next_strip(self.printer, contract),
             lines_of_run=int(contract.columns[0].size),
             along=along,
             columns_of_all=self._product(contract.columns) if along else "",
@@ -173,7 +174,7 @@ class Plane:
     def _levels(self) -> tuple[tuple[str, ...], ...]:
         """The loops over planes and over blocks, and the copies that each of them needs."""
         blocks = {r.index for r in self.terms.blocks}
-        outside = self._ahead()
+        outside = next_plane(self.printer, self.contract)
         inside: list[str] = []
         for operand in (self.contract.left, self.contract.right):
             if operand.staging is None:
@@ -217,35 +218,6 @@ class Plane:
         i = self.printer.spell(self.contract.outer[0].index)
         own = f"for (ptrdiff_t {i} = planes.first; {i} < planes.end; {i}++) {{"
         return (own, *loops[1:])
-
-    def _ahead(self) -> list[str]:
-        """Calls that fetch what the next plane reads, where it is one run of memory.
-
-        What tiles read here and there comes too late if it is fetched when they ask for it. Copies
-        are made from one end to the other, which the machine foresees.
-        """
-        found = []
-        for operand in (self.contract.left, self.contract.right):
-            count = 0 if operand.packed or operand.staging else self._run_of(operand.place)
-            if SHORTEST_AHEAD <= count <= LONGEST_AHEAD:
-                self.printer.scalars.helpers.add("gw_ahead")
-                plane = self.contract.outer[-1]
-                index, size = self.printer.spell(plane.index), self._size(plane)
-                name = self.printer.buffers[operand.place.tensor]
-                length = f"{index} + 1 < {size} ? {count} : 0"
-                found.append(f"gw_ahead({name} + ({index} + 1)*{count}, {length});")
-        return found
-
-    def _run_of(self, place: Access) -> int:
-        """The elements of a plane's operand, if planes lie one behind the other; else 0."""
-        if not self.contract.outer or not place.indices:
-            return 0
-        last = self.contract.outer[-1].index
-        fixed = {r.index for r in (*self.contract.outer, *self.terms.blocks)}
-        if place.indices[0] != last or any(e.free_symbols & fixed for e in place.indices[1:]):
-            return 0
-        sizes = self.printer.scalars.shapes[place.tensor][1:]
-        return prod(s for s in sizes if isinstance(s, int)) if known(sizes) else 0
 
     def _piece_loop(self) -> tuple[str, ...]:
         """The loop over the pieces of the index that is cut."""

@@ -237,6 +237,7 @@ class PlaneView:
     epilogue: tuple[str, ...]
     finish_digits: tuple[str, ...]
     strip: int
+    next_strip: tuple[str, ...]
     lines_of_run: int
     along: bool
     columns_of_all: str

@@ -139,3 +139,21 @@ def test_a_tile_adds_an_update_once(tmp_path: Path) -> None:
         expected = array - np.float32(RATE) * grads[name]
         np.testing.assert_array_equal(params[name], expected, err_msg=name)
         assert not np.array_equal(array, expected)
+
+
+def test_fetching_the_next_strip_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @gw.network
+    def padded(x: gw.f64["batch", 3, 61, 40]):
+        return gw.outputs(y=gw.conv2d(x, 9, 3, padding=1, name="conv"))
+
+    x = np.random.default_rng(0).standard_normal((2, 3, 61, 40))
+    made, texts = [], []
+    for name, large in (("plain", 2**21), ("ahead", 1)):
+        monkeypatch.setattr("codegen.c.ahead.LARGE_COPY", large)
+        model = gw.compile(padded, target="c", batch=2, out=tmp_path / name)
+        made.append(model.forward(model.init_params(0), x).y)
+        texts.append((tmp_path / name / "padded.c").read_text(encoding="utf-8"))
+    assert ["gw_ahead(gw_right_copy" in text for text in texts] == [False, True]
+    np.testing.assert_array_equal(*made)
