@@ -31,7 +31,6 @@ from ir.program import Definition, Program, Range, Size
 
 BY_BLOCKS = 0.4  # cycles for an element of a panel that is filled by blocks
 MOST_TURNED = 16  # lines of a copy that is turned: each is written here and there
-TURNING = 4  # times what an element of a copy costs that is not turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +148,7 @@ def _turned(side: Side, index: Symbol) -> Layout | None:
     found = _staged_access(side, last=place)
     if found is None or prod(found[1].shape) > MOST_TURNED * found[1].shape[-1]:
         return None
-    layout = _layout_of(side, *found)
-    return replace(layout, copied=TURNING * layout.copied)
+    return _layout_of(side, *found)
 
 
 def _dimension(side: Side, index: Symbol) -> int | None:
