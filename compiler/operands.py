@@ -116,12 +116,12 @@ def lay_out(site: Site, lanes: int, close: float) -> Laid | None:
 
 
 def lay_out_along(site: Site, along: Range) -> tuple[Layout, Layout] | None:
-    """Both operands with unit stride along that index of the terms; None if that cannot be.
+    """Both operands with unit stride along that index of the terms, one of them as it is at least.
 
     The site's own range of the index ends where the last vector does; `along` where its terms do.
     """
     sides = _sides(site)
-    if sides is None:
+    if sides is None or all(stride_of(s.access, along.index) != 1 for s in sides):
         return None
     left, right = (_along(side, along.index) for side in sides)
     if left is None or right is None:
