@@ -16,21 +16,22 @@ from __future__ import annotations
 import sympy
 from sympy import Integer
 
-from compiler.scope import Scope, local
+from compiler.scope import Scope, local, real_of
 from ir.expression import Access
 from ir.loops import Accumulate, For, Local, Statement, Store
 from ir.program import Definition, Range
 
 AT_ONCE = 4  # terms
-LONGEST = 8192  # elements of a row that stay in the first-level cache
+LONGEST = {"float32": 4096, "float64": 2048}  # elements on the stack: 16 KB
 
 
 def are_worth_it(scope: Scope, row: Range) -> bool:
     """Whether the reductions are sums over one index each, and the row the only one of a batch."""
     reductions = [m for m in scope.members if m.reduce]
     sums = all(m.reduce == "sum" and not m.where and _has_terms(m) for m in reductions)
-    alone = scope.largest == 1 and scope.threads == 1
-    return alone and sums and isinstance(row.size, int) and row.size <= LONGEST
+    if not sums or scope.largest > 1 or scope.threads > 1 or not isinstance(row.size, int):
+        return False
+    return row.size * len(reductions) <= LONGEST[real_of(scope.program)]
 
 
 def _has_terms(member: Definition) -> bool:
