@@ -763,7 +763,7 @@ static void compute_conv1(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[25], right_at[25], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[25] = {0}, right_at[25] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t c_ = 0; c_ < 1; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
@@ -846,7 +846,7 @@ static void compute_conv2(
 {
     const ptrdiff_t height_of_all = 16;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[150], right_at[150], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[150] = {0}, right_at[150] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t c_ = 0; c_ < 6; c_++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
@@ -1697,7 +1697,7 @@ static void compute_d_conv2_W(
     const ptrdiff_t height_of_all = 150;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1000] = {0}, right_at[1000] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
             for (ptrdiff_t q = 0; q < 10; q++) {
@@ -1750,7 +1750,7 @@ static void compute_d_h_2(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[400], right_at[400], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[400] = {0}, right_at[400] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t o = 0; o < 16; o++) {
         for (ptrdiff_t r_ = 0; r_ < 5; r_++) {
             for (ptrdiff_t s = 0; s < 5; s++) {
@@ -1855,7 +1855,7 @@ static void compute_d_conv1_W(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t width_of_all = 25;
-    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+    ptrdiff_t left_at[56] = {0}, right_at[56] = {0}, row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t p = 0; p < 28; p++) {
         for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
             left_at[2*p + q_step] = p*32 + 16*q_step;
@@ -2380,7 +2380,7 @@ static void compute_d_conv2_W_in_step(
     const ptrdiff_t height_of_all = 150;
     const ptrdiff_t widest = gw_widest(height_of_all);
     const ptrdiff_t span = gw_least(widest, (16 + GW_LANES - 1) / GW_LANES) * GW_LANES;
-    ptrdiff_t left_at[1000], right_at[1000], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1000] = {0}, right_at[1000] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n_in = 0; n_in < 10; n_in++) {
         for (ptrdiff_t p = 0; p < 10; p++) {
             for (ptrdiff_t q = 0; q < 10; q++) {
@@ -2480,7 +2480,7 @@ static void compute_d_conv1_W_in_step(
 {
     const ptrdiff_t height_of_all = 6;
     const ptrdiff_t width_of_all = 25;
-    ptrdiff_t left_at[56], right_at[56], row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
+    ptrdiff_t left_at[56] = {0}, right_at[56] = {0}, row_at[GW_ALONG_ROWS] = {0}, column_at[GW_ALONG_COLUMNS] = {0};
     for (ptrdiff_t p = 0; p < 28; p++) {
         for (ptrdiff_t q_step = 0; q_step < 2; q_step++) {
             left_at[2*p + q_step] = p*32 + 16*q_step;
@@ -2569,7 +2569,7 @@ const char *lenet5_error_text(int code)
 /* Which source a library was built from. */
 const char *lenet5_build_id(void)
 {
-    return "5e7c6969059c6876b19a35e52dbc76c3";
+    return "4526616c3d5406efad8957c6d3234cd1";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

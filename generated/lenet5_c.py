@@ -89,7 +89,7 @@ WORKSPACE_BYTES = 3590976
 FLOPS_PER_STEP = 181683446
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "5e7c6969059c6876b19a35e52dbc76c3"
+BUILD_ID = "4526616c3d5406efad8957c6d3234cd1"
 
 
 Array = np.ndarray

@@ -4328,7 +4328,7 @@ static void compute_d_head_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4562,7 +4562,7 @@ static void compute_d_block4_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -4668,7 +4668,7 @@ static void compute_d_block4_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -4914,7 +4914,7 @@ static void compute_d_block4_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5266,7 +5266,7 @@ static void compute_d_block4_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5384,7 +5384,7 @@ static void compute_d_block4_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5502,7 +5502,7 @@ static void compute_d_block4_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -5757,7 +5757,7 @@ static void compute_d_block3_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -5863,7 +5863,7 @@ static void compute_d_block3_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6109,7 +6109,7 @@ static void compute_d_block3_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6461,7 +6461,7 @@ static void compute_d_block3_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6579,7 +6579,7 @@ static void compute_d_block3_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6697,7 +6697,7 @@ static void compute_d_block3_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -6952,7 +6952,7 @@ static void compute_d_block2_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -7058,7 +7058,7 @@ static void compute_d_block2_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7304,7 +7304,7 @@ static void compute_d_block2_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7656,7 +7656,7 @@ static void compute_d_block2_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7774,7 +7774,7 @@ static void compute_d_block2_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -7892,7 +7892,7 @@ static void compute_d_block2_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8147,7 +8147,7 @@ static void compute_d_block1_down_W(
 {
     const ptrdiff_t height_of_all = 512;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*32768 + i1*512;
@@ -8253,7 +8253,7 @@ static void compute_d_block1_up_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8499,7 +8499,7 @@ static void compute_d_block1_attention_out_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8851,7 +8851,7 @@ static void compute_d_block1_attention_v_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -8969,7 +8969,7 @@ static void compute_d_block1_attention_k_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -9087,7 +9087,7 @@ static void compute_d_block1_attention_q_W(
 {
     const ptrdiff_t height_of_all = 128;
     const ptrdiff_t widest = gw_widest(height_of_all);
-    ptrdiff_t left_at[1024], right_at[1024], row_at[GW_ROWS] = {0};
+    ptrdiff_t left_at[1024] = {0}, right_at[1024] = {0}, row_at[GW_ROWS] = {0};
     for (ptrdiff_t n = 0; n < rows; n++) {
         for (ptrdiff_t i1 = 0; i1 < 64; i1++) {
             left_at[i1 + 64*n] = n*8192 + i1*128;
@@ -12396,7 +12396,7 @@ const char *small_gpt_error_text(int code)
 /* Which source a library was built from. */
 const char *small_gpt_build_id(void)
 {
-    return "69c4f110200e5209bd254a84c77c78a8";
+    return "76855ce677f0e29826ba778913a4af5e";
 }
 
 /* A product that no compiler fuses with a sum, so that the bits are the same everywhere. */

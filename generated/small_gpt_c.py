@@ -266,7 +266,7 @@ WORKSPACE_BYTES = 39620800
 FLOPS_PER_STEP = 5461481818
 
 FLAGS = ['-O3', '-march=native', '-ffp-contract=fast', '-fno-math-errno', '-fno-trapping-math']
-BUILD_ID = "69c4f110200e5209bd254a84c77c78a8"
+BUILD_ID = "76855ce677f0e29826ba778913a4af5e"
 
 
 Array = np.ndarray
