@@ -6,7 +6,8 @@
 
     panel[k*span + lane] = W[k, first + lane]      columns are neighbours: lanes innermost
 
-Where neither is so, or each column has other terms, the panel is filled one after the other.
+Of a line that a border leaves a part of, the call is for that part. Where columns are neither, or
+each has other terms, the panel is filled one after the other.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Panel:
         self, loops: list[For], store: Store, read: Access, apart: int | None
     ) -> tuple[str, ...]:
         """Calls that transpose as many terms as lie in one line, with the other loops around."""
-        if apart is None:
+        if apart is None or not loops:
             return ()
         whole, length = self._line(loops, read)
         if whole:
